@@ -1,0 +1,1 @@
+"""Which image is in which fold, and is that honest?"""

@@ -1,0 +1,1 @@
+"""What do I run, in what order?"""

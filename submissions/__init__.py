@@ -1,0 +1,1 @@
+"""What does the host give, and what does it want back?"""
