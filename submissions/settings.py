@@ -1,0 +1,91 @@
+"""Settings documents: YAML read safely, validated with sentences a user can act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Settings(BaseModel):
+    """Base of every settings section: an unknown key is an error, values are checked on assignment too."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Mapping in a YAML file, read with the safe loader.
+
+    Raises FileNotFoundError where there is no such file, ValueError where it is not a YAML mapping.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a YAML document")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: expected a mapping of keys to values, found {type(document).__name__}")
+    return document
+
+
+def override(document: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Copy of `document` with `a.b.c=value` assignments applied; values are read as YAML.
+
+    Raises ValueError for an assignment without `=`, or one that reaches into something that is no mapping.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(document, default=str))
+    for assignment in assignments:
+        dotted, separator, text = assignment.partition("=")
+        if not separator or not dotted:
+            raise ValueError(f"--set {assignment!r}: expected key=value, for example train.epochs=5")
+        section = result
+        *parents, key = dotted.strip().split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ValueError(f"--set {assignment!r}: {parent!r} is a value, not a section")
+        section[key] = yaml.safe_load(text)
+    return result
+
+
+def validate(kind: type[S], document: Mapping[str, Any], origin: str) -> S:
+    """`document` as settings of class `kind`.
+
+    Raises ValueError that lists every wrong key with the value found and what was expected.
+    """
+    try:
+        return kind.model_validate(dict(document))
+    except ValidationError as error:
+        lines = [f"{origin}: {error.error_count()} setting(s) cannot be used"]
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"]) or "(document)"
+            if item["type"] == "extra_forbidden":
+                lines.append(f"  {key}: unknown key; {_known_keys(kind, item['loc'])}")
+            elif item["type"] == "missing":
+                lines.append(f"  {key}: missing; it has no default, so write it")
+            else:
+                lines.append(f"  {key}: found {item['input']!r}; {item['msg']}")
+        raise ValueError("\n".join(lines)) from error
+
+
+def _known_keys(kind: type[BaseModel], location: Sequence[int | str]) -> str:
+    section: Any = kind
+    for part in location[:-1]:
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            break
+        field = section.model_fields.get(str(part))
+        section = field.annotation if field else None
+        for candidate in getattr(section, "__args__", ()):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                section = candidate
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return "expected one of: " + ", ".join(sorted(section.model_fields))
+    return "it is not expected here"
