@@ -1,0 +1,166 @@
+"""One experiment: which competition, which folds, how prepared, trained, predicted and decided."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from inference.config import InputConfig, ModelConfig, PredictConfig
+from submissions.settings import Settings, override, read_yaml, validate
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+
+
+class FoldsSettings(Settings):
+    """How training images are divided."""
+
+    method: str = Field("kfold", description="a name that `folds` knows")
+    n: int = Field(5, ge=2, description="number of folds")
+    use: list[int] | None = Field(None, description="folds that are trained and predicted; all where not given")
+    group: str | None = Field(None, description="column; the contract's group where not given")
+    strata: list[str] | None = Field(None, description="columns; the contract's strata where not given")
+    buffer: int = Field(0, ge=0, description="slices (or pixels of a block) between training and validation")
+    options: dict[str, Any] = Field(default_factory=dict, description="further options of the method")
+
+
+class PrepareSettings(Settings):
+    """What stage 03 stores."""
+
+    store: Literal["memmap", "hdf5", "raw"] = "memmap"
+    targets: list[Literal["border", "centre"]] = Field(
+        default_factory=list, description="planes learned beside the classes, made from instances"
+    )
+
+
+class LossSettings(Settings):
+    """The loss by name, with its parameters."""
+
+    name: str = "bce_dice"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class AugmentSettings(Settings):
+    """The augmentation recipe by name."""
+
+    recipe: str = "light"
+    cutmix: float = Field(0.0, ge=0, le=1, description="share of batches mixed by CutMix")
+    copy_paste: float = Field(0.0, ge=0, le=1, description="share of batches with instances pasted")
+
+
+class SamplingSettings(Settings):
+    """Where training patches come from."""
+
+    foreground: float = Field(0.5, ge=0, le=1, description="share of patches centred on a foreground pixel")
+    empty: float = Field(1.0, ge=0, description="weight of an image without foreground; 1: as any other")
+    balance: str | None = Field(None, description="column whose values are drawn equally often")
+
+
+class TrainSettings(Settings):
+    """The training loop. An epoch is a fixed number of steps."""
+
+    epochs: int = Field(10, ge=1)
+    steps_per_epoch: int = Field(100, ge=1, description="optimizer steps an epoch")
+    batch_size: int = Field(8, ge=1, description="samples a step and process")
+    accumulate: int = Field(1, ge=1, description="batches an optimizer step")
+    patch: tuple[int, int] = Field((256, 256), description="height, width of a training patch at working size")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    optimizer: str = Field("adamw", description="a name that timm's optimizer factory knows")
+    lr: float = Field(1e-3, gt=0, description="largest learning rate of the decoder")
+    encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder as a multiple of lr")
+    layer_decay: float | None = Field(None, gt=0, le=1, description="learning rate factor a layer of the encoder")
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["cosine", "one_cycle", "poly", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with rising learning rate")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: no averaging")
+    average_best: int = Field(0, ge=0, description="average the k best epochs' weights (seen on the held-out fold)")
+    freeze: str | int | None = Field(None, description="'encoder', 'encoder_except_norm' or a number of stages")
+    freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    workers: int = Field(0, ge=0, description="loader processes; 0: loaded between the steps")
+    validate_every: int = Field(0, ge=0, description="epochs between whole-image validations; 0: only the last")
+    validate_images: int = Field(32, ge=1, description="images of the held-out fold predicted at a validation")
+    keep: Literal["last", "best"] = Field("last", description="'best' chooses on the held-out fold; reports say so")
+    patience: int | None = Field(None, ge=1, description="validations without gain after which training stops")
+    skip_bad_losses: int = Field(0, ge=0, description="NaN or infinite losses skipped before training stops")
+    sync_batch_norm: bool = False
+    pseudo_labels: str | None = Field(None, description="experiment whose fold-wise test predictions are learned")
+    pseudo_confidence: float = Field(0.9, ge=0.5, le=1, description="pixels less sure than this are not learned")
+    pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
+    pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
+
+
+class TuneSettings(Settings):
+    """How the decision is learned."""
+
+    metric: str | None = Field(None, description="metric to tune for; the contract's where not given")
+    rule: str | None = Field(None, description="decide by this rule, whatever the nested estimates say")
+    rules: list[str] = Field(default_factory=lambda: ["global"], description="threshold rules to compare")
+    post: list[str] = Field(default_factory=list, description="post-processing to compare")
+    instances: dict[str, Any] | None = Field(None, description="how masks become instances: watershed options")
+    rounds: int = Field(1000, ge=100, description="bootstrap rounds")
+    seed: int = 0
+
+
+class Experiment(Settings):
+    """Everything one experiment needs beside the host's files."""
+
+    name: str = Field(description="folder under runs/<competition>/; the file's name where not given")
+    competition: str = Field(description="contract: a name under submissions/competitions/ or a .yaml file")
+    seed: int = 0
+    limit: int | None = Field(None, ge=4, description="use only so many training images, spread over all")
+    members: list[str] = Field(default_factory=list, description="an ensemble of these experiments, no training")
+    folds: FoldsSettings = Field(default_factory=FoldsSettings)
+    prepare: PrepareSettings = Field(default_factory=PrepareSettings)
+    input: InputConfig = Field(default_factory=InputConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    loss: LossSettings = Field(default_factory=LossSettings)
+    augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    predict: PredictConfig = Field(default_factory=PredictConfig)
+    tune: TuneSettings = Field(default_factory=TuneSettings)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w.-]+", name) or name in ("inventory", "folds", "store", ".", ".."):
+            raise ValueError("expected letters, digits, '-', '_' and '.', and no name of a shared folder")
+        return name
+
+    @model_validator(mode="after")
+    def _used_folds_exist(self) -> Experiment:
+        wrong = [fold for fold in self.folds.use or [] if not 0 <= fold < self.folds.n]
+        if wrong:
+            raise ValueError(f"folds.use names {wrong}; with folds.n {self.folds.n} they run from 0")
+        return self
+
+    @property
+    def used_folds(self) -> list[int]:
+        """Folds that are trained and predicted."""
+        return sorted(self.folds.use) if self.folds.use is not None else list(range(self.folds.n))
+
+
+def list_experiments() -> list[str]:
+    """Names of the experiments that come with the package."""
+    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+
+
+def load_experiment(name: str | Path, assignments: Sequence[str] = ()) -> Experiment:
+    """Experiment by its name under `pipeline/experiments/`, or by the path of a YAML file, with `--set` applied.
+
+    Raises FileNotFoundError that lists the known names, ValueError that lists every wrong key.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = EXPERIMENTS / f"{name}.yaml"
+        if not path.is_file():
+            known = ", ".join(list_experiments())
+            raise FileNotFoundError(f"experiment {name!r}: no such file; known: {known}; or the path of a .yaml file")
+    document = override({"name": path.stem, **read_yaml(path)}, assignments)
+    return validate(Experiment, document, str(path))

@@ -1,0 +1,168 @@
+"""Which images does the host give? A row an image, from the contract's path patterns and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from submissions.competition import Competition, Table, fill, find_files
+from submissions.images import probe_image, resolve_inside
+from submissions.problems import Problem, require_folder
+
+Split = Literal["train", "test"]
+TEXT_COLUMNS = {"image_id": str, "stack": str, "path": str, "series": str, "split": str}
+LAYER_SEPARATOR = "|"
+
+
+def read_table(data: Path, table: Table) -> pd.DataFrame:
+    """A table of the host's as text, with the column `image_id` first; blank cells are ''.
+
+    Raises FileNotFoundError or ValueError that names the file and the column it lacks.
+    """
+    path = resolve_inside(data, table.file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{table.file}: no such file under {data}; the contract lists it as a table")
+    frame = pd.read_csv(
+        path, sep=table.separator, header=None if table.columns else "infer", names=table.columns, dtype=str,
+        keep_default_na=False, encoding="utf-8-sig",
+    )  # fmt: skip
+    rows = frame.to_dict("records")
+    ids = [fill(table.id, row, table.file).strip() for row in rows]
+    if table.strip:
+        ids = [name.removesuffix(table.strip) for name in ids]
+    frame = frame.drop(columns="image_id", errors="ignore")
+    frame.insert(0, "image_id", pd.Series(ids, dtype=object, index=frame.index))
+    return frame
+
+
+def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.DataFrame, list[Problem]]:
+    """Every image of a split as a row, sorted by id, and what is wrong with the listing.
+
+    Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
+    pattern's fields and the columns of the contract's tables, as text. No pixel is decoded.
+    """
+    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
+    pattern = competition.images.train if split == "train" else competition.images.test
+    if pattern is None:
+        return pd.DataFrame(columns=["image_id", "split", "path", "page", "stack", "z", "series"]), []
+    rows, problems = _rows_of_files(competition, data, pattern)
+    if split == "train" and not rows:
+        problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
+    tables = competition.tables if split == "train" else competition.test_tables
+    for table in tables:
+        rows, found = _join(competition, data, table, rows)
+        problems += found
+    listed = [_placed(competition, row, split) for row in rows]
+    listed.sort(key=lambda row: row["image_id"])
+    problems += _repeated(listed)
+    return pd.DataFrame(listed), problems
+
+
+def _rows_of_files(
+    competition: Competition, data: Path, pattern: str
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    images = competition.images
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for path, fields in find_files(data, pattern):
+        if images.kind == "pages":
+            try:
+                pages = probe_image(resolve_inside(data, path)).pages
+            except (ValueError, OSError) as error:
+                problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
+                continue
+            rows += [{**fields, "path": path, "page": page} for page in range(pages)]
+        elif images.kind == "layers":
+            others = {name: text for name, text in fields.items() if name != "layer"}
+            if rows and rows[-1]["_image"] == others:
+                rows[-1]["path"] += LAYER_SEPARATOR + path
+            else:
+                rows.append({**others, "path": path, "page": -1, "_image": others})
+        else:
+            rows.append({**fields, "path": path, "page": -1})
+    for row in rows:
+        row.pop("_image", None)
+        row["image_id"] = fill(images.id, row, "images.id")
+    return rows, problems
+
+
+def _join(
+    competition: Competition, data: Path, table: Table, rows: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    try:
+        frame = read_table(data, table)
+    except (ValueError, OSError) as error:
+        return rows, [Problem(table.file, str(error), "a readable table", "check the download and the contract")]
+    masks = competition.masks
+    if masks.table is not None and masks.kind == "rle":
+        frame = frame.drop(columns=[masks.column, *([masks.class_column] if masks.class_column else [])], errors="ignore")
+    attributes = {row["image_id"]: row for row in reversed(frame.to_dict("records"))}
+    known = {row["image_id"] for row in rows}
+    problems = [
+        Problem(f"{table.file}: id {name!r}", "no image of that id", "a file that fits the contract's pattern",
+                "download the image or take the row out")
+        for name in attributes if name not in known and not competition.images.only_listed
+    ]  # fmt: skip
+    joined = []
+    for row in rows:
+        extra = attributes.get(row["image_id"])
+        if extra is None and competition.images.only_listed:
+            continue
+        if extra is None and not _may_be_missing(competition, table):
+            problems.append(
+                Problem(row["path"], f"id {row['image_id']!r} without a row", f"a row in {table.file}",
+                        "add the row or take the image out")
+            )  # fmt: skip
+        joined.append({**row, **{str(k): v for k, v in (extra or {}).items() if k not in row}})
+    return joined, problems
+
+
+def _may_be_missing(competition: Competition, table: Table) -> bool:
+    masks = competition.masks
+    same_file = masks.table is not None and masks.table.file == table.file
+    return same_file and masks.kind == "rle" and masks.dialect.empty == "missing"
+
+
+def _placed(competition: Competition, row: dict[str, Any], split: Split) -> dict[str, Any]:
+    images = competition.images
+    stack, z = row["image_id"], 0
+    if images.stack is not None and images.z is not None:
+        stack = fill(images.stack, row, "images.stack")
+        text = fill(images.z, row, "images.z")
+        try:
+            z = int(text)
+        except ValueError as error:
+            raise ValueError(f"{row['path']}: images.z gives {text!r}, expected a whole number") from error
+    series = fill(images.series, row, "images.series") if images.series else stack
+    first = {"image_id": row["image_id"], "split": split, "path": row["path"], "page": row["page"]}
+    return {**first, "stack": stack, "z": z, "series": series, **{k: v for k, v in row.items() if k not in first}}
+
+
+def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
+    problems = []
+    for before, after in zip(rows, rows[1:], strict=False):
+        if before["image_id"] == after["image_id"]:
+            problems.append(
+                Problem(after["path"], f"id {after['image_id']!r} a second time (also {before['path']})",
+                        "one file an id", "make images.id name the files apart")
+            )  # fmt: skip
+    return problems
+
+
+def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None:
+    """Pixel size of an image in µm, from the contract's number or column; None where the host gives none.
+
+    Raises ValueError for a value that is no positive number.
+    """
+    given = competition.images.pixel_size_um
+    if given is None or isinstance(given, float):
+        return given
+    if given not in row:
+        raise ValueError(f"{row['image_id']}: no column {given!r}, which images.pixel_size_um names")
+    size = float(row[given])
+    if not size > 0:
+        raise ValueError(f"{row['image_id']}: pixel size {row[given]!r}, expected µm above 0")
+    return size

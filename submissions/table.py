@@ -1,0 +1,199 @@
+"""The submission table: encoding masks into rows, writing them in the sample's order, reading them back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from submissions.competition import Competition, SubmissionFormat, fill
+from submissions.images import resolve_inside
+from submissions.rle import decode, decode_instances, encode, encode_instances
+
+Row = dict[str, str]
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write text beside its final name and rename: a reader sees the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8", newline="")
+    os.replace(partial, path)
+
+
+def submission_format(competition: Competition) -> SubmissionFormat:
+    """The contract's submission section; ValueError where the host takes none."""
+    if competition.submission is None:
+        raise ValueError(f"{competition.name}: the contract has no submission section; there is nothing to write")
+    return competition.submission
+
+
+def columns(form: SubmissionFormat) -> list[str]:
+    """Column names of the table, in order: id, class, extra ones, mask - or as the sample has them."""
+    names = [form.id_column, *([form.class_column] if form.class_column else []), *form.extra, form.mask_column]
+    return list(dict.fromkeys(names))
+
+
+def encode_rows(
+    competition: Competition,
+    fields: Mapping[str, Any],
+    planes: np.ndarray,
+    *,
+    instances: np.ndarray | None = None,
+    scores: Sequence[float] | None = None,
+) -> list[Row]:
+    """Rows of one image.
+
+    Parameters
+    ----------
+    fields : what the templates may name; `image_id`, and for a volume `z` is added slice by slice
+    planes : bool (K, H, W), or (K, Z, H, W) for a volume
+    instances : int32 (H, W), needed where the host wants a row (or part) an instance
+    scores : confidence of each instance, in label order
+    """
+    form = submission_format(competition)
+    if planes.ndim == 4:
+        return [
+            row
+            for z in range(planes.shape[1])
+            for row in encode_rows(competition, {**fields, "z": z}, planes[:, z])
+        ]
+    given = {**fields, "id": fields["image_id"], "height": planes.shape[1], "width": planes.shape[2]}
+    if form.rows == "image_class":
+        return [
+            _row(form, {**given, "class": name}, encode(planes[index], competition.dialect))
+            for index, name in enumerate(competition.classes)
+            if index in competition.scored_classes
+        ]
+    if form.rows == "image" and "{score}" not in form.mask_template:
+        index = competition.scored_classes[0]
+        return [_row(form, given, encode(planes[index], competition.dialect))]
+    if instances is None:
+        raise ValueError(f"{fields['image_id']}: the host wants instances; the decision must split the mask")
+    texts = encode_instances(instances, competition.dialect)
+    confidence = list(scores) if scores is not None else [1.0] * len(texts)
+    cells = [
+        fill(form.mask_template, {"mask": text, "score": f"{score:.4f}"}, "submission.mask_template")
+        for text, score in zip(texts, confidence, strict=True)
+    ]
+    if form.rows == "image":
+        return [_row(form, given, " ".join(cells))]
+    return [_row(form, given, cell) for cell in cells] or [_row(form, given, _empty(competition))]
+
+
+def _empty(competition: Competition) -> str:
+    return "" if competition.dialect.empty == "missing" else competition.dialect.empty
+
+
+def _row(form: SubmissionFormat, given: Mapping[str, Any], cell: str) -> Row:
+    row = {form.id_column: fill(form.id_template, given, "submission.id_template")}
+    if form.class_column:
+        row[form.class_column] = str(given["class"])
+    for name, template in form.extra.items():
+        row[name] = fill(template, {**given, "mask": cell}, f"submission.extra.{name}")
+    row[form.mask_column] = cell
+    return row
+
+
+def read_submission(path: Path, competition: Competition) -> pd.DataFrame:
+    """A submission, sample or solution as text; blank cells are ''.
+
+    Raises FileNotFoundError, or ValueError that names the missing columns.
+    """
+    form = submission_format(competition)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a table with the columns {columns(form)}")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    missing = [name for name in columns(form) if name not in frame]
+    if missing:
+        raise ValueError(f"{path}: no column {missing}; it has {list(frame.columns)}")
+    return frame
+
+
+def row_keys(frame: pd.DataFrame, form: SubmissionFormat) -> list[tuple[str, ...]]:
+    """What names a row: the id, with the class where rows are id x class."""
+    names = [form.id_column, *([form.class_column] if form.class_column else [])]
+    return list(zip(*(frame[name] for name in names), strict=True))
+
+
+def read_sample(competition: Competition, data: Path) -> pd.DataFrame | None:
+    """The host's sample submission, None where the contract's file is absent."""
+    form = submission_format(competition)
+    path = resolve_inside(data, form.sample)
+    return read_submission(path, competition) if path.is_file() else None
+
+
+def write_submission(path: Path, competition: Competition, data: Path, rows: Sequence[Row]) -> pd.DataFrame:
+    """Write the rows of all images in the order of the sample submission; returns the table.
+
+    Without a sample the order is that of the sorted ids. A row the sample does not name, or a name without a row
+    (unless the dialect leaves empty masks out), is a ValueError that lists them; nothing is written then.
+    """
+    form = submission_format(competition)
+    frame = pd.DataFrame(list(rows), columns=columns(form), dtype=object)
+    sample = read_sample(competition, data)
+    keys = row_keys(frame, form)
+    if sample is not None:
+        frame = frame[[name for name in sample.columns if name in frame]]
+        wanted = list(dict.fromkeys(row_keys(sample, form)))
+        extra, lacking = sorted(set(keys) - set(wanted)), sorted(set(wanted) - set(keys))
+        if extra or lacking:
+            raise ValueError(
+                f"{form.sample}: {len(lacking)} id(s) without a prediction {_some(lacking)}, "
+                f"{len(extra)} predicted id(s) it does not name {_some(extra)}; "
+                "check that the test images belong to this sample"
+            )
+    else:
+        wanted = sorted(set(keys))
+    place = {key: index for index, key in enumerate(wanted)}
+    order = sorted(range(len(keys)), key=lambda index: place[keys[index]])
+    frame = frame.iloc[order].reset_index(drop=True)
+    if competition.dialect.empty == "missing" and form.rows != "image":
+        frame = frame[frame[form.mask_column] != ""].reset_index(drop=True)
+    write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
+    return frame
+
+
+def _some(keys: Sequence[tuple[str, ...]], shown: int = 5) -> str:
+    names = ["/".join(key) for key in keys[:shown]]
+    return f"({', '.join(names)}{', ...' if len(keys) > shown else ''})" if keys else ""
+
+
+def decode_rows(
+    competition: Competition, rows: Sequence[Row], shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Planes bool (K, H, W) and, where rows are instances, int32 (H, W), of one image's submission rows.
+
+    Raises ValueError that names the row.
+    """
+    form = submission_format(competition)
+    planes = np.zeros((len(competition.classes), *shape), bool)
+    if form.rows == "instance":
+        texts = [row[form.mask_column] for row in rows]
+        where = f"id {rows[0][form.id_column]}" if rows else ""
+        label = decode_instances(texts, shape, competition.dialect, where=where)
+        planes[competition.scored_classes[0]] = label > 0
+        return planes, label
+    for index, row in zip(competition.scored_classes, _by_class(competition, rows), strict=True):
+        if row is not None:
+            where = "/".join(row_keys(pd.DataFrame([row]), form)[0])
+            planes[index] = decode(row[form.mask_column], shape, competition.dialect, where=f"id {where}")
+    return planes, None
+
+
+def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]:
+    form = submission_format(competition)
+    if form.rows == "image":
+        return [rows[0] if rows else None] + [None] * (len(competition.scored_classes) - 1)
+    names = [competition.classes[index] for index in competition.scored_classes]
+    found: dict[str, Row] = {}
+    for row in rows:
+        for name in names:
+            named = row[form.class_column] == name if form.class_column else row[form.id_column].endswith(name)
+            if named:
+                found[name] = row
+    return [found.get(name) for name in names]
