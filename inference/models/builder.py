@@ -1,0 +1,57 @@
+"""`build_model`: from a saved config alone to a network, with nothing to download."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+from torch import nn
+
+from inference.config import ModelConfig
+from inference.models.segmenter import Segmenter
+from inference.models.table import MODELS, ModelRow
+
+HEAD_OPTIONS = ("deep_supervision", "image_head")
+
+
+def model_row(name: str) -> ModelRow:
+    """Row of the table of models; ValueError with the nearest names for an unknown one."""
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(MODELS)}"
+        raise ValueError(f"architecture {name!r} is not in the table of models; {hint}")
+    return MODELS[name]
+
+
+def option_names(row: ModelRow) -> list[str]:
+    """Options that `ModelConfig.options` may hold for a model."""
+    own = [
+        parameter.name
+        for parameter in inspect.signature(row.build).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    ]
+    return own + (list(HEAD_OPTIONS) if row.task == "segment" else [])
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """Network with random weights on the CPU, in training mode.
+
+    Segmentation: `(N, C, H, W)` float -> logits `(N, K, H, W)` at input size for any H and W; with the
+    options `deep_supervision: true` or `image_head: true` training mode gives a dictionary instead
+    (`TrainOutputs`).
+    Classification rows of the table: `(N, C, H, W)` -> logits `(N, K)`.
+    Raises ValueError for an unknown architecture, encoder or option, and for a pair that does not work.
+    """
+    row = model_row(config.architecture)
+    unknown = sorted(set(config.options) - set(option_names(row)))
+    if unknown:
+        raise ValueError(
+            f"model.options of {row.name!r} has {', '.join(unknown)}; expected {', '.join(option_names(row))}"
+        )
+    own = {name: value for name, value in config.options.items() if name not in HEAD_OPTIONS}
+    n_classes = len(config.classes)
+    net = row.build(config.encoder, config.in_channels, n_classes, **own)
+    if row.task == "classify":
+        return net
+    heads = {name: bool(config.options.get(name, False)) for name in HEAD_OPTIONS}
+    return Segmenter(net, n_classes, stride=row.stride, **heads)
