@@ -18,6 +18,7 @@ class EncoderRecipe:
     name: str  # as smp spells it: "resnet34", "tu-tf_efficientnet_lite0"
     depth: int = 5
     options: dict[str, Any] = field(default_factory=dict)
+    by_order: bool = False  # its tensors are the first ones of timm's network, under other names
 
     @property
     def timm_name(self) -> str | None:

@@ -1,0 +1,157 @@
+"""Weights in and out: pretrained encoders, saved models, and the one-file handover.
+
+Saved models are safetensors with their settings beside them (`model.json`); nothing is unpickled, and a saved
+model is rebuilt from its settings alone, with nothing downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from inference.config import InputConfig, ModelConfig, PredictConfig
+from inference.models import build_model
+from inference.models.pretrained import load_encoder_weights, normalisation_of
+from inference.models.tensors import clean_state, read_tensors, write_tensors
+
+__all__ = [
+    "LoadedModel",
+    "export_model",
+    "load_encoder_weights",
+    "load_model",
+    "normalisation_of",
+    "save_model",
+]
+
+WEIGHTS_FILE = "weights.safetensors"
+SETTINGS_FILE = "model.json"
+FORMAT = 1
+METADATA_KEY = "segmentation_pipeline"  # one key only: safetensors writes several in no fixed order
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to predict, with the settings that lay beside its weights."""
+
+    model: nn.Module  # in evaluation mode, on the CPU
+    model_config: ModelConfig
+    input_config: InputConfig
+    predict_config: PredictConfig
+    path: Path
+    decision: dict[str, Any] | None = None  # of a one-file handover that carries one
+
+
+def save_model(
+    folder: Path,
+    model: nn.Module | Mapping[str, Tensor],
+    model_config: ModelConfig,
+    input_config: InputConfig,
+    predict_config: PredictConfig,
+) -> None:
+    """Write `weights.safetensors` and `model.json` into `folder`, each built aside and renamed.
+
+    `model` is a network (wrapped by DDP or `torch.compile` or not) or its state dict, on any device.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = model.state_dict() if isinstance(model, nn.Module) else model
+    write_tensors(folder / WEIGHTS_FILE, clean_state(state))
+    settings = {
+        "format": FORMAT,
+        "model": model_config.model_dump(mode="json"),
+        "input": input_config.model_dump(mode="json"),
+        "predict": predict_config.model_dump(mode="json"),
+    }
+    partial = folder / f"{SETTINGS_FILE}.partial"
+    partial.write_text(json.dumps(settings, indent=2) + "\n")
+    partial.replace(folder / SETTINGS_FILE)
+
+
+def load_model(path: Path) -> LoadedModel:
+    """Model of a folder written by `save_model`, or of a file written by `export_model`.
+
+    Downloads nothing whatever the settings say: the saved weights hold the encoder too.
+    Raises FileNotFoundError where a file is missing, ValueError where weights and settings do not fit.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: no such model; expected a folder with {WEIGHTS_FILE} or an exported file"
+        )
+    weights, settings = _read_folder(path) if path.is_dir() else _read_exported(path)
+    try:
+        model_config = ModelConfig(**settings["model"])
+        input_config = InputConfig(**settings["input"])
+        predict_config = PredictConfig(**settings["predict"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ValueError(f"{path}: its settings are not those of a saved model: {error}") from error
+    model = build_model(model_config)
+    _load_state(model, weights, path)
+    model.eval()
+    return LoadedModel(model, model_config, input_config, predict_config, path, settings.get("decision"))
+
+
+def export_model(folder: Path, file: Path, decision: Mapping[str, Any] | None = None) -> None:
+    """One file that `load_model` opens anywhere: weights, and as metadata settings and decision."""
+    file = Path(file)
+    if file.suffix != ".safetensors":
+        raise ValueError(f"{file}: a handed-over model is one .safetensors file; give it that ending")
+    weights, settings = _read_folder(Path(folder))
+    if decision is not None:
+        settings["decision"] = dict(decision)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(file, weights, {METADATA_KEY: json.dumps(settings)})
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    for name in (WEIGHTS_FILE, SETTINGS_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing; expected a folder written by training")
+    settings = _parse_settings((folder / SETTINGS_FILE).read_text(), folder / SETTINGS_FILE)
+    return read_tensors(folder / WEIGHTS_FILE), settings
+
+
+def _read_exported(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    weights = read_tensors(file)
+    metadata: dict[str, str] = {}
+    if file.suffix == ".safetensors":
+        with safetensors.safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+    if METADATA_KEY not in metadata:
+        raise ValueError(
+            f"{file} holds weights but no settings; give the folder that holds {SETTINGS_FILE}, "
+            f"or export the model"
+        )
+    return weights, _parse_settings(metadata[METADATA_KEY], file)
+
+
+def _parse_settings(text: str, path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); restore it or train again") from error
+    found = settings.get("format") if isinstance(settings, dict) else None
+    if found != FORMAT:
+        raise ValueError(f"{path} has format {found}, expected {FORMAT}; it was written by another version")
+    return settings
+
+
+def _load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    other = [name for name in expected if name in state and expected[name].shape != state[name].shape]
+    if missing or unknown or other:
+        first = (missing + unknown + other)[0]
+        raise ValueError(
+            f"{path}: the weights are not those of the settings beside them ({len(missing)} tensors missing, "
+            f"{len(unknown)} unknown, {len(other)} of another shape; first: {first})"
+        )
+    model.load_state_dict(dict(state))
