@@ -1,0 +1,271 @@
+"""What every opened image offers, and sources made of other sources or of arrays."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+MAX_PIXELS = 4_000_000_000  # height x width of one slice of a file that is read by windows
+MAX_DECODED_PIXELS = (
+    1 << 30
+)  # of a slice, tile or strip that can only be decoded as a whole (OpenCV's own limit)
+KEPT_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "bool"))
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """Size of an image file, known without decoding its pixels.
+
+    depth: slices (pages of a TIFF, slices of a volume), 1 for a plain image; height, width: of a slice;
+    channels: after alpha is dropped and a palette is expanded; dtype: as `ImageSource.read` returns it;
+    pages: pages in the file (1 where the format has none); spacing: (z, y, x) in mm, or None where unknown.
+    """
+
+    depth: int
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    pages: int = 1
+    spacing: tuple[float, float, float] | None = None
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """An opened image or volume of shape (Z, H, W, C), read slice by slice and window by window."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z as (h, w, C), RGB order; rows and cols must lie inside the image."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def check_window(
+    shape: tuple[int, ...], z: int, rows: slice | None, cols: slice | None
+) -> tuple[int, int, int, int]:
+    """Turn slices into (row start, row stop, column start, column stop) for a source of shape (Z, H, W, ...).
+
+    Raises ValueError for a slice index or a window outside the image: numpy would return fewer pixels.
+    """
+    if not 0 <= z < shape[0]:
+        raise ValueError(f"slice {z} does not exist: the image has slices 0 to {shape[0] - 1}")
+    bounds: list[int] = []
+    for name, window, size in (("rows", rows, shape[1]), ("columns", cols, shape[2])):
+        start = 0 if window is None or window.start is None else int(window.start)
+        stop = size if window is None or window.stop is None else int(window.stop)
+        if (window is not None and window.step not in (None, 1)) or not 0 <= start < stop <= size:
+            raise ValueError(f"{name} {window} are not a window of 0 to {size}: pad on the caller's side")
+        bounds += [start, stop]
+    return bounds[0], bounds[1], bounds[2], bounds[3]
+
+
+def check_pixels(
+    path: Path, height: int, width: int, *, limit: int = MAX_PIXELS, what: str = "image"
+) -> None:
+    """Refuse a header that announces more pixels than `limit` (a decompression bomb) or none at all."""
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"{path}: the header gives {height} x {width} pixels: the file is damaged, copy it again"
+        )
+    if height * width > limit:
+        raise ValueError(
+            f"{path}: the header announces one {what} of {height} x {width} = {height * width / 1e9:.1f} "
+            f"gigapixels, more than the limit of {limit / 1e9:.1f}; a sound image belongs in a tiled TIFF"
+        )
+
+
+def image_dtype(stored: np.dtype) -> np.dtype:
+    """dtype of returned pixels: uint8, uint16, float32 and bool as stored, everything else as float32."""
+    native = np.dtype(stored).newbyteorder("=")
+    return native if native in KEPT_DTYPES else np.dtype(np.float32)
+
+
+def as_integers(values: np.ndarray, path: Path) -> np.ndarray:
+    """Mask values as integers (or bool); floats are accepted when they are whole numbers, else ValueError."""
+    if values.dtype.kind in "iub":
+        return values
+    rounded = np.rint(values)
+    if not np.array_equal(rounded, values):
+        found = values[rounded != values].flat[0]
+        raise ValueError(
+            f"{path}: a mask holds whole numbers, found {found}: is this an image or a probability?"
+        )
+    return rounded.astype(np.int32)
+
+
+class FileSource(ABC):
+    """Base of sources that hold an open file: opened when first read, again in every process that reads.
+
+    A handle never crosses a fork (the child would move the parent's file position) nor a pickle.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._held: Any = None
+        self._pid = -1
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """Open the file and return its handle."""
+
+    @abstractmethod
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z as (h, w, C)."""
+
+    def handle(self) -> Any:
+        """The file's handle of this process."""
+        if self._held is None or self._pid != os.getpid():
+            self._held, self._pid = self._open(), os.getpid()
+        return self._held
+
+    def close(self) -> None:
+        """Give the handle back; a later read opens the file again."""
+        if self._held is not None and self._pid == os.getpid() and hasattr(self._held, "close"):
+            self._held.close()
+        self._held = None
+
+    def __enter__(self) -> FileSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": None, "_pid": -1}
+
+
+class ArraySource:
+    """An array (Z, H, W, C), in memory or memory-mapped, as a source."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        if array.ndim != 4:
+            raise ValueError(
+                f"an array source has the axes (Z, H, W, C), found {array.ndim} axes: {array.shape}"
+            )
+        self.array = array
+        self.shape: tuple[int, int, int, int] = (
+            int(array.shape[0]), int(array.shape[1]), int(array.shape[2]), int(array.shape[3])
+        )  # fmt: skip
+        self.dtype = image_dtype(array.dtype)
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z as (h, w, C), a copy."""
+        top, bottom, left, right = check_window(self.shape, z, rows, cols)
+        return np.array(self.array[z, top:bottom, left:right], dtype=self.dtype)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class _Joined:
+    """What StackSource and LayerSource share: equal members, and a cache of decoded slices."""
+
+    def __init__(self, sources: Sequence[ImageSource], cached: int) -> None:
+        if not sources:
+            raise ValueError("no sources were given: a stack needs at least one slice")
+        first = sources[0]
+        for position, source in enumerate(sources):
+            if source.shape[0] != 1:
+                raise ValueError(
+                    f"member {position} has {source.shape[0]} slices, expected 1: join its slices first"
+                )
+            if source.shape[1:3] != first.shape[1:3] or source.dtype != first.dtype:
+                raise ValueError(
+                    f"member {position} is {source.shape[1:3]} {source.dtype}, member 0 is "
+                    f"{first.shape[1:3]} {first.dtype}: one image has slices of one size and type"
+                )
+        self.sources = list(sources)
+        self.dtype = first.dtype
+        self._cached = max(1, cached)
+        self._slices: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def _member(self, position: int, window: tuple[int, int, int, int]) -> np.ndarray:
+        """Window of one member; a slice that can only be decoded whole is kept for the next window."""
+        source = self.sources[position]
+        rows, cols = slice(window[0], window[1]), slice(window[2], window[3])
+        if not getattr(source, "decodes_whole", False):
+            return source.read(0, rows, cols)
+        if position not in self._slices:
+            self._slices[position] = source.read(0)
+            if len(self._slices) > self._cached:
+                self._slices.popitem(last=False)
+        self._slices.move_to_end(position)
+        return self._slices[position][rows, cols].copy()
+
+    def close(self) -> None:
+        """Close every member and forget the decoded slices."""
+        self._slices.clear()
+        for source in self.sources:
+            source.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_slices": OrderedDict()}
+
+
+class StackSource(_Joined):
+    """Single-slice sources of one size as one source (Z, H, W, C); `cached` decoded slices are kept."""
+
+    def __init__(self, sources: Sequence[ImageSource], *, cached: int = 8) -> None:
+        super().__init__(sources, cached)
+        channels = {source.shape[3] for source in sources}
+        if len(channels) > 1:
+            raise ValueError(f"the slices have {sorted(channels)} channels, expected one number for all")
+        self.shape = (len(sources), *self.sources[0].shape[1:])
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z as (h, w, C)."""
+        return self._member(z, check_window(self.shape, z, rows, cols))
+
+
+class LayerSource(_Joined):
+    """Single-slice sources of one size as the channels of one image (1, H, W, sum of C)."""
+
+    def __init__(self, sources: Sequence[ImageSource], *, cached: int = 64) -> None:
+        super().__init__(sources, cached)
+        height, width = self.sources[0].shape[1:3]
+        self.shape = (1, height, width, sum(source.shape[3] for source in sources))
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of all layers as (h, w, C)."""
+        window = check_window(self.shape, z, rows, cols)
+        return np.concatenate([self._member(i, window) for i in range(len(self.sources))], axis=2)
+
+
+class SliceSource:
+    """Some slices of another source, in the given order, as a source of its own."""
+
+    def __init__(self, source: ImageSource, slices: Sequence[int]) -> None:
+        bad = [z for z in slices if not 0 <= z < source.shape[0]]
+        if bad or not slices:
+            raise ValueError(
+                f"slices {bad or 'none'} asked for: the image has slices 0 to {source.shape[0] - 1}"
+            )
+        self.source, self.slices = source, list(slices)
+        self.shape = (len(self.slices), *source.shape[1:])
+        self.dtype = source.dtype
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice number z of the selection as (h, w, C)."""
+        check_window(self.shape, z, rows, cols)
+        return self.source.read(self.slices[z], rows, cols)
+
+    def close(self) -> None:
+        """Close the source the slices come from."""
+        self.source.close()
