@@ -1,0 +1,135 @@
+"""How alike the folds are: a table a stage can print, write or draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from folds.blocks import training_share
+from folds.buffers import folds_set
+from folds.strata import SEPARATOR, stratum_levels
+
+WHOLE = "all"
+
+
+def area_columns(inventory: pd.DataFrame) -> list[str]:
+    """Columns `area_<class>` of an inventory: foreground pixels of a class in an image."""
+    return [column for column in inventory.columns if column.startswith("area_")]
+
+
+def balance_levels(
+    folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Levels that balance is judged by, a row a row of `folds`: the named columns of the inventory (numbers binned);
+    else the parts of `stratum`; else the foreground area, binned; else no column at all."""
+    rows = _inventory_rows(folds, inventory)
+    if columns is not None:
+        return stratum_levels(rows, list(columns))
+    if (folds["stratum"].astype(str) != "").any():
+        parts = [str(text).split(SEPARATOR) for text in folds["stratum"]]
+        return pd.DataFrame(parts, index=rows.index).add_prefix("stratum_")
+    areas = area_columns(rows)
+    if areas and "y0" not in folds.columns:
+        return stratum_levels(rows.assign(foreground=rows[areas].sum(axis=1)), ["foreground"])
+    return pd.DataFrame(index=rows.index)
+
+
+def level_shares(
+    folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Share of each level in each fold and in the whole: rows (column, level), columns 0, 1, ... and 'all', in 0..1.
+
+    Levels as `balance_levels`; the shares of one column sum to 1 in every fold.
+    """
+    levels = balance_levels(folds, inventory, columns)
+    fold = folds["fold"].to_numpy()
+    parts = []
+    for column in levels.columns:
+        values = levels[column].to_numpy(dtype=object)
+        table = pd.crosstab(values, fold)
+        table[WHOLE] = table.sum(axis=1)
+        table.index = pd.MultiIndex.from_product([[column], table.index], names=["column", "level"])
+        parts.append(table / table.sum(axis=0))
+    if not parts:
+        return pd.DataFrame(columns=[*sorted(set(fold.tolist())), WHOLE])
+    return pd.concat(parts).rename_axis(columns=None)
+
+
+def fold_balance(
+    folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One row a fold and a last row 'all', indexed by `fold`.
+
+    images, share (of images), groups; train and excluded: images the fold's model may, and may not, train
+    on because of a buffer; with sizes in the inventory pixels; with `area_<class>` columns those (pixels),
+    share_<class> (of the foreground of all classes) and empty (share of images without any); with blocks
+    the number of blocks, pixels of the blocks and train_pixels (share of all pixels beyond the buffer)
+    instead. distance: total variation distance, 0..1, between the fold's shares of levels and those of the
+    whole, averaged over the columns of `balance_levels`; NaN without any. Raises ValueError for an image
+    that the inventory does not have, or a missing column.
+    """
+    rows = _inventory_rows(folds, inventory)
+    fold = folds["fold"].to_numpy()
+    numbers = sorted(int(number) for number in np.unique(fold))
+    shares = level_shares(folds, inventory, columns)
+    train = training_share(folds) if "y0" in folds.columns else {}
+    table = []
+    for number in [*numbers, WHOLE]:
+        inside = np.ones(len(folds), dtype=bool) if number == WHOLE else fold == number
+        row: dict[str, object] = {"fold": number, **_counts(folds, inside, number)}
+        if "y0" in folds.columns:
+            row |= {"blocks": int(inside.sum()), "pixels": int(_block_pixels(folds)[inside].sum())}
+            row["train_pixels"] = train.get(number, np.nan) if isinstance(number, int) else np.nan
+        else:
+            row |= _areas(rows[inside])
+        apart = (shares[number] - shares[WHOLE]).abs().groupby(level="column").sum() / 2 if len(shares) else
+        None row["distance"] = float(apart.mean()) if apart is not None else np.nan table.append(row)
+    return pd.DataFrame(table).set_index("fold")
+
+
+def _inventory_rows(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the inventory in the order of the fold table's."""
+    known = inventory.assign(image_id=inventory["image_id"].astype(str)).set_index("image_id", drop=False)
+    unknown = sorted(set(folds["image_id"].astype(str)) - set(known.index))
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} images of the fold table are not in the inventory (first: {unknown[:3]}); use "
+            "the "
+            "inventory the folds were made from"
+        )
+    return known.loc[folds["image_id"].astype(str)].reset_index(drop=True)
+
+
+def _counts(folds: pd.DataFrame, inside: np.ndarray, number: int | str) -> dict[str, object]:
+    ids = folds["image_id"]
+    held_out = [number != WHOLE and number in folds_set(text) for text in folds["excluded_from"]]
+    excluded = int(np.sum(held_out))
+    return {
+        "images": int(ids[inside].nunique()),
+        "share": float(inside.sum() / len(folds)),
+        "groups": int(folds["group"][inside].nunique()),
+        "train": int(ids[~inside].nunique()) - excluded if number != WHOLE else int(ids.nunique()),
+        "excluded": excluded,
+    }
+
+
+def _block_pixels(folds: pd.DataFrame) -> np.ndarray:
+    return ((folds["y1"] - folds["y0"]) * (folds["x1"] - folds["x0"])).to_numpy()
+
+
+def _areas(rows: pd.DataFrame) -> dict[str, object]:
+    row: dict[str, object] = {}
+    if {"height", "width"} <= set(rows.columns):
+        depth = rows["depth"] if "depth" in rows.columns else 1
+        row["pixels"] = int((rows["height"] * rows["width"] * depth).sum())
+    areas = area_columns(rows)
+    if not areas:
+        return row
+    total = float(rows[areas].to_numpy(dtype=np.float64).sum())
+    for column in areas:
+        row[column] = float(rows[column].sum())
+        row["share_" + column.removeprefix("area_")] = float(rows[column].sum()) / total if total else np.nan
+    row["empty"] = float((rows[areas].sum(axis=1) == 0).mean())
+    return row
