@@ -22,8 +22,11 @@ def area_columns(inventory: pd.DataFrame) -> list[str]:
 def balance_levels(
     folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Levels that balance is judged by, a row a row of `folds`: the named columns of the inventory (numbers binned);
-    else the parts of `stratum`; else the foreground area, binned; else no column at all."""
+    """Levels that balance is judged by, in the rows of `folds`.
+
+    They are the named columns of the inventory (numbers binned); else the parts of `stratum`; else the foreground
+    area, binned; else no column at all.
+    """
     rows = _inventory_rows(folds, inventory)
     if columns is not None:
         return stratum_levels(rows, list(columns))
@@ -39,7 +42,7 @@ def balance_levels(
 def level_shares(
     folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Share of each level in each fold and in the whole: rows (column, level), columns 0, 1, ... and 'all', in 0..1.
+    """Share of each level in each fold and in the whole: rows (column, level), columns 0, 1, ..., 'all'.
 
     Levels as `balance_levels`; the shares of one column sum to 1 in every fold.
     """
@@ -76,17 +79,25 @@ def fold_balance(
     shares = level_shares(folds, inventory, columns)
     train = training_share(folds) if "y0" in folds.columns else {}
     table = []
-    for number in [*numbers, WHOLE]:
+    every: list[int | str] = [*numbers, WHOLE]
+    for number in every:
         inside = np.ones(len(folds), dtype=bool) if number == WHOLE else fold == number
         row: dict[str, object] = {"fold": number, **_counts(folds, inside, number)}
         if "y0" in folds.columns:
             row |= {"blocks": int(inside.sum()), "pixels": int(_block_pixels(folds)[inside].sum())}
-            row["train_pixels"] = train.get(number, np.nan) if isinstance(number, int) else np.nan
+            row["train_pixels"] = train[number] if isinstance(number, int) else np.nan
         else:
             row |= _areas(rows[inside])
-        apart = (shares[number] - shares[WHOLE]).abs().groupby(level="column").sum() / 2 if len(shares) else
-        None row["distance"] = float(apart.mean()) if apart is not None else np.nan table.append(row)
+        row["distance"] = _distance(shares, number)
+        table.append(row)
     return pd.DataFrame(table).set_index("fold")
+
+
+def _distance(shares: pd.DataFrame, number: int | str) -> float:
+    if not len(shares):
+        return float("nan")
+    apart = (shares[number] - shares[WHOLE]).abs().groupby(level="column").sum() / 2
+    return float(apart.mean())
 
 
 def _inventory_rows(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
@@ -99,7 +110,7 @@ def _inventory_rows(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFram
             "the "
             "inventory the folds were made from"
         )
-    return known.loc[folds["image_id"].astype(str)].reset_index(drop=True)
+    return known.loc[folds["image_id"].astype(str).tolist()].reset_index(drop=True)
 
 
 def _counts(folds: pd.DataFrame, inside: np.ndarray, number: int | str) -> dict[str, object]:

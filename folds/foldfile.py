@@ -20,7 +20,7 @@ def table_columns(folds: pd.DataFrame) -> list[str]:
 
 
 def folds_hash(folds: pd.DataFrame) -> str:
-    """16 hexadecimal digits (of SHA-256) that change with any value of the table, not with the order of its rows."""
+    """16 hexadecimal digits (of SHA-256) that change with any value of the table, not with its row order."""
     columns = table_columns(folds)
     numbers = {"fold", *BLOCK_COLUMNS}
     rows = [
@@ -65,8 +65,7 @@ def read_folds(path: Path, inventory: pd.DataFrame | None = None) -> pd.DataFram
     raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     for column in ("image_id", "fold"):
         if column not in raw.columns:
-            raise ValueError(f"{path}: found columns {list(raw.columns)}, expected {column!r} among them;
-            add it")
+            raise ValueError(f"{path}: found columns {list(raw.columns)}, expected {column!r} too; add it")
     blocks = _block_columns(raw, path)
     table = pd.DataFrame({"image_id": raw["image_id"], "fold": _whole_numbers(raw["fold"], "fold", path)})
     table["group"] = raw["group"] if "group" in raw.columns else raw["image_id"]
