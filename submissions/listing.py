@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from submissions.competition import Competition, Table, fill, find_files
-from submissions.images import probe_image, resolve_inside
+from submissions.images import ImageSource, StackSource, open_image, probe_image, resolve_inside
 from submissions.problems import Problem, require_folder
 
 Split = Literal["train", "test"]
@@ -33,7 +33,7 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
     ids = [fill(table.id, row, table.file).strip() for row in rows]
     if table.strip:
         ids = [name.removesuffix(table.strip) for name in ids]
-    frame = frame.drop(columns="image_id", errors="ignore")
+    frame = frame.rename(columns=table.rename).drop(columns="image_id", errors="ignore")
     frame.insert(0, "image_id", pd.Series(ids, dtype=object, index=frame.index))
     return frame
 
@@ -44,7 +44,9 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
     pattern's fields and the columns of the contract's tables, as text. No pixel is decoded.
     """
-    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
+    require_folder(
+        data, f"the files of {competition.name}", competition.download or "put the host's files there"
+    )
     pattern = competition.images.train if split == "train" else competition.images.test
     if pattern is None:
         return pd.DataFrame(columns=["image_id", "split", "path", "page", "stack", "z", "series"]), []
@@ -95,16 +97,21 @@ def _join(
     try:
         frame = read_table(data, table)
     except (ValueError, OSError) as error:
-        return rows, [Problem(table.file, str(error), "a readable table", "check the download and the contract")]
+        return rows, [
+            Problem(table.file, str(error), "a readable table", "check the download and the contract")
+        ]
     masks = competition.masks
     if masks.table is not None and masks.kind == "rle":
-        frame = frame.drop(columns=[masks.column, *([masks.class_column] if masks.class_column else [])], errors="ignore")
+        frame = frame.drop(
+            columns=[masks.column, *([masks.class_column] if masks.class_column else [])], errors="ignore"
+        )
     attributes = {row["image_id"]: row for row in reversed(frame.to_dict("records"))}
     known = {row["image_id"] for row in rows}
     problems = [
         Problem(f"{table.file}: id {name!r}", "no image of that id", "a file that fits the contract's pattern",
                 "download the image or take the row out")
-        for name in attributes if name not in known and not competition.images.only_listed
+        for name in attributes
+        if name not in known and not competition.images.only_listed and not table.both_splits
     ]  # fmt: skip
     joined = []
     for row in rows:
@@ -116,7 +123,7 @@ def _join(
                 Problem(row["path"], f"id {row['image_id']!r} without a row", f"a row in {table.file}",
                         "add the row or take the image out")
             )  # fmt: skip
-        joined.append({**row, **{str(k): v for k, v in (extra or {}).items() if k not in row}})
+        joined.append({**{str(name): value for name, value in (extra or {}).items()}, **row})
     return joined, problems
 
 
@@ -138,7 +145,8 @@ def _placed(competition: Competition, row: dict[str, Any], split: Split) -> dict
             raise ValueError(f"{row['path']}: images.z gives {text!r}, expected a whole number") from error
     series = fill(images.series, row, "images.series") if images.series else stack
     first = {"image_id": row["image_id"], "split": split, "path": row["path"], "page": row["page"]}
-    return {**first, "stack": stack, "z": z, "series": series, **{k: v for k, v in row.items() if k not in first}}
+    placed = {**first, "stack": stack, "z": z, "series": series}
+    return {**placed, **{name: value for name, value in row.items() if name not in placed}}
 
 
 def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
@@ -166,3 +174,53 @@ def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None
     if not size > 0:
         raise ValueError(f"{row['image_id']}: pixel size {row[given]!r}, expected µm above 0")
     return size
+
+
+class ListedImages:
+    """Opens the images of a listing; of a stack, the neighbours too, so that 2.5D context can be read.
+
+    The last opened stack stays open: images asked for in the order of the listing decode each slice once.
+    """
+
+    def __init__(self, competition: Competition, data: Path, listing: pd.DataFrame) -> None:
+        self.competition = competition
+        self.data = data
+        ordered = listing.sort_values(["stack", "z", "image_id"], kind="stable")
+        self._rows = {str(row["image_id"]): row for row in ordered.to_dict("records")}
+        self._stacks: dict[str, list[str]] = {}
+        for image_id, row in self._rows.items():
+            self._stacks.setdefault(str(row["stack"]), []).append(image_id)
+        self._open_stack: tuple[str, ImageSource] | None = None
+
+    def row(self, image_id: str) -> dict[str, Any]:
+        """The listing's row of an image."""
+        if image_id not in self._rows:
+            raise ValueError(f"{image_id!r}: no image of that id among the {len(self._rows)} listed")
+        return self._rows[image_id]
+
+    def open_alone(self, image_id: str) -> ImageSource:
+        """The image without its neighbours, as a source (Z, H, W, C)."""
+        row = self.row(image_id)
+        if self.competition.images.kind == "layers":
+            paths = [resolve_inside(self.data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
+            return open_image(paths, kind="channels")
+        page = int(row["page"]) if int(row["page"]) >= 0 else None
+        return open_image(resolve_inside(self.data, str(row["path"])), page=page)
+
+    def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
+        """Source and the slices of it that are the image: its place in the stack, or all slices of a volume."""
+        stack = str(self.row(image_id)["stack"])
+        members = self._stacks[stack]
+        if len(members) == 1:
+            source = self.open_alone(image_id)
+            return source, list(range(source.shape[0]))
+        if self._open_stack is None or self._open_stack[0] != stack:
+            self.close()
+            self._open_stack = (stack, StackSource([self.open_alone(name) for name in members]))
+        return self._open_stack[1], [members.index(image_id)]
+
+    def close(self) -> None:
+        """Close the stack that is open."""
+        if self._open_stack is not None:
+            self._open_stack[1].close()
+            self._open_stack = None

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from submissions.competition import Competition, fill
-from submissions.images import read_mask_image, read_mask_volume, resolve_inside
+from submissions.images import open_mask, resolve_inside
 from submissions.listing import read_table
 from submissions.rle import decode, decode_instances
 
@@ -104,13 +104,16 @@ class MaskReader:
         masks, image_id = self.competition.masks, str(row["image_id"])
         rows = self.runs.get(image_id)
         if rows is None and masks.dialect.empty != "missing":
-            raise ValueError(f"{image_id}: no row in {masks.table.file if masks.table else ''}, expected at least one")
+            raise ValueError(
+                f"{image_id}: no row in {masks.table.file if masks.table else ''}, expected at least one"
+            )
         depth, height, width = shape
         planes = np.zeros((len(self.competition.classes), depth, height, width), bool)
         where = f"{masks.table.file if masks.table else ''}: id {image_id}"
         if masks.instances:
             texts = [text for text, _ in rows or []]
-            label = decode_instances(texts, (height, width), masks.dialect, where=where, overlap="last")
+            names = [f"{where}, mask {number}" for number in range(1, len(texts) + 1)]
+            label = decode_instances(texts, (height, width), masks.dialect, where=names, overlap="last")
             planes[0, 0] = label > 0
             return Truth(planes, instances=label[None])
         for text, name in rows or []:
@@ -139,7 +142,9 @@ class MaskReader:
         found = np.unique(pixels)
         unknown = sorted(set(found.tolist()) - set(values))
         if unknown:
-            raise ValueError(f"{file}: found values {unknown}, expected only {sorted(values)}; mend masks.values")
+            raise ValueError(
+                f"{file}: found values {unknown}, expected only {sorted(values)}; mend masks.values"
+            )
         valid = np.ones(shape, bool)
         for value in found.tolist():
             names = values[value]
@@ -152,11 +157,11 @@ class MaskReader:
 
     def _pixels(self, file: str, row: Mapping[str, Any], shape: tuple[int, int, int]) -> np.ndarray:
         path = resolve_inside(self.data, file)
-        if self.competition.images.kind == "volumes":
-            pixels = read_mask_volume(path)
-        else:
-            page = int(row["page"]) if self.competition.images.kind == "pages" else None
-            pixels = read_mask_image(path, page=page)[None]
+        source = open_mask(path, page=int(row["page"]) if self.competition.images.kind == "pages" else None)
+        try:
+            pixels = np.stack([source.read(z)[..., 0] for z in range(source.shape[0])])
+        finally:
+            source.close()
         if pixels.shape != shape:
             raise ValueError(
                 f"{file}: mask of size {pixels.shape[1:]} (height, width; depth {pixels.shape[0]}), expected "
@@ -223,7 +228,9 @@ def _coco_polygons(path: Path) -> dict[str, list[tuple[str, list[np.ndarray]]]]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         names = {item["id"]: str(item["name"]) for item in document["categories"]}
-        files = {item["id"]: Path(item["file_name"]).with_suffix("").as_posix() for item in document["images"]}
+        files = {
+            item["id"]: Path(item["file_name"]).with_suffix("").as_posix() for item in document["images"]
+        }
         found: dict[str, list[tuple[str, list[np.ndarray]]]] = {name: [] for name in files.values()}
         for item in document["annotations"]:
             rings = [np.asarray(ring, float).reshape(-1, 2) for ring in item["segmentation"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,20 @@ def write_atomic(path: Path, text: str) -> None:
 def submission_format(competition: Competition) -> SubmissionFormat:
     """The contract's submission section; ValueError where the host takes none."""
     if competition.submission is None:
-        raise ValueError(f"{competition.name}: the contract has no submission section; there is nothing to write")
+        raise ValueError(
+            f"{competition.name}: the contract has no submission section; there is nothing to write"
+        )
     return competition.submission
 
 
 def columns(form: SubmissionFormat) -> list[str]:
     """Column names of the table, in order: id, class, extra ones, mask - or as the sample has them."""
-    names = [form.id_column, *([form.class_column] if form.class_column else []), *form.extra, form.mask_column]
+    names = [
+        form.id_column,
+        *([form.class_column] if form.class_column else []),
+        *form.extra,
+        form.mask_column,
+    ]
     return list(dict.fromkeys(names))
 
 
@@ -174,8 +181,9 @@ def decode_rows(
     planes = np.zeros((len(competition.classes), *shape), bool)
     if form.rows == "instance":
         texts = [row[form.mask_column] for row in rows]
-        where = f"id {rows[0][form.id_column]}" if rows else ""
-        label = decode_instances(texts, shape, competition.dialect, where=where)
+        names = [f"id {row[form.id_column]}, mask {number}" for number, row in enumerate(rows, start=1)]
+        overlap: Literal["error", "last"] = "last" if form.overlap else "error"
+        label = decode_instances(texts, shape, competition.dialect, where=names, overlap=overlap)
         planes[competition.scored_classes[0]] = label > 0
         return planes, label
     for index, row in zip(competition.scored_classes, _by_class(competition, rows), strict=True):
@@ -193,7 +201,9 @@ def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]
     found: dict[str, Row] = {}
     for row in rows:
         for name in names:
-            named = row[form.class_column] == name if form.class_column else row[form.id_column].endswith(name)
+            named = (
+                row[form.class_column] == name if form.class_column else row[form.id_column].endswith(name)
+            )
             if named:
                 found[name] = row
     return [found.get(name) for name in names]

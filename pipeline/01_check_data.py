@@ -1,0 +1,74 @@
+"""Stage 01: look at every file of the host's once and list everything that is wrong, before anything is trained.
+
+Reads:   the host's files under --data, as submissions/competitions/<competition>.yaml describes them
+Writes:  runs/<competition>/inventory/  inventory.csv (a row an image: size, type, content hash, mask area),
+         thumbnails.npy, alignment.json (are masks and images the same way round?), problems.csv
+
+Example: python pipeline/01_check_data.py tgs-salt --data data/tgs-salt --workers 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+try:
+    from pipeline.inventory import (
+        check_masks_aligned,
+        host_digest,
+        inventory_digest,
+        take_inventory,
+        write_inventory,
+    )
+    from pipeline.stage import Stage
+    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+    from submissions.problems import Problem, ProblemsError
+    from submissions.table import write_atomic
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
+
+
+def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
+    """Inspect all images; raise ProblemsError with the whole list where anything is wrong."""
+    competition = space.competition
+    settings = {
+        "contract": competition.model_dump(
+            mode="json", include={"images", "tables", "test_tables", "masks", "classes", "exclusive"}
+        ),
+        "files": host_digest(competition, space.data),
+    }
+    stage = Stage("01_check_data", space.inventory, settings)
+    if not stage.begin(overwrite=space.overwrite):
+        return already(stage)
+    inspections = []
+    with tqdm(desc="images", unit="image") as bar:
+        for done, total, found in take_inventory(competition, space.data, workers=space.workers):
+            inspections += found
+            bar.total = total
+            bar.update(done - bar.n)
+    table, problems = write_inventory(stage.folder, inspections)
+    alignment = check_masks_aligned(competition, space.data, table) if not problems else None
+    if alignment is not None:
+        write_atomic(stage.folder / "alignment.json", json.dumps(alignment.summary(), indent=1) + "\n")
+        print(f"masks against images: {alignment}")
+        if alignment.verdict == "misaligned":
+            problems = [
+                Problem("all masks", str(alignment), "masks that lie on their images",
+                        "check masks.dialect.order in the contract")
+            ]  # fmt: skip
+    if problems:
+        raise ProblemsError(problems)
+    counts = table["split"].value_counts()
+    summary = f"{counts.get('train', 0)} training and {counts.get('test', 0)} test images, no problem"
+    finish(stage, summary, output=inventory_digest(table))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_stage(check_data, stage_parser(__doc__ or ""), argv)
+
+
+if __name__ == "__main__":
+    main()

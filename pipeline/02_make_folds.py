@@ -1,0 +1,43 @@
+"""Stage 02: divide the training images into folds, freeze them in a file, and audit it for leaks.
+
+Reads:   runs/<competition>/inventory/
+Writes:  runs/<competition>/folds/<hash>/  folds.csv (image_id, fold, group, stratum, excluded_from),
+         balance.csv and balance.png, leaks.csv and leaks.png (pairs of images that one should not find on both sides)
+
+Example: python pipeline/02_make_folds.py tgs-salt --set folds.n=5
+         python pipeline/02_make_folds.py tgs-salt --folds team_folds.csv     (a team's frozen file)
+         python pipeline/02_make_folds.py tgs-salt --group-duplicates         (near duplicates into one fold)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+try:
+    from pipeline.folding import audit_and_report, fold_table, folds_stage
+    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
+
+
+def make_folds(space: Workspace, arguments: argparse.Namespace) -> None:
+    """Split, freeze, audit; a leak of a kind that the split can avoid is printed with its remedy."""
+    stage = folds_stage(space, arguments.folds, arguments.group_duplicates)
+    if not stage.begin(overwrite=space.overwrite):
+        return already(stage)
+    table = fold_table(space, arguments.folds, arguments.group_duplicates)
+    sizes, leaks = audit_and_report(space, table, stage.folder)
+    finish(stage, f"{sizes}; {leaks}", output=stage.fingerprint)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--folds", type=Path, help="a frozen fold file to use instead of splitting")
+    parser.add_argument("--group-duplicates", action="store_true", help="keep near duplicates in one fold")
+    run_stage(make_folds, parser, argv)
+
+
+if __name__ == "__main__":
+    main()

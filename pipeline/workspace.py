@@ -1,0 +1,131 @@
+"""Where everything of one experiment lies, and the arguments every stage shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.experiment import Experiment, load_experiment
+from pipeline.inventory import read_inventory
+from pipeline.stage import Stage, digest, read_stage
+from submissions.competition import Competition, load_competition
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """An experiment with its folders."""
+
+    experiment: Experiment
+    competition: Competition
+    data: Path
+    runs: Path
+    overwrite: bool = False
+    device: str | None = None
+    workers: int = 0
+
+    @property
+    def shared(self) -> Path:
+        """Folder of everything made of this competition's files."""
+        return self.runs / self.competition.name
+
+    @property
+    def inventory(self) -> Path:
+        """Folder of stage 01."""
+        return self.shared / "inventory"
+
+    @property
+    def own(self) -> Path:
+        """Folder of this experiment's results."""
+        return self.shared / self.experiment.name
+
+    def fold(self, fold: int) -> Path:
+        """Folder of one fold's training."""
+        return self.own / f"fold_{fold}"
+
+    def training_images(self) -> tuple[pd.DataFrame, str]:
+        """The training rows of the inventory that the experiment uses, and the hash of the inventory."""
+        made = read_stage(self.inventory, f"01_check_data.py {self.experiment.name}")
+        table, _ = read_inventory(self.inventory)
+        train = table[table["split"] == "train"].reset_index(drop=True)
+        return limited(train, self.experiment.limit), str(made["output"])
+
+
+def limited(train: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """At most `limit` rows, spread evenly over the table; neighbours of a stack stay together as they come."""
+    if limit is None or len(train) <= limit:
+        return train
+    chosen = [index * len(train) // limit for index in range(limit)]
+    return train.iloc[chosen].reset_index(drop=True)
+
+
+def stage_parser(description: str) -> argparse.ArgumentParser:
+    """Arguments that every numbered stage takes."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiment", help="name under pipeline/experiments/, or the path of a YAML file")
+    parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=5")
+    parser.add_argument("--overwrite", action="store_true", help="delete what this stage made before")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
+    parser.add_argument("--workers", type=int, default=0, help="processes for reading images (default: 0)")
+    return parser
+
+
+def open_workspace(arguments: argparse.Namespace) -> Workspace:
+    """Workspace from parsed arguments; raises as the loaders of settings do."""
+    experiment = load_experiment(arguments.experiment, arguments.set)
+    competition = load_competition(experiment.competition)
+    data = arguments.data or Path("data") / competition.name
+    return Workspace(
+        experiment,
+        competition,
+        data,
+        arguments.runs,
+        arguments.overwrite,
+        arguments.device,
+        arguments.workers,
+    )
+
+
+def run_stage(
+    work: Callable[[Workspace, argparse.Namespace], None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+) -> None:
+    """Parse, open the workspace, do the work; what the user can put right ends as one sentence and status 1."""
+    arguments = parser.parse_args(argv)
+    try:
+        work(open_workspace(arguments), arguments)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def finish(stage: Stage, summary: str, **facts: object) -> None:
+    """Close a stage with its final line."""
+    seconds = stage.finish(**facts)
+    print(f"{stage.name}: {summary} -> {stage.folder} ({seconds:.1f} s)")
+
+
+def already(stage: Stage) -> None:
+    """The final line of a stage with nothing left to do."""
+    print(f"{stage.name}: already made -> {stage.folder}")
+
+
+__all__ = [
+    "Workspace",
+    "already",
+    "digest",
+    "finish",
+    "limited",
+    "open_workspace",
+    "run_stage",
+    "stage_parser",
+]
