@@ -24,8 +24,8 @@ def balance_levels(
 ) -> pd.DataFrame:
     """Levels that balance is judged by, in the rows of `folds`.
 
-    They are the named columns of the inventory (numbers binned); else the parts of `stratum`; else the foreground
-    area, binned; else no column at all.
+    They are the named columns of the inventory (numbers binned); else the parts of `stratum`; else the
+    foreground area, binned; else no column at all.
     """
     rows = _inventory_rows(folds, inventory)
     if columns is not None:
