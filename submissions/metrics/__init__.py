@@ -1,0 +1,27 @@
+"""Metrics exactly as hosts score: one row a unit, one score a table, all thresholds in one pass."""
+
+from submissions.metrics.base import Metric
+from submissions.metrics.histogram import (
+    class_threshold_values,
+    counts,
+    joint_histogram,
+    joint_histograms,
+    threshold_curve,
+    threshold_values,
+)
+from submissions.metrics.overlap import ClassMetric, CountMetric
+from submissions.metrics.registry import METRICS, build_metric
+
+__all__ = [
+    "METRICS",
+    "ClassMetric",
+    "CountMetric",
+    "Metric",
+    "build_metric",
+    "class_threshold_values",
+    "counts",
+    "joint_histogram",
+    "joint_histograms",
+    "threshold_curve",
+    "threshold_values",
+]

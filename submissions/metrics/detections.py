@@ -1,0 +1,152 @@
+"""Average precision of instances with confidences, at one IoU."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from submissions.metrics.base import Metric, Needs, checked_multiplicities, checked_valid, columns_of
+from submissions.metrics.instances import Overlaps, checked_label, compact_labels, four_decimals, overlaps
+
+_CELLS = 1 << 22  # resampled rounds × detections held at once
+
+
+@dataclass(frozen=True)
+class AveragePrecision(Metric):
+    """Area under the precision-recall curve over all images' detections, at one IoU.
+
+    Detections of an image are taken by falling confidence; each is compared with the truth it overlaps most,
+    and is a true positive when that IoU is at least `iou` and the truth is not taken yet. Precision is
+    replaced by its maximum at equal or higher recall, and summed over the steps of recall. Equal confidences
+    are one point of the curve (the host's code leaves their order open).
+    Empty: an image with no truth only adds false positives; with no truth at all the score is NaN.
+    Source: OpenImages instance segmentation challenge 2019 with one class, as HuBMAP - Hacking the Human
+    Vasculature (Kaggle 2023) uses it with IoU 0.6.
+    """
+
+    iou: float = 0.6
+    name: ClassVar[str] = "openimages_ap"
+    needs: ClassVar[Needs] = "instances"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.iou <= 1 or not four_decimals(self.iou):
+            raise ValueError(f"iou={self.iou!r}, expected a number in (0, 1] with at most four decimals")
+
+    def rows(
+        self,
+        pred: np.ndarray,
+        truth: np.ndarray,
+        valid: np.ndarray | None = None,
+        *,
+        confidences: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """Row of one image: truths, conf_i and tp_i of each detection by falling confidence, and score.
+
+        `pred` labels (H, W) or, for detections that overlap, bool masks (n, H, W); `truth` labels (H, W);
+        `confidences` (n,) in order of the labels or masks, all 1 where not given. A detection with no valid
+        pixel is left out. Raises ValueError where their number differs, or one is not finite.
+        """
+        pred = np.asarray(pred)
+        if pred.ndim == 3:
+            n, found, kept = len(pred), *_mask_overlaps(pred, truth, valid)
+        else:
+            names = compact_labels(checked_label("prediction", pred))[1]
+            n, found = len(names), overlaps(pred, truth, valid)
+            kept = np.arange(n) if valid is None else np.flatnonzero(np.isin(names, pred[valid]))
+        scores = np.ones(n) if confidences is None else np.asarray(confidences, dtype=np.float64)
+        if scores.shape != (n,) or not np.isfinite(scores).all():
+            raise ValueError(
+                f"confidences have shape {scores.shape}, expected {n} finite numbers: one an instance"
+            )
+        order, hit = _match(found, scores[kept], self.iou)
+        row = {"truths": float(len(found.truth_areas))}
+        for i, (confidence, tp) in enumerate(zip(scores[kept][order], hit, strict=True)):
+            row |= {f"conf_{i}": float(confidence), f"tp_{i}": float(tp)}
+        one = np.ones((1, 1))
+        where = np.zeros(len(hit), dtype=np.int64)
+        return row | {"score": float(_areas(scores[kept][order], hit, where, one, one[0] * row["truths"])[0])}
+
+    def score(self, table: pd.DataFrame, weights: np.ndarray | None = None) -> float:
+        if weights is None:
+            weights = np.ones(len(table))
+        weights = checked_multiplicities(weights, len(table), dimensions=1)
+        return float(self.bootstrap(table, weights[None])[0])
+
+    def bootstrap(self, table: pd.DataFrame, multiplicities: np.ndarray) -> np.ndarray:
+        weights = checked_multiplicities(multiplicities, len(table))
+        truths = weights @ columns_of(table, ["truths"])[:, 0]
+        numbers = sorted(int(c[5:]) for c in map(str, table.columns) if c.startswith("conf_"))
+        if not numbers:
+            return np.where(truths > 0, 0.0, math.nan)
+        confidence = columns_of(table, [f"conf_{i}" for i in numbers])
+        tp = columns_of(table, [f"tp_{i}" for i in numbers])
+        row, column = np.nonzero(~np.isnan(confidence))
+        order = np.argsort(-confidence[row, column], kind="stable")
+        row, column = row[order], column[order]
+        step = max(1, _CELLS // max(1, len(row)))
+        parts = [
+            _areas(confidence[row, column], tp[row, column], row, weights[i : i + step], truths[i : i + step])
+            for i in range(0, len(weights), step)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _mask_overlaps(
+    masks: np.ndarray, truth: np.ndarray, valid: np.ndarray | None
+) -> tuple[Overlaps, np.ndarray]:
+    """Overlaps of bool masks (n, H, W) with labels (H, W), and the indices of masks with a valid pixel."""
+    truth = checked_label("truth", truth)
+    if masks.dtype != np.bool_ or masks.shape[1:] != truth.shape:
+        raise ValueError(
+            f"masks are {masks.dtype} {masks.shape}, expected bool (n, {truth.shape[0]}, {truth.shape[1]})"
+        )
+    valid = checked_valid(valid, truth.shape)
+    if valid is not None:
+        masks, truth = masks & valid, np.where(valid, truth, 0)
+    label, names = compact_labels(truth)
+    areas = masks.sum(axis=(1, 2), dtype=np.int64)
+    kept = np.flatnonzero(areas) if valid is not None else np.arange(len(masks))
+    table = np.zeros((len(kept), len(names) + 1), dtype=np.int64)
+    for i, k in enumerate(kept):
+        table[i] = np.bincount(label[masks[k]], minlength=len(names) + 1)
+    p, t = np.nonzero(table[:, 1:])
+    truth_areas = np.bincount(label.reshape(-1), minlength=len(names) + 1)[1:]
+    return Overlaps(t, p, table[p, t + 1], truth_areas, areas[kept]), kept
+
+
+def _match(found: Overlaps, scores: np.ndarray, iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Order of the detections by falling confidence (ties: larger IoU first), and hit bool in that order."""
+    best, partner, good = np.zeros(len(scores)), np.full(len(scores), -1), np.zeros(len(scores), dtype=bool)
+    ious, enough = found.ious(), found.above(iou, or_equal=True)
+    for pair in np.lexsort((-found.truth, ious)):  # the last one to write has the largest IoU
+        k = found.pred[pair]
+        best[k], partner[k], good[k] = ious[pair], found.truth[pair], enough[pair]
+    order = np.lexsort((-best, -scores))
+    taken, hit = set(), np.zeros(len(scores), dtype=bool)
+    for i, detection in enumerate(order):
+        if good[detection] and partner[detection] not in taken:
+            taken.add(partner[detection])
+            hit[i] = True
+    return order, hit
+
+
+def _areas(
+    confidence: np.ndarray, tp: np.ndarray, row: np.ndarray, weights: np.ndarray, truths: np.ndarray
+) -> np.ndarray:
+    """AP (B,) of detections (D,) in falling order, whose image `row` counts `weights` (B, N) times."""
+    if len(confidence) == 0:
+        return np.where(truths > 0, 0.0, math.nan)
+    drawn = weights[:, row]
+    last = np.append(confidence[1:] != confidence[:-1], True)
+    true = np.cumsum(drawn * tp, axis=1)[:, last]
+    every = np.cumsum(drawn, axis=1)[:, last]
+    precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    steps = np.diff(true, axis=1, prepend=0.0)
+    return np.divide(
+        (steps * precision).sum(axis=1), truths, out=np.full(len(truths), math.nan), where=truths > 0
+    )

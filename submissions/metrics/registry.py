@@ -1,0 +1,51 @@
+"""Metrics by the name that a competition's contract gives."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from submissions.metrics.base import Metric
+from submissions.metrics.boundary import BoundaryF1
+from submissions.metrics.detections import AveragePrecision
+from submissions.metrics.instances import Dsb2018Precision, F2OverIoU, PanopticQuality
+from submissions.metrics.overlap import Dice, FBeta, IoU, PixelAccuracy, Precision, Recall, TgsPrecision
+from submissions.metrics.surface import SurfaceDice
+from submissions.metrics.volumes import DiceHausdorff
+
+METRICS: dict[str, type[Metric]] = {
+    metric.name: metric
+    for metric in (
+        AveragePrecision,
+        BoundaryF1,
+        Dice,
+        DiceHausdorff,
+        Dsb2018Precision,
+        F2OverIoU,
+        FBeta,
+        IoU,
+        PanopticQuality,
+        PixelAccuracy,
+        Precision,
+        Recall,
+        SurfaceDice,
+        TgsPrecision,
+    )
+}
+
+
+def build_metric(name: str, **params: Any) -> Metric:
+    """The metric of a name with its parameters, for example `build_metric("f_beta", beta=0.5,
+    over="dataset")`.
+
+    Raises ValueError that lists what exists for an unknown name or parameter, and says what a value should
+    be.
+    """
+    if name not in METRICS:
+        raise ValueError(f"unknown metric {name!r}, expected one of {', '.join(sorted(METRICS))}")
+    known = [field.name for field in fields(METRICS[name])]
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise ValueError(f"unknown parameters {unknown} of the metric {name!r}: {takes}")
+    return METRICS[name](**params)
