@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
+from submissions.competition import Competition
 from submissions.settings import Settings, override, read_yaml, validate
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
@@ -170,6 +171,27 @@ class Experiment(Settings):
     def used_folds(self) -> list[int]:
         """Folds that are trained and predicted."""
         return sorted(self.folds.use) if self.folds.use is not None else list(range(self.folds.n))
+
+
+def resolve(experiment: Experiment, competition: Competition) -> Experiment:
+    """The experiment with what follows from the contract filled in: the model's channels, classes, activation.
+
+    Raises ValueError where the experiment says otherwise, or a setting and the contract do not fit.
+    """
+    follows = {
+        "in_channels": experiment.input.in_channels,
+        "classes": [*competition.classes, *experiment.prepare.targets],
+        "activation": "softmax" if competition.exclusive else "sigmoid",
+    }
+    for key, value in follows.items():
+        written = getattr(experiment.model, key)
+        if key in experiment.model.model_fields_set and written != value:
+            raise ValueError(
+                f"{experiment.name}: model.{key} is {written!r}, but input and contract make it {value!r}; leave it out"
+            )
+    if experiment.prepare.targets and (competition.exclusive or not competition.masks.instances):
+        raise ValueError(f"{experiment.name}: prepare.targets need a contract whose masks are instances")
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update=follows)})
 
 
 def list_experiments() -> list[str]:

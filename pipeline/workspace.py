@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.experiment import Experiment, load_experiment
+from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, digest, read_stage
 from submissions.competition import Competition, load_competition
@@ -84,7 +84,7 @@ def open_workspace(arguments: argparse.Namespace) -> Workspace:
     competition = load_competition(experiment.competition)
     data = arguments.data or Path("data") / competition.name
     return Workspace(
-        experiment,
+        resolve(experiment, competition),
         competition,
         data,
         arguments.runs,
