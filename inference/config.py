@@ -55,6 +55,7 @@ class PredictConfig(Settings):
     tile: tuple[int, int] = Field((512, 512), description="height, width of a tile at working size")
     overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile shared with its neighbour, at least")
     window: Literal["gaussian", "uniform"] = Field("gaussian", description="weight of a tile's pixels")
+    border: int = Field(0, ge=0, description="mirrored pixels around the image at working size")
     views: list[str] = Field(default_factory=lambda: ["identity"], min_length=1, description="test-time views")
     merge: Literal["probs", "logits"] = Field("probs", description="what views and models are averaged as")
     axes: list[Literal["z", "y", "x"]] = Field(

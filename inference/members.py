@@ -1,0 +1,129 @@
+"""Members of a prediction: models made ready for a device, and the sum of what they say about a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from inference.config import InputConfig, ModelConfig, PredictConfig
+from inference.precision import DTYPES, Precision, prepare_model, resolve_precision
+from inference.views import View, build_views
+
+if TYPE_CHECKING:
+    from inference.weights import LoadedModel
+
+# One tile of 512 x 512: on a CPU larger batches only push the activations out of the cache.
+CPU_PIXELS = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyMember:
+    """A model on its device, in its precision, with the settings that lay beside its weights."""
+
+    model: nn.Module
+    model_config: ModelConfig
+    input_config: InputConfig
+    predict_config: PredictConfig
+    device: torch.device
+    precision: Precision
+
+
+@dataclass(frozen=True, eq=False)
+class Vote:
+    """One member's part in a pass: its views, and its share of the result."""
+
+    member: ReadyMember
+    views: list[View]
+    share: float
+
+
+def prepare_members(
+    members: Sequence[LoadedModel | ReadyMember],
+    device: torch.device | str = "cpu",
+    config: PredictConfig | None = None,
+) -> list[ReadyMember]:
+    """Make loaded models ready for `device`, once for all images; a member that is ready stays as it is.
+
+    `config` replaces the prediction settings that lay beside the weights. Raises ValueError if members do not
+    speak about the same classes in the same way.
+    """
+    if not members:
+        raise ValueError("no members were given, expected at least one model")
+    first = members[0].model_config
+    ready = []
+    for member in members:
+        other = member.model_config
+        if (other.classes, other.activation) != (first.classes, first.activation):
+            raise ValueError(
+                f"members differ: {other.classes} ({other.activation}), {first.classes} ({first.activation})"
+                ": expected the same classes in the same order; leave one of them out"
+            )
+        settings = config or member.predict_config
+        if isinstance(member, ReadyMember):
+            model, where, precision = member.model, member.device, member.precision
+        else:
+            where = torch.device(device)
+            precision = resolve_precision(settings.precision, where)
+            model = prepare_model(member.model, where, precision)
+        ready.append(ReadyMember(model, other, member.input_config, settings, where, precision))
+    return ready
+
+
+def make_vote(member: ReadyMember, share: float) -> Vote:
+    """Give `member` its views and its share."""
+    return Vote(member, build_views(member.predict_config.views, member.input_config), share)
+
+
+def activate(logits: torch.Tensor, activation: str) -> torch.Tensor:
+    """Turn float32 logits `(N, K, h, w)` into probs by "sigmoid" or "softmax" over K."""
+    return logits.sigmoid() if activation == "sigmoid" else logits.softmax(dim=1)
+
+
+@torch.inference_mode()
+def predict_batch(
+    inputs: torch.Tensor, votes: Sequence[Vote], *, batch_size: int, merge: str, separate: bool = False
+) -> torch.Tensor:
+    """Return float32 `(N, K, h, w)`: the weighted mean over members and views, as probs or as logits.
+
+    inputs: normalised tiles `(N, C, h, w)`. `merge` says what is averaged and returned. `separate`: each view
+    apart, averaged over members only, `(N, views * K, h, w)`, views outermost.
+    """
+    total: torch.Tensor | None = None
+    for vote in votes:
+        member = vote.member
+        x = inputs.to(member.device, DTYPES[member.precision], non_blocking=True)
+        shown = [(view, view.forward(x)) for view in vote.views]
+        parts: list[torch.Tensor] = []
+        for _, same in groupby(shown, key=lambda pair: pair[1].shape):
+            group = list(same)
+            outputs = _forward(member, torch.cat([y for _, y in group]), batch_size)
+            for (view, _), output in zip(group, outputs.split(len(x)), strict=True):
+                output = output.float()
+                if merge == "probs":
+                    output = activate(output, member.model_config.activation)
+                part = view.inverse(output, (x.shape[2], x.shape[3]))
+                if separate or not parts:
+                    parts.append(part.contiguous() if separate else part.clone())
+                else:
+                    parts[0] += part
+        merged = (
+            torch.cat(parts, dim=1).mul_(vote.share) if separate else parts[0].mul_(vote.share / len(shown))
+        )
+        total = merged if total is None else total.add_(merged.to(total.device))
+    assert total is not None
+    return total
+
+
+def _forward(member: ReadyMember, x: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Run the model on `(M, C, h, w)` in passes of at most `batch_size`, fewer on a CPU."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    if member.device.type == "cpu":
+        batch_size = min(batch_size, max(1, CPU_PIXELS // (x.shape[2] * x.shape[3])))
+    if len(x) <= batch_size:
+        return member.model(x)
+    return torch.cat([member.model(part) for part in x.split(batch_size)])

@@ -1,0 +1,141 @@
+"""How much memory the buffers of a prediction take, and how to make them fit under a cap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inference.ensemble import Pass
+from inference.store import CHUNK, PENDING
+from inference.strips import BLOCK_BYTES, Grid, make_grid
+
+logger = logging.getLogger(__name__)
+
+GB = 1e9
+AHEAD = 2
+SMALLEST_BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Sizes chosen for one image, and the bytes of host memory they need beside the models and their
+    activations.
+
+    tiles: a batch; ahead: batches read in advance; block_bytes: read from the host at once; sum_in_memory:
+    whether the sum of several passes is held in memory (else in a file); parts: bytes by purpose.
+    """
+
+    tiles: int
+    ahead: int
+    block_bytes: int
+    sum_in_memory: bool
+    parts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Planned bytes in all."""
+        return sum(self.parts.values())
+
+
+def plan_memory(
+    passes: Sequence[Pass],
+    shape: tuple[int, int, int, int],
+    itemsize: int,
+    *,
+    channels: int,
+    planes: int,
+    cap_gb: float,
+    decoded_bytes: int = 0,
+) -> MemoryPlan:
+    """Choose buffers for an image of `shape` (Z, H, W, C) whose values take `itemsize` bytes.
+
+    `channels`: planes of the store (classes, or views times classes); `planes`: slices predicted;
+    `decoded_bytes`: what the source itself holds, for formats that are only decoded whole. Raises
+    ValueError if the smallest buffers need more than `cap_gb` (1 GB = 10^9 bytes).
+    """
+    views = max(len(vote.views) for one in passes for vote in one.votes)
+    batch = max(1, passes[0].predict_config.batch_size // views)
+    volume = 4 * channels * planes * shape[1] * shape[2] if len(passes) > 1 else 0
+    must_hold = any(one.axis != "z" for one in passes)
+    choices = [
+        (min(batch, tiles), ahead, block, held)
+        for held in ([True] if must_hold or not volume else [True, False])
+        for tiles, ahead, block in (
+            (batch, AHEAD, BLOCK_BYTES),
+            (batch, 1, BLOCK_BYTES // 4),
+            (2, 1, BLOCK_BYTES // 4),
+            (1, 0, SMALLEST_BLOCK),
+        )
+    ]
+    plans = []
+    for tiles, ahead, block, held in choices:
+        needs = [
+            _pass_bytes(one, shape, itemsize, channels, tiles=tiles, ahead=ahead, block=block)
+            for one in passes
+        ]
+        parts = max(needs, key=lambda need: sum(need.values())).copy()
+        parts["store"] = channels * min(CHUNK, shape[1]) * shape[2] * 2 + PENDING * CHUNK * CHUNK * 2
+        parts["source"] = decoded_bytes + (
+            itemsize * shape[0] * shape[1] * shape[2] * shape[3] if must_hold else 0
+        )
+        parts["sum of passes"] = volume if held else 0
+        plan = MemoryPlan(tiles, ahead, block, held, parts)
+        if plan.total <= cap_gb * GB:
+            logger.info("planned memory: %.2f GB of at most %.2f GB", plan.total / GB, cap_gb)
+            return plan
+        plans.append(plan)
+    least = min(plans, key=lambda plan: plan.total)
+    biggest = max(least.parts, key=lambda name: least.parts[name])
+    raise ValueError(
+        f"an image of {shape[1]} x {shape[2]} needs at least {least.total / GB:.2f} GB for its buffers "
+        f"({biggest}: {least.parts[biggest] / GB:.2f} GB), predict.memory_cap_gb is {cap_gb:g}: raise the cap"
+        + (
+            ", or predict in tiles instead of whole"
+            if any(one.whole for one in passes)
+            else ", or lower predict.tile"
+        )
+    )
+
+
+def plane_size(shape: tuple[int, int, int, int], axis: str) -> tuple[int, int]:
+    """Height and width of a plane across `axis` of an image of `shape` (Z, H, W, C)."""
+    depth, height, width, _ = shape
+    return {"z": (height, width), "y": (depth, width), "x": (depth, height)}[axis]
+
+
+def pass_grid(one: Pass, shape: tuple[int, int, int, int]) -> Grid:
+    """The tiles of a pass over an image of `shape` (Z, H, W, C)."""
+    return make_grid(plane_size(shape, one.axis), one.scale, one.predict_config, whole=one.whole)
+
+
+def _pass_bytes(
+    one: Pass,
+    shape: tuple[int, int, int, int],
+    itemsize: int,
+    channels: int,
+    *,
+    tiles: int,
+    ahead: int,
+    block: int,
+) -> dict[str, int]:
+    """Bytes by purpose of one pass; strips and batches count once more than are waiting."""
+    grid = pass_grid(one, shape)
+    stacked = shape[3] * len(one.input_config.offsets)
+    strip = grid.rows.tile * grid.cols.padded * stacked * itemsize
+    resized = grid.host != grid.work
+    row = grid.host[1] * stacked * (4 if resized else itemsize)
+    tile = grid.rows.tile * grid.cols.tile
+    views = max(len(vote.views) for vote in one.votes)
+    host_rows = int(grid.rows.tile * max(1.0, grid.host[0] / grid.work[0])) + 2
+    return {
+        "strips": strip * (2 if len(grid.rows.positions) == 1 else 3),
+        "reading": min(max(block, row), row * grid.host[0]) * (3 if resized else 2),
+        "batches": tile
+        * tiles
+        * 4
+        * (one.input_config.in_channels * (ahead + 2 + views) + 3 * channels * views),
+        "accumulator": 4 * channels * grid.rows.tile * grid.cols.padded * (3 if resized else 2)
+        + (8 * grid.rows.tile * grid.cols.padded if one.predict_config.skip_background else 0),
+        "host rows": channels * host_rows * grid.host[1] * (8 if not resized else 14),
+    }

@@ -1,0 +1,80 @@
+"""Resizing in rows: a strip at a time gives exactly the rows that resizing the whole image would give."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from scipy import sparse
+
+
+@lru_cache(maxsize=32)
+def axis_matrix(size: int, target: int) -> sparse.csr_matrix:
+    """Return float32 `(target, size)`: each row the shares of the `size` old pixels in one new pixel.
+
+    Pixel centres are aligned. Enlarging interpolates linearly and repeats the border, shrinking takes the
+    mean over the area of the new pixel (the same as OpenCV's INTER_LINEAR and INTER_AREA).
+    """
+    if size < 1 or target < 1:
+        raise ValueError(f"cannot resize {size} to {target} pixels: expected 1 or more")
+    if target >= size:
+        centre = np.clip((np.arange(target) + 0.5) * size / target - 0.5, 0, size - 1)
+        left = np.floor(centre).astype(np.int64)
+        right = np.minimum(left + 1, size - 1)
+        share = centre - left
+        index = (np.tile(np.arange(target), 2), np.concatenate([left, right]))
+        values = np.concatenate([1 - share, share])
+    else:
+        edges = np.arange(target + 1) * (size / target)
+        taps = int(np.ceil(size / target)) + 1
+        old = np.floor(edges[:-1]).astype(np.int64)[:, None] + np.arange(taps)
+        inside = np.minimum(old + 1, edges[1:, None]) - np.maximum(old, edges[:-1, None])
+        keep = (inside > 1e-9) & (old < size)
+        index = (np.broadcast_to(np.arange(target)[:, None], old.shape)[keep], old[keep])
+        values = inside[keep] * (target / size)
+    return sparse.csr_matrix((values.astype(np.float32), index), shape=(target, size))
+
+
+def resize_columns(rows: np.ndarray, width: int) -> np.ndarray:
+    """Resize float32 `(r, w, c)` to `(r, width, c)` along its rows only."""
+    height, old, channels = rows.shape
+    if old == width:
+        return rows
+    how = cv2.INTER_LINEAR if width > old else cv2.INTER_AREA
+    return cv2.resize(rows, (width, height), interpolation=how).reshape(height, width, channels)
+
+
+class RowResizer:
+    """Resizes an image that comes in blocks of rows; what a block completes is returned at once."""
+
+    def __init__(self, size: tuple[int, int], target: tuple[int, int]) -> None:
+        """Prepare for an image of `size` (height, width), to become `target`."""
+        self.size, self.target = size, target
+        self.same = size == target
+        if not self.same:
+            self._matrix = axis_matrix(size[0], target[0])
+            ends = self._matrix.indptr
+            self._first = np.minimum.reduceat(self._matrix.indices, ends[:-1])
+            self._last = np.maximum.reduceat(self._matrix.indices, ends[:-1])
+        self._begin = 0
+        self._kept: np.ndarray | None = None
+        self._done = 0
+
+    def push(self, rows: np.ndarray) -> np.ndarray:
+        """Take the next float32 rows `(r, w, c)`; return the new rows they complete, `(R, W, c)`, R
+        may be 0.
+        """
+        if self.same:
+            return rows
+        rows = resize_columns(rows, self.target[1])
+        kept = rows if self._kept is None or not len(self._kept) else np.concatenate([self._kept, rows])
+        seen = self._begin + len(kept)
+        stop = int(np.searchsorted(self._last, seen - 1, side="right"))
+        part = self._matrix[self._done : stop, self._begin : seen]
+        result = (part @ kept.reshape(len(kept), -1)).reshape(stop - self._done, *kept.shape[1:])
+        self._done = stop
+        begin = int(self._first[stop]) if stop < self.target[0] else seen
+        self._kept = kept[begin - self._begin :].copy()
+        self._begin = begin
+        return result

@@ -1,0 +1,233 @@
+"""Prediction store: one HDF5 file an image, probabilities as uint8 at the host's size, channels by name."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+FORMAT = 1
+CHUNK = 512
+GZIP_LEVEL = 1
+PENDING = 8
+# Float noise may not dither a constant that lies between two values: so near to a tie is rounded up.
+TIE = 1e-3
+
+
+def quantise(probs: np.ndarray) -> np.ndarray:
+    """Round probabilities to uint8, `q = round(255 p)`, ties up; what lies outside [0, 1] is clipped."""
+    scaled = np.multiply(probs, 255.0, dtype=np.float32)
+    scaled += 0.5 + TIE
+    np.clip(scaled, 0.0, 255.0, out=scaled)
+    return scaled.astype(np.uint8)
+
+
+class PredictionWriter:
+    """Writes one prediction row by row; the file appears under its name only when everything was written.
+
+    Rows are collected until a row of chunks is full, compressed on a thread and appended, so memory is
+    bounded by one row of chunks a channel. Use as a context manager: an exception inside removes the
+    unfinished file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        channels: Sequence[str],
+        shape: Sequence[int],
+        *,
+        attrs: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin a file for `shape`, (height, width) or (depth, height, width), with one plane a channel."""
+        if len(shape) not in (2, 3):
+            raise ValueError(f"shape is {tuple(shape)}, expected (height, width) or (depth, height, width)")
+        if len(set(channels)) != len(channels) or not channels:
+            raise ValueError(f"channels are {list(channels)}, expected at least one name, each once")
+        self.path, self.partial = Path(path), Path(f"{path}.partial")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.channels = list(channels)
+        self.shape = tuple(int(size) for size in shape)
+        self.height, self.width = self.shape[-2:]
+        self.chunk = (min(CHUNK, self.height), min(CHUNK, self.width))
+        self._file = h5py.File(self.partial, "w")
+        self._data = self._file.create_dataset(
+            "probs",
+            shape=(len(channels), *self.shape),
+            dtype=np.uint8,
+            chunks=(1,) * (len(self.shape) - 1) + self.chunk,
+            compression="gzip",
+            compression_opts=GZIP_LEVEL,
+        )
+        self._file.attrs["format"] = FORMAT
+        self._file.attrs["scale"] = "probability = value / 255"
+        self._file.attrs["channels"] = json.dumps(list(channels))
+        self._file.attrs["attrs"] = json.dumps(attrs or {})
+        self._rows = np.empty((len(channels), self.chunk[0], self.width), dtype=np.uint8)
+        self._z, self._filled, self._written = 0, 0, 0
+        self._threads = ThreadPoolExecutor(max_workers=1)
+        self._pending: list[tuple[tuple[int, ...], Future[bytes]]] = []
+
+    def write_rows(self, probs: np.ndarray, z: int = 0) -> None:
+        """Append uint8 rows `(channels, rows, width)` of slice `z`; slices and rows come in order."""
+        expected = (self._rows.shape[0], self.width)
+        if probs.dtype != np.uint8 or (probs.shape[0], probs.shape[2]) != expected:
+            raise ValueError(
+                f"rows are {probs.dtype} {probs.shape}, expected uint8 {expected[0]} x n x {expected[1]}"
+            )
+        if z != self._z or self._written + self._filled + probs.shape[1] > self.height:
+            raise ValueError(
+                f"{probs.shape[1]} rows of slice {z} came at row {self._written + self._filled} of slice "
+                f"{self._z}: rows and slices must come in order"
+            )
+        taken = 0
+        while taken < probs.shape[1]:
+            room = min(self.chunk[0], self.height - self._written) - self._filled
+            part = probs[:, taken : taken + room]
+            self._rows[:, self._filled : self._filled + part.shape[1]] = part
+            self._filled += part.shape[1]
+            taken += part.shape[1]
+            if part.shape[1] == room:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Hand the collected rows over as whole chunks (the last ones padded with zeros, as HDF5 wants)."""
+        for k, plane in enumerate(self._rows):
+            for left in range(0, self.width, self.chunk[1]):
+                tile = plane[: self._filled, left : left + self.chunk[1]]
+                chunk = np.zeros(self.chunk, dtype=np.uint8)
+                chunk[: tile.shape[0], : tile.shape[1]] = tile
+                at = (k, *((self._z,) if len(self.shape) == 3 else ()), self._written, left)
+                self._pending.append((at, self._threads.submit(zlib.compress, chunk.data, GZIP_LEVEL)))
+                self._drain(PENDING)
+        self._written += self._filled
+        self._filled = 0
+        if self._written == self.height:
+            self._z, self._written = self._z + 1, 0
+
+    def _drain(self, keep: int) -> None:
+        while len(self._pending) > keep:
+            at, packed = self._pending.pop(0)
+            self._data.id.write_direct_chunk(at, packed.result())
+
+    def close(self) -> Path:
+        """Finish the file and give it its name; raises if rows are missing."""
+        try:
+            depth = self.shape[0] if len(self.shape) == 3 else 1
+            if self._z != depth:
+                raise ValueError(
+                    f"{self.path.name}: {self._z} of {depth} slices are complete, expected all of them"
+                )
+            self._drain(0)
+            self._file.close()
+            self.partial.replace(self.path)
+        finally:
+            self.discard()
+        return self.path
+
+    def discard(self) -> None:
+        """Close and remove an unfinished file."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+    def __enter__(self) -> PredictionWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class Prediction:
+    """A finished prediction, open for reading. Not to be shared by processes: open one in each."""
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`; raises FileNotFoundError if there is none, ValueError if it is not a prediction."""
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"no prediction at {self.path}: run the stage that predicts first")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise ValueError(
+                f"{self.path} is no readable HDF5 file ({error}): remove it and predict again"
+            ) from error
+        if self._file.attrs.get("format") != FORMAT:
+            found = self._file.attrs.get("format")
+            self._file.close()
+            raise ValueError(
+                f"{self.path} has prediction format {found}, expected {FORMAT}: predict it again"
+            )
+        self.channels: list[str] = json.loads(self._file.attrs["channels"])
+        self.attrs: dict[str, Any] = json.loads(self._file.attrs["attrs"])
+        self._data = self._file["probs"]
+        self.shape: tuple[int, ...] = self._data.shape
+
+    def read(
+        self,
+        channel: str | int | None = None,
+        *,
+        z: int | None = None,
+        rows: slice | None = None,
+        cols: slice | None = None,
+    ) -> np.ndarray:
+        """Read uint8 probabilities: all, or of one channel (name or index), one slice, a window.
+
+        Returns `(K, H, W)` or `(K, Z, H, W)`; an axis that was named by a single value is dropped.
+        """
+        if isinstance(channel, str):
+            if channel not in self.channels:
+                raise ValueError(
+                    f"{self.path.name} has no channel {channel!r}, expected one of {self.channels}"
+                )
+            channel = self.channels.index(channel)
+        if z is not None and len(self.shape) == 3:
+            raise ValueError(
+                f"slice {z} was asked of {self.path.name}, which is a single image of {self.shape}"
+            )
+        index: list[Any] = [slice(None) if channel is None else channel]
+        if len(self.shape) == 4:
+            index.append(slice(None) if z is None else z)
+        index += [rows or slice(None), cols or slice(None)]
+        return np.asarray(self._data[tuple(index)])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Prediction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_prediction(path: Path) -> Prediction:
+    """Open a finished prediction for reading; see `Prediction`."""
+    return Prediction(path)
+
+
+def write_prediction(
+    path: Path, probs: np.ndarray, channels: Sequence[str], attrs: dict[str, Any] | None = None
+) -> Path:
+    """Write uint8 probabilities `(K, H, W)` or `(K, Z, H, W)` in one go; returns the path."""
+    if probs.ndim not in (3, 4) or probs.shape[0] != len(channels):
+        raise ValueError(f"probs are {probs.shape}, expected {len(channels)} x [depth x] height x width")
+    with PredictionWriter(path, channels, probs.shape[1:], attrs=attrs) as writer:
+        planes = probs[:, None] if probs.ndim == 3 else probs
+        for z in range(planes.shape[1]):
+            writer.write_rows(planes[:, z], z)
+    return Path(path)
