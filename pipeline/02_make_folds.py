@@ -16,20 +16,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from pipeline.folding import audit_and_report, fold_table, folds_stage
+    from pipeline.audit_report import audit_and_report
+    from pipeline.folding import fold_table, folds_stage, freeze
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
 
 def make_folds(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Split, freeze, audit; a leak of a kind that the split can avoid is printed with its remedy."""
-    stage = folds_stage(space, arguments.folds, arguments.group_duplicates)
-    if not stage.begin(overwrite=space.overwrite):
+    """Split, freeze, audit; the leaks that the split leaves are printed with their remedy."""
+    table = fold_table(space, arguments.folds, group_duplicates=arguments.group_duplicates)
+    stage = folds_stage(space, table)
+    begun = stage.begin(overwrite=space.overwrite)
+    freeze(space, table, stage)
+    if not begun:
         return already(stage)
-    table = fold_table(space, arguments.folds, arguments.group_duplicates)
-    sizes, leaks = audit_and_report(space, table, stage.folder)
-    finish(stage, f"{sizes}; {leaks}", output=stage.fingerprint)
+    finish(stage, audit_and_report(space, table, stage.folder))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

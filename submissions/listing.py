@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -218,6 +218,11 @@ class ListedImages:
             self.close()
             self._open_stack = (stack, StackSource([self.open_alone(name) for name in members]))
         return self._open_stack[1], [members.index(image_id)]
+
+    def in_reading_order(self, image_ids: Iterable[str]) -> list[str]:
+        """Ids sorted by stack and place, so that a stack's slices are decoded once."""
+        wanted = set(image_ids)
+        return [image_id for image_id in self._rows if image_id in wanted]
 
     def close(self) -> None:
         """Close the stack that is open."""

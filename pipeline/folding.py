@@ -1,0 +1,86 @@
+"""Stage 02 around the room `folds`: which table an experiment uses, where it is frozen, what its audit shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from folds.foldfile import folds_hash, read_folds, write_folds
+from folds.splitters import METHODS, make_folds
+from pipeline.stage import Stage, digest, read_stage
+from pipeline.workspace import Workspace
+from submissions.table import write_atomic
+
+POINTER = "folds.json"
+
+
+def split_options(space: Workspace) -> dict[str, Any]:
+    """Options of the splitter: the experiment's, with the contract's group and strata where the method takes them."""
+    settings, competition = space.experiment.folds, space.competition
+    needed, taken = METHODS.get(settings.method, (frozenset(), frozenset()))
+    options = dict(settings.options)
+    given = {
+        "group": settings.group or competition.group,
+        "strata": settings.strata if settings.strata is not None else competition.strata or None,
+        "buffer": settings.buffer or None,
+    }
+    for key, value in given.items():
+        if value is not None and (key in needed | taken or getattr(settings, key, None)):
+            options.setdefault(key, value)
+    return options
+
+
+def fold_table(space: Workspace, file: Path | None) -> pd.DataFrame:
+    """The fold table of the experiment: split anew from the inventory and the seed, or a team's file.
+
+    Raises ValueError as the splitters do, and where a fold that the experiment uses would have no image.
+    """
+    train, _ = space.training_images()
+    settings = space.experiment.folds
+    if file is not None:
+        table = read_folds(file, train)
+    else:
+        table = make_folds(train, settings.method, settings.n, space.experiment.seed, **split_options(space))
+    lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
+    if lacking:
+        raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
+    return table
+
+
+def folds_stage(space: Workspace, table: pd.DataFrame) -> Stage:
+    """The stage whose folder is named by the table's content."""
+    name = folds_hash(table)
+    return Stage("02_make_folds", space.shared / "folds" / name, {"folds": name})
+
+
+def freeze(space: Workspace, table: pd.DataFrame, stage: Stage) -> None:
+    """Write the fold file and note that the experiment uses it."""
+    write_folds(table, stage.folder / "folds.csv")
+    note = {"folds": folds_hash(table), "settings": _settings_digest(space)}
+    write_atomic(space.own / POINTER, json.dumps(note, indent=1) + "\n")
+
+
+def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
+    """The frozen fold table of the experiment and its hash.
+
+    Raises FileNotFoundError before stage 02, ValueError where the split's settings changed since.
+    """
+    script = f"02_make_folds.py {space.experiment.name}"
+    path = space.own / POINTER
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no folds are frozen for this experiment; run {script} first")
+    note = json.loads(path.read_text(encoding="utf-8"))
+    if note["settings"] != _settings_digest(space):
+        raise ValueError(f"the settings of the split changed since {script} ran; run it again")
+    folder = space.shared / "folds" / note["folds"]
+    read_stage(folder, script)
+    return read_folds(folder / "folds.csv"), str(note["folds"])
+
+
+def _settings_digest(space: Workspace) -> str:
+    _, inventory = space.training_images()
+    settings = space.experiment.folds.model_dump(mode="json", exclude={"use"})
+    return digest([settings, space.experiment.seed, space.experiment.limit, inventory])

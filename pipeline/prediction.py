@@ -1,0 +1,65 @@
+"""Stages 05 and 07 around the room `inference`: which models predict which images into which folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from inference.listed import predict_listed
+from inference.precision import resolve_precision
+from inference.weights import LoadedModel, load_model
+from pipeline.folding import open_folds
+from pipeline.stage import Stage, read_stage
+from pipeline.training import pick_device
+from pipeline.workspace import Workspace
+from submissions.listing import ListedImages
+
+
+def fold_models(space: Workspace) -> dict[int, LoadedModel]:
+    """The trained model of every used fold; the prediction settings are the experiment's of now."""
+    models = {}
+    for fold in space.experiment.used_folds:
+        read_stage(space.fold(fold), f"04_train.py {space.experiment.name}")
+        models[fold] = load_model(space.fold(fold))
+    return models
+
+
+def predict_settings(space: Workspace) -> dict[str, Any]:
+    """Prediction settings as they enter a fingerprint: no memory cap, the precision as resolved."""
+    config = space.experiment.predict
+    settings = config.model_dump(mode="json", exclude={"memory_cap_gb"})
+    settings["precision"] = resolve_precision(config.precision, pick_device(space.device))
+    return settings
+
+
+def trained_inputs(space: Workspace) -> dict[str, str]:
+    """Fingerprints of the trained folds and of the fold file."""
+    script = f"04_train.py {space.experiment.name}"
+    inputs = {f"fold_{k}": str(read_stage(space.fold(k), script)["fingerprint"]) for k in space.experiment.used_folds}
+    return inputs | {"folds": open_folds(space)[1]}
+
+
+def oof_stage(space: Workspace) -> Stage:
+    """Stage 05 of the experiment."""
+    return Stage("05_predict_oof", space.own / "oof", predict_settings(space), trained_inputs(space))
+
+
+def predict_oof(
+    space: Workspace, folder: Path, *, report: Callable[[str], None] = print
+) -> Iterator[tuple[int, int]]:
+    """Predict each training image by the fold that held it out; yields (done, of how many)."""
+    listing, _ = space.training_images()
+    folds, _ = open_folds(space)
+    used = folds[folds["fold"].isin(space.experiment.used_folds)]
+    total, done = int(used["image_id"].nunique()), 0
+    for fold, model in fold_models(space).items():
+        images = ListedImages(space.competition, space.data, listing)
+        held_out = used.loc[used["fold"] == fold, "image_id"].astype(str).unique()
+        order = images.in_reading_order(held_out)
+        for _ in predict_listed(
+            [model], images, order, folder,
+            device=pick_device(space.device), config=space.experiment.predict, report=report,
+        ):  # fmt: skip
+            done += 1
+            yield done, total
