@@ -219,6 +219,11 @@ class ListedImages:
             self._open_stack = (stack, StackSource([self.open_alone(name) for name in members]))
         return self._open_stack[1], [members.index(image_id)]
 
+    @property
+    def ids(self) -> list[str]:
+        """Ids of all images, by stack and place."""
+        return list(self._rows)
+
     def in_reading_order(self, image_ids: Iterable[str]) -> list[str]:
         """Ids sorted by stack and place, so that a stack's slices are decoded once."""
         wanted = set(image_ids)

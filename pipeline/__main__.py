@@ -1,0 +1,69 @@
+"""The words beside the numbered stages: python -m pipeline WORD ...
+
+    run EXPERIMENT      stages 01 to 07, skipping what is done
+    demo                the demo competition from nothing to a scored submission
+    demo-data           only its files, laid out as a host would
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+STAGES = {
+    "01": "01_check_data",
+    "02": "02_make_folds",
+    "03": "03_prepare_data",
+    "04": "04_train",
+    "05": "05_predict_oof",
+    "06": "06_tune",
+    "07": "07_predict_test",
+}
+
+
+def run_stages(argv: Sequence[str], numbers: Sequence[str] = tuple(STAGES)) -> None:
+    """Run numbered stages one after another in this process, all with the same arguments."""
+    for number in numbers:
+        stage = importlib.import_module(f"pipeline.{STAGES[number]}")
+        stage.main(list(argv))
+
+
+def _demo(argv: Sequence[str]) -> None:
+    from pipeline.demo import run_demo
+
+    parser = argparse.ArgumentParser(prog="python -m pipeline demo")
+    parser.add_argument("--short", action="store_true", help="a few steps only: does everything run?")
+    parser.add_argument("--folder", type=Path, default=Path("."), help="data/ and runs/ are made here")
+    arguments = parser.parse_args(argv)
+    run_demo(arguments.folder, short=arguments.short)
+
+
+def _demo_data(argv: Sequence[str]) -> None:
+    from pipeline.demo_data import make_demo_data
+
+    parser = argparse.ArgumentParser(prog="python -m pipeline demo-data")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/mni-white-matter"))
+    print(f"demo data -> {make_demo_data(parser.parse_args(argv).folder)}")
+
+
+WORDS: dict[str, Callable[[Sequence[str]], None]] = {"run": run_stages, "demo": _demo, "demo-data": _demo_data}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    given = list(sys.argv[1:] if argv is None else argv)
+    if not given or given[0] not in WORDS:
+        wanted = f"found {given[0]!r}, expected one of {', '.join(WORDS)}" if given else "a word is missing"
+        print(f"{__doc__}\n{wanted}" if given[:1] not in (["-h"], ["--help"]) else __doc__)
+        raise SystemExit(0 if given[:1] in (["-h"], ["--help"]) else 2)
+    try:
+        WORDS[given[0]](given[1:])
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Pictures of what was made: masks over images, fold balance, pairs of images that look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+INK = "#1f2933"
+RIGHT, MISSED, EXTRA = (46, 160, 67), (33, 118, 210), (214, 69, 45)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG beside its final name and rename it; the canvas needs no screen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    figure.savefig(partial, dpi=110, format="png", facecolor="white", bbox_inches="tight")
+    partial.replace(path)
+
+
+def shown(image: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) of any image (H, W, C), its own range spread to 0..255 where it is not uint8."""
+    pixels = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high = np.percentile(pixels.astype(np.float32), [1, 99])
+    return np.clip((pixels - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, truth: np.ndarray | None = None, alpha: float = 0.55) -> np.ndarray:
+    """uint8 (H, W, 3): the mask over the image; with the truth green is right, blue missed, red too much."""
+    pixels = shown(image).astype(np.float32)
+    parts = [(mask, RIGHT)] if truth is None else [(mask & truth, RIGHT), (~mask & truth, MISSED), (mask & ~truth, EXTRA)]
+    for part, colour in parts:
+        pixels[part] = (1 - alpha) * pixels[part] + alpha * np.array(colour, np.float32)
+    return pixels.round().astype(np.uint8)
+
+
+def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """Figure with a grid of axes (rows, columns); nothing global is touched."""
+    with matplotlib.rc_context({"font.size": 9, "text.color": INK, "axes.titlecolor": INK, "axes.edgecolor": "#9aa5b1"}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
+    """Image, prediction, truth and their difference, a row an image: (name, image, mask, truth)."""
+    figure, axes = new_figure(len(rows), 4, 10, 2.9 * len(rows))
+    for line, (name, image, mask, truth) in zip(axes, rows, strict=True):
+        total = int(mask.sum()) + int(truth.sum())
+        dice = 2 * int((mask & truth).sum()) / total if total else 1.0
+        panels = [
+            (shown(image), name), (overlay(image, mask), "prediction"), (overlay(image, truth), "truth"),
+            (overlay(image, mask, truth), f"Dice {dice:.3f}: green right, blue missed, red extra"),
+        ]  # fmt: skip
+        for axis, (picture, title) in zip(line, panels, strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_title(title, fontsize=8)
+            axis.axis("off")
+    save_figure(figure, path)
+
+
+def draw_balance(balance: pd.DataFrame, path: Path) -> None:
+    """A panel a column of the fold balance (index: fold, last row 'all'), a bar a fold, the whole as a line."""
+    columns = [name for name in ("images", "groups", "train", "empty", "distance") if name in balance]
+    columns += [name for name in balance if str(name).startswith("share_")]
+    figure, axes = new_figure(1, len(columns), 2.4 * len(columns), 2.6)
+    folds = balance.drop(index="all", errors="ignore")
+    for axis, name in zip(axes[0], columns, strict=True):
+        axis.bar([str(fold) for fold in folds.index], folds[name].astype(float), color="#4c78a8")
+        if "all" in balance.index and (name == "empty" or str(name).startswith("share_")):
+            axis.axhline(float(balance.loc["all", name]), color="#e45756", linewidth=1, linestyle="--")
+        axis.set_title(str(name), fontsize=9)
+        axis.set_xlabel("fold")
+        axis.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path) -> None:
+    """Thumbnails of pairs side by side with what they have in common."""
+    figure, axes = new_figure(len(pairs), 2, 4.4, 2.0 * len(pairs))
+    for line, (first, second, title) in zip(axes, pairs, strict=True):
+        for axis, picture in zip(line, (first, second), strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
+            axis.axis("off")
+        line[0].set_title(title, fontsize=8, loc="left")
+    save_figure(figure, path)
+
+
+def draw_lines(lines: dict[str, Sequence[Any]], x: Sequence[float], labels: tuple[str, str], path: Path) -> None:
+    """Curves over a common x."""
+    figure, axes = new_figure(1, 1, 6, 3.6)
+    axis = axes[0, 0]
+    for name, values in lines.items():
+        axis.plot(x, values, label=name, linewidth=1.5)
+    axis.set_xlabel(labels[0])
+    axis.set_ylabel(labels[1])
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)
+    save_figure(figure, path)
