@@ -274,7 +274,10 @@ def test_nifti_scaling_channels_and_masks(tmp_path: Path) -> None:
         nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4, 1, 2), np.uint8), np.eye(4)), tmp_path / "5d.nii")
         open_image(tmp_path / "5d.nii")
     with pytest.raises(ValueError, match="drops an axis"):
-        nibabel.save(nibabel.Nifti1Image(stored, np.diag([1.0, 0, 1, 1])), tmp_path / "flat.nii")
+        nibabel.save(nibabel.Nifti1Image(stored, np.eye(4)), tmp_path / "flat.nii")
+        header = bytearray((tmp_path / "flat.nii").read_bytes())
+        header[296:312] = bytes(16)  # second row of the affine
+        (tmp_path / "flat.nii").write_bytes(bytes(header))
         open_image(tmp_path / "flat.nii")
 
 
@@ -335,7 +338,7 @@ def test_members_have_to_agree() -> None:
         LayerSource([source, ArraySource(RGB[None, :40])])
     with pytest.raises(ValueError, match="channels"):
         StackSource([source, ArraySource(RGB[None, ..., :1])])
-    with pytest.raises(ValueError, match="four|axes"):
+    with pytest.raises(ValueError, match="axes"):
         ArraySource(RGB)
     with pytest.raises(ValueError, match="slices"):
         SliceSource(source, [1])
@@ -393,15 +396,15 @@ def test_damage_inside_is_found(tmp_path: Path) -> None:
 
 
 def test_what_is_not_an_image(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="missing.png"):
+    with pytest.raises(FileNotFoundError, match="no such image"):
         open_image(tmp_path / "missing.png")
     with pytest.raises(FileNotFoundError, match="no files"):
         open_image(tmp_path)
     (tmp_path / "page.html").write_text("<html>not found</html>")
     with pytest.raises(ValueError, match=r"expected PNG"):
         probe_image(tmp_path / "page.html")
-    (tmp_path / "broken.gz").write_bytes(gzip.compress(b"x" * 1000)[:30])
-    with pytest.raises(ValueError, match="broken.gz"):
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(RGB.tobytes())[:200])
+    with pytest.raises(ValueError, match="damaged gzip"):
         probe_image(tmp_path / "broken.gz")
     Image.fromarray(RGB).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match="declared"):
@@ -432,7 +435,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         open_image(tmp_path / "bomb.tif")
     data[16:24] = struct.pack(">II", 0, 60)
     path.write_bytes(bytes(data))
-    with pytest.raises(ValueError, match="0 x 60|60 x 0"):
+    with pytest.raises(ValueError, match="60 x 0"):
         probe_image(path)
 
 
