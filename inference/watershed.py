@@ -1,0 +1,142 @@
+"""Watershed of a height map inside a mask: peaks that are deep enough, then a flood from high to low.
+
+The kernels are compiled by numba where it works; elsewhere they run as plain Python, slowly and with
+equal results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+LEVELS = 65536
+
+
+def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: float) -> np.ndarray:
+    """Basins int32 (H, W) of `mask` (bool (H, W)), 1..n; 0 outside of it.
+
+    height: uint16 (H, W), the higher the deeper inside an object. Two peaks make two basins where the valley
+    between them lies more than `floor` levels below the lower peak, and at least the share `depth` of its
+    height: maxima chosen by their dynamics (Grimaud 1992). Then basins grow over the mask in order of height,
+    first come first served within a level, over eight neighbours (Meyer 1991), until they cover the mask.
+    Raises ValueError for arrays of other types or unequal shapes.
+    """
+    if height.dtype != np.uint16 or mask.dtype != np.bool_ or height.shape != mask.shape or mask.ndim != 2:
+        raise ValueError(
+            f"height is {height.dtype} {height.shape}, mask {mask.dtype} {mask.shape}: expected uint16 and "
+            "bool of one shape (height, width)"
+        )
+    rows, cols = mask.shape
+    flat_height, flat_mask = np.ascontiguousarray(height).ravel(), np.ascontiguousarray(mask).ravel()
+    run = kernels()
+    order = run.descending(flat_height, flat_mask)
+    label = run.peaks(flat_height, order, rows, cols, float(depth), float(floor))
+    run.flood(flat_height, flat_mask, label, rows, cols)
+    return label.reshape(rows, cols)
+
+
+@cache
+def kernels() -> SimpleNamespace:
+    """The three passes, compiled on their first call; the machine code is kept on disk where it can be."""
+    return SimpleNamespace(
+        descending=_compiled(_descending), peaks=_compiled(_peaks), flood=_compiled(_flood)
+    )
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        import numba
+    except ImportError:
+        return function
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder that the machine code could be kept in
+        return numba.njit(nogil=True)(function)
+
+
+def _descending(height: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Flat indices of the mask's pixels from high to low, equal ones in raster order (counting sort)."""
+    starts = np.zeros(LEVELS + 1, np.int64)
+    for index in range(mask.size):
+        if mask[index]:
+            starts[LEVELS - int(height[index])] += 1
+    for level in range(LEVELS):
+        starts[level + 1] += starts[level]
+    order = np.empty(starts[LEVELS], np.int64)
+    for index in range(mask.size):
+        if mask[index]:
+            level = LEVELS - 1 - int(height[index])
+            order[starts[level]] = index
+            starts[level] += 1
+    return order
+
+
+def _peaks(
+    height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: float, floor: float
+) -> np.ndarray:
+    """int32 (rows * cols): 1..n at the peak of each basin that stays; pixels join from high to low."""
+    parent = np.full(rows * cols, -1, np.int64)
+    for index in order:
+        parent[index] = index
+        row, col = index // cols, index % cols
+        for r in range(max(row - 1, 0), min(row + 2, rows)):
+            for c in range(max(col - 1, 0), min(col + 2, cols)):
+                other = r * cols + c
+                if parent[other] < 0:
+                    continue
+                one = index
+                while parent[one] != one:
+                    parent[one] = parent[parent[one]]
+                    one = parent[one]
+                while parent[other] != other:
+                    parent[other] = parent[parent[other]]
+                    other = parent[other]
+                if one == other:
+                    continue
+                if height[one] > height[other]:
+                    one, other = other, one
+                fall = float(height[one]) - float(height[index])
+                if one == index or fall <= floor or fall < depth * float(height[one]):
+                    parent[one] = other
+    peaks = np.zeros(rows * cols, np.int32)
+    found = 0
+    for index in order:
+        if parent[index] == index:
+            found += 1
+            peaks[index] = found
+    return peaks
+
+
+def _flood(height: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: int, cols: int) -> None:
+    """Grow the labels in place over the mask; one queue a level, each a linked list."""
+    head, tail = np.full(LEVELS, -1, np.int64), np.full(LEVELS, -1, np.int64)
+    following = np.full(rows * cols, -1, np.int64)
+    for index in range(rows * cols):
+        if label[index] > 0:
+            level = LEVELS - 1 - int(height[index])
+            if head[level] < 0:
+                head[level] = index
+            else:
+                following[tail[level]] = index
+            tail[level] = index
+    for level in range(LEVELS):
+        while head[level] >= 0:
+            index = head[level]
+            head[level] = following[index]
+            row, col = index // cols, index % cols
+            for r in range(max(row - 1, 0), min(row + 2, rows)):
+                for c in range(max(col - 1, 0), min(col + 2, cols)):
+                    near = r * cols + c
+                    if label[near] > 0 or not mask[near]:
+                        continue
+                    label[near] = label[index]
+                    at = max(level, LEVELS - 1 - int(height[near]))
+                    if head[at] < 0:
+                        head[at] = near
+                    else:
+                        following[tail[at]] = near
+                    tail[at] = near
