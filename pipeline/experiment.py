@@ -44,6 +44,8 @@ class LossSettings(Settings):
 
     name: str = "bce_dice"
     params: dict[str, Any] = Field(default_factory=dict)
+    aux_weight: float = Field(0.4, ge=0, description="weight of the decoder's coarser levels, where supervised")
+    image_weight: float = Field(0.2, ge=0, description="weight of the image-level answer, where the model has one")
 
 
 class AugmentSettings(Settings):
@@ -74,6 +76,7 @@ class TrainSettings(Settings):
     )
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     optimizer: str = Field("adamw", description="a name that timm's optimizer factory knows")
+    optimizer_options: dict[str, Any] = Field(default_factory=dict, description="e.g. {betas: [0.9, 0.95]}")
     lr: float = Field(1e-3, gt=0, description="largest learning rate of the decoder")
     encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder as a multiple of lr")
     layer_decay: float | None = Field(
@@ -94,7 +97,9 @@ class TrainSettings(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     compile: bool = False
-    workers: int = Field(0, ge=0, description="loader processes; 0: loaded between the steps")
+    workers: int | None = Field(
+        None, ge=0, description="loader processes; 0: loaded between the steps. None: 0 on a CPU, 8 beside a GPU"
+    )
     validate_every: int = Field(
         0, ge=0, description="epochs between whole-image validations; 0: only the last"
     )

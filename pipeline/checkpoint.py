@@ -1,0 +1,49 @@
+"""`last.pt`: everything that a restart needs, whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LAST = "last.pt"
+FORMAT = 1
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors, numbers, strings and lists or dicts of them beside `path`, then rename.
+
+    A kill or a full disk while saving leaves the previous file; the error is passed on.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """What `save_state` wrote, on the CPU; None where there is no such file. Nothing is unpickled but plain
+    data.
+
+    Raises ValueError where the file is damaged or of another version.
+    """
+    path.with_name(f"{path.name}.partial").unlink(missing_ok=True)
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        found = state.pop("format")
+    except Exception as error:  # torch raises whatever the reader met
+        raise ValueError(f"{path} cannot be read ({error}); delete it to train this fold anew") from error
+    if found != FORMAT:
+        raise ValueError(f"{path} has format {found}, expected {FORMAT}; delete it to train this fold anew")
+    return state

@@ -1,0 +1,162 @@
+"""What a step does to the weights: parameter groups, the optimizer, the learning rate, the average of
+weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2, list_optimizers
+from torch import Tensor, nn
+
+from pipeline.experiment import TrainSettings
+
+FUSED = ("adam", "adamw", "sgd", "momentum")
+
+
+def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Parameters by learning rate and weight decay: a list of groups as torch's optimizers take them.
+
+    The encoder (`model.encoder`, where there is one) learns at `encoder_lr` times `lr`. With `layer_decay`
+    its stages, counted from the deepest, learn at `layer_decay ** i` times that: the earlier, the slower
+    (arXiv:1801.06146). Norm layers and biases (tensors of fewer than two axes) have no weight decay. Frozen
+    parameters are in the groups too; they are passed over as long as they have no gradient.
+    """
+    encoder = getattr(model, "encoder", None)
+    depths = encoder_depths(encoder) if isinstance(encoder, nn.Module) else {}
+    deepest = max(depths.values(), default=0)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        factor = 1.0
+        if id(parameter) in depths:
+            factor = settings.encoder_lr
+            if settings.layer_decay is not None:
+                factor *= settings.layer_decay ** (deepest - depths[id(parameter)])
+        groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": settings.lr * factor,
+            "top_lr": settings.lr * factor,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+        }
+        for (factor, decays), parameters in groups.items()
+    ]
+
+
+def encoder_depths(encoder: nn.Module) -> dict[int, int]:
+    """Depth of every parameter of an encoder, by `id`: 0 for the first stage, rising in the order of use.
+
+    A stage is a numbered entry of the encoder's longest list of blocks; what comes before it (the stem) has
+    the depth 0, and what comes after it the largest.
+    """
+    lists = [
+        (name, module)
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Sequential | nn.ModuleList) and len(module) > 1
+    ]
+    shallow = min((name.count(".") for name, _ in lists), default=0)
+    stages = [(name, module) for name, module in lists if name.count(".") == shallow]
+    depths: dict[int, int] = {}
+    current = 0
+    if len(stages) == 1:
+        prefix, blocks = stages[0]
+        names = [f"{prefix}.{index}." for index in range(len(blocks))]
+    else:
+        names = [f"{name}." for name, _ in stages]
+    for name, parameter in encoder.named_parameters():
+        for index, prefix in enumerate(names):
+            if name.startswith(prefix):
+                current = index + 1
+                break
+        depths[id(parameter)] = current
+    return depths
+
+
+def build_optimizer(model: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.Optimizer:
+    """The optimizer that timm's factory makes of the groups; torch's own in their fused form.
+
+    Raises ValueError for a name that timm does not know.
+    """
+    if settings.optimizer not in list_optimizers():
+        known = ", ".join(list_optimizers())
+        raise ValueError(f"train.optimizer is {settings.optimizer!r}, expected one of timm's: {known}")
+    options: dict[str, Any] = dict(settings.optimizer_options)
+    if settings.optimizer in FUSED and device.type in ("cpu", "cuda"):
+        options.setdefault("fused", True)
+    groups = parameter_groups(model, settings)
+    try:
+        return create_optimizer_v2(
+            groups, opt=settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay, **options
+        )
+    except TypeError as error:
+        raise ValueError(
+            f"train.optimizer_options: {settings.optimizer} does not take {options}: {error}"
+        ) from error
+
+
+def rate_factor(step: int, total: int, settings: TrainSettings) -> float:
+    """Learning rate of step `step` (from 0) of `total` as a share of the largest; a function of the step
+    alone.
+
+    The first `warmup` share of the steps rises: linearly from one step's worth, with `one_cycle` along a
+    cosine from 1/25 (arXiv:1708.07120, without its cycle of momentum). Then `cosine` falls to 0
+    (arXiv:1608.03983), `one_cycle` along a cosine to 4e-6, `poly` as (1 - t) ** 0.9 (arXiv:1606.00915),
+    `constant` not at all.
+    """
+    rising = round(settings.warmup * total)
+    if step < rising:
+        if settings.schedule == "one_cycle":
+            return 0.04 + 0.96 * (1 - math.cos(math.pi * step / rising)) / 2
+        return (step + 1) / (rising + 1)
+    progress = (step - rising) / max(1, total - rising)
+    if settings.schedule == "constant":
+        return 1.0
+    if settings.schedule == "poly":
+        return (1 - progress) ** 0.9
+    lowest = 4e-6 if settings.schedule == "one_cycle" else 0.0
+    return lowest + (1 - lowest) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Give every group `factor` times its largest learning rate; returns the largest of them."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["top_lr"] * factor
+    return float(max(group["lr"] for group in optimizer.param_groups))
+
+
+def floating_state(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers of floating type, in the model's order."""
+    return [value for value in model.state_dict().values() if value.is_floating_point()]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights towards the model's: `average = d * average + (1 - d) * weights`.
+
+    Running statistics of norm layers are averaged too, whole numbers copied. In the first steps d is smaller
+    than `decay`, (1 + step) / (10 + step), so that the random start is forgotten. `step` counts from 0.
+    """
+    used = min(decay, (1 + step) / (10 + step))
+    torch._foreach_lerp_(floating_state(average), floating_state(model), 1 - used)
+    for mine, other in zip(average.buffers(), model.buffers(), strict=True):
+        if not mine.is_floating_point():
+            mine.copy_(other)
+
+
+def mean_state(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of several state dicts of one model; whole numbers are those of the last.
+
+    Raises ValueError for none.
+    """
+    if not states:
+        raise ValueError("no state to average: expected at least one")
+    return {
+        name: torch.stack([state[name].double() for state in states]).mean(0).to(last.dtype)
+        if last.is_floating_point()
+        else last.clone()
+        for name, last in states[-1].items()
+    }
