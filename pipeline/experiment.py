@@ -44,8 +44,12 @@ class LossSettings(Settings):
 
     name: str = "bce_dice"
     params: dict[str, Any] = Field(default_factory=dict)
-    aux_weight: float = Field(0.4, ge=0, description="weight of the decoder's coarser levels, where supervised")
-    image_weight: float = Field(0.2, ge=0, description="weight of the image-level answer, where the model has one")
+    aux_weight: float = Field(
+        0.4, ge=0, description="weight of the decoder's coarser levels, where supervised"
+    )
+    image_weight: float = Field(
+        0.2, ge=0, description="weight of the image-level answer, where the model has one"
+    )
 
 
 class AugmentSettings(Settings):
@@ -87,9 +91,6 @@ class TrainSettings(Settings):
     warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with rising learning rate")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: no averaging")
-    average_best: int = Field(
-        0, ge=0, description="average the k best epochs' weights (seen on the held-out fold)"
-    )
     freeze: str | int | None = Field(
         None, description="'encoder', 'encoder_except_norm' or a number of stages"
     )
@@ -98,7 +99,7 @@ class TrainSettings(Settings):
     channels_last: bool = True
     compile: bool = False
     workers: int | None = Field(
-        None, ge=0, description="loader processes; 0: loaded between the steps. None: 0 on a CPU, 8 beside a GPU"
+        None, ge=0, description="loader processes, 0: loaded between steps; where not given 0, beside a GPU 8"
     )
     validate_every: int = Field(
         0, ge=0, description="epochs between whole-image validations; 0: only the last"
@@ -106,9 +107,10 @@ class TrainSettings(Settings):
     validate_images: int = Field(
         32, ge=1, description="images of the held-out fold predicted at a validation"
     )
-    keep: Literal["last", "best"] = Field(
-        "last", description="'best' chooses on the held-out fold; reports say so"
+    keep: Literal["last", "best", "mean_last", "mean_best"] = Field(
+        "last", description="weights kept; 'best' and 'mean_best' choose on the held-out fold; reports say so"
     )
+    keep_epochs: int = Field(3, ge=1, description="epochs whose weights a mean is of")
     patience: int | None = Field(
         None, ge=1, description="validations without gain after which training stops"
     )
