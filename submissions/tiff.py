@@ -50,10 +50,12 @@ class _Layout:
 def open_tiff(path: Path) -> tifffile.TiffFile:
     """Open a TIFF; whatever tifffile raises for a damaged file becomes a ValueError that names it."""
     try:
-        return tifffile.TiffFile(path)
+        tiff = tifffile.TiffFile(path)
+        _ = tiff.pages[0]  # a file cut off behind its header opens, but has no page
     except Exception as error:
         size = path.stat().st_size
         raise ValueError(f"{path}: no readable TIFF in {size} bytes ({error}): copy it again") from error
+    return tiff
 
 
 def _layout(tiff: tifffile.TiffFile, path: Path, page: int | None) -> _Layout:
