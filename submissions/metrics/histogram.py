@@ -129,18 +129,21 @@ def compiled_counter() -> Any:
     @numba.njit(nogil=True)
     def count_words(probs: np.ndarray, kind: np.ndarray) -> np.ndarray:
         tables = np.zeros((4, 4 * LEVELS), dtype=np.uint32)
-        byte, shift = np.uint64(255), np.uint64(8)
+        even, odd = np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFF00FF00FF00FF00)
+        byte, lane, last, one = np.uint64(8), np.uint64(16), np.uint64(4 * LEVELS - 1), np.uint32(1)
         zeros = 0
         for i in range(probs.size):
             q, k = probs[i], kind[i]
             if q | k == 0:
                 zeros += 8
                 continue
-            for _ in range(2):
-                for table in range(4):
-                    tables[table, (q & byte) | ((k & byte) << shift)] += np.uint32(1)
-                    q >>= shift
-                    k >>= shift
+            here = (q & even) | ((k & even) << byte)  # four lanes of 16 bits: kind above probability
+            there = ((q & odd) >> byte) | (k & odd)
+            for table in range(4):
+                tables[table, here & last] += one
+                tables[table, there & last] += one
+                here >>= lane
+                there >>= lane
         tables[0, 0] += np.uint32(zeros)
         return tables
 

@@ -1,0 +1,231 @@
+"""How far a score can be trusted: bootstrap over groups, paired differences, and what a leaderboard may show.
+
+Two intervals, never mixed up: `bootstrap_interval` says where the metric lies over all images like these;
+`prediction_interval` says where the score of one leaderboard with so many groups may fall, which is wider.
+Groups (patients, slides, volumes) are drawn whole, because images of one group are not independent.
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993; percentile intervals.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from submissions.metrics.base import Metric
+
+_CELLS = 1 << 22  # rounds × rows held at once
+
+Groups = Sequence[Any] | np.ndarray | pd.Series | str | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its percentile interval; NaN ends where there are fewer than two groups."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+    groups: int
+    samples: np.ndarray = field(repr=False, compare=False)
+
+    def lower_bound(self, level: float) -> float:
+        """One-sided bound: the score lies above it with probability `level`."""
+        return _quantiles(self.samples, [1 - _checked_level(level)], self.groups)[0]
+
+    def share_above(self, value: float = 0.0) -> float:
+        """Share of the resampled scores above a value; NaN where there are fewer than two groups."""
+        samples = self.samples[~np.isnan(self.samples)]
+        return float(np.mean(samples > value)) if self.groups > 1 and len(samples) else float("nan")
+
+
+def resample(
+    groups: Sequence[Any] | np.ndarray | pd.Series | int,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    n_groups: int | None = None,
+) -> np.ndarray:
+    """int32 (rounds, N): how often each row is drawn when whole groups are drawn with replacement.
+
+    `groups` (N,) are the rows' groups, or N where every row is its own. As many groups are drawn as there
+    are. With `n_groups` the draw has two steps: first a population as large as the data, then `n_groups` of
+    it, so that the spread holds both the test set's luck and the doubt about the data behind the estimate.
+    The order of groups is that of their sorted names. Raises ValueError for a missing group or no rounds.
+    """
+    code, n = (np.arange(groups), groups) if isinstance(groups, int) else _codes(groups)
+    return _draws(n, rounds, seed, n_groups)[:, code]
+
+
+def bootstrap_interval(
+    metric: Metric,
+    table: pd.DataFrame,
+    groups: Groups = None,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Confidence interval of the metric over a table of rows: groups are resampled.
+
+    `groups`: the rows' groups (N,), a column's name, or None where every row is its own group. The same seed
+    gives the same interval, whatever the order of the rows (rows are put in order by `image_id` where the
+    table has it, and by their values). Raises ValueError for an empty table, a missing group, a level outside
+    (0, 1).
+    """
+    ordered, code, n = _ordered(table, groups)
+    samples = _scores(metric, ordered, code, _draws(n, rounds, seed, None))
+    return _interval(metric.score(ordered), samples, level, n)
+
+
+def prediction_interval(
+    metric: Metric,
+    table: pd.DataFrame,
+    n_groups: int,
+    groups: Groups = None,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Where the score of a leaderboard with `n_groups` groups like these may fall (see `resample`).
+
+    It knows nothing of what differs between the data and the test set, nor of the gain of an ensemble over
+    the single models that were scored. Parameters as `bootstrap_interval`.
+    """
+    ordered, code, n = _ordered(table, groups)
+    samples = _scores(metric, ordered, code, _draws(n, rounds, seed, n_groups))
+    return _interval(metric.score(ordered), samples, level, n)
+
+
+def paired_bootstrap(
+    metric: Metric,
+    table_a: pd.DataFrame,
+    table_b: pd.DataFrame,
+    groups: Groups = None,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of score(a) - score(b) over the same units: both tables are resampled alike.
+
+    Rows are matched by the column `image_id` where both tables have it, else by position. `groups` go with
+    `table_a`. Raises ValueError where the tables are not of the same units.
+    """
+    if "image_id" in table_a.columns and "image_id" in table_b.columns:
+        table_b = _matched(table_a, table_b)
+    if len(table_a) != len(table_b):
+        raise ValueError(
+            f"{len(table_a)} rows against {len(table_b)}: a paired comparison needs the same units"
+        )
+    order, code, n = _order(table_a, groups, [table_a, table_b])
+    a, b = table_a.iloc[order], table_b.iloc[order]
+    draws = _draws(n, rounds, seed, None)
+    samples = _scores(metric, a, code, draws) - _scores(metric, b, code, draws)
+    return _interval(metric.score(a) - metric.score(b), samples, level, n)
+
+
+def _matched(table_a: pd.DataFrame, table_b: pd.DataFrame) -> pd.DataFrame:
+    """`table_b` in the order of `table_a`'s ids."""
+    for name, table in (("first", table_a), ("second", table_b)):
+        twice = table["image_id"][table["image_id"].duplicated()]
+        if len(twice):
+            raise ValueError(
+                f"image_id {twice.iloc[0]!r} is twice in the {name} table: expected one row a unit"
+            )
+    alone = set(table_a["image_id"]) ^ set(table_b["image_id"])
+    if alone:
+        raise ValueError(
+            f"{len(alone)} ids are in one table only, such as {min(alone, key=str)!r}: compare the same units"
+        )
+    return table_b.set_index("image_id").loc[table_a["image_id"]].reset_index()
+
+
+def _ordered(table: pd.DataFrame, groups: Groups) -> tuple[pd.DataFrame, np.ndarray, int]:
+    order, code, n = _order(table, groups, [table])
+    return table.iloc[order], code, n
+
+
+def _order(
+    table: pd.DataFrame, groups: Groups, tables: list[pd.DataFrame]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """An order of the rows that is the same however they come, their groups' codes in it, and how many."""
+    if len(table) == 0:
+        raise ValueError("the table has no rows: there is nothing to resample")
+    if isinstance(groups, str):
+        if groups not in table.columns:
+            raise ValueError(
+                f"the table has no column {groups!r} of groups, it has {list(table.columns)[:9]}"
+            )
+        groups = table[groups]
+    if groups is not None and len(groups) != len(table):
+        raise ValueError(f"{len(groups)} groups for {len(table)} rows: expected one a row")
+    keys = [part[c].to_numpy() for part in tables for c in sorted(part.select_dtypes("number"), key=str)]
+    if "image_id" in table.columns:
+        keys.append(pd.factorize(table["image_id"].astype(str), sort=True)[0])
+    if groups is None:
+        order = np.lexsort(keys) if keys else np.arange(len(table))
+        return order, np.arange(len(table)), len(table)
+    code, n = _codes(groups)
+    order = np.lexsort([*keys, code])
+    return order, code[order], n
+
+
+def _codes(groups: Sequence[Any] | np.ndarray | pd.Series) -> tuple[np.ndarray, int]:
+    """Groups as 0..n-1 in order of their names, and n."""
+    series = pd.Series(groups).reset_index(drop=True)
+    if series.isna().any():
+        raise ValueError(f"row {int(series.isna().argmax())} has no group: give every row one")
+    code, names = pd.factorize(series.astype(str), sort=True)
+    return code, len(names)
+
+
+def _draws(n: int, rounds: int, seed: int, n_groups: int | None) -> np.ndarray:
+    """int32 (rounds, n): how often each of n groups is drawn, see `resample`."""
+    if rounds < 1:
+        raise ValueError(f"rounds={rounds}, expected 1 or more")
+    if n_groups is not None and n_groups < 1:
+        raise ValueError(f"n_groups={n_groups}, expected the number of groups of the leaderboard, 1 or more")
+    rng = np.random.default_rng(seed)
+    out = np.empty((rounds, n), dtype=np.int32)
+    for row in out:
+        drawn = rng.integers(0, n, size=n)
+        if n_groups is not None:
+            drawn = drawn[rng.integers(0, n, size=n_groups)]
+        row[:] = np.bincount(drawn, minlength=n)
+    return out
+
+
+def _scores(metric: Metric, table: pd.DataFrame, code: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Scores (rounds,) of a table whose rows belong to the groups `code`, in parts that fit into memory."""
+    step = max(1, _CELLS // len(code))
+    parts = [
+        metric.bootstrap(table, draws[i : i + step][:, code].astype(np.float64))
+        for i in range(0, len(draws), step)
+    ]
+    return np.concatenate(parts)
+
+
+def _interval(estimate: float, samples: np.ndarray, level: float, groups: int) -> Interval:
+    tail = (1 - _checked_level(level)) / 2
+    low, high = _quantiles(samples, [tail, 1 - tail], groups)
+    return Interval(float(estimate), low, high, level, groups, samples)
+
+
+def _quantiles(samples: np.ndarray, at: list[float], groups: int) -> list[float]:
+    """Quantiles of the samples that have a score; NaN where there is none, or only one group."""
+    samples = samples[~np.isnan(samples)]
+    if groups < 2 or not len(samples):
+        return [float("nan")] * len(at)
+    return [float(q) for q in np.quantile(samples, at)]
+
+
+def _checked_level(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level={level}, expected a number between 0 and 1, such as 0.95")
+    return level
