@@ -1,0 +1,57 @@
+"""Stage 04: train a network a fold, on everything but the fold's own images.
+
+Reads:   runs/<competition>/store/<hash>/, the frozen fold file
+Writes:  runs/<competition>/<experiment>/fold_k/  weights.safetensors and model.json (what inference needs),
+         last.pt (everything a restart needs), log.jsonl, TensorBoard events
+
+Example: python pipeline/04_train.py tgs-salt --set train.epochs=5 --set 'folds.use=[0]'
+         torchrun --nproc_per_node 2 pipeline/04_train.py tgs-salt      (two GPUs)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+try:
+    from inference.precision import resolve_precision
+    from pipeline.folding import open_folds
+    from pipeline.preparation import open_prepared
+    from pipeline.stage import Stage
+    from pipeline.training import pick_device, train_fold
+    from pipeline.validation import make_validator
+    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
+
+
+def train(space: Workspace, arguments: argparse.Namespace) -> None:
+    """Train every used fold that is not trained yet; an interrupted one goes on after its last epoch."""
+    experiment = space.experiment
+    store, prepared = open_prepared(space)
+    folds, folds_hash = open_folds(space)
+    inventory, _ = space.training_images()
+    settings = experiment.model_dump(
+        mode="json", include={"seed", "input", "model", "loss", "augment", "train"},
+        exclude={"train": {"workers", "validate_every", "validate_images"}},
+    )  # fmt: skip
+    settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
+    for fold in experiment.used_folds:
+        inputs = {"store": prepared, "folds": folds_hash}
+        stage = Stage("04_train", space.fold(fold), {**settings, "fold": fold}, inputs)
+        if not stage.begin(overwrite=space.overwrite):
+            already(stage)
+            continue
+        facts = train_fold(
+            experiment, fold, store=store, folds=folds, inventory=inventory, folder=stage.folder,
+            device=space.device, validate=make_validator(space, folds, fold),
+        )  # fmt: skip
+        finish(stage, f"fold {fold} trained", **facts)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    run_stage(train, stage_parser(__doc__ or ""), argv)
+
+
+if __name__ == "__main__":
+    main()
