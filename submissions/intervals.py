@@ -17,6 +17,7 @@ import pandas as pd
 
 from submissions.metrics.base import Metric
 
+ID_COLUMNS = ("unit", "image_id")  # the first that a table has names its units
 _CELLS = 1 << 22  # rounds × rows held at once
 
 Groups = Sequence[Any] | np.ndarray | pd.Series | str | None
@@ -73,9 +74,9 @@ def bootstrap_interval(
     """Confidence interval of the metric over a table of rows: groups are resampled.
 
     `groups`: the rows' groups (N,), a column's name, or None where every row is its own group. The same seed
-    gives the same interval, whatever the order of the rows (rows are put in order by `image_id` where the
-    table has it, and by their values). Raises ValueError for an empty table, a missing group, a level outside
-    (0, 1).
+    gives the same interval, whatever the order of the rows (rows are put in order of their units' names where
+    the table has it, and by their values). Raises ValueError for an empty table, a missing group, a level
+    outside (0, 1).
     """
     ordered, code, n = _ordered(table, groups)
     samples = _scores(metric, ordered, code, _draws(n, rounds, seed, None))
@@ -114,11 +115,12 @@ def paired_bootstrap(
 ) -> Interval:
     """Interval of score(a) - score(b) over the same units: both tables are resampled alike.
 
-    Rows are matched by the column `image_id` where both tables have it, else by position. `groups` go with
+    Rows are matched by the units' names where both tables have them, else by position. `groups` go with
     `table_a`. Raises ValueError where the tables are not of the same units.
     """
-    if "image_id" in table_a.columns and "image_id" in table_b.columns:
-        table_b = _matched(table_a, table_b)
+    ids_a, ids_b = _ids(table_a), _ids(table_b)
+    if ids_a is not None and ids_b is not None:
+        table_b = table_b.iloc[_positions(ids_a, ids_b)]
     if len(table_a) != len(table_b):
         raise ValueError(
             f"{len(table_a)} rows against {len(table_b)}: a paired comparison needs the same units"
@@ -130,20 +132,24 @@ def paired_bootstrap(
     return _interval(metric.score(a) - metric.score(b), samples, level, n)
 
 
-def _matched(table_a: pd.DataFrame, table_b: pd.DataFrame) -> pd.DataFrame:
-    """`table_b` in the order of `table_a`'s ids."""
-    for name, table in (("first", table_a), ("second", table_b)):
-        twice = table["image_id"][table["image_id"].duplicated()]
+def _ids(table: pd.DataFrame) -> pd.Series | None:
+    """The units' names as text, where a column holds them."""
+    column = next((name for name in ID_COLUMNS if name in table.columns), None)
+    return None if column is None else table[column].astype(str)
+
+
+def _positions(ids_a: pd.Series, ids_b: pd.Series) -> np.ndarray:
+    """Where in the second table each unit of the first one is."""
+    for name, ids in (("first", ids_a), ("second", ids_b)):
+        twice = ids[ids.duplicated()]
         if len(twice):
-            raise ValueError(
-                f"image_id {twice.iloc[0]!r} is twice in the {name} table: expected one row a unit"
-            )
-    alone = set(table_a["image_id"]) ^ set(table_b["image_id"])
+            raise ValueError(f"unit {twice.iloc[0]!r} is twice in the {name} table: expected one row a unit")
+    alone = set(ids_a) ^ set(ids_b)
     if alone:
         raise ValueError(
-            f"{len(alone)} ids are in one table only, such as {min(alone, key=str)!r}: compare the same units"
+            f"{len(alone)} units are in one table only, such as {min(alone)!r}: compare the same units"
         )
-    return table_b.set_index("image_id").loc[table_a["image_id"]].reset_index()
+    return pd.Index(ids_b).get_indexer(pd.Index(ids_a))
 
 
 def _ordered(table: pd.DataFrame, groups: Groups) -> tuple[pd.DataFrame, np.ndarray, int]:
@@ -166,8 +172,9 @@ def _order(
     if groups is not None and len(groups) != len(table):
         raise ValueError(f"{len(groups)} groups for {len(table)} rows: expected one a row")
     keys = [part[c].to_numpy() for part in tables for c in sorted(part.select_dtypes("number"), key=str)]
-    if "image_id" in table.columns:
-        keys.append(pd.factorize(table["image_id"].astype(str), sort=True)[0])
+    ids = _ids(table)
+    if ids is not None:
+        keys.append(pd.factorize(ids, sort=True)[0])
     if groups is None:
         order = np.lexsort(keys) if keys else np.arange(len(table))
         return order, np.arange(len(table)), len(table)

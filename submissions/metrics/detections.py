@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from submissions.metrics.base import Metric, Needs, checked_multiplicities, checked_valid, columns_of
-from submissions.metrics.instances import Overlaps, checked_label, compact_labels, four_decimals, overlaps
+from submissions.metrics.instances import (
+    Instances,
+    Overlaps,
+    checked_label,
+    compact_labels,
+    four_decimals,
+    overlaps,
+    split_confidences,
+)
 
 _CELLS = 1 << 22  # resampled rounds × detections held at once
 
@@ -36,20 +44,15 @@ class AveragePrecision(Metric):
         if not 0 < self.iou <= 1 or not four_decimals(self.iou):
             raise ValueError(f"iou={self.iou!r}, expected a number in (0, 1] with at most four decimals")
 
-    def rows(
-        self,
-        pred: np.ndarray,
-        truth: np.ndarray,
-        valid: np.ndarray | None = None,
-        *,
-        confidences: np.ndarray | None = None,
-    ) -> dict[str, float]:
+    def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
         """Row of one image: truths, conf_i and tp_i of each detection by falling confidence, and score.
 
-        `pred` labels (H, W) or, for detections that overlap, bool masks (n, H, W); `truth` labels (H, W);
-        `confidences` (n,) in order of the labels or masks, all 1 where not given. A detection with no valid
-        pixel is left out. Raises ValueError where their number differs, or one is not finite.
+        `pred` is (detections, confidences), or detections alone, which are then all of confidence 1.
+        Detections are labels (H, W) or, where they overlap, bool masks (n, H, W); confidences (n,) come in
+        order of the labels or masks; `truth` labels (H, W). A detection with no valid pixel is left out.
+        Raises ValueError where there are not as many confidences as detections, or one is not finite.
         """
+        pred, confidences = split_confidences(pred)
         pred = np.asarray(pred)
         if pred.ndim == 3:
             n, found, kept = len(pred), *_mask_overlaps(pred, truth, valid)

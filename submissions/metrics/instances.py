@@ -26,6 +26,8 @@ from submissions.metrics.base import (
     sum_and_number,
 )
 
+Instances = np.ndarray | tuple[np.ndarray, np.ndarray | None]  # labels, or (labels, confidences (n,))
+
 IOU_STEPS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 _TABLE = 1 << 22  # pairs counted in a table
 _WHOLE = 10_000  # thresholds are multiples of 1 / _WHOLE
@@ -91,6 +93,11 @@ def checked_label(what: str, label: np.ndarray) -> np.ndarray:
     return label
 
 
+def split_confidences(pred: Instances) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels or masks, and the confidences beside them if there are any."""
+    return pred if isinstance(pred, tuple) else (pred, None)
+
+
 def overlaps(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> Overlaps:
     """Overlaps of two labels (H, W); void pixels belong to no instance, and an instance wholly void is
     dropped.
@@ -145,9 +152,9 @@ class InstanceSweep(MeanMetric):
     def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
         """Scores (...) from numbers of instances (...)."""
 
-    def rows(self, pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
-        """Row of two labels (H, W): truths, predictions, tp_<threshold> and score."""
-        found = overlaps(pred, truth, valid)
+    def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
+        """Row of two labels (H, W): truths, predictions, tp_<threshold> and score. No use of confidences."""
+        found = overlaps(split_confidences(pred)[0], truth, valid)
         truths, predictions = len(found.truth_areas), len(found.pred_areas)
         row = {"truths": float(truths), "predictions": float(predictions)}
         tp = np.array([np.count_nonzero(found.above(t)) for t in self.thresholds], dtype=np.int64)
@@ -204,14 +211,15 @@ class PanopticQuality(SumMetric):
         checked_choice("over", self.over, ("images", "dataset"))
         empty_value(self.empty, math.nan)
 
-    def rows(self, pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
-        """Row of two labels (H, W): iou_sum, tp, fp, fn and score."""
-        found = overlaps(pred, truth, valid)
+    def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
+        """Row of two labels (H, W): iou_sum, tp, fp, fn and score. Makes no use of confidences."""
+        label = split_confidences(pred)[0]
+        found = overlaps(label, truth, valid)
         match = found.above(0.5)
         tp = int(np.count_nonzero(match))
         fp = len(found.pred_areas) - tp
         if valid is not None:
-            fp -= _mostly_void(np.asarray(pred), valid, found, match)
+            fp -= _mostly_void(np.asarray(label), valid, found, match)
         row = {"iou_sum": math.fsum(found.ious()[match]), "tp": float(tp), "fp": float(fp)}
         row["fn"] = float(len(found.truth_areas) - tp)
         return row | {"score": float(self._quality(np.array(list(row.values()))))}

@@ -81,6 +81,8 @@ def test_the_order_of_rows_changes_nothing(with_ids: bool, monkeypatch: pytest.M
         assert paired_bootstrap(metric, a.iloc[mixed], b.iloc[mixed], again, rounds=50) == two
         if with_ids:
             assert paired_bootstrap(metric, a, b.iloc[mixed], groups, rounds=50) == two
+            unit = b.iloc[mixed].rename(columns={"image_id": "unit"})
+            assert paired_bootstrap(metric, a, unit, groups, rounds=50) == two
     monkeypatch.setattr("submissions.intervals._CELLS", 100)  # several parts
     assert bootstrap_interval(metric, a, groups, rounds=50).low == pytest.approx(one.low, rel=1e-12)
 
@@ -172,7 +174,7 @@ def test_average_precision_has_intervals_too() -> None:
     for _ in range(6):
         label = (rng.random((9, 11)) < 0.4) * rng.integers(1, 5, (9, 11))
         pred = np.where(rng.random((9, 11)) < 0.85, label, 0)
-        rows.append(metric.rows(pred, label, confidences=rng.random(len(np.unique(pred[pred > 0])))))
+        rows.append(metric.rows((pred, rng.random(len(np.unique(pred[pred > 0])))), label))
     table = pd.DataFrame(rows)
     interval = bootstrap_interval(metric, table, rounds=100)
     assert interval.low <= interval.estimate <= interval.high
@@ -198,9 +200,9 @@ def test_wrong_input_is_named() -> None:
             bootstrap_interval(METRIC, table, rounds=2, level=level)
     with pytest.raises(ValueError, match="level=2"):
         bootstrap_interval(METRIC, table, rounds=2).lower_bound(2)
-    with pytest.raises(ValueError, match="1 ids are in one table only"):
+    with pytest.raises(ValueError, match="1 units are in one table only"):
         paired_bootstrap(METRIC, table, table.iloc[1:])
-    with pytest.raises(ValueError, match="is twice in the second table"):
+    with pytest.raises(ValueError, match=r"unit 'image_.*' is twice in the second table"):
         paired_bootstrap(METRIC, table, pd.concat([table, table.iloc[:1]]))
     with pytest.raises(ValueError, match="40 rows against 39"):
         paired_bootstrap(METRIC, table.drop(columns="image_id"), table.iloc[1:].drop(columns="image_id"))

@@ -129,6 +129,9 @@ def test_the_numbers_that_instances_bear_do_not_matter(name: str) -> None:
     again = metric.rows(np.where(pred > 0, names[pred], 0), np.where(truth > 0, names[::-1][truth], 0))
     assert again == pytest.approx(metric.rows(pred, truth))
     assert metric.rows(truth, truth)["score"] == 1.0
+    if name != "openimages_ap":  # confidences are carried along, and change nothing
+        confidences = np.linspace(0, 1, len(pixels(pred)))
+        assert metric.rows((pred, confidences), truth) == metric.rows(pred, truth)
 
 
 @pytest.mark.parametrize("over", ["images", "dataset"])
@@ -210,7 +213,7 @@ def ap_images(count: int = 6) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 def test_average_precision_by_its_definition(iou: float) -> None:
     metric = build_metric("openimages_ap", iou=iou)
     images = ap_images()
-    table = pd.DataFrame([metric.rows(p, t, confidences=c) for p, t, c in images])
+    table = pd.DataFrame([metric.rows((p, c), t) for p, t, c in images])
     slow = [(pixels(p), pixels(t), list(c)) for p, t, c in images]
     assert metric.score(table) == pytest.approx(slow_ap(slow, iou))
     assert metric.score(table.sample(frac=1, random_state=0)) == pytest.approx(metric.score(table), rel=1e-14)
@@ -222,7 +225,7 @@ def test_resampled_average_precision_repeats_images(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("submissions.metrics.detections._CELLS", 50)  # several parts
     metric = build_metric("openimages_ap", iou=0.75)
     images = ap_images()
-    table = pd.DataFrame([metric.rows(p, t, confidences=c) for p, t, c in images])
+    table = pd.DataFrame([metric.rows((p, c), t) for p, t, c in images])
     draws = np.random.default_rng(3).integers(0, 3, (5, len(images)))
     slow = [(pixels(p), pixels(t), list(c)) for p, t, c in images]
     expected = [slow_ap([slow[i] for i in np.repeat(np.arange(6), n)], 0.75) for n in draws]
@@ -237,12 +240,12 @@ def test_masks_that_overlap_are_scored_like_labels_where_they_do_not() -> None:
     for pred, truth, confidences in ap_images():
         masks = np.stack([pred == n for n in np.unique(pred)[1:]])
         for seen in (None, valid):
-            by_label = metric.rows(pred, truth, seen, confidences=confidences)
-            assert metric.rows(masks, truth, seen, confidences=confidences) == by_label
+            by_label = metric.rows((pred, confidences), truth, seen)
+            assert metric.rows((masks, confidences), truth, seen) == by_label
     truth = drawn(2)
     one = np.stack([truth == truth.max()])
     twice = np.concatenate([one, one])
-    assert metric.rows(twice, truth, confidences=np.array([0.5, 0.9]))["tp_1"] == 0.0
+    assert metric.rows((twice, np.array([0.5, 0.9])), truth)["tp_1"] == 0.0
 
 
 def test_detections_and_truths_that_are_not_there() -> None:
@@ -261,7 +264,7 @@ def test_a_detection_wholly_in_the_void_is_left_out_with_its_confidence() -> Non
     truth, pred, valid = np.zeros(SHAPE, np.int32), np.zeros(SHAPE, np.int32), np.ones(SHAPE, bool)
     truth[:3, :3], pred[:3, :3], pred[8, 8] = 1, 4, 2
     valid[8] = False
-    row = build_metric("openimages_ap").rows(pred, truth, valid, confidences=np.array([0.9, 0.4]))
+    row = build_metric("openimages_ap").rows((pred, np.array([0.9, 0.4])), truth, valid)
     assert row == {"truths": 1.0, "conf_0": 0.4, "tp_0": 1.0, "score": 1.0}
 
 
@@ -279,9 +282,9 @@ def test_wrong_input_is_named() -> None:
         metric.rows(a, a, a)
     ap = build_metric("openimages_ap")
     with pytest.raises(ValueError, match=r"confidences have shape \(2,\), expected 6"):
-        ap.rows(a, a, confidences=np.ones(2))
+        ap.rows((a, np.ones(2)), a)
     with pytest.raises(ValueError, match="finite numbers"):
-        ap.rows(a, a, confidences=np.full(6, np.nan))
+        ap.rows((a, np.full(6, np.nan)), a)
     with pytest.raises(ValueError, match=r"masks are bool \(2, 5, 5\), expected bool \(n, 12, 17\)"):
         ap.rows(np.ones((2, 5, 5), dtype=bool), a)
     with pytest.raises(ValueError, match=r"lacks the columns \['tp_0'\]"):
