@@ -11,6 +11,7 @@ Example: python pipeline/04_train.py tgs-salt --set train.epochs=5 --set 'folds.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 try:
@@ -26,7 +27,10 @@ except ModuleNotFoundError as error:
 
 
 def train(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Train every used fold that is not trained yet; an interrupted one goes on after its last epoch."""
+    """Train every used fold that is not trained yet; an interrupted one goes on after its last epoch.
+
+    Of several processes the first keeps the stage's books; the others only join the training.
+    """
     experiment = space.experiment
     store, prepared = open_prepared(space)
     folds, folds_hash = open_folds(space)
@@ -35,18 +39,23 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
         mode="json", include={"seed", "input", "model", "loss", "augment", "train"},
         exclude={"train": {"workers", "validate_every", "validate_images"}},
     )  # fmt: skip
+    if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
+        settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
     settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
+    first = os.environ.get("RANK", "0") == "0"
     for fold in experiment.used_folds:
         inputs = {"store": prepared, "folds": folds_hash}
         stage = Stage("04_train", space.fold(fold), {**settings, "fold": fold}, inputs)
-        if not stage.begin(overwrite=space.overwrite):
-            already(stage)
+        if not (stage.begin(overwrite=space.overwrite) if first else space.overwrite or not stage.done()):
+            if first:
+                already(stage)
             continue
         facts = train_fold(
             experiment, fold, store=store, folds=folds, inventory=inventory, folder=stage.folder,
             device=space.device, validate=make_validator(space, folds, fold),
         )  # fmt: skip
-        finish(stage, f"fold {fold} trained", **facts)
+        if first:
+            finish(stage, f"fold {fold} trained", **facts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -71,6 +71,13 @@ class Stage:
         write_atomic(self.folder / BEGUN, self._document())
         return True
 
+    def done(self) -> bool:
+        """Whether the folder holds this very work, finished; nothing is touched."""
+        path = self.folder / DONE
+        if not path.is_file():
+            return False
+        return bool(json.loads(path.read_text(encoding="utf-8"))["fingerprint"] == self.fingerprint)
+
     def finish(self, **facts: Any) -> float:
         """Mark the folder as done, with facts worth keeping; returns the seconds since the stage was made."""
         seconds = time.monotonic() - self.started

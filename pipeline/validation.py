@@ -18,6 +18,7 @@ from inference.store import open_prediction
 from inference.weights import LoadedModel
 from pipeline.pictures import overlay
 from pipeline.training import Validate, pick_device
+from pipeline.tuning_items import as_volume
 from pipeline.workspace import Workspace
 from submissions.listing import ListedImages
 from submissions.masks import MaskReader, Truth
@@ -71,7 +72,7 @@ def _score_all(
         shape = (probs.shape[1] if volume else 1, *probs.shape[-2:])
         truth = masks.read(row, shape)
         for name, decision in decisions.items():
-            said = decided(probs, decision)
+            said = as_volume(apply(probs, decision), shape[0])
             rows[name].append(unit_row(metric, space.competition, said, truth))
             if name == "at 0.5":
                 pictures.append(_picture(images, image_id, said, truth))
@@ -104,16 +105,6 @@ def grid_decisions(space: Workspace) -> dict[str, Decision]:
         name: Decision(**common, rule=ThresholdRule(thresholds=[q] * len(competition.classes)))
         for name, q in THRESHOLDS.items()
     }
-
-
-def decided(probs: np.ndarray, decision: Decision, group: str | None = None) -> Segmentation:
-    """A decision applied, with the depth axis that scoring wants: planes (K, Z, H, W)."""
-    mask = apply(probs, decision, group=group)
-    if mask.planes.ndim == 4:
-        return Segmentation(mask.planes, mask.instances, mask.scores)
-    return Segmentation(
-        mask.planes[:, None], None if mask.instances is None else mask.instances[None], mask.scores
-    )
 
 
 def _picture(

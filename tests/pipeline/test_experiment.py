@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+from drawn_hosts import rle_contract
+
+import pipeline
+from pipeline.experiment import Experiment, list_experiments, load_experiment, resolve
+from submissions.competition import load_competition
+
+
+@pytest.mark.parametrize("name", list_experiments())
+def test_every_experiment_loads_and_fits_its_contract(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.name == name
+    resolved = resolve(experiment, load_competition(experiment.competition))
+    assert resolved.model.in_channels == experiment.input.channels * len(experiment.input.offsets)
+
+
+def test_settings_on_the_command_line(tmp_path: Path) -> None:
+    experiment = load_experiment("demo", ["train.epochs=3", "train.lr=1e-4", "folds.use=[1]", "name=other"])
+    assert (experiment.train.epochs, experiment.train.lr, experiment.used_folds) == (3, 1e-4, [1])
+    assert experiment.name == "other"
+    (tmp_path / "mine.yaml").write_text("competition: tgs-salt\n")
+    assert load_experiment(tmp_path / "mine.yaml").used_folds == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("train.epoch=3", "train.epoch: unknown key; expected one of: .*epochs"),
+        ("train.epochs=0", "greater than or equal to 1"),
+        ("folds.use=[2]", "run from 0"),
+        ("name=a/b", "expected letters"),
+        ("name=store", "no name of a shared folder"),
+        ("input.mean=[0.1,0.2]", "expected 1 or 1"),
+    ],
+)
+def test_settings_that_cannot_be(setting: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        load_experiment("demo", [setting])
+
+
+def test_an_unknown_experiment_lists_the_known_ones() -> None:
+    with pytest.raises(FileNotFoundError, match="demo, dsb2018"):
+        load_experiment("nothing")
+
+
+def test_what_follows_from_the_contract_cannot_be_written_otherwise() -> None:
+    with pytest.raises(ValueError, match=r"model\.in_channels is 7"):
+        resolve(Experiment(name="x", competition="drawn", model={"in_channels": 7}), rle_contract())
+    with pytest.raises(ValueError, match="need a contract whose masks are instances"):
+        resolve(Experiment(name="x", competition="drawn", prepare={"targets": ["border"]}), rle_contract())
+
+
+def test_no_module_of_the_pipeline_hides_a_package_somebody_imports() -> None:
+    """A script's own folder comes first on sys.path: pipeline/datasets.py would be `import datasets` to everyone."""
+    own = {path.stem for path in Path(pipeline.__path__[0]).glob("*.py")} - {"__init__", "__main__"}
+    installed = set(importlib.metadata.packages_distributions()) - {"pipeline", "folds", "inference", "submissions"}
+    assert own & (set(sys.stdlib_module_names) | installed) == set()
+
+
+@pytest.mark.parametrize("script", sorted(Path(pipeline.__path__[0]).glob("0*.py")), ids=lambda path: path.stem)
+def test_stages_are_thin_and_say_what_they_read_and_write(script: Path) -> None:
+    text = script.read_text()
+    documentation = ast.get_docstring(ast.parse(text)) or ""
+    assert all(word in documentation for word in ("Reads:", "Writes:", "Example:"))
+    assert len(text.splitlines()) < 85

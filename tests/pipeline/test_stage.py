@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.stage import BEGUN, DONE, Stage, digest, read_stage
+
+
+def make(folder: Path, **settings: object) -> Stage:
+    return Stage("99_do", folder / "work", settings, {"before": "abc"})
+
+
+def test_the_same_work_is_done_once(tmp_path: Path) -> None:
+    stage = make(tmp_path, train={"epochs": 2})
+    assert stage.begin() and not stage.done()
+    assert (stage.folder / BEGUN).is_file()
+    stage.finish(output="xyz")
+    assert stage.done() and not (stage.folder / BEGUN).exists()
+    again = make(tmp_path, train={"epochs": 2})
+    assert not again.begin()
+    assert read_stage(stage.folder, "99_do.py")["output"] == "xyz"
+
+
+def test_other_settings_are_refused_by_name_done_or_only_begun(tmp_path: Path) -> None:
+    stage = make(tmp_path, train={"epochs": 2, "lr": 0.1})
+    stage.begin()
+    (stage.folder / "kept").write_text("")
+    other = make(tmp_path, train={"epochs": 3, "lr": 0.1})
+    with pytest.raises(ValueError, match=r"train\.epochs: there 2, now 3") as caught:
+        other.begin()
+    assert "lr" not in str(caught.value) and "--overwrite" in str(caught.value)
+    stage.finish()
+    with pytest.raises(ValueError, match=r"inputs\.before: there 'abc', now 'def'"):
+        Stage("99_do", stage.folder, {"train": {"epochs": 2, "lr": 0.1}}, {"before": "def"}).begin()
+    assert (stage.folder / "kept").exists()
+    assert other.begin(overwrite=True)
+    assert not (stage.folder / "kept").exists()
+
+
+def test_begun_work_goes_on(tmp_path: Path) -> None:
+    stage = make(tmp_path, a=1)
+    stage.begin()
+    (stage.folder / "unit").write_text("half of it")
+    assert make(tmp_path, a=1).begin()
+    assert (stage.folder / "unit").exists()
+
+
+def test_an_unfinished_stage_cannot_be_read(tmp_path: Path) -> None:
+    stage = make(tmp_path, a=1)
+    stage.begin()
+    with pytest.raises(FileNotFoundError, match=r"run 99_do\.py first"):
+        read_stage(stage.folder, "99_do.py")
+
+
+def test_fingerprints_depend_on_values_not_on_order(tmp_path: Path) -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
+    assert make(tmp_path, a=1).fingerprint != make(tmp_path, a=2).fingerprint
+    newer = Stage("99_do", tmp_path, {"a": 1}, {"before": "abc"}, format=2)
+    assert newer.fingerprint != make(tmp_path, a=1).fingerprint
