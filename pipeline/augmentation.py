@@ -138,7 +138,7 @@ def _set_seeds(compose: Any, generator: np.random.Generator) -> None:
     """
     compose.set_random_seed(int(generator.integers(2**31)))
     for transform in compose.transforms:
-        if hasattr(transform, "transforms"):
+        if isinstance(transform, A.BaseCompose):
             _set_seeds(transform, generator)
         else:
             transform.set_random_seed(int(generator.integers(2**31)))

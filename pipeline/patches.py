@@ -1,4 +1,4 @@
-"""The patch index: windows of stored images with the foreground of each class, and how training draws from it.
+"""The patch index: windows of stored images with the foreground of each class, and how to draw from it.
 
 Validation and reports use the grid as it is. Training draws a row of it by weight and moves the window at
 random, so that positions are not those of the grid.
@@ -47,7 +47,8 @@ def grid_index(
     for z in range(depth):
         for top in tops:
             band = slice(top, top + tall)
-            shares = _shares(stored.read_target(z, band, slice(0, width)), len(classes), lefts, wide)
+            target = stored.read_target(z, band, slice(0, width))
+            shares = _shares(target, len(classes), lefts, wide)
             for left, share in zip(lefts, shares.T, strict=True):
                 row: dict[str, object] = {
                     "image_id": stored.image_id, "z": z, "y": top, "x": left, "height": tall, "width": wide
@@ -64,7 +65,7 @@ def grid_index(
 
 
 def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -> np.ndarray:
-    """Share of each class, float64 (classes, windows), in the windows of a band: label (h, W) or planes (K, h, W)."""
+    """Share of each class, float64 (classes, windows), in a band: label (h, W) or planes (K, h, W)."""
     found = np.empty((classes, len(lefts)))
     starts = np.asarray(lefts)
     for number in range(classes):
@@ -78,7 +79,7 @@ def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -
 
 
 def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generator) -> pd.DataFrame:
-    """Leave out windows without tissue but for a `share` of them, drawn at random; foreground always stays."""
+    """Leave out windows without tissue but for a `share` of them, drawn; foreground always stays."""
     if "tissue" not in index:
         raise ValueError("the patch index has no column 'tissue': make it with grid_index(..., tissue=True)")
     if not 0 <= share <= 1:
