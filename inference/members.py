@@ -69,7 +69,7 @@ def prepare_members(
         else:
             where = torch.device(device)
             precision = resolve_precision(settings.precision, where)
-            model = prepare_model(member.model, where, precision)
+            model = prepare_model(member.model, other.in_channels, where, precision)
         ready.append(ReadyMember(model, other, member.input_config, settings, where, precision))
     return ready
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import nn
+
+from inference.folding import simplify
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -47,13 +48,12 @@ def resolve_precision(requested: str, device: torch.device | str) -> Precision:
     return "fp32"
 
 
-def prepare_model(model: nn.Module, device: torch.device | str, precision: Precision) -> nn.Module:
-    """Return a copy of `model` for prediction: evaluation mode, channels-last, weights cast once to
-    `precision`.
+def prepare_model(
+    model: nn.Module, in_channels: int, device: torch.device | str, precision: Precision
+) -> nn.Module:
+    """Return a copy of a float32 `model` for prediction: evaluation mode, simplified, channels-last.
 
-    Batch normalisation is folded into the convolution before it where that provably changes nothing. The
-    model that was given stays as it is.
+    Its weights are cast to `precision` once, so no cast is left for the run. The given model stays as it is.
     """
-    ready = copy.deepcopy(model).eval().requires_grad_(False)
-    ready = ready.to(device=torch.device(device), dtype=DTYPES[precision])
+    ready = simplify(model, in_channels).to(device=torch.device(device), dtype=DTYPES[precision])
     return ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
