@@ -59,6 +59,7 @@ class Decision(Settings):
     views: list[str] | None = Field(None, description="test-time views that are used; all where not given")
     rule: Rule
     fold_thresholds: dict[int, list[Level]] = Field(default_factory=dict, description="fold -> for a vote")
+    vote: bool = Field(False, description="masks are a vote of each fold's own (`apply_vote`)")
     gate: Gate | None = None
     post: list[PostStep] = Field(default_factory=list, description="in this order")
     instances: InstanceSettings | None = None

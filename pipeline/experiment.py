@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
+from pipeline.tuning_settings import TuneSettings
 from submissions.competition import Competition
 from submissions.settings import Settings, override, read_yaml, validate
 
@@ -94,7 +95,7 @@ class TrainSettings(Settings):
     freeze: str | int | None = Field(
         None, description="'encoder', 'encoder_except_norm' or a number of stages"
     )
-    freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released")
+    freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released; 0: never")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     compile: bool = False
@@ -124,20 +125,6 @@ class TrainSettings(Settings):
     )
     pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
     pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
-
-
-class TuneSettings(Settings):
-    """How the decision is learned."""
-
-    metric: str | None = Field(None, description="metric to tune for; the contract's where not given")
-    rule: str | None = Field(None, description="decide by this rule, whatever the nested estimates say")
-    rules: list[str] = Field(default_factory=lambda: ["global"], description="threshold rules to compare")
-    post: list[str] = Field(default_factory=list, description="post-processing to compare")
-    instances: dict[str, Any] | None = Field(
-        None, description="how masks become instances: watershed options"
-    )
-    rounds: int = Field(1000, ge=100, description="bootstrap rounds")
-    seed: int = 0
 
 
 class Experiment(Settings):

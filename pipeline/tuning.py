@@ -1,0 +1,233 @@
+"""Stage 06's work: from out-of-fold predictions to a decision, with what it is worth and why it was taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from inference.decision import Decision
+from inference.instances import InstanceSettings
+from inference.rules import ArgmaxRule, ThresholdRule
+from pipeline.experiment import Experiment
+from pipeline.tuning_choice import Judge, selection_folds
+from pipeline.tuning_drift import image_features, learned_ranges
+from pipeline.tuning_items import (
+    OofItem,
+    Progress,
+    Scorer,
+    Unit,
+    as_volume,
+    decided,
+    make_units,
+    over_units,
+    quiet,
+    scored_row,
+)
+from pipeline.tuning_learners import build_learners, pick_rule
+from pipeline.tuning_levels import FoldThresholds
+from pipeline.tuning_nested import RuleReport, assess, joined_folds
+from pipeline.tuning_post import PostReport, choose_post
+from pipeline.tuning_report import write_tuning
+from pipeline.tuning_rules import Learner
+from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning_submission import score_through_submission
+from submissions.competition import Competition
+from submissions.intervals import Interval, bootstrap_interval, prediction_interval
+from submissions.metrics import Metric, build_metric
+from submissions.scoring import host_metric
+
+__all__ = ["OofItem", "TuneResult", "score_through_submission", "tune", "tuning_metric", "write_tuning"]
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """A decision and everything it rests on.
+
+    table: a row a unit (image_id, fold, group, stratum, the metric's columns) under the decision. cv: the
+    score of that table, interval: its confidence interval over groups. nested: the same procedure, each
+    fold decided by what was learned without it (NaN where it cannot be had). prediction: where one
+    leaderboard may fall, None where the number of its groups was not given. features: a row an image, for
+    `drift`. reasons: sentences.
+    """
+
+    decision: Decision
+    metric: Metric
+    table: pd.DataFrame
+    nested_table: pd.DataFrame
+    cv: float
+    interval: Interval
+    nested: float
+    fold_scores: dict[int, float]
+    prediction: Interval | None
+    test_groups: int | None
+    rules: list[RuleReport]
+    chosen: RuleReport
+    post: list[PostReport]
+    features: pd.DataFrame
+    reasons: list[str]
+
+
+def tuning_metric(competition: Competition, settings: TuneSettings) -> Metric:
+    """The metric that is tuned for: the settings', else the contract's."""
+    if settings.metric is None:
+        return host_metric(competition.metric)
+    return build_metric(settings.metric, **settings.metric_params)
+
+
+def tune(
+    competition: Competition,
+    experiment: Experiment,
+    items: Iterable[OofItem],
+    *,
+    metric: Metric,
+    settings: TuneSettings,
+    fingerprint: str = "",
+    channels: Sequence[str] | None = None,
+    test_groups: int | None = None,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> TuneResult:
+    """Learn the decision from out-of-fold predictions, and from nothing else.
+
+    Parameters
+    ----------
+    items : one an image, in any order; their channels are `channels` (the contract's classes, then the
+    learned
+        targets of the experiment, where not given)
+    test_groups : number of groups behind the leaderboard, for the prediction interval
+    workers : processes; each holds one unit (an image, or a stack where stacks are scored)
+
+    Raises ValueError where there is nothing to learn from, or a rule does not suit the contract or the
+    metric.
+    """
+    units, meta = make_units(items, competition.metric.unit)
+    nested_meta, trained_apart = selection_folds(meta)
+    judge = Judge(nested_meta, settings.rounds, settings.seed)
+    names = list(channels) if channels is not None else [*competition.classes, *experiment.prepare.targets]
+    base = _base(competition, metric, settings, fingerprint, names)
+    scorer = Scorer(competition, metric, units, workers=workers, progress=progress)
+    learners = build_learners(competition, base, settings, scorer, judge)
+    reports = assess(learners, scorer, judge, level=settings.level)
+    chosen, reasons = pick_rule(reports, settings, meta["group"].nunique())
+    if not trained_apart:
+        reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
+    by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
+    decision, by_fold, post = choose_post(
+        chosen.fit.decision, by_fold, competition.scored_classes, settings, scorer, judge
+    )
+    reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
+    scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
+    parts = {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()}
+    rows, features = _final_pass(competition, metric, decision, units, workers, progress)
+    table = pd.concat([meta, rows], axis=1)
+    nested_table = pd.concat([meta, joined_folds(judge, parts)], axis=1) if parts else table
+    options: dict[str, Any] = {"rounds": settings.rounds, "seed": settings.seed, "level": settings.level}
+    decision = _with_votes(decision, learners, settings)
+    result = TuneResult(
+        decision=decision,
+        metric=metric,
+        table=table,
+        nested_table=nested_table,
+        cv=metric.score(table),
+        interval=bootstrap_interval(metric, table, "group", **options),
+        nested=metric.score(nested_table) if parts else float("nan"),
+        fold_scores={fold: metric.score(table[table["fold"] == fold]) for fold in sorted(set(meta["fold"]))},
+        prediction=prediction_interval(metric, nested_table, test_groups, "group", **options)
+        if test_groups
+        else None,
+        test_groups=test_groups,
+        rules=reports,
+        chosen=chosen,
+        post=post,
+        features=features,
+        reasons=reasons,
+    )
+    return replace(result, decision=decision.model_copy(update={"learned": _learned(result, competition)}))
+
+
+def _base(
+    competition: Competition, metric: Metric, settings: TuneSettings, fingerprint: str, channels: list[str]
+) -> Decision:
+    """The decision before a rule is learned: which classes, which channels, whether instances are made."""
+    form = competition.submission
+    wanted = metric.needs == "instances" or (
+        form is not None and (form.rows == "instance" or "{score}" in form.mask_template)
+    )
+    given = settings.instances or (InstanceSettings(plane=competition.scored_classes[0]) if wanted else None)
+    k = len(competition.classes)
+    return Decision(
+        fingerprint=fingerprint,
+        classes=competition.classes,
+        channels=channels,
+        exclusive=competition.exclusive,
+        rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
+        instances=given,
+        vote=settings.vote,
+    )
+
+
+def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneSettings) -> Decision:
+    """The decision with each fold's own thresholds, where they were learned."""
+    own = [learner for learner in learners if isinstance(learner, FoldThresholds)]
+    if settings.vote and not own:
+        raise ValueError(
+            "tune.vote: no thresholds of single folds; add 'fold_mean' to tune.rules, or do not vote"
+        )
+    return decision.model_copy(update={"fold_thresholds": own[0].each()}) if own else decision
+
+
+def _final_pass(
+    competition: Competition,
+    metric: Metric,
+    decision: Decision,
+    units: Sequence[Unit],
+    workers: int,
+    progress: Progress,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The metric's rows of all units under the decision, and the features of all images."""
+    function = partial(_final_unit, competition, metric, decision)
+    made = list(over_units(function, units, "decision", workers=workers, progress=progress))
+    rows = pd.DataFrame([row for row, _ in made])
+    return rows, pd.DataFrame([features for _, of_unit in made for features in of_unit])
+
+
+def _final_unit(
+    competition: Competition, metric: Metric, decision: Decision, unit: Unit
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    parts, features = [], []
+    for item in unit.items:
+        probs, truth = item.probs(), item.truth()
+        mask = decided(item, probs, decision)
+        parts.append((as_volume(mask, truth.planes.shape[1]), truth))
+        features.append({"image_id": item.image_id, **image_features(probs, mask, decision)})
+    return scored_row(competition, metric, parts), features
+
+
+def _learned(result: TuneResult, competition: Competition) -> dict[str, Any]:
+    """What the decision remembers of how it came about; numbers that are undefined are None."""
+    plain = {
+        "rule": result.chosen.name,
+        "values": result.chosen.fit.values,
+        "metric": result.metric.name,
+        "images": len(result.features),
+        "groups": int(result.table["group"].nunique()),
+        "cv": _number(result.cv),
+        "interval": [_number(result.interval.low), _number(result.interval.high)],
+        "nested": _number(result.nested),
+        "fold_scores": {str(fold): _number(score) for fold, score in result.fold_scores.items()},
+        "ranges": learned_ranges(result.features),
+        "reasons": result.reasons,
+        "scored_as": competition.metric.unit,
+    }
+    if result.prediction is not None:
+        plain["prediction_interval"] = [_number(result.prediction.low), _number(result.prediction.high)]
+    return plain
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

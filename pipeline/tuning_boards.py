@@ -1,0 +1,116 @@
+"""Boards: the scores of many candidates over any resampling of the units, counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from submissions.metrics import CountMetric, Metric, counts
+from submissions.metrics.base import sum_and_number
+
+_CELLS = 1 << 23  # rounds x candidates x summands held at once
+COUNTS = ("tp", "fp", "fn", "tn")
+
+
+class Board(Protocol):
+    """Candidates 0..size-1 scored on n units."""
+
+    @property
+    def size(self) -> int: ...
+
+    def scores(self, weights: np.ndarray) -> np.ndarray:
+        """(B, size) float64 for weights (B, n): how often each unit counts."""
+        ...
+
+    def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        """The metric's rows of the units bool (n,), each under its own candidate int (n,)."""
+        ...
+
+
+@dataclass
+class CountBoard:
+    """Candidates whose pixel counts are known: tp, fp, fn, tn int64, each (n, size, K)."""
+
+    metric: CountMetric
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+    tn: np.ndarray
+
+    def __post_init__(self) -> None:
+        parts = (self.tp, self.fp, self.fn, self.tn)
+        if self.metric.over == "images":
+            self._parts = sum_and_number(self.metric.from_counts(*parts))
+        else:
+            stacked = np.stack(parts, axis=-2).astype(np.float64)
+            self._parts = stacked.reshape(*stacked.shape[:2], -1)
+
+    @classmethod
+    def of_thresholds(cls, metric: CountMetric, hists: np.ndarray) -> CountBoard:
+        """256 candidates, q >= 0 .. q >= 255 for all classes, from joint histograms (n, K, 2, 256)."""
+        return cls(metric, *(np.ascontiguousarray(np.moveaxis(c, 1, 2)) for c in counts(hists)))
+
+    @property
+    def size(self) -> int:
+        """Number of candidates."""
+        return self.tp.shape[1]
+
+    def scores(self, weights: np.ndarray) -> np.ndarray:
+        """See `Board`."""
+        n, size, summands = self._parts.shape
+        weights = np.asarray(weights, np.float64)
+        step = max(1, _CELLS // max(1, len(weights) * summands))
+        out = np.empty((len(weights), size))
+        for start in range(0, size, step):
+            part = self._parts[:, start : start + step]
+            sums = (weights @ part.reshape(n, -1)).reshape(len(weights), part.shape[1], summands)
+            out[:, start : start + step] = self.metric.finish(sums)
+        return out
+
+    def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        """See `Board`."""
+        units = np.flatnonzero(rows)
+        return table_of_counts(
+            self.metric, [part[units, chosen[units]] for part in (self.tp, self.fp, self.fn, self.tn)]
+        )
+
+
+def table_of_counts(metric: CountMetric, parts: Sequence[np.ndarray]) -> pd.DataFrame:
+    """Rows as `metric.rows` makes them, of tp, fp, fn, tn int64 (n, K) each."""
+    columns = {
+        f"{name}_{k}": part[:, k].astype(np.float64)
+        for name, part in zip(COUNTS, parts, strict=True)
+        for k in range(part.shape[1])
+    }
+    return pd.DataFrame({**columns, "score": metric.from_counts(*parts)})
+
+
+@dataclass
+class TableBoard:
+    """Candidates whose rows were made from pixels: one table of n rows each."""
+
+    metric: Metric
+    tables: Sequence[pd.DataFrame]
+
+    @property
+    def size(self) -> int:
+        """Number of candidates."""
+        return len(self.tables)
+
+    def scores(self, weights: np.ndarray) -> np.ndarray:
+        """See `Board`."""
+        used = np.flatnonzero((weights > 0).any(axis=0))
+        return np.stack(
+            [self.metric.bootstrap(table.iloc[used], np.asarray(weights)[:, used]) for table in self.tables],
+            axis=1,
+        )
+
+    def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        """See `Board`."""
+        return pd.concat(
+            [self.tables[chosen[unit]].iloc[[unit]] for unit in np.flatnonzero(rows)], ignore_index=True
+        )

@@ -1,0 +1,210 @@
+"""Out-of-fold predictions as stage 06 sees them: items, the units that are scored, and one pass over them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from inference.decision import Decision, Mask, apply
+from submissions.competition import Competition
+from submissions.masks import Truth
+from submissions.metrics import Metric, joint_histogram
+from submissions.scoring import Segmentation, joined_stack, unit_row
+
+T = TypeVar("T")
+Progress = Callable[..., Iterable[Any]]
+Request = tuple[Decision, np.ndarray]  # a decision, and bool (N,) of the units that it is asked for
+
+
+class OofItem(Protocol):
+    """One image with its prediction by the model that did not see it, and its truth, both read when asked
+    for.
+
+    group: images that belong together (patient), drawn whole by the bootstrap. stratum: what thresholds by
+    group are for (organ). stack, z: where the contract scores stacks. fields: what the submission's
+    templates name. To be worked on by several processes, an item must be picklable (paths, not open files).
+    """
+
+    image_id: str
+    fold: int
+    group: str
+    stratum: str
+    stack: str
+    z: int
+    fields: Mapping[str, Any]
+
+    def probs(self) -> np.ndarray:
+        """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
+        ...
+
+    def truth(self) -> Truth:
+        """What the host says is there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is scored as one: an image, or the slices of a stack in order."""
+
+    name: str
+    items: tuple[OofItem, ...]
+
+    @property
+    def fold(self) -> int:
+        """Fold whose model predicted it."""
+        return self.items[0].fold
+
+
+def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.DataFrame]:
+    """Units sorted by name whatever the order of the items, and their table: image_id, fold, group, stratum.
+
+    Raises ValueError where there is no item, an id is there twice, or a stack lies in several folds or
+    groups.
+    """
+    found: dict[str, list[OofItem]] = {}
+    seen: set[str] = set()
+    for item in items:
+        if item.image_id in seen:
+            raise ValueError(
+                f"image {item.image_id!r} is there twice; expected one out-of-fold prediction each"
+            )
+        seen.add(item.image_id)
+        found.setdefault(item.stack if unit == "stack" else item.image_id, []).append(item)
+    if not found:
+        raise ValueError("there is no out-of-fold prediction to learn from; run stage 05_predict_oof first")
+    units = [Unit(name, tuple(sorted(found[name], key=lambda item: item.z))) for name in sorted(found)]
+    for made in units:
+        for what in ("fold", "group"):
+            values = sorted({str(getattr(item, what)) for item in made.items})
+            if len(values) > 1:
+                raise ValueError(f"stack {made.name!r} lies in the {what}s {values}; it is scored as one")
+    rows = [(made.name, made.fold, str(made.items[0].group), str(made.items[0].stratum)) for made in units]
+    return units, pd.DataFrame(rows, columns=["image_id", "fold", "group", "stratum"])
+
+
+def decided(item: OofItem, probs: np.ndarray, decision: Decision) -> Mask:
+    """Mask of one item."""
+    return apply(probs, decision, group=str(item.stratum))
+
+
+def as_volume(mask: Mask, depth: int) -> Segmentation:
+    """A mask in the form that is scored: planes (K, Z, H, W), instances (Z, H, W)."""
+    flat = depth == 1 and mask.planes.ndim == 3
+    planes = mask.planes[:, None] if flat else mask.planes
+    label = mask.instances
+    return Segmentation(planes, label[None] if flat and label is not None else label, mask.scores)
+
+
+def scored_row(
+    competition: Competition, metric: Metric, parts: Sequence[tuple[Segmentation, Truth]]
+) -> dict[str, float]:
+    """The metric's row of one unit from what is said and true of its images."""
+    said, true = parts[0] if len(parts) == 1 else joined_stack(parts)
+    return unit_row(metric, competition, said, true)
+
+
+def decided_rows(
+    competition: Competition, metric: Metric, task: tuple[Unit, Sequence[Decision]]
+) -> list[dict[str, float]]:
+    """The metric's row of a unit under each decision; probabilities and truth are read once."""
+    unit, decisions = task
+    if not decisions:
+        return []
+    read = [(item, item.probs(), item.truth()) for item in unit.items]
+    rows = []
+    for decision in decisions:
+        parts = [
+            (as_volume(decided(item, probs, decision), truth.planes.shape[1]), truth)
+            for item, probs, truth in read
+        ]
+        rows.append(scored_row(competition, metric, parts))
+    return rows
+
+
+def unit_histograms(classes: Sequence[int], unit: Unit) -> np.ndarray:
+    """int64 (K, 2, 256): joint histogram of each class over the unit; `classes` are the channels' indices."""
+    total = np.zeros((len(classes), 2, 256), np.int64)
+    for item in unit.items:
+        probs, truth = item.probs(), item.truth()
+        for k, channel in enumerate(classes):
+            total[k] += joint_histogram(
+                probs[channel].reshape(truth.planes[k].shape), truth.planes[k], truth.valid
+            )
+    return total
+
+
+def quiet(items: Iterable[T], **_: Any) -> Iterable[T]:
+    """Progress that shows nothing; a stage passes `tqdm`."""
+    return items
+
+
+def over_units(
+    function: Callable[[Any], T],
+    tasks: Sequence[Any],
+    what: str,
+    *,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> Iterator[T]:
+    """`function` of every task, in order; `workers` above 1 are processes, each with one unit in memory."""
+    if workers <= 1 or len(tasks) < 2:
+        yield from (function(task) for task in progress(tasks, total=len(tasks), desc=what))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        chunk = max(1, min(8, len(tasks) // (4 * workers)))
+        yield from progress(pool.map(function, tasks, chunksize=chunk), total=len(tasks), desc=what)
+
+
+class Scorer:
+    """Scores decisions on units in one pass, and remembers what was scored.
+
+    A decision is known by everything of it that changes the mask.
+    """
+
+    def __init__(
+        self,
+        competition: Competition,
+        metric: Metric,
+        units: Sequence[Unit],
+        *,
+        workers: int = 1,
+        progress: Progress = quiet,
+    ) -> None:
+        self.competition, self.metric, self.units = competition, metric, units
+        self.workers, self.progress = workers, progress
+        self._rows: dict[str, dict[int, dict[str, float]]] = {}
+
+    def score(self, requests: Sequence[Request], what: str) -> None:
+        """Score what is asked for and not known yet."""
+        wanted: list[list[Decision]] = [[] for _ in self.units]
+        for decision, rows in requests:
+            known = self._rows.setdefault(_key(decision), {})
+            for index in np.flatnonzero(rows).tolist():
+                if index not in known:
+                    known[index] = {}
+                    wanted[index].append(decision)
+        tasks = [(unit, decisions) for unit, decisions in zip(self.units, wanted, strict=True)]
+        if not any(wanted):
+            return
+        function = partial(decided_rows, self.competition, self.metric)
+        made = over_units(function, tasks, what, workers=self.workers, progress=self.progress)
+        for place, (decisions, rows_of_unit) in enumerate(zip(wanted, made, strict=True)):
+            for decision, row in zip(decisions, rows_of_unit, strict=True):
+                self._rows[_key(decision)][place] = row
+
+    def table(self, decision: Decision, rows: np.ndarray) -> pd.DataFrame:
+        """Rows of the units in bool (N,) `rows`, in order; they must have been scored."""
+        known = self._rows[_key(decision)]
+        return pd.DataFrame([known[int(index)] for index in np.flatnonzero(rows)])
+
+
+def _key(decision: Decision) -> str:
+    return decision.model_dump_json(include={"rule", "gate", "post", "instances"})

@@ -1,0 +1,126 @@
+"""Which rules suit a contract and a metric, how they are built, and which one decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from inference.decision import Decision
+from pipeline.tuning_boards import CountBoard
+from pipeline.tuning_choice import Judge
+from pipeline.tuning_items import Scorer, over_units, unit_histograms
+from pipeline.tuning_levels import FoldThresholds, PerClass, PerGroup
+from pipeline.tuning_nested import RuleReport
+from pipeline.tuning_pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
+from pipeline.tuning_rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
+from pipeline.tuning_settings import COUNT_RULES, EXCLUSIVE_RULES, TuneSettings
+from submissions.competition import Competition
+from submissions.metrics import CountMetric, Metric
+
+
+def suitable_rules(competition: Competition, metric: Metric, strata: int) -> list[str]:
+    """Rules that can be learned for this contract and metric, those that are compared by default first."""
+    if competition.exclusive:
+        return [
+            name for name in EXCLUSIVE_RULES if name != "argmax_reject" or "background" in competition.classes
+        ]
+    if not isinstance(metric, CountMetric):
+        return ["grid"]
+    absent = {"per_class"} if len(competition.scored_classes) < 2 else set()
+    absent |= {"per_group"} if strata < 2 else set()
+    return [name for name in COUNT_RULES if name not in absent]
+
+
+def build_learners(
+    competition: Competition, base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge
+) -> list[Learner]:
+    """The rules to compare, in order; joint histograms are made where one of them needs them.
+
+    Raises ValueError for a rule that does not suit.
+    """
+    strata = judge.meta["stratum"].to_numpy()
+    suits = suitable_rules(competition, scorer.metric, len(set(strata)))
+    known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
+    names = list(settings.rules or suits)
+    names += [settings.rule] if settings.rule is not None and settings.rule not in names else []
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        raise ValueError(
+            f"tune: rule {wrong[0]!r} does not suit {competition.name} with the metric {scorer.metric.name}; "
+            f"expected some of {', '.join(dict.fromkeys(known))}"
+        )
+    if set(names) <= {"grid", "hysteresis", "argmax", "argmax_reject"}:
+        hists = np.zeros((len(scorer.units), 0, 2, 256), np.int64)
+    else:
+        indices = [base.channels.index(name) for name in base.classes]
+        function = partial(unit_histograms, indices)
+        made = over_units(
+            function, scorer.units, "histograms", workers=scorer.workers, progress=scorer.progress
+        )
+        hists = np.stack(list(made))
+    return [_learner(name, competition, base, settings, scorer, judge, hists, strata) for name in names]
+
+
+def _learner(
+    name: str,
+    competition: Competition,
+    base: Decision,
+    settings: TuneSettings,
+    scorer: Scorer,
+    judge: Judge,
+    hists: np.ndarray,
+    strata: np.ndarray,
+) -> Learner:
+    if name == "grid":
+        return threshold_grid(base, settings, scorer, judge)
+    if name == "hysteresis":
+        return hysteresis_grid(base, settings, scorer, judge)
+    if name in ("argmax", "argmax_reject"):
+        rejects = settings.rejects if name == "argmax_reject" else []
+        background = "background" if "background" in base.classes else None
+        return argmax_grid(base, scorer, judge, rejects, settings.unknown or background)
+    if name == "prior":
+        return prior_rule(base, scorer, hists)
+    if name == "priority":
+        return priority_rule(base, scorer, hists, judge)
+    assert isinstance(scorer.metric, CountMetric)
+    evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
+    if name == "quantile":
+        return quantile_rule(evidence)
+    if name == "gated":
+        return gated_rule(evidence, settings.areas)
+    board = CountBoard.of_thresholds(scorer.metric, hists[:, competition.scored_classes])
+    if name == "global":
+        return global_rule(evidence, board)
+    if name == "per_class":
+        return PerClass(evidence, board)
+    if name == "per_group":
+        return PerGroup(evidence, board)
+    return FoldThresholds(evidence, board, name)
+
+
+def pick_rule(
+    reports: Sequence[RuleReport], settings: TuneSettings, groups: int
+) -> tuple[RuleReport, list[str]]:
+    """The rule that decides, and why: the one that was set, or the best nested score (to four decimals)."""
+    if settings.rule is not None:
+        found = next(report for report in reports if report.name == settings.rule)
+        return found, [f"rule {found.name!r}: set by tune.rule, whatever the nested estimates say"]
+    worth = [report.score if np.isnan(report.nested) else report.nested for report in reports]
+    chosen = reports[int(np.nanargmax(np.round(worth, 4)))]  # nothing less is a difference
+    shown = ", ".join(f"{report.name} {value:.4f}" for report, value in zip(reports, worth, strict=True))
+    reasons = [f"rule {chosen.name!r}: the best nested score ({shown})"]
+    if chosen.gain is not None:
+        bound = chosen.gain.lower_bound(settings.confidence)
+        clear = "clear" if bound > 0 else "within noise"
+        reasons.append(
+            f"its nested gain over {reports[0].name!r} is {chosen.gain.estimate:+.4f}, {clear} (one-sided "
+            f"{settings.confidence:.0%} bound {bound:+.4f})"
+        )
+    if groups < settings.min_groups and len(reports) > 1:
+        reasons.append(
+            f"not reliable: {groups} groups, at least {settings.min_groups} are wanted to compare rules"
+        )
+    return chosen, reasons

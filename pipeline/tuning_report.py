@@ -1,0 +1,163 @@
+"""What stage 06 leaves behind: decision.json, the curves, the scores, and a report to be read by people."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from inference.decision import save_decision
+from pipeline.tuning_nested import RuleReport
+from submissions.intervals import Interval
+from submissions.table import write_atomic
+
+if TYPE_CHECKING:
+    from pipeline.tuning import TuneResult
+
+
+def write_tuning(folder: Path, result: TuneResult) -> None:
+    """Write decision.json, report.md and the tables curves, scores, nested_scores and features (.csv)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in (
+        ("curves.csv", curves(result)),
+        ("scores.csv", result.table),
+        ("nested_scores.csv", result.nested_table),
+        ("features.csv", result.features),
+    ):
+        write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
+    write_atomic(folder / "report.md", report(result))
+    save_decision(folder / "decision.json", result.decision)
+
+
+def curves(result: TuneResult) -> pd.DataFrame:
+    """A row a rule and candidate of the rules that lie along one value: rule, value, score, noise, within,
+    chosen.
+
+    noise is the standard error of the difference to the best candidate, over resampled groups.
+    """
+    frames = []
+    for rule in result.rules:
+        choice = rule.fit.choice
+        if choice is None or rule.coordinate is None:
+            continue
+        frames.append(
+            pd.DataFrame(
+                {
+                    "rule": rule.name,
+                    "candidate": np.arange(len(choice.scores)),
+                    "score": choice.scores,
+                    "noise": choice.noise,
+                    "within": choice.within,
+                    "chosen": np.arange(len(choice.scores)) == choice.chosen,
+                }
+            )
+        )
+    columns = ["rule", "candidate", "score", "noise", "within", "chosen"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def report(result: TuneResult) -> str:
+    """The report as Markdown."""
+    lines = [f"# Decision by {result.metric.name}", ""]
+    lines += [f"- {reason}" for reason in result.reasons]
+    lines += ["", f"Chosen: {_values(result.chosen)}.", "", *_plateau(result.chosen)]
+    lines += ["## What it is worth", "", *_worth(result), ""]
+    lines += ["## Rules", "", *_rules(result), ""]
+    if result.post:
+        lines += ["## Post-processing", "", *_post(result), ""]
+    worst = result.table.sort_values(["score", "image_id"]).head(10)
+    lines += ["## Lowest scores", "", "| image | fold | group | score |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['image_id']} | {row['fold']} | {row['group']} | {_score(row['score'])} |"
+        for row in worst.to_dict("records")
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _worth(result: TuneResult) -> list[str]:
+    folds = ", ".join(f"fold {fold}: {_score(score)}" for fold, score in sorted(result.fold_scores.items()))
+    spread = (
+        float(np.std(list(result.fold_scores.values()), ddof=1)) if len(result.fold_scores) > 1 else math.nan
+    )
+    groups = int(result.table["group"].nunique())
+    lines = [
+        f"- CV {_score(result.cv)}, {_interval(result.interval)} by bootstrap over {groups} groups: where "
+        "the metric lies over all images like these, for this decision.",
+        f"- Nested {_score(result.nested)}: each fold decided by what was learned without it. CV promises "
+        f"{_signed(result.cv - result.nested)} by choosing on the images that it scores.",
+        f"- {folds}; standard deviation between folds {_score(spread)}.",
+    ]
+    if result.prediction is not None:
+        lines.append(
+            f"- One leaderboard of {result.test_groups} groups: {_interval(result.prediction)}, the "
+            "prediction interval around the nested score. It knows nothing of a shift between these images "
+            "and the test set, nor of what a mean of models gains over the single ones scored here."
+        )
+    return lines
+
+
+def _rules(result: TuneResult) -> list[str]:
+    lines = [
+        "| rule | learned | score | best candidate | nested | optimism | interval | gain on the first |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for rule in result.rules:
+        gain = "" if rule.gain is None else f"{_signed(rule.gain.estimate)} {_interval(rule.gain)}"
+        lines.append(
+            f"| {rule.name} | {_values(rule)} | {_score(rule.score)} | {_score(rule.optimum)} | "
+            f"{_score(rule.nested)} | {_signed(rule.optimism)} | {_interval(rule.interval)} | {gain} |"
+        )
+    return lines
+
+
+def _post(result: TuneResult) -> list[str]:
+    lines = [
+        "| step | class | value | nested gain | one-sided bound | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in result.post:
+        lines.append(
+            f"| {each.step} | {each.class_name} | {each.value} | {_signed(each.gain.estimate)} | "
+            f"{_signed(each.bound)} | {each.verdict} |"
+        )
+    return lines
+
+
+def _plateau(rule: RuleReport) -> list[str]:
+    choice = rule.fit.choice
+    if choice is None:
+        return []
+    lost = f"{_score(choice.scores[choice.chosen])}, the best has {_score(choice.scores[choice.best])}"
+    number = len(choice.scores)
+    if rule.coordinate is None:
+        return [
+            f"{int(choice.within.sum())} of {number} candidates are as good as the best within noise; the "
+            f"one in their middle has {lost}.",
+            "",
+        ]
+    return [
+        f"Plateau: candidates {choice.low} to {choice.high} of 0 to {number - 1} are as good as the best "
+        f"({choice.best}) within noise; its middle, {choice.chosen}, has {lost}.",
+        "",
+    ]
+
+
+def _values(rule: RuleReport) -> str:
+    return f"{rule.name}: " + ", ".join(f"{name} {value}" for name, value in rule.fit.values.items())
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "not defined"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if math.isfinite(value) else "not defined"
+
+
+def _interval(interval: Interval) -> str:
+    if not math.isfinite(interval.low):
+        return f"no interval: {interval.groups} group(s)"
+    return f"[{interval.low:.4f}, {interval.high:.4f}] at {interval.level:.0%}"
