@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from tqdm import tqdm
 
@@ -52,11 +53,11 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
     table, problems = write_inventory(stage.folder, inspections)
     alignment = check_masks_aligned(competition, space.data, table) if not problems else None
     if alignment is not None:
-        write_atomic(stage.folder / "alignment.json", json.dumps(alignment.summary(), indent=1) + "\n")
-        print(f"masks against images: {alignment}")
+        write_atomic(stage.folder / "alignment.json", json.dumps(asdict(alignment), indent=1) + "\n")
+        print(f"masks against images: {alignment.message}")
         if alignment.verdict == "misaligned":
             problems = [
-                Problem("all masks", str(alignment), "masks that lie on their images",
+                Problem("all masks", alignment.message, "masks that lie on their images",
                         "check masks.dialect.order in the contract")
             ]  # fmt: skip
     if problems:

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from folds.audit import find_duplicates, suggest_groups
 from folds.foldfile import folds_hash, read_folds, write_folds
 from folds.splitters import METHODS, make_folds
+from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
 from submissions.table import write_atomic
@@ -33,21 +36,45 @@ def split_options(space: Workspace) -> dict[str, Any]:
     return options
 
 
-def fold_table(space: Workspace, file: Path | None) -> pd.DataFrame:
+def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = False) -> pd.DataFrame:
     """The fold table of the experiment: split anew from the inventory and the seed, or a team's file.
 
-    Raises ValueError as the splitters do, and where a fold that the experiment uses would have no image.
+    With `group_duplicates` near duplicates stay in one fold. Raises ValueError as the splitters do, where a fold
+    that the experiment uses would have no image, and where a team's file is to be regrouped.
     """
     train, _ = space.training_images()
     settings = space.experiment.folds
     if file is not None:
+        if group_duplicates:
+            raise ValueError("--folds keeps a frozen file as it is; --group-duplicates needs a new split")
         table = read_folds(file, train)
     else:
-        table = make_folds(train, settings.method, settings.n, space.experiment.seed, **split_options(space))
+        options = split_options(space)
+        if group_duplicates:
+            options["group"] = suggest_groups(training_duplicates(space), train, options.get("group"))
+        table = make_folds(train, settings.method, settings.n, space.experiment.seed, **options)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
     return table
+
+
+def training_duplicates(space: Workspace) -> pd.DataFrame:
+    """Pairs of training images that show the same, whatever their folds; found once for an inventory."""
+    train, inventory = space.training_images()
+    path = space.inventory / f"duplicates-{inventory}-{len(train)}.csv"
+    if path.is_file():
+        return pd.read_csv(path, dtype={"image_a": str, "image_b": str}, keep_default_na=False)
+    pairs = find_duplicates(train, training_thumbnails(space, train))
+    write_atomic(path, pairs.to_csv(index=False, lineterminator="\n"))
+    return pairs
+
+
+def training_thumbnails(space: Workspace, train: pd.DataFrame) -> np.ndarray:
+    """Thumbnails uint8 (N, 64, 64), row for row of the training table."""
+    table, thumbnails = read_inventory(space.inventory)
+    place = {image_id: index for index, image_id in enumerate(table["image_id"].astype(str))}
+    return thumbnails[[place[image_id] for image_id in train["image_id"].astype(str)]]
 
 
 def folds_stage(space: Workspace, table: pd.DataFrame) -> Stage:

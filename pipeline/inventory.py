@@ -151,16 +151,15 @@ def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd
 
 def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """The inventory table and its thumbnails uint8 (N, 64, 64), row for row."""
-    table = pd.read_csv(
-        folder / "inventory.csv", dtype=TEXT_COLUMNS, keep_default_na=False, na_values={"pixel_size_um": [""]}
-    )
+    path = folder / "inventory.csv"
+    table = pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
     return table, np.load(folder / "thumbnails.npy")
 
 
 def inventory_digest(table: pd.DataFrame) -> str:
     """Hash of what the images are: ids, contents and masks' areas; the order of rows does not matter."""
-    lines = table.sort_values(["split", "image_id"]).astype(str).agg("\x1f".join, axis=1)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    ordered = table.sort_values(["split", "image_id"])[sorted(table.columns)]
+    return hashlib.sha256(ordered.to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def check_masks_aligned(competition: Competition, data: Path, table: pd.DataFrame) -> Alignment | None:

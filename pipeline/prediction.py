@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from inference.listed import predict_listed
+from inference.decision import load_decision
+from inference.listed import OnError, predict_listed
 from inference.precision import resolve_precision
+from inference.submission import SubmissionSummary, make_submission
 from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
 from pipeline.stage import Stage, read_stage
 from pipeline.training import pick_device
 from pipeline.workspace import Workspace
+from submissions.lint import lint_submission
 from submissions.listing import ListedImages
 
 
@@ -63,3 +66,38 @@ def predict_oof(
         ):  # fmt: skip
             done += 1
             yield done, total
+
+
+def decision_path(space: Workspace) -> Path:
+    """Where stage 06 leaves the decision."""
+    return space.own / "tuning" / "decision.json"
+
+
+def test_stage(space: Workspace) -> Stage:
+    """Stage 07 of the experiment."""
+    name = space.experiment.name
+    tuned = read_stage(space.own / "tuning", f"06_tune.py {name}")
+    checked = read_stage(space.inventory, f"01_check_data.py {name}")
+    inputs = trained_inputs(space) | {"tuning": str(tuned["fingerprint"]), "inventory": str(checked["output"])}
+    return Stage("07_predict_test", space.own / "test", predict_settings(space), inputs)
+
+
+def predict_test(
+    space: Workspace, folder: Path, *, on_error: OnError, report: Callable[[str], None], progress: Any
+) -> SubmissionSummary:
+    """The test images through the mean of the folds and the decision of stage 06, into submission.csv."""
+    return make_submission(
+        space.competition, space.data, list(fold_models(space).values()), load_decision(decision_path(space)),
+        folder=folder, out=space.own / "submission.csv", device=pick_device(space.device),
+        config=space.experiment.predict, on_error=on_error, report=report, progress=progress,
+    )  # fmt: skip
+
+
+def lint_own(space: Workspace, path: Path) -> list[str]:
+    """Warnings about the submission; ValueError with all errors where there are any."""
+    training, _ = space.training_images()
+    findings = lint_submission(path, space.competition, space.data, training=training)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        raise ValueError("\n".join([f"{path}: the linter refuses it:", *(f"  {error}" for error in errors)]))
+    return [str(finding) for finding in findings]

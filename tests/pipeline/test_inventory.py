@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
+
+from pipeline.inventory import (
+    check_masks_aligned,
+    host_digest,
+    inventory_digest,
+    read_inventory,
+    scan,
+    take_inventory,
+    write_inventory,
+)
+from submissions.competition import Competition
+from submissions.images import ArraySource
+from submissions.problems import ProblemsError
+
+
+def look(competition: Competition, folder: Path, workers: int = 0) -> tuple:
+    inspections = [
+        one for _, _, found in take_inventory(competition, folder, workers=workers, chunk=3) for one in found
+    ]
+    (folder / "out").mkdir(exist_ok=True)
+    return write_inventory(folder / "out", inspections)
+
+
+def test_a_row_an_image_with_size_area_and_content(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    table, problems = look(competition, tmp_path)
+    assert problems == []
+    assert table["split"].tolist() == ["train"] * 8 + ["test"] * 3
+    assert (table[["height", "width", "channels"]] == [*SHAPE, 3]).all(axis=None)
+    assert table["area_thing"].tolist()[:8] == [*(int(draw_mask(i).sum()) for i in range(7)), 0]
+    assert table["empty"].tolist()[:8] == [0] * 7 + [1]
+    again, thumbnails = read_inventory(tmp_path / "out")
+    assert thumbnails.shape == (11, 64, 64)
+    assert again["image_id"].tolist() == table["image_id"].tolist()
+    assert again["area_thing"][:8].tolist() == table["area_thing"][:8].tolist()
+
+
+def test_processes_find_the_same_and_the_digest_does_not_depend_on_order(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    table, _ = look(competition, tmp_path)
+    parallel, _ = look(competition, tmp_path, workers=2)
+    assert inventory_digest(table) == inventory_digest(parallel)
+    assert inventory_digest(table) == inventory_digest(table.iloc[::-1])
+    changed = table.copy()
+    changed.loc[0, "content_hash"] = "other"
+    assert inventory_digest(table) != inventory_digest(changed)
+
+
+def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    (tmp_path / "train" / "train00.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    (tmp_path / "train" / "train01.png").unlink()
+    cv2.imwrite(str(tmp_path / "train" / "train02.png"), np.zeros((10, 12, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "test" / "stray.png"), np.zeros((10, 12, 3), np.uint8))
+    _, problems = look(competition, tmp_path)
+    text = str(ProblemsError(problems))
+    assert text.startswith("3 problem(s)")
+    assert "train00.png" in text and "id 'train01'" in text and "mask of train02" in text
+    assert (tmp_path / "out" / "problems.csv").read_text().count("\n") == 4
+
+
+def test_same_pixels_have_one_hash_whatever_the_file() -> None:
+    image = draw_image(draw_mask(1), 1)
+    first, thumbnail = scan(ArraySource(image[None]))
+    assert first == scan(ArraySource(image.copy()[None]))[0] != scan(ArraySource(image[None, ::-1]))[0]
+    assert (thumbnail.shape, thumbnail.dtype) == ((64, 64), np.uint8)
+    assert scan(ArraySource(np.zeros((2, 5, 7, 1), np.float32)))[1].max() == 0
+
+
+def test_files_that_change_change_the_digest_of_the_host(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    before = host_digest(competition, tmp_path)
+    assert before == host_digest(competition, tmp_path)
+    (tmp_path / "test" / "test00.png").unlink()
+    assert before != host_digest(competition, tmp_path)
+
+
+def test_transposed_masks_are_found_before_training(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path, train=40)
+    table, _ = look(competition, tmp_path)
+    aligned = check_masks_aligned(competition, tmp_path, table)
+    assert aligned is not None and aligned.verdict == "aligned"
+    masks = {**competition.masks.model_dump(), "dialect": {"order": "row"}}
+    turned = rle_contract(masks=masks)
+    found = check_masks_aligned(turned, tmp_path, table)
+    assert found is not None and found.verdict != "aligned"
+
+
+def test_no_mask_no_alignment(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path, train=4, empty=4)
+    table, _ = look(competition, tmp_path)
+    assert check_masks_aligned(competition, tmp_path, table) is None
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="put the host's files there"):
+        list(take_inventory(rle_contract(), tmp_path / "nowhere"))
