@@ -12,8 +12,8 @@ from submissions.competition import Competition, fill
 from submissions.findings import Finding, rows_findings
 from submissions.rle import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle_text import I64
-from submissions.rows import Place, Shape3, cell_masks
-from submissions.table import submission_format
+from submissions.rows import Place, Shape3
+from submissions.table import cell_masks, submission_format
 
 UNKNOWN = -1
 LOOSE = (1 << 31, 1 << 31)  # stands for the size of an image that is not at hand

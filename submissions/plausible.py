@@ -18,8 +18,8 @@ from submissions.lint_masks import UNKNOWN, ReadMasks
 from submissions.listing import ListedImages, list_images
 from submissions.masks import MaskReader
 from submissions.rle import decode
-from submissions.rows import Shape3, cell_masks
-from submissions.table import submission_format
+from submissions.rows import Shape3
+from submissions.table import cell_masks, submission_format
 
 TRAINING_SAMPLE, ALIGNMENT_SAMPLE = 200, 40
 MAX_SAMPLED_PIXELS = 50_000_000

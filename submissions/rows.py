@@ -1,12 +1,9 @@
-"""What a submission's row speaks of: which image, slice and class, and which masks stand in its cell."""
+"""What a submission's row speaks of: which image, which slice of it, which class."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from submissions.competition import Competition, SubmissionFormat, fill
 from submissions.listing import ListedImages
@@ -66,44 +63,3 @@ def _keys(
         name = competition.classes[index]
         cell = fill(form.id_template, {**fields, "class": name}, what)
         yield ((cell, name) if form.class_column else (cell,)), index
-
-
-def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
-    """Masks in a cell as (text, confidence), confidence 1 where the host wants none; a blank list has none.
-
-    Raises ValueError where the cell does not fit `submission.mask_template`, or a confidence is no number.
-    """
-    template = form.mask_template
-    listed = form.rows == "image"
-    if template == "{mask}" or (listed and "{score}" not in template):
-        return [(cell, 1.0)]
-    pattern, text = _cell_pattern(template, listed), cell.strip()
-    found: list[tuple[str, float]] = []
-    position = 0
-    while position < len(text) or not (listed or found):
-        match = pattern.match(text, position)
-        if match is None:
-            raise ValueError(f"{text[position:][:60]!r} is not written as the contract's {template!r}")
-        found.append((match["mask"], _score(match.groupdict().get("score", "1"))))
-        position = match.end()
-    return found
-
-
-@lru_cache
-def _cell_pattern(template: str, listed: bool) -> re.Pattern[str]:
-    """One mask of a cell. In a list the mask is one word; alone it may be several numbers."""
-    parts = [re.escape(part) for part in re.split(r"(?:{mask}|{score}|{score:[^}]*})", template)]
-    names = [name.split(":")[0] for name in re.findall(r"{(mask|score)(?::[^}]*)?}", template)]
-    groups = {"mask": r"(?P<mask>\S+)" if listed else r"(?P<mask>.*?)", "score": r"(?P<score>\S+)"}
-    body = "".join(part + groups[name] for part, name in zip(parts, [*names, ""], strict=True) if name)
-    return re.compile(body + parts[-1] + (r"(?:\s+|$)" if listed else "$"), re.DOTALL)
-
-
-def _score(text: str) -> float:
-    try:
-        score = float(text)
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        raise ValueError(f"confidence {text!r}, expected a number")
-    return score

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import math
+import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ def write_atomic(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8", newline="")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def submission_format(competition: Competition) -> SubmissionFormat:
@@ -137,8 +139,8 @@ def read_sample(competition: Competition, data: Path) -> pd.DataFrame | None:
 def write_submission(path: Path, competition: Competition, data: Path, rows: Sequence[Row]) -> pd.DataFrame:
     """Write the rows of all images in the order of the sample submission; returns the table.
 
-    Without a sample the order is that of the sorted ids. A row the sample does not name, or a name without a row
-    (unless the dialect leaves empty masks out), is a ValueError that lists them; nothing is written then.
+    Without a sample the order is that of the sorted ids. A row the sample does not name, or a name without
+    a row (unless the dialect leaves empty masks out), is a ValueError that lists them; nothing is written.
     """
     form = submission_format(competition)
     frame = pd.DataFrame(list(rows), columns=columns(form), dtype=object)
@@ -179,9 +181,9 @@ def decode_rows(
     """
     form = submission_format(competition)
     planes = np.zeros((len(competition.classes), *shape), bool)
-    if form.rows == "instance":
-        texts = [row[form.mask_column] for row in rows]
-        names = [f"id {row[form.id_column]}, mask {number}" for number, row in enumerate(rows, start=1)]
+    if has_instances(form):
+        texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
+        names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
         overlap: Literal["error", "last"] = "last" if form.overlap else "error"
         label = decode_instances(texts, shape, competition.dialect, where=names, overlap=overlap)
         planes[competition.scored_classes[0]] = label > 0
@@ -193,6 +195,17 @@ def decode_rows(
     return planes, None
 
 
+def read_confidences(
+    competition: Competition, rows: Sequence[Row], instances: np.ndarray
+) -> list[float] | None:
+    """Confidence of each instance of `decode_rows`, by ascending label; None where rows have none."""
+    form = submission_format(competition)
+    if "{score" not in form.mask_template:
+        return None
+    scores = [score for row in rows for _, score in cell_masks(form, row[form.mask_column])]
+    return [scores[value - 1] for value in np.unique(instances).tolist() if value > 0]
+
+
 def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]:
     form = submission_format(competition)
     if form.rows == "image":
@@ -200,10 +213,56 @@ def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]
     names = [competition.classes[index] for index in competition.scored_classes]
     found: dict[str, Row] = {}
     for row in rows:
-        for name in names:
-            named = (
-                row[form.class_column] == name if form.class_column else row[form.id_column].endswith(name)
-            )
-            if named:
-                found[name] = row
+        if form.class_column:
+            found[row[form.class_column]] = row
+            continue
+        ends = [name for name in names if row[form.id_column].endswith(name)]
+        if ends:
+            found[max(ends, key=len)] = row  # 'x_11' ends with the class 1 too
     return [found.get(name) for name in names]
+
+
+def has_instances(form: SubmissionFormat) -> bool:
+    """Whether a cell holds instances: one, or a list of them with their confidences."""
+    return form.rows == "instance" or (form.rows == "image" and "{score" in form.mask_template)
+
+
+def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
+    """Masks in a cell as (text, confidence), confidence 1 where the host wants none; a blank list has none.
+
+    Raises ValueError where the cell does not fit `submission.mask_template`, or a confidence is no number.
+    """
+    template = form.mask_template
+    listed = form.rows == "image"
+    if template == "{mask}" or not has_instances(form):
+        return [(cell, 1.0)]
+    pattern, text = _cell_pattern(template, listed), cell.strip()
+    found: list[tuple[str, float]] = []
+    position = 0
+    while position < len(text) or not (listed or found):
+        match = pattern.match(text, position)
+        if match is None:
+            raise ValueError(f"{text[position:][:60]!r} is not written as the contract's {template!r}")
+        found.append((match["mask"], _score(match.groupdict().get("score", "1"))))
+        position = match.end()
+    return found
+
+
+@lru_cache
+def _cell_pattern(template: str, listed: bool) -> re.Pattern[str]:
+    """One mask of a cell. In a list the mask is one word; alone it may be several numbers."""
+    parts = [re.escape(part) for part in re.split(r"(?:{mask}|{score}|{score:[^}]*})", template)]
+    names = [name.split(":")[0] for name in re.findall(r"{(mask|score)(?::[^}]*)?}", template)]
+    groups = {"mask": r"(?P<mask>\S+)" if listed else r"(?P<mask>.*?)", "score": r"(?P<score>\S+)"}
+    body = "".join(part + groups[name] for part, name in zip(parts, [*names, ""], strict=True) if name)
+    return re.compile(body + parts[-1] + (r"(?:\s+|$)" if listed else "$"), re.DOTALL)
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise ValueError(f"confidence {text!r}, expected a number")
+    return score
