@@ -1,0 +1,92 @@
+"""A time budget: forecast from the first images, then views and models given up in a declared order
+to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What is left of the views and how many of the members, the forecast in seconds, and what to tell the
+    user.
+    """
+
+    views: tuple[str, ...]
+    members: int
+    seconds: float
+    fits: bool
+    said: tuple[str, ...]
+
+
+def forecast_seconds(measured: Sequence[tuple[int, float]], remaining_pixels: int) -> float:
+    """Return the seconds that `remaining_pixels` will take, from `(pixels, seconds)` of the first images.
+
+    Time is taken to grow with the pixels. The first image, which pays for warming up, counts only where
+    there are fewer than three.
+    """
+    counted = measured[1:] if len(measured) >= 3 else measured
+    pixels = sum(one for one, _ in counted)
+    if pixels <= 0:
+        raise ValueError("no image was measured, expected at least one with its pixels and seconds")
+    return remaining_pixels * sum(seconds for _, seconds in counted) / pixels
+
+
+def reduce_plan(views: Sequence[str], members: int, *, forecast: float, left: float) -> Reduction:
+    """Give up views, then members, until `forecast` seconds (with all of them) fit into the `left` seconds.
+
+    Views are given up from the last named to the second: the first stays, so they are named in order of
+    worth. Members follow, from the last to the second. Time is taken to be in proportion to views times
+    members.
+    """
+    if not views or members < 1:
+        raise ValueError(
+            f"{len(views)} views and {members} members were given, expected at least one of each"
+        )
+    kept, left_members = len(views), members
+    unit = forecast / (len(views) * members)
+    said: list[str] = []
+    while kept > 1 and unit * kept * left_members > left:
+        kept -= 1
+    if kept < len(views):
+        said.append(f"views reduced from {len(views)} to {kept}: {', '.join(views[:kept])}")
+    while left_members > 1 and unit * kept * left_members > left:
+        left_members -= 1
+    if left_members < members:
+        said.append(f"models reduced from {members} to {left_members}, the first in order")
+    seconds = unit * kept * left_members
+    fits = seconds <= left
+    if not fits:
+        said.append(f"even so {format_seconds(seconds)} are needed and {format_seconds(left)} are left")
+    return Reduction(tuple(views[:kept]), left_members, seconds, fits, tuple(said))
+
+
+def parse_budget(text: str) -> float:
+    """Return seconds of a budget such as "8h", "90m", "1h30m" or "45s"; raises ValueError for
+    anything else.
+    """
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    seconds, digits = 0.0, ""
+    for character in text.strip().lower():
+        if character in units and digits:
+            seconds, digits = seconds + float(digits) * units[character], ""
+        elif character.isdigit() or (character == "." and "." not in digits and digits):
+            digits += character
+        else:
+            digits = "?"
+            break
+    if digits or seconds <= 0:
+        raise ValueError(
+            f"time budget is {text!r}, expected hours, minutes or seconds, as in '8h', '1h30m', '45s'"
+        )
+    return seconds
+
+
+def format_seconds(seconds: float) -> str:
+    """Spell seconds as hours and minutes, minutes and seconds, or seconds."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{seconds:.1f}s"

@@ -1,0 +1,89 @@
+"""Several devices share the images of one job: a worker each, one queue, results as they come."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Done(Generic[Job, Result]):
+    """One job: the device that did it, and its result, or the error that it ended with."""
+
+    job: Job
+    device: str
+    result: Result | None
+    error: Exception | None = None
+
+
+def share_jobs(
+    jobs: Iterable[Job], devices: Sequence[str], start: Callable[[str], Callable[[Job], Result]]
+) -> Iterator[Done[Job, Result]]:
+    """Do `jobs` on `devices`; yields each as it is done, in no fixed order where devices are several.
+
+    `start(device)` is called once a device, in its worker, and returns what does a job there (it prepares the
+    models). A job that raises is yielded with its error; the other jobs go on. An error in `start` is raised
+    here. When the caller stops iterating, running jobs end and no other begins.
+    """
+    if not devices:
+        raise ValueError(
+            "no devices were given, expected at least one, as in ['cpu'] or ['cuda:0', 'cuda:1']"
+        )
+    if len(devices) == 1:
+        do = start(devices[0])
+        for job in jobs:
+            yield _try(do, job, devices[0])
+        return
+    yield from _share(jobs, devices, start)
+
+
+def _share(
+    jobs: Iterable[Job], devices: Sequence[str], start: Callable[[str], Callable[[Job], Result]]
+) -> Iterator[Done[Job, Result]]:
+    waiting = iter(jobs)
+    lock, stopped = threading.Lock(), threading.Event()
+    done: queue.Queue[Done[Job, Result] | BaseException | None] = queue.Queue()
+
+    def work(device: str) -> None:
+        try:
+            do = start(device)
+            while not stopped.is_set():
+                with lock:
+                    job = next(waiting, done)
+                if job is done:
+                    break
+                done.put(_try(do, job, device))  # type: ignore[arg-type]
+            done.put(None)
+        except BaseException as error:  # handed over to the thread that waits for results
+            done.put(error)
+
+    threads = [threading.Thread(target=work, args=(device,), name=device, daemon=True) for device in devices]
+    for thread in threads:
+        thread.start()
+    running = len(threads)
+    try:
+        while running:
+            item = done.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                running -= 1
+            else:
+                yield item
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+def _try(do: Callable[[Job], Result], job: Job, device: str) -> Done[Job, Result]:
+    try:
+        return Done(job, device, do(job))
+    except Exception as error:  # the caller decides whether one job's error ends all
+        return Done(job, device, None, error)
