@@ -120,9 +120,8 @@ def main() -> None:
 
     def report(name: str, work: Callable[..., int], *arguments: Any) -> None:
         size, seconds, busy, peak, base = measured(work, *arguments)
-        lines.append(
-            f"| {name} | {size:.0f} | {seconds:.1f} | {size / seconds:.0f} | {peak:.0f} | {base:.0f} |"
-        )
+        numbers = f"{size:.0f} | {seconds:.1f} | {size / seconds:.0f} | {busy:.1f} | {peak:.0f} | {base:.0f}"
+        lines.append(f"| {name} | {numbers} |")
         print(lines[-1], flush=True)
 
     with tempfile.TemporaryDirectory(dir=args.folder) as made:

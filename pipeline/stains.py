@@ -2,7 +2,8 @@
 
 Light that passes a stained section is absorbed: optical density (OD), the negative logarithm of what
 remains, is a sum of the stains' colours weighted by their amounts (Ruifrok and Johnston, Anal Quant Cytol
-Histol 23, 2001). The colours below are those of that paper, normalised to length 1.
+Histol 23, 2001). The colours below are those of that paper, but for the eosin of stain exchange (Macenko et
+al., ISBI 2009).
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ from pipeline.offline_albumentations import A
 
 # OD in red, green, blue of the counterstain and of what marks the tissue
 HAEMATOXYLIN = (0.650, 0.704, 0.286)
-SECOND_STAINS = {"eosin": (0.072, 0.990, 0.105), "pas": (0.175, 0.972, 0.155), "dab": (0.268, 0.570, 0.776)}
+SECOND_STAINS = {"eosin": (0.216, 0.801, 0.558), "pas": (0.175, 0.972, 0.155), "dab": (0.268, 0.570, 0.776)}
+HED_EOSIN = (0.072, 0.990, 0.105)
 _SAMPLE = 4096  # pixels that are enough to tell a stain
 _DARKEST = 1 / 256
+_STAINED = 0.15  # OD in every channel of a pixel that counts as stained
+_ALIKE = 0.995  # cosine between two stains above which a picture has only one
 
 
 @lru_cache(maxsize=8)
 def stain_matrix(second: str) -> np.ndarray:
-    """OD colours, float32 (3, 3): rows haematoxylin, the second stain by name, and what neither explains."""
-    rows = np.array([HAEMATOXYLIN, SECOND_STAINS[second], (0, 0, 0)], np.float64)
-    rows[2] = np.cross(rows[0], rows[1])
+    """OD colours, float32 (2, 3) of length 1: haematoxylin and a second stain by name."""
+    rows = np.array([HAEMATOXYLIN, SECOND_STAINS[second]], np.float64)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -53,38 +56,49 @@ def vary_stains(image: np.ndarray, factors: np.ndarray, shifts: np.ndarray) -> n
 
     image: (h, w, 3) uint8 or float32 in [0, 1]. The HED variation of Tellez et al., Med Image Anal 58, 2019.
     """
-    colours = np.array([HAEMATOXYLIN, SECOND_STAINS["eosin"], SECOND_STAINS["dab"]])
+    colours = np.array([HAEMATOXYLIN, HED_EOSIN, SECOND_STAINS["dab"]])
     colours /= np.linalg.norm(colours, axis=1, keepdims=True)
     change = np.linalg.inv(colours) @ np.diag(factors) @ colours
     density = _density(image) @ change.astype(np.float32) + (shifts @ colours).astype(np.float32)
     return _light(density, image.dtype)
 
 
-def find_stain(image: np.ndarray) -> str:
-    """Second stain that explains a picture's colours best beside haematoxylin: least OD is left over."""
+def estimate_stains(image: np.ndarray) -> np.ndarray | None:
+    """OD colours of a picture's two stains, float32 (2, 3) of length 1, haematoxylin first; None if blank.
+
+    The stained pixels' densities lie in a plane between two directions, one for each stain alone; these are
+    the extreme angles in the plane of the two main axes (Macenko et al., ISBI 2009).
+    """
     pixels = image.reshape(-1, 1, 3)
     density = _density(pixels[:: max(1, len(pixels) // _SAMPLE)])[:, 0]
-    left = {name: _unexplained(density, stain_matrix(name)) for name in SECOND_STAINS}
-    return min(left, key=lambda name: left[name])
+    stained = density[(density > _STAINED).all(axis=1)]
+    if len(stained) < 50:
+        return None
+    axes = np.linalg.eigh(np.cov(stained.T))[1][:, :0:-1].T  # of the largest and second largest spread
+    axes = axes * np.where(axes.sum(axis=1, keepdims=True) < 0, -1, 1)
+    first, second = axes.astype(np.float32) @ stained.T
+    angles = np.percentile(np.arctan2(second, first), (1, 99))
+    found = np.stack([np.cos(angles), np.sin(angles)], axis=1) @ axes
+    found = np.maximum(found, 0.01)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    own = found @ np.array(HAEMATOXYLIN)
+    rest = found @ np.array(list(SECOND_STAINS.values())).T
+    order = np.argsort(-(own - rest.max(axis=1)))
+    return found[order].astype(np.float32)
 
 
-def _unexplained(density: np.ndarray, colours: np.ndarray) -> float:
-    """Squared OD that amounts of two stains, none negative, do not explain."""
-    amounts = np.maximum(density @ np.linalg.inv(colours)[:, :2], 0)
-    return float(((density - amounts @ colours[:2]) ** 2).sum())
-
-
-def exchange_stain(image: np.ndarray, target: str, source: str | None = None) -> np.ndarray:
+def exchange_stain(image: np.ndarray, target: str) -> np.ndarray:
     """Show a picture (h, w, 3) as if its second stain were another: 'eosin', 'pas' or 'dab'.
 
-    source: what it is stained with; found from the colours where not given. Raises ValueError for an
-    unknown name.
+    The picture's own stains are estimated; their amounts, and what they do not explain, stay. A picture with
+    hardly any stain comes back as it is. Raises ValueError for an unknown name.
     """
-    for name in (target, source):
-        if name is not None and name not in SECOND_STAINS:
-            raise ValueError(f"stain {name!r} is unknown, expected one of {', '.join(SECOND_STAINS)}")
-    old = stain_matrix(source or find_stain(image))
-    change = np.linalg.inv(old) @ stain_matrix(target)
+    if target not in SECOND_STAINS:
+        raise ValueError(f"stain {target!r} is unknown, expected one of {', '.join(SECOND_STAINS)}")
+    own = estimate_stains(image)
+    if own is None or abs(float(own[0] @ own[1])) > _ALIKE:
+        return image
+    change = np.eye(3, dtype=np.float32) + np.linalg.pinv(own) @ (stain_matrix(target) - own)
     return _light(_density(image) @ change.astype(np.float32), image.dtype)
 
 

@@ -15,8 +15,8 @@ from pipeline.stains import (
     SECOND_STAINS,
     ColourStatistics,
     colour_statistics,
+    estimate_stains,
     exchange_stain,
-    find_stain,
     match_colours,
     stain_matrix,
     vary_stains,
@@ -187,25 +187,32 @@ def test_every_required_transform_is_in_a_recipe() -> None:
 def stained(second: str, size: tuple[int, int] = (40, 50)) -> np.ndarray:
     """A picture of two stains in random amounts."""
     amounts = RNG.gamma(1.0, 0.4, (*size, 2))
-    return np.clip(256 * np.exp(-amounts @ stain_matrix(second)[:2]) - 1, 0, 255).round().astype(np.uint8)
+    return np.clip(256 * np.exp(-amounts @ stain_matrix(second)) - 1, 0, 255).round().astype(np.uint8)
 
 
 @pytest.mark.parametrize("second", list(SECOND_STAINS))
-def test_stains_are_told_apart_and_exchanged(second: str) -> None:
+def test_stains_are_estimated_and_exchanged(second: str) -> None:
     image = stained(second)
-    assert find_stain(image) == second
-    np.testing.assert_allclose(exchange_stain(image, second).astype(int), image, atol=1)
+    own = estimate_stains(image)
+    assert own is not None and ((own * stain_matrix(second)).sum(axis=1) > 0.98).all()
     for target in SECOND_STAINS:
         found = exchange_stain(image, target)
-        assert find_stain(found) == target and found.dtype == np.uint8
-        back = exchange_stain(found, second, target)
-        assert np.abs(back.astype(int) - image).mean() < 4
+        shown = estimate_stains(found)
+        assert shown is not None and ((shown * stain_matrix(target)).sum(axis=1) > 0.97).all()
+        assert found.dtype == np.uint8
+        assert np.abs(exchange_stain(found, second).astype(int) - image).mean() < 12
         as_float = exchange_stain(image.astype(np.float32) / 255, target)
-        assert as_float.dtype == np.float32 and np.abs(as_float * 255 - found).mean() < 2
+        assert as_float.dtype == np.float32 and np.abs(as_float * 255 - found).mean() < 3
     with pytest.raises(ValueError, match="stain 'gold'"):
         exchange_stain(image, "gold")
-    with pytest.raises(ValueError, match="stain 'gold'"):
-        exchange_stain(image, "dab", "gold")
+
+
+def test_blank_and_single_stains_stay() -> None:
+    white = np.full((40, 50, 3), 250, np.uint8)
+    assert estimate_stains(white) is None and exchange_stain(white, "dab") is white
+    amounts = RNG.gamma(2.0, 0.4, (40, 50, 1))
+    single = np.clip(256 * np.exp(-amounts * stain_matrix("dab")[:1]) - 1, 0, 255).round().astype(np.uint8)
+    assert exchange_stain(single, "dab") is single
 
 
 def test_stain_amounts_vary() -> None:
