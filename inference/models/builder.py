@@ -5,10 +5,8 @@ from __future__ import annotations
 import difflib
 import inspect
 
-from torch import nn
-
 from inference.config import ModelConfig
-from inference.models.segmenter import Segmenter
+from inference.models.segmenter import Classifier, Model, Segmenter
 from inference.models.table import MODELS, ModelRow
 
 HEAD_OPTIONS = ("deep_supervision", "image_head")
@@ -25,15 +23,16 @@ def model_row(name: str) -> ModelRow:
 
 def option_names(row: ModelRow) -> list[str]:
     """Options that `ModelConfig.options` may hold for a model."""
-    own = [
-        parameter.name
-        for parameter in inspect.signature(row.build).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
+    own = [name for name in _keywords(row) if name != "activation"]
     return own + (list(HEAD_OPTIONS) if row.task == "segment" else [])
 
 
-def build_model(config: ModelConfig) -> nn.Module:
+def _keywords(row: ModelRow) -> list[str]:
+    parameters = inspect.signature(row.build).parameters.values()
+    return [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def build_model(config: ModelConfig) -> Model:
     """Network with random weights on the CPU, in training mode.
 
     Segmentation: `(N, C, H, W)` float -> logits `(N, K, H, W)` at input size for any H and W; with the
@@ -50,8 +49,16 @@ def build_model(config: ModelConfig) -> nn.Module:
         )
     own = {name: value for name, value in config.options.items() if name not in HEAD_OPTIONS}
     n_classes = len(config.classes)
-    net = row.build(config.encoder, config.in_channels, n_classes, **own)
+    if "activation" in _keywords(row):
+        own["activation"] = config.activation
+    if row.takes_encoder:
+        net = row.build(config.encoder, config.in_channels, n_classes, **own)
+    elif config.encoder in (ModelConfig().encoder, row.encoder):
+        net = row.build(config.in_channels, n_classes, **own)
+    else:
+        raise ValueError(f"architecture {row.name!r} has an encoder of its own; leave out {config.encoder!r}")
     if row.task == "classify":
-        return net
+        return Classifier(net, config.in_channels)
+    stride = getattr(net, "stride", 0) or row.stride
     heads = {name: bool(config.options.get(name, False)) for name in HEAD_OPTIONS}
-    return Segmenter(net, n_classes, stride=row.stride, **heads)
+    return Segmenter(net, config.in_channels, n_classes, stride=stride, minimum=row.minimum, **heads)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from inference.models.encoders import build_encoder
+from inference.models.encoders import build_encoder, channels_of
 from inference.models.layers import ASPP, PyramidFusion, UnetBlock, initialise
 from inference.models.segmenter import Levels, resize
 
@@ -46,7 +46,7 @@ class UnetAsppFpn(Levels):
         fpn: bool = True,
     ) -> None:
         super().__init__()
-        *skips, deepest = encoder.out_channels[1:]  # type: ignore[index, misc]
+        *skips, deepest = channels_of(encoder)[1:]
         if len(decoder_channels) != len(skips):
             raise ValueError(
                 f"decoder_channels has {len(decoder_channels)} entries, expected {len(skips)} (1/16 first)"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import segmentation_models_pytorch as smp
 import timm
@@ -47,12 +48,24 @@ def resolve_encoder(name: str) -> str:
     raise ValueError(f"encoder {name!r} is not known to timm {timm.__version__} or smp{hint}")
 
 
+def channels_of(encoder: nn.Module) -> list[int]:
+    """Channels of an encoder's maps, finest first, the input before them."""
+    return [int(channels) for channels in cast(Sequence[int], encoder.out_channels)]
+
+
 def encoder_options(name: str) -> dict[str, Any]:
     """Options without which an encoder accepts only the image size it was trained at."""
     bare = name.removeprefix("tu-")
-    if bare.startswith(("swin", "swinv2")):
+    if bare.startswith("swin"):
         return {"strict_img_size": False}
+    if is_vit(bare):
+        return {"dynamic_img_size": True}
     return {}
+
+
+def is_vit(name: str) -> bool:
+    """Whether a timm name is a plain vision transformer, whose maps all have one size (DPT's kind)."""
+    return name.startswith(("vit_", "deit_", "deit3_", "flexivit_", "eva02_", "beit_", "beitv2_"))
 
 
 def build_encoder(name: str, in_channels: int, *, depth: int = 5, output_stride: int = 32) -> nn.Module:

@@ -92,12 +92,9 @@ def _imagenet_tensors(recipe: EncoderRecipe) -> dict[str, Tensor]:
     if name.startswith("tu-") and not timm.models.is_model_pretrained(bare):
         raise ValueError(f"encoder {bare!r}: timm publishes no weights for it; use none or a local file")
     try:
-        if recipe.by_order:
+        if name.startswith("tu-"):
             return timm.create_model(bare, pretrained=True).state_dict()
-        weights = True if name.startswith("tu-") else "imagenet"
-        twin = smp.encoders.get_encoder(
-            name, in_channels=3, depth=recipe.depth, weights=weights, **recipe.options
-        )
+        twin = smp.encoders.get_encoder(name, in_channels=3, depth=recipe.depth, weights="imagenet")
     except Exception as error:  # the hubs raise whatever their transport raises
         raise FileNotFoundError(
             f"ImageNet weights of {bare!r} could not be fetched ({type(error).__name__}: {error}); "
@@ -143,9 +140,19 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, origin: s
     """Copy `tensors` into every parameter and buffer of `encoder` by name; ValueError unless all fit."""
     expected = encoder.state_dict()
     recipe = getattr(encoder, "recipe", None)
-    if recipe is not None and recipe.by_order:
-        tensors = dict(zip(expected, tensors.values(), strict=False))
-    chosen = match_names(list(expected), tensors, origin=origin)
+    chosen = match_names(list(expected), tensors)
+    if recipe is not None and recipe.by_order and _missing(expected, chosen):
+        with torch.device("meta"):
+            published = timm.create_model(recipe.timm_name or recipe.name).state_dict()
+        chosen = {
+            ours: theirs for ours, theirs in zip(expected, published, strict=False) if theirs in tensors
+        }
+    missing = _missing(expected, chosen)
+    if missing:
+        raise ValueError(
+            f"{origin}: {len(missing)} of {len(expected)} tensors of the encoder are not in it, "
+            f"first {missing[0]!r}"
+        )
     filled = {}
     for name, tensor in expected.items():
         source = tensors[chosen[name]] if name in chosen else tensor
@@ -155,11 +162,16 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, origin: s
     encoder.load_state_dict(filled)
 
 
-def match_names(expected: list[str], tensors: Mapping[str, Tensor], *, origin: str) -> dict[str, str]:
-    """Name in `tensors` for every expected name, whatever wrapper either side was saved from.
+def _missing(expected: Mapping[str, Tensor], chosen: Mapping[str, str]) -> list[str]:
+    return [name for name in expected if name not in chosen and not name.endswith("num_batches_tracked")]
+
+
+def match_names(expected: list[str], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Name in `tensors` for the expected names, whatever wrapper either side was saved from.
 
     timm's feature extractors write `layers_0.` where its classifiers write `layers.0.`, smp puts `model.`
-    before, this project `net.encoder.`: dots and underscores count as equal and the known prefixes are tried.
+    before, this project `net.encoder.`: dots and underscores count as equal and the known prefixes are
+    tried; the one with most names found is taken.
     """
     by_spelling = {_spelling(name): name for name in tensors}
     best: dict[str, str] = {}
@@ -171,12 +183,6 @@ def match_names(expected: list[str], tensors: Mapping[str, Tensor], *, origin: s
                 chosen[name] = found
         if len(chosen) > len(best):
             best = chosen
-    missing = [name for name in expected if name not in best and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise ValueError(
-            f"{origin}: {len(missing)} of {len(expected)} tensors of the encoder are not in it, "
-            f"first {missing[0]!r}"
-        )
     return best
 
 

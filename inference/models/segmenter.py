@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, cast
+from typing import Self, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +22,12 @@ class Levels(nn.Module):
 
     `level_channels`: channels of the decoder's coarser levels, deepest first (empty: no deep supervision).
     `deepest_channels`: channels of the map that an image-level head pools (0: none).
+    `stride`: what the image must be a multiple of, where the table's number does not say it (0).
     """
 
     level_channels: tuple[int, ...] = ()
     deepest_channels: int = 0
+    stride: int = 0
 
     def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Logits, the coarser levels that `level_channels` describes, and the deepest map."""
@@ -36,7 +38,38 @@ class Levels(nn.Module):
         return self.forward_levels(images)[0]
 
 
-class Segmenter(nn.Module):
+class Model(nn.Module):
+    """What `build_model` returns: a network, its encoder if it has one, and what of it is frozen."""
+
+    def __init__(self, net: nn.Module, in_channels: int, *, smallest: int = 64) -> None:
+        super().__init__()
+        self.net: nn.Module = net
+        self.in_channels = in_channels
+        self.smallest = smallest  # height and width of an image that surely passes
+        self.frozen_norms: tuple[str, ...] = ()
+        self.frozen_parameters: tuple[str, ...] = ()
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The part that pretrained weights belong to; None where there is no such part."""
+        return getattr(self.net, "encoder", None)
+
+    def train(self, mode: bool = True) -> Self:
+        """As everywhere in torch, but frozen norm layers stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen_norms:
+            self.get_submodule(name).eval()
+        return self
+
+
+class Classifier(Model):
+    """A network that answers for the whole image: `(N, C, H, W)` -> logits `(N, K)`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images)
+
+
+class Segmenter(Model):
     """A network plus padding to its stride, plus the optional heads that only training sees.
 
     `forward(images (N, C, H, W))` gives logits `(N, K, H, W)` in evaluation mode and wherever there is
@@ -52,16 +85,17 @@ class Segmenter(nn.Module):
     def __init__(
         self,
         net: nn.Module,
+        in_channels: int,
         n_classes: int,
         *,
         stride: int,
+        minimum: int = 0,
         deep_supervision: bool = False,
         image_head: bool = False,
     ) -> None:
-        super().__init__()
-        self.net: nn.Module = net
+        super().__init__(net, in_channels, smallest=max(64, minimum))
         self.stride = stride
-        self.frozen_norms: tuple[str, ...] = ()
+        self.minimum = minimum
         level_channels = getattr(net, "level_channels", ())
         deepest = getattr(net, "deepest_channels", 0)
         if deep_supervision and not level_channels:
@@ -76,11 +110,6 @@ class Segmenter(nn.Module):
         self.image_head = nn.Linear(deepest, n_classes) if image_head else None
 
     @property
-    def encoder(self) -> nn.Module | None:
-        """The part that pretrained weights belong to; None where there is no such part."""
-        return getattr(self.net, "encoder", None)
-
-    @property
     def has_extra_outputs(self) -> bool:
         """Whether training mode gives `TrainOutputs` rather than a tensor."""
         return len(self.aux_heads) > 0 or self.image_head is not None
@@ -88,12 +117,12 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor | TrainOutputs:
         if self.training and self.has_extra_outputs:
             return self.forward_outputs(images)
-        padded, window = pad_to_stride(images, self.stride)
+        padded, window = pad_to_stride(images, self.stride, self.minimum)
         return crop(self.net(padded), window)
 
     def forward_outputs(self, images: Tensor) -> TrainOutputs:
         """The logits and whatever optional heads this model was built with, in either mode."""
-        padded, window = pad_to_stride(images, self.stride)
+        padded, window = pad_to_stride(images, self.stride, self.minimum)
         if not self.has_extra_outputs:
             return {"logits": crop(self.net(padded), window)}
         levelled = cast(Levels, self.net)
@@ -108,18 +137,12 @@ class Segmenter(nn.Module):
             outputs["image_logits"] = self.image_head(deepest.mean(dim=(2, 3)))
         return outputs
 
-    def train(self, mode: bool = True) -> Segmenter:
-        """As everywhere in torch, but frozen norm layers stay in evaluation mode."""
-        super().train(mode)
-        for name in self.frozen_norms:
-            self.get_submodule(name).eval()
-        return self
 
-
-def pad_to_stride(images: Tensor, stride: int) -> tuple[Tensor, tuple[int, int, int, int]]:
-    """Pad `(N, C, H, W)` to multiples of `stride`; the window `(y0, x0, H, W)` says where the image lies."""
+def pad_to_stride(images: Tensor, stride: int, minimum: int = 0) -> tuple[Tensor, tuple[int, int, int, int]]:
+    """Pad `(N, C, H, W)` to multiples of `stride`, at least `minimum`; also its window `(y0, x0, H, W)`."""
     height, width = images.shape[-2:]
-    extra_y, extra_x = -height % stride, -width % stride
+    extra_y = -max(height, minimum) % stride + max(minimum - height, 0)
+    extra_x = -max(width, minimum) % stride + max(minimum - width, 0)
     top, left = extra_y // 2, extra_x // 2
     bottom, right = extra_y - top, extra_x - left
     if extra_y or extra_x:

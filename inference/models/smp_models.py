@@ -8,7 +8,15 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
-from inference.models.encoders import EncoderRecipe, encoder_options, remember_recipe, resolve_encoder
+from inference.models.encoders import (
+    EncoderRecipe,
+    channels_of,
+    encoder_options,
+    is_vit,
+    remember_recipe,
+    resolve_encoder,
+)
+from inference.models.freezing import rest_unused
 from inference.models.segmenter import Levels
 
 
@@ -47,6 +55,17 @@ class SmpNet(Levels):
             for handle in handles:
                 handle.remove()
         return logits, [found[name] for name in self.level_names], features[-1]
+
+
+class DptNet(SmpNet):
+    """DPT's encoder gives its tokens beside its maps, and its decoder wants both."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.forward_levels(images)[0]
+
+    def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        features, tokens = self.encoder(images)
+        return self.head(self.decoder(features, tokens)), [], features[-1]
 
 
 def _keep(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -102,6 +121,180 @@ def build_fpn(
         decoder_dropout=dropout,
     )
     return SmpNet(model, ["seg_blocks.0", "seg_blocks.1", "seg_blocks.2"], [segmentation_channels] * 3)
+
+
+def build_unetplusplus(
+    encoder: str,
+    in_channels: int,
+    n_classes: int,
+    *,
+    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    attention: str | None = None,
+) -> nn.Module:
+    """Unet++: nested, dense skips. Not for Mix Transformers."""
+    model = _build(
+        smp.UnetPlusPlus,
+        encoder,
+        in_channels,
+        n_classes,
+        encoder_depth=len(decoder_channels),
+        decoder_channels=tuple(decoder_channels),
+        decoder_attention_type=attention,
+    )
+    model.decoder.center = nn.Identity()  # type: ignore[union-attr]  # of VGG encoders; never called
+    levels = [f"blocks.x_0_{index}" for index in range(len(decoder_channels) - 1)]
+    return SmpNet(model, levels, decoder_channels[:-1])
+
+
+def build_manet(
+    encoder: str,
+    in_channels: int,
+    n_classes: int,
+    *,
+    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    attention_channels: int = 64,
+) -> nn.Module:
+    """MA-Net: Unet with position attention at the bottom and channel attention on the skips."""
+    model = _build(
+        smp.MAnet,
+        encoder,
+        in_channels,
+        n_classes,
+        encoder_depth=len(decoder_channels),
+        decoder_channels=tuple(decoder_channels),
+        decoder_pab_channels=attention_channels,
+    )
+    levels = [f"blocks.{index}" for index in range(len(decoder_channels) - 1)]
+    return SmpNet(model, levels, decoder_channels[:-1])
+
+
+def build_linknet(encoder: str, in_channels: int, n_classes: int) -> nn.Module:
+    """LinkNet: skips are added, not concatenated. Not for encoders without a map at 1/2."""
+    model = _build(smp.Linknet, encoder, in_channels, n_classes)
+    channels = channels_of(model.encoder)[-2:0:-1]  # type: ignore[arg-type]
+    return SmpNet(model, [f"blocks.{index}" for index in range(len(channels))], channels)
+
+
+def build_pan(
+    encoder: str, in_channels: int, n_classes: int, *, channels: int = 32, output_stride: int = 16
+) -> nn.Module:
+    """Pyramid attention network; `output_stride` 16 for encoders that can be dilated, else 32."""
+    model = _build(
+        smp.PAN,
+        encoder,
+        in_channels,
+        n_classes,
+        decoder_channels=channels,
+        encoder_output_stride=output_stride,
+    )
+    net = SmpNet(model)
+    net.stride = output_stride * 8  # its attention halves the deepest map three times
+    return net
+
+
+def build_smp_pspnet(
+    encoder: str,
+    in_channels: int,
+    n_classes: int,
+    *,
+    channels: int = 512,
+    dropout: float = 0.2,
+    depth: int = 3,
+) -> nn.Module:
+    """PSPNet on the first `depth` stages of the encoder: 3 means at 1/8."""
+    model = _build(
+        smp.PSPNet,
+        encoder,
+        in_channels,
+        n_classes,
+        encoder_depth=depth,
+        psp_out_channels=channels,
+        psp_dropout=dropout,
+        upsampling=2**depth,
+    )
+    rest_unused(model.encoder, in_channels)  # type: ignore[arg-type]
+    return SmpNet(model)
+
+
+def build_smp_deeplabv3(
+    encoder: str,
+    in_channels: int,
+    n_classes: int,
+    *,
+    channels: int = 256,
+    rates: Sequence[int] = (12, 24, 36),
+    output_stride: int = 8,
+) -> nn.Module:
+    """DeepLab v3; a batch of one cannot train (batch norm of a pooled pixel)."""
+    model = _build(
+        smp.DeepLabV3,
+        encoder,
+        in_channels,
+        n_classes,
+        decoder_channels=channels,
+        decoder_atrous_rates=tuple(rates),
+        encoder_output_stride=output_stride,
+    )
+    return SmpNet(model)
+
+
+def build_deeplabv3plus(
+    encoder: str,
+    in_channels: int,
+    n_classes: int,
+    *,
+    channels: int = 256,
+    rates: Sequence[int] = (12, 24, 36),
+    output_stride: int = 16,
+) -> nn.Module:
+    """DeepLab v3+: v3 and a skip at 1/4; a batch of one cannot train (batch norm of a pooled pixel)."""
+    model = _build(
+        smp.DeepLabV3Plus,
+        encoder,
+        in_channels,
+        n_classes,
+        decoder_channels=channels,
+        decoder_atrous_rates=tuple(rates),
+        encoder_output_stride=output_stride,
+    )
+    return SmpNet(model)
+
+
+def build_upernet(encoder: str, in_channels: int, n_classes: int, *, channels: int = 256) -> nn.Module:
+    """UPerNet; a batch of one cannot train (batch norm of a pooled pixel)."""
+    return SmpNet(_build(smp.UPerNet, encoder, in_channels, n_classes, decoder_channels=channels))
+
+
+def build_smp_segformer(encoder: str, in_channels: int, n_classes: int, *, channels: int = 256) -> nn.Module:
+    """SegFormer's all-MLP head on all maps of any encoder."""
+    model = _build(smp.Segformer, encoder, in_channels, n_classes, decoder_segmentation_channels=channels)
+    return SmpNet(model)
+
+
+def build_dpt(
+    encoder: str,
+    in_channels: int,
+    n_classes: int,
+    *,
+    readout: str = "cat",
+    channels: int = 256,
+    intermediate_channels: Sequence[int] = (256, 512, 1024, 1024),
+) -> nn.Module:
+    """Dense prediction transformer, for timm's ViTs; `readout`: what is done with the class token."""
+    if not is_vit(encoder.removeprefix("tu-")):
+        raise ValueError(f"dpt takes a plain vision transformer of timm (vit_*, deit_* ...), not {encoder!r}")
+    model = _build(
+        smp.DPT,
+        encoder,
+        in_channels,
+        n_classes,
+        encoder_depth=4,
+        decoder_readout=readout,
+        decoder_fusion_channels=channels,
+        decoder_intermediate_channels=tuple(intermediate_channels),
+    )
+    rest_unused(model.encoder, in_channels)  # type: ignore[arg-type]
+    return DptNet(model)
 
 
 def _build(model_class: Any, encoder: str, in_channels: int, n_classes: int, **options: Any) -> nn.Module:
