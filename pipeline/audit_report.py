@@ -54,7 +54,7 @@ def draw_leaks(train: pd.DataFrame, thumbnails: np.ndarray, leaks: pd.DataFrame,
     pairs = [
         (
             thumbnails[place[str(row["image_a"])]], thumbnails[place[str(row["image_b"])]],
-            f"{row['kind']} {row['similarity']:.2f}: {row['image_a']} (fold {row['fold_a']}), "
+            f"{row['kind']} {row['similarity']:.2f}\n{row['image_a']} (fold {row['fold_a']})\n"
             f"{row['image_b']} (fold {row['fold_b']})",
         )
         for row in chosen.to_dict("records")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from folds.audit import find_duplicates, suggest_groups
 from folds.foldfile import folds_hash, read_folds, write_folds
-from folds.splitters import METHODS, make_folds
+from folds.splitters import GROUPED, METHODS, make_folds
 from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
@@ -49,10 +49,13 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
             raise ValueError("--folds keeps a frozen file as it is; --group-duplicates needs a new split")
         table = read_folds(file, train)
     else:
-        options = split_options(space)
+        options, method = split_options(space), settings.method
         if group_duplicates:
+            if method not in GROUPED:
+                raise ValueError(f"--group-duplicates: method {method!r} takes no groups; use one of {sorted(GROUPED)}")
+            method = GROUPED[method]
             options["group"] = suggest_groups(training_duplicates(space), train, options.get("group"))
-        table = make_folds(train, settings.method, settings.n, space.experiment.seed, **options)
+        table = make_folds(train, method, settings.n, space.experiment.seed, **options)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")

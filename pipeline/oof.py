@@ -13,7 +13,8 @@ from inference.listed import prediction_path
 from inference.store import open_prediction
 from inference.submission import decision_group
 from pipeline.folding import open_folds
-from pipeline.stage import read_stage
+from pipeline.inventory import read_inventory
+from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
 from submissions.masks import MaskReader, Truth
 
@@ -68,3 +69,23 @@ def oof_channels(items: Sequence[StoredItem]) -> list[str]:
     """Names of the channels that the predictions have."""
     with open_prediction(items[0].path) as prediction:
         return prediction.channels
+
+
+def tune_stage(space: Workspace) -> Stage:
+    """Stage 06 of the experiment."""
+    predicted = read_stage(space.own / "oof", f"05_predict_oof.py {space.experiment.name}")
+    settings = {
+        "tune": space.experiment.tune.model_dump(mode="json"),
+        "metric": space.competition.metric.model_dump(mode="json"),
+    }
+    return Stage("06_tune", space.own / "tuning", settings, {"oof": str(predicted["fingerprint"])})
+
+
+def test_groups(space: Workspace) -> int | None:
+    """Groups behind the leaderboard: of the test images where they have the contract's group, else the images."""
+    table, _ = read_inventory(space.inventory)
+    test = table[table["split"] == "test"]
+    group = space.experiment.folds.group or space.competition.group
+    if group in test and bool(test[group].notna().all()):
+        return int(test[group].nunique()) or None
+    return len(test) or None

@@ -81,14 +81,16 @@ def draw_balance(balance: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path) -> None:
-    """Thumbnails of pairs side by side with what they have in common."""
-    figure, axes = new_figure(len(pairs), 2, 4.4, 2.0 * len(pairs))
-    for line, (first, second, title) in zip(axes, pairs, strict=True):
-        for axis, picture in zip(line, (first, second), strict=True):
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=255)
-            axis.axis("off")
-        line[0].set_title(title, fontsize=8, loc="left")
+def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path, *, across: int = 3) -> None:
+    """Thumbnails of pairs, each side by side under what they have in common; `across` pairs in a line."""
+    lines = -(-len(pairs) // across)
+    figure, axes = new_figure(lines, across, 3.6 * across, 2.1 * lines)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (first, second, title) in zip(axes.flat, pairs, strict=False):
+        gap = np.full((first.shape[0], 3), 255, np.uint8)
+        axis.imshow(np.hstack([first, gap, second]), cmap="gray", vmin=0, vmax=255)
+        axis.set_title(title, fontsize=7, loc="left")
     save_figure(figure, path)
 
 

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from drawn_hosts import rle_contract, write_rle_host
+
+from pipeline.audit_report import audit_and_report
+from pipeline.experiment import Experiment, FoldsSettings
+from pipeline.folding import fold_table, folds_stage, freeze, open_folds, training_duplicates
+from pipeline.inventory import inventory_digest, take_inventory, write_inventory
+from pipeline.stage import Stage
+from pipeline.workspace import Workspace, limited
+
+
+def space_of(folder: Path, **experiment: object) -> Workspace:
+    """A drawn competition with its inventory taken."""
+    data = folder / "data"
+    competition = rle_contract() if data.exists() else write_rle_host(data, train=12)
+    space = Workspace(
+        Experiment(name="own", competition="drawn", **experiment), competition, data, folder / "runs"
+    )
+    stage = Stage("01_check_data", space.inventory, {})
+    if stage.begin():
+        inspections = [one for _, _, found in take_inventory(competition, data) for one in found]
+        table, _ = write_inventory(space.inventory, inspections)
+        stage.finish(output=inventory_digest(table))
+    return space
+
+
+def test_groups_of_the_contract_stay_together_and_the_file_is_frozen(tmp_path: Path) -> None:
+    space = space_of(tmp_path, folds={"method": "group", "n": 3})
+    table = fold_table(space, None)
+    groups = table["image_id"].str[-2:].astype(int) // 2
+    assert (table.groupby(groups)["fold"].nunique() == 1).all()
+    stage = folds_stage(space, table)
+    stage.begin()
+    freeze(space, table, stage)
+    with pytest.raises(FileNotFoundError, match="02_make_folds"):
+        open_folds(space)
+    stage.finish()
+    again, name = open_folds(space)
+    pd.testing.assert_frame_equal(again, table)
+    assert stage.folder.name == name
+
+
+def test_a_changed_split_has_to_be_made_again(tmp_path: Path) -> None:
+    space = space_of(tmp_path, folds={"method": "group", "n": 3})
+    table = fold_table(space, None)
+    stage = folds_stage(space, table)
+    stage.begin()
+    freeze(space, table, stage)
+    stage.finish()
+    with pytest.raises(ValueError, match="settings of the split changed"):
+        open_folds(space_of(tmp_path, folds={"method": "group", "n": 2}))
+    used = space_of(tmp_path, folds={"method": "group", "n": 3, "use": [1]})
+    assert open_folds(used)[1] == stage.folder.name
+
+
+def test_before_any_split(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no folds are frozen"):
+        open_folds(space_of(tmp_path))
+
+
+def test_a_teams_file_is_used_as_it_is(tmp_path: Path) -> None:
+    space = space_of(tmp_path, folds={"n": 2})
+    names = [f"train{index:02d}" for index in range(12)]
+    pd.DataFrame({"image_id": names, "fold": [i % 2 for i in range(12)]}).to_csv(tmp_path / "team.csv", index=False)
+    assert fold_table(space, tmp_path / "team.csv")["fold"].tolist() == [i % 2 for i in range(12)]
+    with pytest.raises(ValueError, match="keeps a frozen file as it is"):
+        fold_table(space, tmp_path / "team.csv", group_duplicates=True)
+    wide = space_of(tmp_path, folds={"n": 4, "use": [3]})
+    with pytest.raises(ValueError, match=r"folds.use names \[3\]"):
+        fold_table(wide, tmp_path / "team.csv")
+
+
+def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_rle_host(data, train=12)
+    (data / "train" / "train09.png").write_bytes((data / "train" / "train00.png").read_bytes())
+    table = pd.read_csv(data / "train.csv")
+    table.loc[9, "rle"] = table.loc[0, "rle"]
+    table.to_csv(data / "train.csv", index=False)
+    space = space_of(tmp_path, folds={"method": "kfold", "n": 4})
+    found = training_duplicates(space)
+    assert found[["image_a", "image_b", "kind"]].values.tolist() == [["train00", "train09", "exact"]]
+    for seed in range(8):
+        seeded = Workspace(space.experiment.model_copy(update={"seed": seed}), space.competition, data, space.runs)
+        folds = fold_table(seeded, None).set_index("image_id")["fold"]
+        if folds["train00"] != folds["train09"]:
+            break
+    else:
+        pytest.fail("no seed parts the two")
+    folder = tmp_path / "report"
+    said = audit_and_report(seeded, fold_table(seeded, None), folder)
+    assert "1 leaking pair" in said or "1 of kind 'exact'" in said
+    assert {"balance.csv", "balance.png", "leaks.csv", "leaks.png"} <= {path.name for path in folder.iterdir()}
+    by_column = seeded.experiment.model_copy(update={"folds": FoldsSettings(method="leave_one_group_out", n=6)})
+    with pytest.raises(ValueError, match="takes no groups"):
+        fold_table(
+            Workspace(by_column, space.competition, data, space.runs), None, group_duplicates=True
+        )
+    joined = fold_table(seeded, None, group_duplicates=True).set_index("image_id")["fold"]
+    assert joined["train00"] == joined["train09"]
+
+
+def test_a_limit_spreads_over_all_images() -> None:
+    table = pd.DataFrame({"image_id": [f"{index:02d}" for index in range(10)]})
+    assert limited(table, 5)["image_id"].tolist() == ["00", "02", "04", "06", "08"]
+    assert limited(table, None) is table and limited(table, 20) is table
