@@ -33,7 +33,7 @@ def cell_means(thumbnails: np.ndarray, cells: int) -> np.ndarray:
 
 def layout_descriptor(thumbnails: np.ndarray) -> np.ndarray:
     """`(N, 256)`: the thumbnail at 16×16 without its mean; a product is a correlation, exposure cancels."""
-    cells = cell_means(thumbnails, CELLS).reshape(len(thumbnails), -1)
+    cells = cell_means(thumbnails, CELLS).reshape(len(thumbnails), CELLS * CELLS)
     return unit_rows(cells - cells.mean(axis=1, keepdims=True))
 
 
@@ -46,7 +46,7 @@ def perceptual_hash(thumbnails: np.ndarray) -> np.ndarray:
     k, x = np.arange(8)[:, None], np.arange(size)[None, :]
     cosines = np.cos(np.pi * k * (2 * x + 1) / (2 * size)).astype(np.float32)
     waves = cosines @ cell_means(thumbnails, size) @ cosines.T
-    waves = waves.reshape(len(thumbnails), -1)[:, 1:]
+    waves = waves.reshape(len(thumbnails), 64)[:, 1:]
     return np.asarray(waves > np.median(waves, axis=1, keepdims=True))
 
 

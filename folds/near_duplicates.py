@@ -32,7 +32,7 @@ def check_thumbnails(thumbnails: np.ndarray, count: int) -> np.ndarray:
 
 def has_contrast(thumbnails: np.ndarray) -> np.ndarray:
     """Bool `(N,)`: standard deviation of at least 2 grey levels. Flat images correlate with none, or all."""
-    return np.asarray(thumbnails.reshape(len(thumbnails), -1).std(axis=1) >= LEAST_CONTRAST)
+    return np.asarray(thumbnails.reshape(len(thumbnails), SIDE * SIDE).std(axis=1) >= LEAST_CONTRAST)
 
 
 def _local_mean(images: np.ndarray) -> np.ndarray:
@@ -63,7 +63,7 @@ def best_shifts(detail_a: np.ndarray, detail_b: np.ndarray) -> np.ndarray:
     product = np.conj(np.fft.rfft2(detail_a * window)) * np.fft.rfft2(detail_b * window)
     peaks = np.fft.irfft2(product, s=(SIDE, SIDE))
     reach = np.abs(np.fft.fftfreq(SIDE) * SIDE) <= MOST_SHIFT
-    peaks = np.where(reach[:, None] & reach[None, :], peaks, -np.inf).reshape(len(peaks), -1)
+    peaks = np.where(reach[:, None] & reach[None, :], peaks, -np.inf).reshape(len(peaks), SIDE * SIDE)
     shifts = np.stack(np.unravel_index(peaks.argmax(axis=1), (SIDE, SIDE)), axis=1)
     return np.asarray((shifts + SIDE // 2) % SIDE - SIDE // 2)
 
@@ -83,13 +83,15 @@ def overlap_correlation(a: np.ndarray, b: np.ndarray, shifts: np.ndarray) -> np.
     a, b: `(P, 64, 64)` float32; shifts `(P, 2)` rows, columns. 0 where the overlap of either has no contrast.
     """
     moved, inside = _moved(b, shifts)
-    count = inside.sum(axis=(1, 2), keepdims=True)
-    a = np.where(inside, a - (a * inside).sum(axis=(1, 2), keepdims=True) / count, 0)
-    moved = np.where(inside, moved - (moved * inside).sum(axis=(1, 2), keepdims=True) / count, 0)
-    power_a, power_b = (a * a).sum(axis=(1, 2)), (moved * moved).sum(axis=(1, 2))
+    weight = inside.astype(np.float32)
+    count = np.maximum(weight.sum(axis=(1, 2), keepdims=True), 1)
+    a = (a - (a * weight).sum(axis=(1, 2), keepdims=True) / count) * weight
+    moved = (moved - (moved * weight).sum(axis=(1, 2), keepdims=True) / count) * weight
+    power_a, power_b = np.einsum("pij,pij->p", a, a), np.einsum("pij,pij->p", moved, moved)
     least = LEAST_POWER * count[:, 0, 0]
     clear = (power_a > least) & (power_b > least)
-    return np.where(clear, (a * moved).sum(axis=(1, 2)) / np.sqrt(np.where(clear, power_a * power_b, 1)), 0)
+    product = np.einsum("pij,pij->p", a, moved)
+    return np.where(clear, product / np.sqrt(np.where(clear, power_a * power_b, 1)), 0)
 
 
 def measure_pairs(thumbnails: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
@@ -100,15 +102,18 @@ def measure_pairs(thumbnails: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
     thumbnail where the two overlap and both have fine structure), hash_distance (0..63).
     """
     hashes, parts = perceptual_hash(thumbnails), []
+    fine, rich = np.empty(thumbnails.shape, dtype=np.float16), np.empty(thumbnails.shape, dtype=bool)
+    for start in range(0, len(thumbnails), 256):
+        fine[start : start + 256], rich[start : start + 256] = detail(thumbnails[start : start + 256])
     for start in range(0, max(len(pairs), 1), 256):
         a, b = pairs[start : start + 256].T
-        (fine_a, rich_a), (fine_b, rich_b) = detail(thumbnails[a]), detail(thumbnails[b])
+        fine_a, fine_b = fine[a].astype(np.float32), fine[b].astype(np.float32)
         shifts = best_shifts(fine_a, fine_b)
         moved = overlap_correlation(fine_a, fine_b, shifts)
         unmoved = overlap_correlation(fine_a, fine_b, np.zeros_like(shifts))
         shifts[unmoved >= moved] = 0
         grey_a, grey_b = thumbnails[a].astype(np.float32), thumbnails[b].astype(np.float32)
-        rich_b, inside = _moved(rich_b, shifts)
+        rich_b, inside = _moved(rich[b], shifts)
         columns = {
             "a": a,
             "b": b,
@@ -116,7 +121,7 @@ def measure_pairs(thumbnails: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
             "shift_cols": shifts[:, 1],
             "layout": overlap_correlation(grey_a, grey_b, shifts),
             "detail": np.maximum(moved, unmoved),
-            "area": (rich_a & rich_b & inside).mean(axis=(1, 2)),
+            "area": (rich[a] & rich_b & inside).mean(axis=(1, 2)),
             "hash_distance": (hashes[a] != hashes[b]).sum(axis=1),
         }
         parts.append(pd.DataFrame(columns))
@@ -126,7 +131,7 @@ def measure_pairs(thumbnails: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
 def find_near_duplicates(
     thumbnails: np.ndarray, *, least_unmoved: float = LEAST_UNMOVED, least_moved: float = LEAST_MOVED
 ) -> pd.DataFrame:
-    """Pairs of thumbnails `(N, 64, 64)` uint8 that show the same thing, as `measure_pairs`, and `moved` (bool).
+    """Pairs of thumbnails `(N, 64, 64)` uint8 that show the same thing, with `moved` (bool).
 
     A pair counts when its fine structure correlates by `least_unmoved` (by `least_moved` where the shift is
     more than 2 pixels: there are many more ways to fit by chance) over at least 0.3 of the thumbnail. Where

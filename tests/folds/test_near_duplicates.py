@@ -1,0 +1,142 @@
+"""Descriptors, candidates and verification on drawn scenes with known places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from folds.candidates import candidate_pairs
+from folds.descriptors import layout_descriptor, perceptual_hash, spectrum_descriptor, window_descriptors
+from folds.near_duplicates import (
+    best_shifts,
+    detail,
+    find_near_duplicates,
+    has_contrast,
+    measure_pairs,
+    overlap_correlation,
+)
+
+
+def draw_scene(rng: np.random.Generator, shape: tuple[int, int] = (100, 110)) -> np.ndarray:
+    """Grey levels with structure at every size, float64."""
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    spectrum = (np.hypot(ky, kx) + 0.01) ** -1.2 * np.exp(-((np.hypot(ky, kx) / 0.2) ** 2))
+    image = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * spectrum, s=shape)
+    return 120 + 35 * image / image.std()
+
+
+def as_thumbnail(image: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def views(scene: np.ndarray, *corners: tuple[int, int]) -> np.ndarray:
+    return np.stack([as_thumbnail(scene[y : y + 64, x : x + 64]) for y, x in corners])
+
+
+def drawn(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.concatenate([views(draw_scene(rng), (0, 0)) for _ in range(count)])
+
+
+def test_the_found_shift_is_the_drawn_shift() -> None:
+    scene = draw_scene(np.random.default_rng(1))
+    a, b = views(scene, (5, 20), (17, 3))
+    fine, _ = detail(np.stack([a, b]))
+    shift = best_shifts(fine[:1], fine[1:])
+    assert shift.tolist() == [[-12, 17]]
+    row = measure_pairs(np.stack([a, b]), np.array([[0, 1]])).iloc[0]
+    assert (row["shift_rows"], row["shift_cols"]) == (-12, 17)
+    assert row["detail"] > 0.85 and row["layout"] > 0.99
+
+
+def test_overlap_correlation_equals_the_slow_one() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(3, 64, 64)).astype(np.float32), rng.normal(size=(3, 64, 64)).astype(np.float32)
+    shifts = np.array([[0, 0], [5, -20], [-26, 3]])
+    b[1] = np.roll(a[1], (5, -20), axis=(0, 1)) + b[1]
+    expected = []
+    for one, two, (down, right) in zip(a, b, shifts, strict=True):
+        pairs = [
+            (one[y, x], two[y + down, x + right])
+            for y in range(64)
+            for x in range(64)
+            if 0 <= y + down < 64 and 0 <= x + right < 64
+        ]
+        expected.append(np.corrcoef(np.array(pairs).T)[0, 1])
+    np.testing.assert_allclose(overlap_correlation(a, b, shifts), expected, atol=1e-5)
+    assert overlap_correlation(np.zeros_like(a), b, shifts).tolist() == [0, 0, 0]
+
+
+def test_exposure_and_shifts_are_found_and_nothing_else() -> None:
+    rng = np.random.default_rng(3)
+    thumbnails = [drawn(60, seed=4)]
+    planted = []
+    for shift in ((0, 0), (0, 6), (9, 9), (-20, 15), (20, 20)):
+        scene = draw_scene(rng)
+        y, x = max(-shift[0], 0), max(-shift[1], 0)
+        pair = views(scene, (y, x), (y + shift[0], x + shift[1]))
+        pair[1] = as_thumbnail(0.7 * pair[1] + 20 + rng.normal(0, 1.5, (64, 64)))
+        start = sum(map(len, thumbnails))
+        planted.append((start, start + 1, -shift[0], -shift[1]))
+        thumbnails.append(pair)
+    found = find_near_duplicates(np.concatenate(thumbnails))
+    assert found[["a", "b", "shift_rows", "shift_cols"]].to_numpy().tolist() == [list(row) for row in planted]
+    assert found["moved"].tolist() == [False, True, True, True, True]
+
+
+def test_flat_images_match_nothing() -> None:
+    flat = np.full((40, 64, 64), 7, dtype=np.uint8)
+    flat[20:] = 0
+    thumbnails = np.concatenate([flat, drawn(3)])
+    assert has_contrast(thumbnails).sum() == 3
+    assert find_near_duplicates(thumbnails).empty
+    assert find_near_duplicates(flat).empty
+
+
+def test_one_bright_line_on_a_dull_ground_is_no_evidence() -> None:
+    thumbnails = np.full((6, 64, 64), 90, dtype=np.uint8)
+    for number, row in enumerate((4, 14, 24, 35, 46, 57)):
+        thumbnails[number, row : row + 3] = 200
+    assert find_near_duplicates(thumbnails).empty
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_images(count: int) -> None:
+    thumbnails = drawn(2)[:count]
+    assert candidate_pairs(thumbnails).shape[1] == 2
+    assert find_near_duplicates(thumbnails).empty
+
+
+def test_more_copies_than_partners_hang_together() -> None:
+    one = drawn(1)
+    rng = np.random.default_rng(5)
+    copies = np.concatenate([as_thumbnail(one + rng.normal(0, 2, one.shape)) for _ in range(30)])
+    found = find_near_duplicates(np.concatenate([copies, drawn(20, seed=9)]))
+    assert found["b"].max() < 30
+    linked = {0}
+    for _ in range(30):
+        for a, b in zip(found["a"], found["b"], strict=True):
+            linked |= {a, b} if linked & {a, b} else set()
+    assert linked == set(range(30))
+
+
+def test_descriptors_have_unit_rows_and_forget_exposure() -> None:
+    thumbnails = drawn(5)
+    darker = as_thumbnail(0.5 * thumbnails + 10)
+    layout = layout_descriptor(thumbnails)
+    assert layout.shape == (5, 256) and layout.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(layout, axis=1), 1, atol=1e-5)
+    assert (layout * layout_descriptor(darker)).sum(axis=1).min() > 0.99
+    assert perceptual_hash(thumbnails).shape == (5, 63)
+    assert (perceptual_hash(thumbnails) != perceptual_hash(darker)).sum(axis=1).max() <= 4
+    spectrum = spectrum_descriptor(thumbnails)
+    np.testing.assert_allclose(np.linalg.norm(spectrum, axis=1), 1, atol=1e-5)
+
+
+def test_a_lower_corner_is_a_window_of_the_moved_image() -> None:
+    scene = draw_scene(np.random.default_rng(6))
+    thumbnails = np.concatenate([views(scene, (0, 0), (8, 16)), drawn(10, seed=7)])
+    windows, corners = window_descriptors(thumbnails)
+    assert windows.shape == (49, 12, 32) and corners.shape == (2, 12, 32)
+    cosines = np.einsum("d,pnd->pn", corners[1, 0], windows)
+    assert np.unravel_index(cosines[:, 1:].argmax(), (49, 11)) == (4 * 7 + 2, 0)
