@@ -14,7 +14,7 @@ from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
 from pipeline.stage import Stage, read_stage
 from pipeline.training import pick_device
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, git_state
 from submissions.lint import lint_submission
 from submissions.listing import ListedImages
 
@@ -101,3 +101,10 @@ def lint_own(space: Workspace, path: Path) -> list[str]:
     if errors:
         raise ValueError("\n".join([f"{path}: the linter refuses it:", *(f"  {error}" for error in errors)]))
     return [str(finding) for finding in findings]
+
+
+def bundle_facts(space: Workspace) -> dict[str, Any]:
+    """What a bundle's manifest says of where it comes from: cross-validation, fingerprints, the code's state."""
+    tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
+    cv = {name: tuned[name] for name in ("metric", "score", "interval", "nested", "prediction")}
+    return {"cv": cv, "inputs": trained_inputs(space), "git": git_state(Path(__file__).parent)}

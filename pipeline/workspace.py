@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pandas as pd
 
 from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory import read_inventory
-from pipeline.stage import Stage, digest, read_stage
+from pipeline.stage import Stage, read_stage
 from submissions.competition import Competition, load_competition
 
 
@@ -119,13 +120,15 @@ def already(stage: Stage) -> None:
     print(f"{stage.name}: already made -> {stage.folder}")
 
 
-__all__ = [
-    "Workspace",
-    "already",
-    "digest",
-    "finish",
-    "limited",
-    "open_workspace",
-    "run_stage",
-    "stage_parser",
-]
+
+def git_state(folder: Path) -> str | None:
+    """Commit of the checkout that a folder lies in, with '+changes' where files differ; None outside of git."""
+    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    try:
+        head, changes = (
+            subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+changes" if changes else "")
