@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,8 +12,6 @@ from typing import Any
 import pandas as pd
 
 from inference.decision import Decision
-from inference.instances import InstanceSettings
-from inference.rules import ArgmaxRule, ThresholdRule
 from pipeline.experiment import Experiment
 from pipeline.tuning_choice import Judge, selection_folds
 from pipeline.tuning_drift import image_features, learned_ranges
@@ -27,8 +26,9 @@ from pipeline.tuning_items import (
     over_units,
     quiet,
     scored_row,
+    worker_pool,
 )
-from pipeline.tuning_learners import build_learners, pick_rule
+from pipeline.tuning_learners import base_decision, build_learners, pick_rule
 from pipeline.tuning_levels import FoldThresholds
 from pipeline.tuning_nested import RuleReport, assess, joined_folds
 from pipeline.tuning_post import PostReport, choose_post
@@ -41,7 +41,14 @@ from submissions.intervals import Interval, bootstrap_interval, prediction_inter
 from submissions.metrics import Metric, build_metric
 from submissions.scoring import host_metric
 
-__all__ = ["OofItem", "TuneResult", "score_through_submission", "tune", "tuning_metric", "write_tuning"]
+__all__ = [
+    "OofItem",
+    "TuneResult",
+    "score_through_submission",
+    "tune",
+    "tuning_metric",
+    "write_tuning",
+]
 
 
 @dataclass(frozen=True)
@@ -96,11 +103,11 @@ def tune(
 
     Parameters
     ----------
-    items : one an image, in any order; their channels are `channels` (the contract's classes, then the
-    learned
-        targets of the experiment, where not given)
+    items : one an image, in any order
+    channels : of the items' probabilities; if not given the contract's classes, then the learned targets
     test_groups : number of groups behind the leaderboard, for the prediction interval
-    workers : processes; each holds one unit (an image, or a stack where stacks are scored)
+    workers : processes; each holds one unit (an image, or a stack where stacks are scored) in memory
+    progress : `tqdm`, or what takes its arguments
 
     Raises ValueError where there is nothing to learn from, or a rule does not suit the contract or the
     metric.
@@ -109,65 +116,65 @@ def tune(
     nested_meta, trained_apart = selection_folds(meta)
     judge = Judge(nested_meta, settings.rounds, settings.seed)
     names = list(channels) if channels is not None else [*competition.classes, *experiment.prepare.targets]
-    base = _base(competition, metric, settings, fingerprint, names)
-    scorer = Scorer(competition, metric, units, workers=workers, progress=progress)
-    learners = build_learners(competition, base, settings, scorer, judge)
-    reports = assess(learners, scorer, judge, level=settings.level)
-    chosen, reasons = pick_rule(reports, settings, meta["group"].nunique())
+    base = base_decision(competition, metric, settings, fingerprint, names)
+    with worker_pool(workers) as pool:
+        scorer = Scorer(competition, metric, units, pool=pool, progress=progress)
+        learners = build_learners(competition, base, settings, scorer, judge)
+        reports = assess(learners, scorer, judge, level=settings.level)
+        chosen, reasons = pick_rule(reports, settings, meta["group"].nunique())
+        by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
+        decision, by_fold, post = choose_post(
+            chosen.fit.decision, by_fold, competition.scored_classes, settings, scorer, judge
+        )
+        scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
+        decision = _with_votes(decision, learners, settings)
+        rows, features = _final_pass(competition, metric, decision, units, pool, progress)
+    parts = {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()}
+    reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     if not trained_apart:
         reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
-    by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
-    decision, by_fold, post = choose_post(
-        chosen.fit.decision, by_fold, competition.scored_classes, settings, scorer, judge
-    )
-    reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
-    scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
-    parts = {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()}
-    rows, features = _final_pass(competition, metric, decision, units, workers, progress)
     table = pd.concat([meta, rows], axis=1)
-    nested_table = pd.concat([meta, joined_folds(judge, parts)], axis=1) if parts else table
-    options: dict[str, Any] = {"rounds": settings.rounds, "seed": settings.seed, "level": settings.level}
-    decision = _with_votes(decision, learners, settings)
-    result = TuneResult(
-        decision=decision,
-        metric=metric,
-        table=table,
-        nested_table=nested_table,
-        cv=metric.score(table),
-        interval=bootstrap_interval(metric, table, "group", **options),
-        nested=metric.score(nested_table) if parts else float("nan"),
-        fold_scores={fold: metric.score(table[table["fold"] == fold]) for fold in sorted(set(meta["fold"]))},
-        prediction=prediction_interval(metric, nested_table, test_groups, "group", **options)
-        if test_groups
-        else None,
-        test_groups=test_groups,
-        rules=reports,
-        chosen=chosen,
-        post=post,
-        features=features,
-        reasons=reasons,
+    nested = pd.concat([meta, joined_folds(judge, parts)], axis=1) if parts else None
+    result = _result(
+        decision, metric, table, nested, reports, chosen, post, features, reasons, settings, test_groups
     )
     return replace(result, decision=decision.model_copy(update={"learned": _learned(result, competition)}))
 
 
-def _base(
-    competition: Competition, metric: Metric, settings: TuneSettings, fingerprint: str, channels: list[str]
-) -> Decision:
-    """The decision before a rule is learned: which classes, which channels, whether instances are made."""
-    form = competition.submission
-    wanted = metric.needs == "instances" or (
-        form is not None and (form.rows == "instance" or "{score}" in form.mask_template)
-    )
-    given = settings.instances or (InstanceSettings(plane=competition.scored_classes[0]) if wanted else None)
-    k = len(competition.classes)
-    return Decision(
-        fingerprint=fingerprint,
-        classes=competition.classes,
-        channels=channels,
-        exclusive=competition.exclusive,
-        rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
-        instances=given,
-        vote=settings.vote,
+def _result(
+    decision: Decision,
+    metric: Metric,
+    table: pd.DataFrame,
+    nested: pd.DataFrame | None,
+    rules: list[RuleReport],
+    chosen: RuleReport,
+    post: list[PostReport],
+    features: pd.DataFrame,
+    reasons: list[str],
+    settings: TuneSettings,
+    test_groups: int | None,
+) -> TuneResult:
+    """The scores and intervals of the decision's table and of the nested one, None where there is none."""
+    options: dict[str, Any] = {"rounds": settings.rounds, "seed": settings.seed, "level": settings.level}
+    judged = table if nested is None else nested
+    return TuneResult(
+        decision=decision,
+        metric=metric,
+        table=table,
+        nested_table=judged,
+        cv=metric.score(table),
+        interval=bootstrap_interval(metric, table, "group", **options),
+        nested=math.nan if nested is None else metric.score(nested),
+        fold_scores={fold: metric.score(table[table["fold"] == fold]) for fold in sorted(set(table["fold"]))},
+        prediction=prediction_interval(metric, judged, test_groups, "group", **options)
+        if test_groups
+        else None,
+        test_groups=test_groups,
+        rules=rules,
+        chosen=chosen,
+        post=post,
+        features=features,
+        reasons=reasons,
     )
 
 
@@ -186,12 +193,12 @@ def _final_pass(
     metric: Metric,
     decision: Decision,
     units: Sequence[Unit],
-    workers: int,
+    pool: Executor | None,
     progress: Progress,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The metric's rows of all units under the decision, and the features of all images."""
     function = partial(_final_unit, competition, metric, decision)
-    made = list(over_units(function, units, "decision", workers=workers, progress=progress))
+    made = list(over_units(function, units, "decision", pool=pool, progress=progress))
     rows = pd.DataFrame([row for row, _ in made])
     return rows, pd.DataFrame([features for _, of_unit in made for features in of_unit])
 

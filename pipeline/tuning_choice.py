@@ -11,14 +11,17 @@ from pipeline.tuning_boards import Board
 from submissions.intervals import resample
 
 
+TWO_ERRORS = 2.0  # what cannot be told from the best at about 95 %
+
+
 @dataclass(frozen=True)
 class Choice:
     """What was chosen among candidates.
 
     best: index of the highest score; chosen: middle of the plateau; low, high: first and last index of the
-    plateau of candidates in one row, or of the set of all within noise. scores, noise: float64 (C,), score
-    and standard error of the difference to the best. within: bool (C,), no worse than the best by more than
-    that error.
+    plateau of candidates in one row, or of all within noise. scores, noise: float64 (C,), score and
+    standard error of the difference to the best. within: bool (C,), no worse than the best by more than two
+    of these errors. tops: int (rounds,), the best candidate of each resampling.
     """
 
     best: int
@@ -28,6 +31,7 @@ class Choice:
     scores: np.ndarray
     noise: np.ndarray
     within: np.ndarray
+    tops: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,11 @@ class Judge:
         """
         scores = board.scores(rows[None].astype(np.float64))[0]
         if np.isnan(scores).all():
-            raise ValueError(
-                "the metric is undefined on every image: there is nothing to choose a threshold by"
-            )
+            raise ValueError("the metric is undefined on every image: there is nothing to choose a threshold by")
         best = int(np.nanargmax(scores))
         samples = board.scores(self.draws(rows))
         noise = _deviation(samples[:, [best]] - samples)
-        within = scores[best] - scores <= noise
+        within = scores[best] - scores <= TWO_ERRORS * noise
         within[best] = True
         if coordinates.shape[1] == 1:
             low, high = widest_run(within, best)
@@ -63,7 +65,8 @@ class Judge:
             members = np.flatnonzero(within)
             low, high = int(members[0]), int(members[-1])
             chosen = _central(members, coordinates, scores)
-        return Choice(best, chosen, low, high, scores, noise, within)
+        tops = np.argmax(np.nan_to_num(samples, nan=-np.inf), axis=1)
+        return Choice(best, chosen, low, high, scores, noise, within, tops)
 
     def draws(self, rows: np.ndarray) -> np.ndarray:
         """float64 (rounds, N): resampled multiplicities of the units in `rows`, 0 for the others."""

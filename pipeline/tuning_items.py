@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -32,13 +33,26 @@ class OofItem(Protocol):
     templates name. To be worked on by several processes, an item must be picklable (paths, not open files).
     """
 
-    image_id: str
-    fold: int
-    group: str
-    stratum: str
-    stack: str
-    z: int
-    fields: Mapping[str, Any]
+    @property
+    def image_id(self) -> str: ...
+
+    @property
+    def fold(self) -> int: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def stratum(self) -> str: ...
+
+    @property
+    def stack(self) -> str: ...
+
+    @property
+    def z(self) -> int: ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
 
     def probs(self) -> np.ndarray:
         """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
@@ -145,22 +159,30 @@ def quiet(items: Iterable[T], **_: Any) -> Iterable[T]:
     return items
 
 
+@contextmanager
+def worker_pool(workers: int) -> Iterator[Executor | None]:
+    """Processes to work on units, each with one unit in memory; None where `workers` is 1 or less."""
+    if workers <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
 def over_units(
     function: Callable[[Any], T],
     tasks: Sequence[Any],
     what: str,
     *,
-    workers: int = 1,
+    pool: Executor | None = None,
     progress: Progress = quiet,
 ) -> Iterator[T]:
-    """`function` of every task, in order; `workers` above 1 are processes, each with one unit in memory."""
-    if workers <= 1 or len(tasks) < 2:
+    """`function` of every task, in order, in the pool's processes where one is given."""
+    if pool is None:
         yield from (function(task) for task in progress(tasks, total=len(tasks), desc=what))
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
-        chunk = max(1, min(8, len(tasks) // (4 * workers)))
-        yield from progress(pool.map(function, tasks, chunksize=chunk), total=len(tasks), desc=what)
+    chunk = max(1, len(tasks) // 16)  # few parts: what items share (a table of masks) travels with each
+    yield from progress(pool.map(function, tasks, chunksize=chunk), total=len(tasks), desc=what)
 
 
 class Scorer:
@@ -175,11 +197,11 @@ class Scorer:
         metric: Metric,
         units: Sequence[Unit],
         *,
-        workers: int = 1,
+        pool: Executor | None = None,
         progress: Progress = quiet,
     ) -> None:
         self.competition, self.metric, self.units = competition, metric, units
-        self.workers, self.progress = workers, progress
+        self.pool, self.progress = pool, progress
         self._rows: dict[str, dict[int, dict[str, float]]] = {}
 
     def score(self, requests: Sequence[Request], what: str) -> None:
@@ -195,7 +217,7 @@ class Scorer:
         if not any(wanted):
             return
         function = partial(decided_rows, self.competition, self.metric)
-        made = over_units(function, tasks, what, workers=self.workers, progress=self.progress)
+        made = over_units(function, tasks, what, pool=self.pool, progress=self.progress)
         for place, (decisions, rows_of_unit) in enumerate(zip(wanted, made, strict=True)):
             for decision, row in zip(decisions, rows_of_unit, strict=True):
                 self._rows[_key(decision)][place] = row

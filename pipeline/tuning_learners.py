@@ -8,6 +8,8 @@ from functools import partial
 import numpy as np
 
 from inference.decision import Decision
+from inference.instances import InstanceSettings
+from inference.rules import ArgmaxRule, ThresholdRule
 from pipeline.tuning_boards import CountBoard
 from pipeline.tuning_choice import Judge
 from pipeline.tuning_items import Scorer, over_units, unit_histograms
@@ -15,19 +17,43 @@ from pipeline.tuning_levels import FoldThresholds, PerClass, PerGroup
 from pipeline.tuning_nested import RuleReport
 from pipeline.tuning_pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
 from pipeline.tuning_rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
-from pipeline.tuning_settings import COUNT_RULES, EXCLUSIVE_RULES, TuneSettings
+from pipeline.tuning_settings import COUNT_RULES, EXCLUSIVE_RULES, GRID_RULES, TuneSettings
 from submissions.competition import Competition
 from submissions.metrics import CountMetric, Metric
 
 
-def suitable_rules(competition: Competition, metric: Metric, strata: int) -> list[str]:
+def base_decision(
+    competition: Competition, metric: Metric, settings: TuneSettings, fingerprint: str, channels: list[str]
+) -> Decision:
+    """The decision before a rule is learned: which classes, which channels, whether instances are made."""
+    form = competition.submission
+    wanted = metric.needs == "instances" or (
+        form is not None and (form.rows == "instance" or "{score}" in form.mask_template)
+    )
+    given = settings.instances or (InstanceSettings(plane=competition.scored_classes[0]) if wanted else None)
+    k = len(competition.classes)
+    return Decision(
+        fingerprint=fingerprint,
+        classes=competition.classes,
+        channels=channels,
+        exclusive=competition.exclusive,
+        rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
+        instances=given,
+        vote=settings.vote,
+    )
+
+
+def suitable_rules(
+    competition: Competition, metric: Metric, strata: int, channels: Sequence[str]
+) -> list[str]:
     """Rules that can be learned for this contract and metric, those that are compared by default first."""
     if competition.exclusive:
         return [
             name for name in EXCLUSIVE_RULES if name != "argmax_reject" or "background" in competition.classes
         ]
     if not isinstance(metric, CountMetric):
-        return ["grid"]
+        guides = [name for name in ("border", "centre") if name in channels]
+        return ["grid", *guides] if metric.needs == "instances" else ["grid"]
     absent = {"per_class"} if len(competition.scored_classes) < 2 else set()
     absent |= {"per_group"} if strata < 2 else set()
     return [name for name in COUNT_RULES if name not in absent]
@@ -41,7 +67,7 @@ def build_learners(
     Raises ValueError for a rule that does not suit.
     """
     strata = judge.meta["stratum"].to_numpy()
-    suits = suitable_rules(competition, scorer.metric, len(set(strata)))
+    suits = suitable_rules(competition, scorer.metric, len(set(strata)), base.channels)
     known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
     names = list(settings.rules or suits)
     names += [settings.rule] if settings.rule is not None and settings.rule not in names else []
@@ -51,14 +77,12 @@ def build_learners(
             f"tune: rule {wrong[0]!r} does not suit {competition.name} with the metric {scorer.metric.name}; "
             f"expected some of {', '.join(dict.fromkeys(known))}"
         )
-    if set(names) <= {"grid", "hysteresis", "argmax", "argmax_reject"}:
+    if set(names) <= {*GRID_RULES, "argmax", "argmax_reject"}:
         hists = np.zeros((len(scorer.units), 0, 2, 256), np.int64)
     else:
         indices = [base.channels.index(name) for name in base.classes]
         function = partial(unit_histograms, indices)
-        made = over_units(
-            function, scorer.units, "histograms", workers=scorer.workers, progress=scorer.progress
-        )
+        made = over_units(function, scorer.units, "histograms", pool=scorer.pool, progress=scorer.progress)
         hists = np.stack(list(made))
     return [_learner(name, competition, base, settings, scorer, judge, hists, strata) for name in names]
 
@@ -73,8 +97,8 @@ def _learner(
     hists: np.ndarray,
     strata: np.ndarray,
 ) -> Learner:
-    if name == "grid":
-        return threshold_grid(base, settings, scorer, judge)
+    if name in ("grid", "border", "centre"):
+        return threshold_grid(name, base, settings, scorer, judge)
     if name == "hysteresis":
         return hysteresis_grid(base, settings, scorer, judge)
     if name in ("argmax", "argmax_reject"):

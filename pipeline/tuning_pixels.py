@@ -78,9 +78,15 @@ class Grid:
         return self.scorer.table(fit.decision, rows)
 
 
-def threshold_grid(base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge) -> Grid:
-    """Thresholds for metrics that need pixels; with instances, thresholds times depths of the valley."""
+def threshold_grid(name: str, base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge) -> Grid:
+    """Thresholds for metrics that need pixels; with instances, thresholds times depths of the valley.
+
+    The rules 'border' and 'centre' split by the channel of that name, 'grid' as the settings say.
+    """
     k = len(base.classes)
+    if base.instances is not None and name != "grid":
+        guided = InstanceSettings(**{**base.instances.model_dump(), "method": name})
+        base = base.model_copy(update={"instances": guided})
     found: list[tuple[dict[str, Any], Decision]] = []
     for probability in settings.thresholds:
         rule = ThresholdRule(thresholds=[level(probability)] * k)
@@ -91,7 +97,7 @@ def threshold_grid(base: Decision, settings: TuneSettings, scorer: Scorer, judge
             own = InstanceSettings(**{**base.instances.model_dump(), "depth": depth})
             made = base.model_copy(update={"rule": rule, "instances": own})
             found.append(({"threshold": level(probability), "depth": depth}, made))
-    return Grid("grid", scorer, judge, found)
+    return Grid(name, scorer, judge, found)
 
 
 def hysteresis_grid(base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge) -> Grid:

@@ -11,7 +11,7 @@ from inference.instances import InstanceSettings
 from submissions.settings import Settings
 
 COUNT_RULES = ("global", "per_class", "per_group", "quantile", "gated", "fold_mean", "fold_median")
-GRID_RULES = ("grid", "hysteresis")
+GRID_RULES = ("grid", "border", "centre", "hysteresis")
 EXCLUSIVE_RULES = ("argmax", "argmax_reject", "prior", "priority")
 POST_STEPS = ("opening", "closing", "holes", "min_area", "largest")
 MOST_CANDIDATES = 12

@@ -21,6 +21,7 @@ from pipeline.tuning_items import (
     over_units,
     quiet,
     scored_row,
+    worker_pool,
 )
 from submissions.competition import Competition
 from submissions.metrics import Metric
@@ -44,7 +45,8 @@ def score_through_submission(
     """
     units, meta = make_units(items, competition.metric.unit)
     function = partial(_unit_row, competition, metric, decision)
-    rows = list(over_units(function, units, "through the table", workers=workers, progress=progress))
+    with worker_pool(workers) as pool:
+        rows = list(over_units(function, units, "through the table", pool=pool, progress=progress))
     table = pd.concat([meta, pd.DataFrame(rows)], axis=1)
     return table, metric.score(table)
 

@@ -1,0 +1,106 @@
+"""Is it noise? Two runs on the same images: the paired difference, group by group, and what changed most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from submissions.intervals import Interval, paired_bootstrap
+from submissions.metrics import Metric
+
+META = ("image_id", "fold", "group", "stratum")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Run A against run B.
+
+    overall: interval of score(A) - score(B) over resampled groups. by_stratum: stratum, images, a, b,
+    difference, low, high. changed: the images whose own score differs most (image_id, a, b, difference).
+    verdict: a sentence.
+    """
+
+    score_a: float
+    score_b: float
+    overall: Interval
+    by_stratum: pd.DataFrame
+    changed: pd.DataFrame
+    verdict: str
+
+
+def compare(
+    scores_a: pd.DataFrame,
+    scores_b: pd.DataFrame,
+    metric: Metric,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    shown: int = 10,
+) -> Comparison:
+    """Compare two tables of scores (image_id, group, stratum and the metric's columns, as stage 06 writes
+    them).
+
+    Groups are drawn whole, both runs alike. Images that one run lacks are left out; the verdict says how
+    many. Raises ValueError where the tables have no image in common, or lack a column.
+    """
+    for name, table in (("first", scores_a), ("second", scores_b)):
+        lacking = sorted({"image_id", "group", "stratum", "score"} - set(table.columns))
+        if lacking:
+            raise ValueError(f"the {name} table lacks the columns {lacking}; expected scores.csv of stage 06")
+    common = sorted(set(scores_a["image_id"]) & set(scores_b["image_id"]))
+    if not common:
+        raise ValueError("the two runs have no image in common; compare runs of one competition")
+    a, b = (t.set_index("image_id").loc[common].reset_index() for t in (scores_a, scores_b))
+    options = {"rounds": rounds, "seed": seed}
+    overall = paired_bootstrap(metric, a, b, a["group"], level=level, **options)
+    rows = []
+    for stratum in sorted(set(a["stratum"].astype(str))):
+        own = (a["stratum"].astype(str) == stratum).to_numpy()
+        part = paired_bootstrap(metric, a[own], b[own], a["group"][own], level=level, **options)
+        row = (
+            stratum,
+            int(own.sum()),
+            metric.score(a[own]),
+            metric.score(b[own]),
+            part.estimate,
+            part.low,
+            part.high,
+        )
+        rows.append(row)
+    by_stratum = pd.DataFrame(rows, columns=["stratum", "images", "a", "b", "difference", "low", "high"])
+    changed = pd.DataFrame({"image_id": a["image_id"], "a": a["score"], "b": b["score"]})
+    changed["difference"] = changed["a"] - changed["b"]
+    order = np.lexsort((changed["image_id"], -changed["difference"].abs().fillna(0.0).to_numpy()))
+    left_out = len(set(scores_a["image_id"]) ^ set(scores_b["image_id"]))
+    return Comparison(
+        metric.score(a),
+        metric.score(b),
+        overall,
+        by_stratum,
+        changed.iloc[order[:shown]].reset_index(drop=True),
+        _verdict(overall, left_out),
+    )
+
+
+def _verdict(overall: Interval, left_out: int) -> str:
+    if not np.isfinite(overall.low):
+        said = "one group only: nothing can be said about noise"
+    elif overall.low > 0 or overall.high < 0:
+        better = "A" if overall.estimate > 0 else "B"
+        said = f"{better} is better: the interval [{overall.low:+.4f}, {overall.high:+.4f}] leaves zero out"
+    else:
+        said = f"within noise: the interval [{overall.low:+.4f}, {overall.high:+.4f}] holds zero"
+    return f"A - B = {overall.estimate:+.4f}; {said}" + (
+        f"; {left_out} image(s) of one run only were left out" if left_out else ""
+    )
+
+
+def comparison_text(result: Comparison, a: str, b: str) -> str:
+    """The comparison as plain text for a terminal; a and b are the runs' names."""
+    lines = [f"A: {a} {result.score_a:.4f}", f"B: {b} {result.score_b:.4f}", result.verdict, ""]
+    lines += [result.by_stratum.to_string(index=False, float_format="{:.4f}".format), ""]
+    lines += ["changed most:", result.changed.to_string(index=False, float_format="{:.4f}".format)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,280 @@
+"""Means of predictions: weights of experiments, the worth of views, and what a mean does to the threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+
+from inference.decision import Decision
+from inference.rules import ThresholdRule
+from pipeline.tuning_arms import Mixed, difference, is_clear, judge_arms, mixed_items
+from pipeline.tuning_items import OofItem, Progress, over_units, quiet, worker_pool
+from pipeline.tuning_settings import TuneSettings
+from submissions.competition import Competition
+from submissions.intervals import Interval
+from submissions.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of experiments: to use, as fitted on all folds and without each, and the nested gain."""
+
+    weights: dict[str, float]
+    fitted: dict[str, float]
+    by_fold: dict[int, dict[str, float]]
+    scores: dict[str, float]
+    gain: Interval
+    reason: str
+
+
+def fit_weights(
+    competition: Competition,
+    metric: Metric,
+    members: Mapping[str, Iterable[OofItem]],
+    settings: TuneSettings,
+    channels: Sequence[str],
+    *,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> Weights:
+    """Weights of experiments from their out-of-fold predictions: non-negative, sum 1.
+
+    They minimise the squared error of the mean probability against the truth over the scored classes, each
+    image counting alike: a convex problem with one solution (Breiman, Stacked Regressions, 1996). The
+    images of a fold are mixed by weights fitted without it; equal weights stay unless the nested gain of
+    the host's metric is clear. Raises ValueError where the members do not have the same images and folds.
+    """
+    given = {name: list(items) for name, items in members.items()}
+    equal = mixed_items(given)
+    names = list(given)
+    function = partial(_moments, competition.scored_classes, [channels.index(c) for c in competition.classes])
+    with worker_pool(workers) as pool:
+        made = list(over_units(function, equal, "weights", pool=pool, progress=progress))
+        gram, cross = np.stack([one for one, _ in made]), np.stack([other for _, other in made])
+        folds = np.array([item.fold for item in equal])
+        fitted = _simplex(gram.sum(axis=0), cross.sum(axis=0))
+        held = {
+            int(f): _simplex(gram[folds != f].sum(axis=0), cross[folds != f].sum(axis=0))
+            for f in sorted(set(folds))
+        }
+        nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
+        arms = judge_arms(
+            competition,
+            metric,
+            {"equal": equal, "fitted": nested},
+            settings,
+            channels,
+            pool=pool,
+            progress=progress,
+        )
+    gain = difference(metric, arms["fitted"], arms["equal"], settings)
+    clear = is_clear(gain, settings) and len(held) > 1
+    why = "clear" if clear else f"not clear over {gain.groups} groups: equal weights stay"
+    chosen = fitted if clear else np.full(len(names), 1 / len(names))
+    return Weights(
+        dict(zip(names, chosen.tolist(), strict=True)),
+        dict(zip(names, fitted.tolist(), strict=True)),
+        {fold: dict(zip(names, values.tolist(), strict=True)) for fold, values in held.items()},
+        {name: arm.nested for name, arm in arms.items()},
+        gain,
+        f"nested gain of fitted weights {gain.estimate:+.4f}, {why}",
+    )
+
+
+def _moments(scored: Sequence[int], channels: Sequence[int], item: Mixed) -> tuple[np.ndarray, np.ndarray]:
+    """(M, M) mean products of the members' probabilities, and (M,) with the truth, over pixels."""
+    truth, probs = item.truth(), [part.probs() for part in item.parts]
+    gram, cross = np.zeros((len(probs),) * 2), np.zeros(len(probs))
+    for k in scored:
+        shape = truth.planes[k].shape
+        valid = np.ones(shape, bool) if truth.valid is None else truth.valid
+        stacked = np.stack([p[channels[k]].reshape(shape)[valid] for p in probs]).astype(np.float32) / 255
+        pixels = max(stacked.shape[1], 1)
+        gram += (stacked @ stacked.T).astype(float) / pixels
+        cross += (stacked @ truth.planes[k][valid].astype(np.float32)).astype(float) / pixels
+    return gram, cross
+
+
+def _simplex(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Weights (M,) that minimise w gram w - 2 cross w over w >= 0, sum 1; rounded to four decimals."""
+    size = len(cross)
+    if size == 1:
+        return np.ones(1)
+    scale = max(float(np.trace(gram)) / size, 1e-12)
+    gram = gram / scale + 1e-9 * np.eye(size)
+    found = minimize(
+        lambda w: w @ gram @ w - 2 * (cross / scale) @ w,
+        np.full(size, 1 / size),
+        jac=lambda w: 2 * (gram @ w - cross / scale),
+        bounds=[(0, 1)] * size,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(size)},
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 500},
+    ).x
+    weights = np.round(np.clip(found, 0, 1), 4)
+    weights[np.argmax(weights)] += 1 - weights.sum()
+    return weights
+
+
+@dataclass(frozen=True)
+class ViewWorth:
+    """What each view is worth: a row a view (view, alone, gain, low, high, verdict), and those kept."""
+
+    table: pd.DataFrame
+    kept: list[str]
+
+
+def view_worth(
+    competition: Competition,
+    metric: Metric,
+    views: Mapping[str, Iterable[OofItem]],
+    settings: TuneSettings,
+    channels: Sequence[str],
+    *,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> ViewWorth:
+    """Gain of keeping each view: score of the mean of all views minus that without it, paired over groups.
+
+    The view whose absence gains most, clearly, is dropped, and so on with those that are left; views that
+    do no harm stay, as they were declared. The table compares with all views; a single view has no gain to
+    show.
+    """
+    given = {name: list(items) for name, items in views.items()}
+    with worker_pool(workers) as pool:
+        run = partial(
+            judge_arms,
+            competition,
+            metric,
+            settings=settings,
+            channels=channels,
+            pool=pool,
+            progress=progress,
+        )
+        alone = run({name: mixed_items({name: items}) for name, items in given.items()})
+        kept, dropped = list(given), []
+        first: dict[str, Interval] = {}
+        while len(kept) > 1:
+            arms = run(
+                {
+                    "": mixed_items({name: given[name] for name in kept}),
+                    **{name: mixed_items({n: given[n] for n in kept if n != name}) for name in kept},
+                }
+            )
+            first = first or {name: difference(metric, arms[""], arms[name], settings) for name in kept}
+            without = {name: difference(metric, arms[name], arms[""], settings) for name in kept}
+            harmful = [name for name in kept if is_clear(without[name], settings)]
+            if not harmful:
+                break
+            worst = max(harmful, key=lambda name: without[name].estimate)
+            kept.remove(worst)
+            dropped.append(worst)
+    rows = [
+        {
+            "view": name,
+            "alone": alone[name].nested,
+            "gain": first[name].estimate if name in first else float("nan"),
+            "low": first[name].low if name in first else float("nan"),
+            "high": first[name].high if name in first else float("nan"),
+            "verdict": "dropped: it does harm" if name in dropped else "kept",
+        }
+        for name in given
+    ]
+    return ViewWorth(pd.DataFrame(rows), kept)
+
+
+@dataclass(frozen=True)
+class EnsembleShift:
+    """What the mean of models changes against one of them, on the same held-out images.
+
+    threshold: best candidate of one model, of the mean; moved: their difference with its interval over
+    resampled groups; gain: nested score of the mean minus that of one model; lost: score of the mean at its
+    own threshold minus that at the single model's, which is what an uncorrected threshold costs.
+    """
+
+    single: int
+    mean: int
+    moved: int
+    moved_low: int
+    moved_high: int
+    gain: Interval
+    lost: float
+
+
+def ensemble_shift(
+    competition: Competition,
+    metric: Metric,
+    singles: Iterable[OofItem],
+    means: Iterable[OofItem],
+    settings: TuneSettings,
+    channels: Sequence[str],
+    *,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> EnsembleShift:
+    """Measure the shift from one model's probabilities to those of a mean (a second seed, repeated splits).
+
+    Candidates are thresholds 0..255, or places in the grid. Raises ValueError where the rule has no threshold
+    (argmax), or the images differ.
+    """
+    with worker_pool(workers) as pool:
+        arms = judge_arms(
+            competition,
+            metric,
+            {"single": singles, "mean": means},
+            settings,
+            channels,
+            pool=pool,
+            progress=progress,
+        )
+    one, mean = arms["single"].fit.choice, arms["mean"].fit.choice
+    if one is None or mean is None or len(one.scores) < 2:
+        raise ValueError("ensemble shift: argmax has no threshold that could move")
+    moves = mean.tops - one.tops
+    low, high = np.quantile(moves, [(1 - settings.level) / 2, (1 + settings.level) / 2])
+    return EnsembleShift(
+        one.chosen,
+        mean.chosen,
+        mean.chosen - one.chosen,
+        int(np.floor(low)),
+        int(np.ceil(high)),
+        difference(metric, arms["mean"], arms["single"], settings),
+        float(mean.scores[mean.chosen] - mean.scores[one.chosen]),
+    )
+
+
+def with_ensemble_shift(decision: Decision, shift: EnsembleShift, *, correct: bool) -> Decision:
+    """The decision with the measured shift in `learned`, and with thresholds moved by it where `correct`.
+
+    Raises ValueError where thresholds are to be moved, and the rule has none.
+    """
+    shown: dict[str, Any] = {
+        "threshold_single": shift.single,
+        "threshold_mean": shift.mean,
+        "moved": shift.moved,
+        "moved_interval": [shift.moved_low, shift.moved_high],
+        "gain": shift.gain.estimate,
+        "gain_interval": [shift.gain.low, shift.gain.high],
+        "lost_without_correction": shift.lost,
+        "corrected": correct,
+    }
+    update: dict[str, Any] = {"learned": {**decision.learned, "ensemble_shift": shown}}
+    if correct:
+        rule = decision.rule
+        if not isinstance(rule, ThresholdRule):
+            raise ValueError(f"tune.correct_shift: rule {rule.kind!r} has no thresholds that could be moved")
+        update["rule"] = ThresholdRule(
+            thresholds=[_moved(value, shift.moved) for value in rule.thresholds],
+            groups={name: [_moved(v, shift.moved) for v in values] for name, values in rule.groups.items()},
+        )
+    return decision.model_copy(update=update)
+
+
+def _moved(threshold: int, by: int) -> int:
+    return threshold if threshold > 255 else min(255, max(1, threshold + by))

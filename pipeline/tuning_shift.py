@@ -1,0 +1,84 @@
+"""How the score and the best threshold move when images are shifted: stain, brightness, blur, size, JPEG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.tuning_arms import judge_arms
+from pipeline.tuning_items import OofItem, Progress, quiet, worker_pool
+from pipeline.tuning_settings import TuneSettings
+from submissions.competition import Competition
+from submissions.metrics import Metric
+
+
+@dataclass(frozen=True)
+class ShiftTable:
+    """A row a shift, and two candidates: the optimal one for images as they are, the robust one over all
+    shifts.
+
+    table: shift, score (at the optimal candidate), best (candidate), best_score, robust_score, low and high
+    (the plateau under this shift). Candidates are thresholds 0..255, or places in the grid.
+    """
+
+    table: pd.DataFrame
+    optimal: int
+    robust: int
+
+    @property
+    def sentence(self) -> str:
+        """What the table says."""
+        rows = self.table.to_dict("records")
+        worst = min(rows, key=lambda row: row["score"])
+        kept = self.table["robust_score"]
+        return (
+            f"the optimal candidate {self.optimal} scores {rows[0]['score']:.4f} as the images are, "
+            f"{self.table['score'].mean():.4f} over all shifts, {worst['score']:.4f} under "
+            f"{worst['shift']!r}; the robust one, {self.robust}, scores {kept.iloc[0]:.4f}, "
+            f"{kept.mean():.4f} and {kept.min():.4f} at the worst"
+        )
+
+
+def shift_table(
+    competition: Competition,
+    metric: Metric,
+    shifts: Mapping[str, Iterable[OofItem]],
+    settings: TuneSettings,
+    channels: Sequence[str],
+    *,
+    workers: int = 1,
+    progress: Progress = quiet,
+) -> ShiftTable:
+    """Compare predictions of the same images under declared shifts; the first entry is the images as they
+    are.
+
+    The optimal candidate is the plateau's middle of the first; the robust one has the highest mean score
+    over all.
+    """
+    with worker_pool(workers) as pool:
+        arms = judge_arms(competition, metric, shifts, settings, channels, pool=pool, progress=progress)
+    choices = {name: arm.fit.choice for name, arm in arms.items()}
+    scores, rows = [], []
+    for choice in choices.values():
+        assert choice is not None
+        scores.append(choice.scores)
+    optimal = next(iter(choices.values()))
+    assert optimal is not None
+    robust = int(np.nanargmax(np.round(np.mean(scores, axis=0), 6)))
+    for name, choice in choices.items():
+        assert choice is not None
+        rows.append(
+            {
+                "shift": name,
+                "score": float(choice.scores[optimal.chosen]),
+                "best": choice.best,
+                "best_score": float(choice.scores[choice.best]),
+                "robust_score": float(choice.scores[robust]),
+                "low": choice.low,
+                "high": choice.high,
+            }
+        )
+    return ShiftTable(pd.DataFrame(rows), optimal.chosen, robust)
