@@ -127,7 +127,7 @@ class TiffSource(FileSource):
             self.dtype = np.dtype(np.uint8) if layout.palette is not None else image_dtype(layout.dtype)
         channels = 1 if as_mask else layout.channels
         self.shape = (len(layout.frames), layout.height, layout.width, channels)
-        self._tiles: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._tiles: OrderedDict[tuple[Any, int], np.ndarray] = OrderedDict()
         self._tile_bytes = 0
 
     def info(self) -> ImageInfo:
@@ -225,7 +225,7 @@ class TiffSource(FileSource):
 
     def _tile(self, page: Any, index: int) -> np.ndarray | None:
         """Decoded tile or strip (h, w, samples), None where the file holds none."""
-        name = (page.index if isinstance(page.index, int) else hash(page.index), index)
+        name = (page.index, index)
         if name in self._tiles:
             self._tiles.move_to_end(name)
             return self._tiles[name]

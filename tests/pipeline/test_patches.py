@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.patches import Window, WindowSampler, grid_index, keep_tissue, window_odds
-from pipeline.store import StoredImage, create_store
+from pipeline.store import Store, StoredImage, create_store
 
 RNG = np.random.default_rng(0)
 
@@ -145,3 +146,36 @@ def test_windows_are_drawn_by_odds_inside_the_image() -> None:
     assert drawn[:50] != [sampler.sample(7, 1, i) for i in range(50)]
     with pytest.raises(ValueError, match="odds for"):
         WindowSampler(index, np.ones(3))
+
+
+class Drawn(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Patches of a store as (sample, worker, sum of the pixels)."""
+
+    def __init__(self, store: Store, sampler: WindowSampler) -> None:
+        self.store, self.sampler = store, sampler
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> tuple[int, int, int]:
+        window = self.sampler.sample(3, 0, index)
+        rows, cols = slice(window.y, window.y + window.height), slice(window.x, window.x + window.width)
+        pixels = self.store.image(window.image_id).read(window.z, rows, cols)
+        worker = torch.utils.data.get_worker_info()
+        return index, -1 if worker is None else worker.id, int(pixels.sum())
+
+
+@pytest.mark.parametrize("kind", ["memmap", "hdf5"])
+def test_workers_share_no_sequence_and_change_no_sample(tmp_path: Path, kind: str) -> None:
+    """Two processes draw different patches, and together what one process draws alone."""
+    store = create_store(tmp_path, kind)  # type: ignore[arg-type]
+    for name in "abc":
+        target = np.zeros((1, 60, 70), np.uint8)
+        store.write(name, RNG.integers(0, 256, (1, 60, 70, 3), dtype=np.uint8), target)
+    index = pd.concat([grid_index(store.image(name), (16, 16), ["k"]) for name in store.ids()])
+    drawn = Drawn(store, WindowSampler(index, window_odds(index)))
+    alone = [drawn[i][2] for i in range(40)]  # handles are open when the processes begin
+    rows = list(torch.utils.data.DataLoader(drawn, batch_size=None, num_workers=2))
+    assert [row[2] for row in rows] == alone
+    first, second = ({row[2] for row in rows if row[1] == worker} for worker in (0, 1))
+    assert len(first) == len(second) == 20 and not first & second

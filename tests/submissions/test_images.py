@@ -430,9 +430,19 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
         probe_image(path)
     with pytest.raises(ValueError, match="gigapixels"):
         read_image(path)
-    tifffile.imwrite(tmp_path / "bomb.tif", shape=(80_000, 70_000), dtype=np.uint8, tile=(16_384, 16_384))
-    with pytest.raises(ValueError, match="80000 x 70000"):
-        open_image(tmp_path / "bomb.tif")
+    for sizes, message in (
+        ({"ImageLength": 80_000, "ImageWidth": 70_000}, "80000 x 70000"),
+        (
+            {"ImageLength": 50_000, "ImageWidth": 50_000, "TileLength": 40_000, "TileWidth": 40_000},
+            "tile or strip",
+        ),
+    ):
+        tifffile.imwrite(tmp_path / "bomb.tif", GREY, tile=(16, 16), compression="zlib")
+        with tifffile.TiffFile(tmp_path / "bomb.tif", mode="r+b") as tiff:
+            for name, value in sizes.items():
+                tiff.pages[0].tags[name].overwrite(value)
+        with pytest.raises(ValueError, match=message):
+            open_image(tmp_path / "bomb.tif")
     data[16:24] = struct.pack(">II", 0, 60)
     path.write_bytes(bytes(data))
     with pytest.raises(ValueError, match="60 x 0"):
