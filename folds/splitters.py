@@ -38,6 +38,20 @@ GROUPED = {
 }
 
 
+def with_groups(method: str, options: dict[str, Any], group: GroupOption) -> tuple[str, dict[str, Any]]:
+    """Method and options for `make_folds` that split as asked and also keep `group` whole ('kfold' -> 'group').
+
+    For the merged groups of `audit.suggest_groups`, which should start from the group column in use. Raises
+    ValueError for methods whose folds are given by place, by a file or by the groups themselves.
+    """
+    if method not in GROUPED:
+        raise ValueError(
+            f"method {method!r} cannot keep other groups whole, expected one of {sorted(GROUPED)}; exclude the "
+            "duplicates from training instead (audit.exclude_duplicates)"
+        )
+    return GROUPED[method], {**options, "group": group}
+
+
 def make_folds(inventory: pd.DataFrame, method: str, n_folds: int, seed: int, **options: Any) -> pd.DataFrame:
     """Fold table of an inventory by image_id: image_id, fold, group, stratum, excluded_from (, blocks).
 
@@ -97,9 +111,7 @@ def make_repeated_folds(
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, expected at least 1")
     if repeats > 1 and method in WITHOUT_SEED:
-        raise ValueError(
-            f"method {method!r} splits in one way only, found repeats = {repeats}; use repeats = 1"
-        )
+        raise ValueError(f"method {method!r} splits in one way only, found repeats = {repeats}; use repeats = 1")
     tables: list[pd.DataFrame] = []
     seen: set[tuple[int, ...]] = set()
     for step in range(repeats * 20):
@@ -145,14 +157,10 @@ def _check_call(method: str, n_folds: int, seed: int, options: dict[str, Any]) -
     needed, further = METHODS[method]
     unknown = sorted(set(options) - needed - further)
     if unknown:
-        raise ValueError(
-            f"method {method!r} takes no option {unknown[0]!r}, expected {sorted(needed | further)}"
-        )
+        raise ValueError(f"method {method!r} takes no option {unknown[0]!r}, expected {sorted(needed | further)}")
     missing = sorted(needed - {name for name, value in options.items() if value is not None})
     if missing:
-        raise ValueError(
-            f"method {method!r} needs option {missing[0]!r}; add it (it also takes {sorted(further)})"
-        )
+        raise ValueError(f"method {method!r} needs option {missing[0]!r}; add it (it also takes {sorted(further)})")
     for name, value, least in (("n_folds", n_folds, 2), ("seed", seed, 0)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value < 2**32:
             raise ValueError(f"{name} is {value!r}, expected an integer of at least {least}")

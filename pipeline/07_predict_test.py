@@ -34,9 +34,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = predict_test(
-            space, stage.folder, on_error=arguments.on_error, report=tqdm.write, progress=progress
-        )
+        summary = predict_test(space, stage.folder, on_error=arguments.on_error, report=tqdm.write, progress=progress)
     warnings = lint_own(space, summary.path)
     for warning in warnings:
         print(f"lint: {warning}")

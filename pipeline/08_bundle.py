@@ -28,9 +28,7 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     if space.overwrite:
         shutil.rmtree(folder, ignore_errors=True)
     folds = {space.experiment.name: [space.fold(fold) for fold in space.experiment.used_folds]}
-    write_bundle(
-        folder, space.competition, folds, decision_path(space), config=space.experiment.predict, facts=facts
-    )
+    write_bundle(folder, space.competition, folds, decision_path(space), config=space.experiment.predict, facts=facts)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"08_bundle: {len(space.experiment.used_folds)} model(s), {size / 1e6:.0f} MB -> {folder}")
 

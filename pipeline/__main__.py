@@ -1,8 +1,8 @@
 """The words beside the numbered stages: python -m pipeline WORD ...
 
-    run EXPERIMENT      stages 01 to 07, skipping what is done
-    demo                the demo competition from nothing to a scored submission
-    demo-data           only its files, laid out as a host would
+run EXPERIMENT      stages 01 to 07, skipping what is done
+demo                the demo competition from nothing to a scored submission
+demo-data           only its files, laid out as a host would
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _demo(argv: Sequence[str]) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m pipeline demo")
     parser.add_argument("--short", action="store_true", help="a few steps only: does everything run?")
-    parser.add_argument("--folder", type=Path, default=Path("."), help="data/ and runs/ are made here")
+    parser.add_argument("--folder", type=Path, default=Path(), help="data/ and runs/ are made here")
     arguments = parser.parse_args(argv)
     run_demo(arguments.folder, short=arguments.short)
 

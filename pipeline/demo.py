@@ -57,8 +57,6 @@ def draw_test_slices(data: Path, submission: Path, picture: Path) -> None:
     rows = []
     for image_id in chosen:
         image = images.open_alone(image_id).read(0)
-        masks = [
-            decode_rows(competition, [dict(table.loc[image_id])], image.shape[:2])[0][0] for table in (said, true)
-        ]
+        masks = [decode_rows(competition, [dict(table.loc[image_id])], image.shape[:2])[0][0] for table in (said, true)]
         rows.append((image_id, image, masks[0], masks[1]))
     draw_comparison(rows, picture)

@@ -48,9 +48,7 @@ def fetch_template(folder: Path) -> tuple[np.ndarray, np.ndarray]:
         ]
         done = subprocess.run([*command, NILEARN], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(
-                f"pip could not fetch {NILEARN}, which holds the demo's images:\n{done.stderr.strip()}"
-            )
+            raise RuntimeError(f"pip could not fetch {NILEARN}, which holds the demo's images:\n{done.stderr.strip()}")
         wheels = sorted(folder.glob("nilearn-*.whl"))
     with zipfile.ZipFile(wheels[-1]) as wheel, tempfile.TemporaryDirectory() as scratch:
         volumes = []

@@ -85,7 +85,7 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray]:
 
     The thumbnail spans the slice's own range of values (percentiles 1 and 99), whatever the host's type.
     """
-    depth, height, width, channels = source.shape
+    depth, height, width, _ = source.shape
     checksum = hashlib.sha256(f"{source.dtype}{source.shape}".encode())
     strips: list[np.ndarray] = []
     for z in range(depth):
@@ -118,9 +118,7 @@ def take_inventory(
         yield 0, 0, [Inspection({}, blank, problems)]
         ids = listing["image_id"].astype(str).tolist() if len(listing) else []
         total += len(ids)
-        tasks += [
-            (competition, data, listing, ids[start : start + chunk]) for start in range(0, len(ids), chunk)
-        ]
+        tasks += [(competition, data, listing, ids[start : start + chunk]) for start in range(0, len(ids), chunk)]
     done = 0
     if workers > 0:
         with ProcessPoolExecutor(workers) as pool:
@@ -142,9 +140,7 @@ def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd
     problems = [problem for inspection in inspections for problem in inspection.problems]
     write_atomic(folder / "inventory.csv", table.to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / "problems.csv", problem_table(problems).to_csv(index=False, lineterminator="\n"))
-    thumbnails = (
-        np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
-    )
+    thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
     np.save(folder / "thumbnails.npy", thumbnails)
     return table, problems
 
@@ -185,10 +181,11 @@ def _pairs(
     foreground: list[str],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     indices = [competition.classes.index(name) for name in foreground]
-    for row in chosen.to_dict("records"):
-        source = images.open_alone(str(row["image_id"]))
-        truth = masks.read(row, source.shape[:3])
-        yield source.read(0), truth.planes[indices].any(axis=0)[0]
+    for image_id in chosen["image_id"].astype(str):
+        source = images.open_alone(image_id)
+        truth = masks.read(images.row(image_id), source.shape[:3])
+        mask = np.asarray(truth.planes[indices, 0].any(axis=0))
+        yield source.read(0), mask
         source.close()
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from submissions.show import overlay, shown
+
 INK = "#1f2933"
-RIGHT, MISSED, EXTRA = (46, 160, 67), (33, 118, 210), (214, 69, 45)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -23,27 +24,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     partial.replace(path)
 
 
-def shown(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) of any image (H, W, C), its own range spread to 0..255 where it is not uint8."""
-    pixels = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    if pixels.dtype == np.uint8:
-        return pixels
-    low, high = np.percentile(pixels.astype(np.float32), [1, 99])
-    return np.clip((pixels - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
-
-
-def overlay(image: np.ndarray, mask: np.ndarray, truth: np.ndarray | None = None, alpha: float = 0.55) -> np.ndarray:
-    """uint8 (H, W, 3): the mask over the image; with the truth green is right, blue missed, red too much."""
-    pixels = shown(image).astype(np.float32)
-    parts = [(mask, RIGHT)] if truth is None else [(mask & truth, RIGHT), (~mask & truth, MISSED), (mask & ~truth, EXTRA)]
-    for part, colour in parts:
-        pixels[part] = (1 - alpha) * pixels[part] + alpha * np.array(colour, np.float32)
-    return pixels.round().astype(np.uint8)
-
-
 def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     """Figure with a grid of axes (rows, columns); nothing global is touched."""
-    with matplotlib.rc_context({"font.size": 9, "text.color": INK, "axes.titlecolor": INK, "axes.edgecolor": "#9aa5b1"}):
+    with matplotlib.rc_context(
+        {"font.size": 9, "text.color": INK, "axes.titlecolor": INK, "axes.edgecolor": "#9aa5b1"}
+    ):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -68,13 +53,13 @@ def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
 def draw_balance(balance: pd.DataFrame, path: Path) -> None:
     """A panel a column of the fold balance (index: fold, last row 'all'), a bar a fold, the whole as a line."""
     columns = [name for name in ("images", "groups", "train", "empty", "distance") if name in balance]
-    columns += [name for name in balance if str(name).startswith("share_")]
+    columns += [str(name) for name in balance if str(name).startswith("share_")]
     figure, axes = new_figure(1, len(columns), 2.4 * len(columns), 2.6)
     folds = balance.drop(index="all", errors="ignore")
     for axis, name in zip(axes[0], columns, strict=True):
         axis.bar([str(fold) for fold in folds.index], folds[name].astype(float), color="#4c78a8")
         if "all" in balance.index and (name == "empty" or str(name).startswith("share_")):
-            axis.axhline(float(balance.loc["all", name]), color="#e45756", linewidth=1, linestyle="--")
+            axis.axhline(balance[name].astype(float)["all"], color="#e45756", linewidth=1, linestyle="--")
         axis.set_title(str(name), fontsize=9)
         axis.set_xlabel("fold")
         axis.spines[["top", "right"]].set_visible(False)

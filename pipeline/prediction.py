@@ -48,9 +48,7 @@ def oof_stage(space: Workspace) -> Stage:
     return Stage("05_predict_oof", space.own / "oof", predict_settings(space), trained_inputs(space))
 
 
-def predict_oof(
-    space: Workspace, folder: Path, *, report: Callable[[str], None] = print
-) -> Iterator[tuple[int, int]]:
+def predict_oof(space: Workspace, folder: Path, *, report: Callable[[str], None] = print) -> Iterator[tuple[int, int]]:
     """Predict each training image by the fold that held it out; yields (done, of how many)."""
     listing, _ = space.training_images()
     folds, _ = open_folds(space)

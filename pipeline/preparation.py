@@ -98,8 +98,8 @@ def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[t
     count = len(wanted) - len(left)
     if space.workers > 0 and parts:
         with ProcessPoolExecutor(space.workers) as pool:
-            for part in [pool.submit(prepare_images, *fixed, part) for part in parts]:
-                count += len(part.result())
+            for future in [pool.submit(prepare_images, *fixed, part) for part in parts]:
+                count += len(future.result())
                 yield count, len(wanted)
         return
     for part in parts:

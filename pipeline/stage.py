@@ -91,9 +91,7 @@ class Stage:
 
     def _refusal(self, before: Mapping[str, Any]) -> str:
         lines = [f"{self.folder}: made by {self.name} from other settings:"]
-        lines += [
-            f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)
-        ]
+        lines += [f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)]
         lines.append("  --overwrite deletes it and makes it again; --set name=... keeps both side by side")
         return "\n".join(lines)
 

@@ -16,7 +16,7 @@ from inference.instances import InstanceSettings
 from inference.listed import predict_listed
 from inference.store import open_prediction
 from inference.weights import LoadedModel
-from pipeline.pictures import overlay
+from submissions.show import overlay
 from pipeline.training import Validate, pick_device
 from pipeline.tuning_items import as_volume
 from pipeline.workspace import Workspace
@@ -107,14 +107,13 @@ def grid_decisions(space: Workspace) -> dict[str, Decision]:
     }
 
 
-def _picture(
-    images: ListedImages, image_id: str, said: Segmentation, truth: Truth
-) -> tuple[float, np.ndarray]:
+def _picture(images: ListedImages, image_id: str, said: Segmentation, truth: Truth) -> tuple[float, np.ndarray]:
     """Dice of the foreground in the middle slice, and the slice with what is right, missed and too much."""
     source, slices = images.open(image_id)
     middle = len(slices) // 2
     keep = [index for index, name in enumerate(images.competition.classes) if name != "background"]
-    mask, true = said.planes[keep, middle].any(axis=0), truth.planes[keep, middle].any(axis=0)
+    mask = np.asarray(said.planes[keep, middle].any(axis=0))
+    true = np.asarray(truth.planes[keep, middle].any(axis=0))
     total = int(mask.sum()) + int(true.sum())
     dice = 2 * int((mask & true).sum()) / total if total else 1.0
     return dice, overlay(source.read(slices[middle]), mask, true)

@@ -66,9 +66,7 @@ def limited(train: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 
 def stage_parser(description: str) -> argparse.ArgumentParser:
     """Arguments that every numbered stage takes."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="name under pipeline/experiments/, or the path of a YAML file")
     parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
@@ -118,7 +116,6 @@ def finish(stage: Stage, summary: str, **facts: object) -> None:
 def already(stage: Stage) -> None:
     """The final line of a stage with nothing left to do."""
     print(f"{stage.name}: already made -> {stage.folder}")
-
 
 
 def git_state(folder: Path) -> str | None:

@@ -33,9 +33,7 @@ class Images(Settings):
     stack: str | None = Field(None, description="stack an image belongs to, from fields and table columns")
     z: str | None = Field(None, description="whole number: position in the stack")
     series: str | None = Field(None, description="what z counts along where stacks are parts of one series")
-    pixel_size_um: float | str | None = Field(
-        None, description="µm a pixel, or the table column that says so"
-    )
+    pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the table column that says so")
     only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
 
     @model_validator(mode="after")
@@ -60,9 +58,7 @@ class Table(Settings):
 class Masks(Settings):
     """How the truth is given."""
 
-    kind: Literal["rle", "images", "polygons", "none"] = Field(
-        description="none: a table of image labels only"
-    )
+    kind: Literal["rle", "images", "polygons", "none"] = Field(description="none: a table of image labels only")
     table: Table | None = Field(None, description="rle: the table that holds the runs")
     column: str = Field("rle", description="rle: column of the runs; none: column of the image's class")
     class_column: str | None = Field(None, description="rle: column naming the class of a row")
@@ -73,9 +69,7 @@ class Masks(Settings):
     )
     any_non_zero: bool = Field(False, description="images: every value but 0 is the one class")
     file: str | None = Field(None, description="polygons: COCO .json, or .jsonl with a line an image")
-    polygon_classes: dict[str, str] | None = Field(
-        None, description="polygons: host's name -> class or 'void'"
-    )
+    polygon_classes: dict[str, str] | None = Field(None, description="polygons: host's name -> class or 'void'")
     instances: bool = Field(False, description="a row, value or polygon is one object of the one class")
 
     @model_validator(mode="after")
@@ -105,15 +99,11 @@ class SubmissionFormat(Settings):
         "image", description="one row an image; one an instance; one for each image and class"
     )
     class_column: str | None = Field(None, description="image_class: column of the class")
-    id_template: str = Field(
-        "{id}", description="how the id cell is built from {id}, {class} and image fields"
-    )
+    id_template: str = Field("{id}", description="how the id cell is built from {id}, {class} and image fields")
     extra: dict[str, str] = Field(
         default_factory=dict, description="further columns, e.g. {height: '{height}'}; {mask} is the text"
     )
-    mask_template: str = Field(
-        "{mask}", description="one instance inside the mask cell, e.g. '0 {score} {mask}'"
-    )
+    mask_template: str = Field("{mask}", description="one instance inside the mask cell, e.g. '0 {score} {mask}'")
     dialect: Dialect | None = Field(None, description="the training table's where not given")
     overlap: bool = Field(True, description="masks of one image may overlap")
     max_bytes: int | None = Field(None, gt=0, description="largest file the host takes")
@@ -133,9 +123,7 @@ class Competition(Settings):
     test_tables: list[Table] = Field(default_factory=list)
     masks: Masks
     classes: list[str] = Field(min_length=1)
-    exclusive: bool = Field(
-        False, description="every pixel has exactly one class; 'background' is one of them"
-    )
+    exclusive: bool = Field(False, description="every pixel has exactly one class; 'background' is one of them")
     group: str | None = Field(None, description="column: images that must stay in one fold (patient, slide)")
     strata: list[str] = Field(default_factory=list, description="columns to balance over folds")
     tissue: bool = Field(False, description="slides: background without tissue need not be predicted")
@@ -193,9 +181,7 @@ def load_competition(name: str | Path) -> Competition:
         path = CONTRACTS / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(list_competitions())
-            raise FileNotFoundError(
-                f"competition {name!r}: no contract of that name; known: {known}, or a .yaml file"
-            )
+            raise FileNotFoundError(f"competition {name!r}: no contract of that name; known: {known}, or a .yaml file")
     return validate(Competition, read_yaml(path), str(path))
 
 
@@ -207,9 +193,7 @@ def fill(template: str, fields: Mapping[str, Any], what: str) -> str:
         missing = [name for name in FIELD.findall(template) if name not in fields]
         reason = f"no field {missing}" if missing else str(error)
         known = ", ".join(map(str, fields))
-        raise ValueError(
-            f"{what}: template {template!r} cannot be filled: {reason}; known fields: {known}"
-        ) from error
+        raise ValueError(f"{what}: template {template!r} cannot be filled: {reason}; known fields: {known}") from error
 
 
 def pattern_regex(pattern: str) -> re.Pattern[str]:

@@ -29,8 +29,7 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
         path, sep=table.separator, header=None if table.columns else "infer", names=table.columns, dtype=str,
         keep_default_na=False, encoding="utf-8-sig",
     )  # fmt: skip
-    rows = frame.to_dict("records")
-    ids = [fill(table.id, row, table.file).strip() for row in rows]
+    ids = [fill(table.id, row, table.file).strip() for row in _records(frame)]
     if table.strip:
         ids = [name.removesuffix(table.strip) for name in ids]
     frame = frame.rename(columns=table.rename).drop(columns="image_id", errors="ignore")
@@ -44,9 +43,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
     pattern's fields and the columns of the contract's tables, as text. No pixel is decoded.
     """
-    require_folder(
-        data, f"the files of {competition.name}", competition.download or "put the host's files there"
-    )
+    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
     pattern = competition.images.train if split == "train" else competition.images.test
     if pattern is None:
         return pd.DataFrame(columns=["image_id", "split", "path", "page", "stack", "z", "series"]), []
@@ -63,9 +60,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     return pd.DataFrame(listed), problems
 
 
-def _rows_of_files(
-    competition: Competition, data: Path, pattern: str
-) -> tuple[list[dict[str, Any]], list[Problem]]:
+def _rows_of_files(competition: Competition, data: Path, pattern: str) -> tuple[list[dict[str, Any]], list[Problem]]:
     images = competition.images
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
@@ -97,15 +92,13 @@ def _join(
     try:
         frame = read_table(data, table)
     except (ValueError, OSError) as error:
-        return rows, [
-            Problem(table.file, str(error), "a readable table", "check the download and the contract")
-        ]
+        return rows, [Problem(table.file, str(error), "a readable table", "check the download and the contract")]
     masks = competition.masks
     if masks.table is not None and masks.kind == "rle":
         frame = frame.drop(
             columns=[masks.column, *([masks.class_column] if masks.class_column else [])], errors="ignore"
         )
-    attributes = {row["image_id"]: row for row in reversed(frame.to_dict("records"))}
+    attributes = {row["image_id"]: row for row in reversed(_records(frame))}
     known = {row["image_id"] for row in rows}
     problems = [
         Problem(f"{table.file}: id {name!r}", "no image of that id", "a file that fits the contract's pattern",
@@ -123,7 +116,7 @@ def _join(
                 Problem(row["path"], f"id {row['image_id']!r} without a row", f"a row in {table.file}",
                         "add the row or take the image out")
             )  # fmt: skip
-        joined.append({**{str(name): value for name, value in (extra or {}).items()}, **row})
+        joined.append({**(extra or {}), **row})
     return joined, problems
 
 
@@ -176,6 +169,10 @@ def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None
     return size
 
 
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
 class ListedImages:
     """Opens the images of a listing; of a stack, the neighbours too, so that 2.5D context can be read.
 
@@ -186,7 +183,7 @@ class ListedImages:
         self.competition = competition
         self.data = data
         ordered = listing.sort_values(["stack", "z", "image_id"], kind="stable")
-        self._rows = {str(row["image_id"]): row for row in ordered.to_dict("records")}
+        self._rows = {str(row["image_id"]): row for row in _records(ordered)}
         self._stacks: dict[str, list[str]] = {}
         for image_id, row in self._rows.items():
             self._stacks.setdefault(str(row["stack"]), []).append(image_id)

@@ -104,9 +104,7 @@ class MaskReader:
         masks, image_id = self.competition.masks, str(row["image_id"])
         rows = self.runs.get(image_id)
         if rows is None and masks.dialect.empty != "missing":
-            raise ValueError(
-                f"{image_id}: no row in {masks.table.file if masks.table else ''}, expected at least one"
-            )
+            raise ValueError(f"{image_id}: no row in {masks.table.file if masks.table else ''}, expected at least one")
         depth, height, width = shape
         planes = np.zeros((len(self.competition.classes), depth, height, width), bool)
         where = f"{masks.table.file if masks.table else ''}: id {image_id}"
@@ -142,9 +140,7 @@ class MaskReader:
         found = np.unique(pixels)
         unknown = sorted(set(found.tolist()) - set(values))
         if unknown:
-            raise ValueError(
-                f"{file}: found values {unknown}, expected only {sorted(values)}; mend masks.values"
-            )
+            raise ValueError(f"{file}: found values {unknown}, expected only {sorted(values)}; mend masks.values")
         valid = np.ones(shape, bool)
         for value in found.tolist():
             names = values[value]
@@ -228,9 +224,7 @@ def _coco_polygons(path: Path) -> dict[str, list[tuple[str, list[np.ndarray]]]]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         names = {item["id"]: str(item["name"]) for item in document["categories"]}
-        files = {
-            item["id"]: Path(item["file_name"]).with_suffix("").as_posix() for item in document["images"]
-        }
+        files = {item["id"]: Path(item["file_name"]).with_suffix("").as_posix() for item in document["images"]}
         found: dict[str, list[tuple[str, list[np.ndarray]]]] = {name: [] for name in files.values()}
         for item in document["annotations"]:
             rings = [np.asarray(ring, float).reshape(-1, 2) for ring in item["segmentation"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -55,9 +56,7 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
     return metric.rows(pred, true, truth.valid)
 
 
-def score_units(
-    metric: Metric, competition: Competition, units: Iterable[tuple[str, Segmentation, Truth]]
-) -> Scored:
+def score_units(metric: Metric, competition: Competition, units: Iterable[tuple[str, Segmentation, Truth]]) -> Scored:
     """Score units, one in memory at a time."""
     rows = [{"unit": name, **unit_row(metric, competition, said, truth)} for name, said, truth in units]
     table = pd.DataFrame(rows)
@@ -68,10 +67,7 @@ def joined_stack(parts: Sequence[tuple[Segmentation, Truth]]) -> tuple[Segmentat
     """Slices of one stack, in order, as one volume."""
     valid = None
     if any(truth.valid is not None for _, truth in parts):
-        every = [
-            np.ones(truth.planes.shape[1:], bool) if truth.valid is None else truth.valid
-            for _, truth in parts
-        ]
+        every = [np.ones(truth.planes.shape[1:], bool) if truth.valid is None else truth.valid for _, truth in parts]
         valid = np.concatenate(every)
     said = Segmentation(np.concatenate([said.planes for said, _ in parts], axis=1))
     return said, Truth(np.concatenate([truth.planes for _, truth in parts], axis=1), valid)
@@ -151,15 +147,23 @@ def score_parts(competition: Competition, submission: Path, solution: Path, data
 
 
 def rows_by_image(
-    frame: pd.DataFrame, form: SubmissionFormat, places: Mapping[tuple[str, ...], Place]
+    frame: pd.DataFrame,
+    form: SubmissionFormat,
+    places: Mapping[tuple[str, ...], Place],
+    *,
+    others: Literal["error", "skip"] = "error",
 ) -> dict[str, list[tuple[int, Row]]]:
-    """Rows of a table by the image they belong to, each with the slice it is of."""
+    """Rows of a table by the image they belong to, each with the slice it is of.
+
+    A row of no image in `places` is a ValueError, or with others='skip' left out.
+    """
     found: dict[str, list[tuple[int, Row]]] = {}
     for key, row in zip(row_keys(frame, form), frame.to_dict("records"), strict=True):
-        if key not in places:
+        if key in places:
+            named = {str(name): str(value) for name, value in row.items()}
+            found.setdefault(places[key].image_id, []).append((places[key].z, named))
+        elif others == "error":
             raise ValueError(f"id {'/'.join(key)!r}: no test image of that id")
-        place = places[key]
-        found.setdefault(place.image_id, []).append((place.z, {str(name): str(row[name]) for name in row}))
     return found
 
 

@@ -30,9 +30,7 @@ def write_atomic(path: Path, text: str) -> None:
 def submission_format(competition: Competition) -> SubmissionFormat:
     """The contract's submission section; ValueError where the host takes none."""
     if competition.submission is None:
-        raise ValueError(
-            f"{competition.name}: the contract has no submission section; there is nothing to write"
-        )
+        raise ValueError(f"{competition.name}: the contract has no submission section; there is nothing to write")
     return competition.submission
 
 
@@ -67,9 +65,7 @@ def encode_rows(
     form = submission_format(competition)
     if planes.ndim == 4:
         return [
-            row
-            for z in range(planes.shape[1])
-            for row in encode_rows(competition, {**fields, "z": z}, planes[:, z])
+            row for z in range(planes.shape[1]) for row in encode_rows(competition, {**fields, "z": z}, planes[:, z])
         ]
     given = {**fields, "id": fields["image_id"], "height": planes.shape[1], "width": planes.shape[2]}
     if form.rows == "image_class":
@@ -195,9 +191,7 @@ def decode_rows(
     return planes, None
 
 
-def read_confidences(
-    competition: Competition, rows: Sequence[Row], instances: np.ndarray
-) -> list[float] | None:
+def read_confidences(competition: Competition, rows: Sequence[Row], instances: np.ndarray) -> list[float] | None:
     """Confidence of each instance of `decode_rows`, by ascending label; None where rows have none."""
     form = submission_format(competition)
     if "{score" not in form.mask_template:

@@ -18,9 +18,7 @@ def space_of(folder: Path, **experiment: object) -> Workspace:
     """A drawn competition with its inventory taken."""
     data = folder / "data"
     competition = rle_contract() if data.exists() else write_rle_host(data, train=12)
-    space = Workspace(
-        Experiment(name="own", competition="drawn", **experiment), competition, data, folder / "runs"
-    )
+    space = Workspace(Experiment(name="own", competition="drawn", **experiment), competition, data, folder / "runs")
     stage = Stage("01_check_data", space.inventory, {})
     if stage.begin():
         inspections = [one for _, _, found in take_inventory(competition, data) for one in found]
@@ -98,9 +96,7 @@ def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -
     assert {"balance.csv", "balance.png", "leaks.csv", "leaks.png"} <= {path.name for path in folder.iterdir()}
     by_column = seeded.experiment.model_copy(update={"folds": FoldsSettings(method="leave_one_group_out", n=6)})
     with pytest.raises(ValueError, match="takes no groups"):
-        fold_table(
-            Workspace(by_column, space.competition, data, space.runs), None, group_duplicates=True
-        )
+        fold_table(Workspace(by_column, space.competition, data, space.runs), None, group_duplicates=True)
     joined = fold_table(seeded, None, group_duplicates=True).set_index("image_id")["fold"]
     assert joined["train00"] == joined["train09"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stage import BEGUN, DONE, Stage, digest, read_stage
+from pipeline.stage import BEGUN, Stage, digest, read_stage
 
 
 def make(folder: Path, **settings: object) -> Stage:

@@ -56,9 +56,7 @@ def test_a_table_of_both_splits_and_a_list_of_what_counts(tmp_path: Path) -> Non
 def test_tables_without_header_or_column_or_file(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
     (tmp_path / "list.txt").write_text("a 1\nb 2\n")
-    table = rle_contract(
-        tables=[{"file": "list.txt", "separator": " ", "columns": ["id", "n"]}]
-    ).tables[0]
+    table = rle_contract(tables=[{"file": "list.txt", "separator": " ", "columns": ["id", "n"]}]).tables[0]
     assert read_table(tmp_path, table).to_dict("list") == {"image_id": ["a", "b"], "id": ["a", "b"], "n": ["1", "2"]}
     with pytest.raises(ValueError, match="no field"):
         read_table(tmp_path, rle_contract(tables=[{"file": "train.csv", "id": "{name}"}]).tables[0])
@@ -132,9 +130,7 @@ def test_pages_and_layers(tmp_path: Path) -> None:
     for layer in range(3):
         (tmp_path / "1" / "surface").mkdir(parents=True, exist_ok=True)
         tifffile.imwrite(tmp_path / "1" / "surface" / f"{layer:02d}.tif", volume[layer])
-    layers = rle_contract(
-        images={"kind": "layers", "train": "{id}/surface/{layer}.tif"}, tables=[], submission=None
-    )
+    layers = rle_contract(images={"kind": "layers", "train": "{id}/surface/{layer}.tif"}, tables=[], submission=None)
     listing, _ = list_images(layers, tmp_path, "train")
     assert listing["image_id"].tolist() == ["1"]
     opened = ListedImages(layers, tmp_path, listing).open_alone("1")

@@ -107,7 +107,9 @@ def test_one_file_a_class_and_instance_images(tmp_path: Path) -> None:
     label = np.zeros(SHAPE, np.uint16)
     label[3:9, 3:9], label[20:25, 20:25] = 5, 700
     cv2.imwrite(str(tmp_path / "b.png"), label)
-    truth = MaskReader(rle_contract(**image_masks(path="{id}.png", instances=True)), tmp_path).read(row("b"), (1, *SHAPE))
+    truth = MaskReader(rle_contract(**image_masks(path="{id}.png", instances=True)), tmp_path).read(
+        row("b"), (1, *SHAPE)
+    )
     assert truth.instances is not None
     np.testing.assert_array_equal(truth.instances[0], label)
 
@@ -130,7 +132,12 @@ def test_polygons_of_both_kinds(tmp_path: Path) -> None:
     line = {"id": "a", "annotations": [{"type": "vessel", "coordinates": [square]}, {"type": "unsure", "coordinates": [
         [[30, 20], [40, 20], [40, 30], [30, 30]]]}]}  # fmt: skip
     (tmp_path / "p.jsonl").write_text(json.dumps(line) + "\n\n")
-    masks = {"kind": "polygons", "file": "p.jsonl", "polygon_classes": {"vessel": "thing", "unsure": "void"}, "instances": True}
+    masks = {
+        "kind": "polygons",
+        "file": "p.jsonl",
+        "polygon_classes": {"vessel": "thing", "unsure": "void"},
+        "instances": True,
+    }
     reader = MaskReader(rle_contract(masks=masks, tables=[]), tmp_path)
     truth = reader.read(row("a"), (1, *SHAPE))
     expected = np.zeros(SHAPE, bool)

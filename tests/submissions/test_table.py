@@ -13,7 +13,9 @@ from submissions.table import decode_rows, encode_rows, read_sample, read_submis
 
 
 def rows_of(competition: Any, names: list[str]) -> list[dict[str, str]]:
-    return [row for i, name in enumerate(names) for row in encode_rows(competition, {"image_id": name}, draw_mask(i)[None])]
+    return [
+        row for i, name in enumerate(names) for row in encode_rows(competition, {"image_id": name}, draw_mask(i)[None])
+    ]
 
 
 def test_rows_are_written_in_the_order_of_the_sample_whatever_order_they_come_in(tmp_path: Path) -> None:
@@ -53,7 +55,9 @@ def test_instances_a_row_each_and_one_empty_row(tmp_path: Path) -> None:
     planes, decoded = decode_rows(competition, rows, SHAPE)
     np.testing.assert_array_equal(decoded, label)
     np.testing.assert_array_equal(planes[0], label > 0)
-    empty = encode_rows(competition, {"image_id": "b"}, np.zeros((1, *SHAPE), bool), instances=np.zeros(SHAPE, np.int32))
+    empty = encode_rows(
+        competition, {"image_id": "b"}, np.zeros((1, *SHAPE), bool), instances=np.zeros(SHAPE, np.int32)
+    )
     assert empty == [{"id": "b", "rle": ""}]
     with pytest.raises(ValueError, match="must split the mask"):
         encode_rows(competition, {"image_id": "a"}, (label > 0)[None])

@@ -72,9 +72,7 @@ def draw_items(
         probs = np.stack([noisy(rng, plane, on=on) for plane in planes])
         truth = Truth(planes[:, None], None, labels[0][None] if instances else None)
         items.append(
-            DrawnItem(
-                f"im{n:03d}", n // 2 % folds, probs, truth, group=f"g{n // 2}", stratum="ab"[n // 2 % 2]
-            )
+            DrawnItem(f"im{n:03d}", n // 2 % folds, probs, truth, group=f"g{n // 2}", stratum="ab"[n // 2 % 2])
         )
     return items
 
@@ -115,6 +113,4 @@ def drawn_contract(metric: str = "dice", **more: Any) -> Competition:
 
 def drawn_experiment(**tune: Any) -> Experiment:
     """An experiment with these settings of `tune`."""
-    return Experiment.model_validate(
-        {"name": "drawn", "competition": "drawn", "tune": {"rounds": 100, **tune}}
-    )
+    return Experiment.model_validate({"name": "drawn", "competition": "drawn", "tune": {"rounds": 100, **tune}})
