@@ -91,16 +91,12 @@ def draw_images(images: int, planted: int, seed: int) -> Iterator[tuple[str, str
 
 def main() -> None:
     """Draw, search, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--planted", type=int, default=100, help="pairs of each kind")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    ids, pairs, thumbnails = zip(
-        *draw_images(arguments.images, arguments.planted, arguments.seed), strict=True
-    )
+    ids, pairs, thumbnails = zip(*draw_images(arguments.images, arguments.planted, arguments.seed), strict=True)
     hashes = list(ids)
     for index, pair in enumerate(pairs):
         if pair.startswith("exact") and pairs[index - 1] == pair:
@@ -110,11 +106,7 @@ def main() -> None:
     found = find_duplicates(inventory, np.stack(thumbnails))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     by_id = dict(zip(ids, pairs, strict=True))
-    hits = [
-        by_id[a]
-        for a, b in zip(found["image_a"], found["image_b"], strict=True)
-        if by_id[a] == by_id[b] != ""
-    ]
+    hits = [by_id[a] for a, b in zip(found["image_a"], found["image_b"], strict=True) if by_id[a] == by_id[b] != ""]
     kinds = pd.Series(hits, dtype=object).str.split("/").str[0].value_counts()
     cores = len(os.sched_getaffinity(0))
     print(f"{len(ids)} images, {cores} cores: {wall:.0f} s wall, {cpu:.0f} s of CPU\n")

@@ -147,9 +147,7 @@ def _place_leaks(
                 yield a, b, *leak, "neighbour", np.nan, distance
 
 
-def _group_leaks(
-    folds: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], sides: _Sides
-) -> Iterator[Leak]:
+def _group_leaks(folds: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str], sides: _Sides) -> Iterator[Leak]:
     require_columns(table, list(columns), "audit of groups")
     frames = [table[["image_id", column]].set_axis(["image_id", "group"], axis=1) for column in columns]
     if "y0" not in folds.columns:
@@ -180,9 +178,7 @@ def _duplicate_leaks(table: pd.DataFrame, duplicates: pd.DataFrame, sides: _Side
                     rows.append((a, b, *leak, "exact", 1.0, np.nan))
                     break
     near = duplicates[duplicates["kind"] != "exact"]
-    for a, b, kind, similarity in zip(
-        near["image_a"], near["image_b"], near["kind"], near["similarity"], strict=True
-    ):
+    for a, b, kind, similarity in zip(near["image_a"], near["image_b"], near["kind"], near["similarity"], strict=True):
         pairs = ((x, y) for x in copies.get(a, ()) for y in copies.get(b, ()))
         for x, y in pairs:
             if leak := sides.leak(x, y):
@@ -225,9 +221,7 @@ def suggest_groups(
     return pd.Series({image_id: root(name) for image_id, name in names.items()}, name="group", dtype=object)
 
 
-def exclude_duplicates(
-    folds: pd.DataFrame, inventory: pd.DataFrame, duplicates: pd.DataFrame
-) -> pd.DataFrame:
+def exclude_duplicates(folds: pd.DataFrame, inventory: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     """The same folds with duplicates of validation images excluded from training, where folds may not change.
 
     An image is excluded from every other fold in which an image of its merged group (`suggest_groups`
@@ -235,9 +229,7 @@ def exclude_duplicates(
     training images.
     """
     if "y0" in folds.columns:
-        raise ValueError(
-            "the fold table has blocks: its images are in several folds, expected one fold an image"
-        )
+        raise ValueError("the fold table has blocks: its images are in several folds, expected one fold an image")
     merged = suggest_groups(duplicates, inventory)
     component = folds["image_id"].astype(str).map(merged)
     held_out = {name: set(values.tolist()) for name, values in folds["fold"].groupby(component)}
@@ -249,7 +241,6 @@ def exclude_duplicates(
         others = result[result["fold"] != fold]
         if all(int(fold) in folds_set(text) for text in others["excluded_from"]):
             raise ValueError(
-                f"excluding duplicates leaves fold {fold} no training image; raise the thresholds of "
-                "find_duplicates"
+                f"excluding duplicates leaves fold {fold} no training image; raise the thresholds of find_duplicates"
             )
     return result

@@ -19,9 +19,7 @@ def area_columns(inventory: pd.DataFrame) -> list[str]:
     return [column for column in inventory.columns if column.startswith("area_")]
 
 
-def balance_levels(
-    folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
-) -> pd.DataFrame:
+def balance_levels(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Levels that balance is judged by, in the rows of `folds`.
 
     They are the named columns of the inventory (numbers binned); else the parts of `stratum`; else the
@@ -39,9 +37,7 @@ def balance_levels(
     return pd.DataFrame(index=rows.index)
 
 
-def level_shares(
-    folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
-) -> pd.DataFrame:
+def level_shares(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Share of each level in each fold and in the whole: rows (column, level), columns 0, 1, ..., 'all'.
 
     Levels as `balance_levels`; the shares of one column sum to 1 in every fold.
@@ -60,9 +56,7 @@ def level_shares(
     return pd.concat(parts).rename_axis(columns=None)
 
 
-def fold_balance(
-    folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None
-) -> pd.DataFrame:
+def fold_balance(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """One row a fold and a last row 'all', indexed by `fold`.
 
     images, share (of images), groups; train and excluded: images the fold's model may, and may not, train

@@ -35,13 +35,11 @@ def cut_blocks(
             values = dict(zip(BLOCK_COLUMNS, (*box, buffer), strict=True))
             group = f"{image_id}/block{number:03d}"
             rows.append(
-                {"image_id": image_id, "fold": fold, "group": group, "stratum": "", "excluded_from": ""}
-                | values
+                {"image_id": image_id, "fold": fold, "group": group, "stratum": "", "excluded_from": ""} | values
             )
     if len(rows) < n_folds:
         raise ValueError(
-            f"method 'blocks': found {len(rows)} blocks, expected at least n_folds = {n_folds}; use a finer "
-            "grid"
+            f"method 'blocks': found {len(rows)} blocks, expected at least n_folds = {n_folds}; use a finer grid"
         )
     table = pd.DataFrame(rows).sort_values(["image_id", "y0", "x0"], kind="stable").reset_index(drop=True)
     for fold, share in training_share(table).items():
@@ -67,8 +65,7 @@ def _image_blocks(
     n_rows, n_cols = grid or ((n_folds, 1) if height >= width else (1, n_folds))
     if n_rows > height or n_cols > width:
         raise ValueError(
-            f"image {image_id!r} of {height}×{width} px cannot be cut in {n_rows}×{n_cols} blocks; use a "
-            "coarser grid"
+            f"image {image_id!r} of {height}×{width} px cannot be cut in {n_rows}×{n_cols} blocks; use a coarser grid"
         )
     ys = [height * i // n_rows for i in range(n_rows + 1)]
     xs = [width * i // n_cols for i in range(n_cols + 1)]
@@ -82,9 +79,7 @@ def validation_blocks(folds: pd.DataFrame, fold: int, image_id: str) -> np.ndarr
         raise ValueError(f"the fold table has no columns {missing}, expected one made with method 'blocks'")
     of_image = folds["image_id"] == str(image_id)
     if not of_image.any():
-        raise ValueError(
-            f"image {image_id!r} is not in the fold table ({folds['image_id'].nunique()} images)"
-        )
+        raise ValueError(f"image {image_id!r} is not in the fold table ({folds['image_id'].nunique()} images)")
     rows = folds[of_image & (folds["fold"] == fold)]
     return rows[["y0", "x0", "y1", "x1"]].to_numpy(dtype=np.int64)
 
@@ -102,15 +97,11 @@ def _as_windows(windows: np.ndarray) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != 4:
         raise ValueError(f"windows have shape {array.shape}, expected (N, 4): y0, x0, y1, x1, half-open")
     if (array[:, 2:] <= array[:, :2]).any():
-        raise ValueError(
-            "some windows end before they begin, expected y0 < y1 and x0 < x1 (not y, x, height, width)"
-        )
+        raise ValueError("some windows end before they begin, expected y0 < y1 and x0 < x1 (not y, x, height, width)")
     return array.astype(np.int64)
 
 
-def training_windows_allowed(
-    folds: pd.DataFrame, fold: int, image_id: str, windows: np.ndarray
-) -> np.ndarray:
+def training_windows_allowed(folds: pd.DataFrame, fold: int, image_id: str, windows: np.ndarray) -> np.ndarray:
     """Which windows fold `fold` may train on: bool `(N,)`.
 
     windows: `(N, 4)` int (y0, x0, y1, x1), half-open, in pixels of the host's image. Allowed is a window
@@ -126,9 +117,7 @@ def training_windows_allowed(
     return np.asarray(far.all(axis=1))
 
 
-def validation_windows_allowed(
-    folds: pd.DataFrame, fold: int, image_id: str, windows: np.ndarray
-) -> np.ndarray:
+def validation_windows_allowed(folds: pd.DataFrame, fold: int, image_id: str, windows: np.ndarray) -> np.ndarray:
     """Which windows lie wholly inside one validation block of fold `fold`: bool `(N,)`, as in training."""
     windows = _as_windows(windows)
     blocks = validation_blocks(folds, fold, image_id)

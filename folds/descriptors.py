@@ -26,9 +26,7 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 def cell_means(thumbnails: np.ndarray, cells: int) -> np.ndarray:
     """`(N, cells, cells)` float32 means over squares; `cells` divides 64."""
     step = SIDE // cells
-    return np.asarray(
-        thumbnails.reshape(len(thumbnails), cells, step, cells, step).mean(axis=(2, 4), dtype=np.float32)
-    )
+    return np.asarray(thumbnails.reshape(len(thumbnails), cells, step, cells, step).mean(axis=(2, 4), dtype=np.float32))
 
 
 def layout_descriptor(thumbnails: np.ndarray) -> np.ndarray:

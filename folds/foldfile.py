@@ -84,9 +84,7 @@ def read_folds(path: Path, inventory: pd.DataFrame | None = None) -> pd.DataFram
     if inventory is not None:
         _same_images(table["image_id"], inventory["image_id"], path)
     n_folds = max(int(table["fold"].max()) + 1, 2) if len(table) else 2
-    check_folds(
-        table["image_id"].to_numpy(), table["fold"].to_numpy(), table["group"].to_numpy(), n_folds, str(path)
-    )
+    check_folds(table["image_id"].to_numpy(), table["fold"].to_numpy(), table["group"].to_numpy(), n_folds, str(path))
     table["excluded_from"] = _checked_exclusions(table, n_folds, path)
     return table.sort_values(keys).reset_index(drop=True)
 

@@ -16,9 +16,7 @@ from folds.strata import indicator_matrix, joined
 
 def _by_sklearn(splitter: Any, y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     fold = np.full(len(y), -1, dtype=np.int64)
-    with (
-        warnings.catch_warnings()
-    ):  # a stratum rarer than the folds: seen in the balance report, not in a warning
+    with warnings.catch_warnings():  # a stratum rarer than the folds: seen in the balance report, not in a warning
         warnings.simplefilter("ignore", UserWarning)
         for number, (_, validation) in enumerate(splitter.split(y, y, groups)):
             fold[validation] = number
@@ -30,8 +28,7 @@ def _codes(values: np.ndarray, kind: str, n_folds: int) -> np.ndarray:
     codes, names = pd.factorize(values, sort=True)
     if len(names) < n_folds:
         raise ValueError(
-            f"found {len(names)} {kind}, expected at least n_folds = {n_folds}; use fewer folds or a finer "
-            "grouping"
+            f"found {len(names)} {kind}, expected at least n_folds = {n_folds}; use fewer folds or a finer grouping"
         )
     return codes
 

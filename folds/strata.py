@@ -61,9 +61,7 @@ def stratum_levels(inventory: pd.DataFrame, columns: Sequence[str], *, bins: int
         if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
             values = series.to_numpy(dtype=np.float64)
             if not np.isfinite(values).all():
-                raise ValueError(
-                    f"strata: column {column!r} holds infinite numbers, expected finite ones; clip them"
-                )
+                raise ValueError(f"strata: column {column!r} holds infinite numbers, expected finite ones; clip them")
             levels[column] = bin_numeric(values, bins)
         else:
             levels[column] = series.astype(str).to_numpy(dtype=object)

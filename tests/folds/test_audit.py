@@ -31,9 +31,7 @@ def draw_data() -> tuple[pd.DataFrame, np.ndarray]:
     images[5] = images[3]
     names = [f"i{number:02d}" for number in range(12)]
     hashes = ["black"] * 3 + ["h3", "h4", "h3", *(f"h{number}" for number in range(6, 12))]
-    inventory = pd.DataFrame(
-        {"image_id": names, "content_hash": hashes, "patient": [n // 2 for n in range(12)]}
-    )
+    inventory = pd.DataFrame({"image_id": names, "content_hash": hashes, "patient": [n // 2 for n in range(12)]})
     return inventory, np.clip(np.rint(images), 0, 255).astype(np.uint8)
 
 
@@ -84,15 +82,11 @@ def test_a_copy_of_a_near_duplicate_leaks_too() -> None:
 def test_groups_that_cross() -> None:
     inventory, thumbnails = draw_data()
     folds = table(inventory, [0, 1] * 6)
-    leaks = audit_folds(
-        folds, inventory, find_duplicates(inventory, thumbnails).iloc[:0], group_columns=["patient"]
-    )
+    leaks = audit_folds(folds, inventory, find_duplicates(inventory, thumbnails).iloc[:0], group_columns=["patient"])
     groups = leaks[leaks["kind"] == "group"]
     assert groups["image_a"].tolist() == [f"i{number:02d}" for number in range(0, 12, 2)]
     torn = folds.assign(group="all")
-    assert (
-        audit_folds(torn, inventory, find_duplicates(inventory, thumbnails))["kind"] == "group"
-    ).sum() == 1
+    assert (audit_folds(torn, inventory, find_duplicates(inventory, thumbnails))["kind"] == "group").sum() == 1
 
 
 def test_the_suggested_groups_are_clean() -> None:
@@ -100,10 +94,7 @@ def test_the_suggested_groups_are_clean() -> None:
     duplicates = find_duplicates(inventory, thumbnails)
     for group in (None, "patient", inventory.set_index("image_id")["patient"]):
         merged = suggest_groups(duplicates, inventory, group)
-        assert (
-            merged["i00"] == merged["i01"] == merged["i02"]
-            and merged["i03"] == merged["i04"] == merged["i05"]
-        )
+        assert merged["i00"] == merged["i01"] == merged["i02"] and merged["i03"] == merged["i04"] == merged["i05"]
         for seed in range(3):
             folds = make_folds(inventory, "group", 2, seed, group=merged)
             columns = [] if group is None else ["patient"]
@@ -131,9 +122,7 @@ def test_merged_groups_are_the_connected_parts(pairs: list[tuple[int, int]], gro
 
 
 def test_neighbours_within_the_buffer() -> None:
-    inventory = pd.DataFrame(
-        {"image_id": list("abcdef"), "content_hash": list("abcdef"), "stack": list("sssstt")}
-    )
+    inventory = pd.DataFrame({"image_id": list("abcdef"), "content_hash": list("abcdef"), "stack": list("sssstt")})
     inventory["z"] = [0, 1, 2, 5, 2, 3]
     none = pd.DataFrame(columns=["image_a", "image_b", "kind", "similarity"])
     folds = table(inventory, [0, 0, 1, 1, 0, 1])
@@ -170,13 +159,9 @@ def test_tiles_and_blocks_that_overlap() -> None:
     buffer=st.integers(0, 6),
 )
 def test_overlap_pairs_equal_the_slow_count(boxes: list[tuple[str, int, int, int]], buffer: int) -> None:
-    frame = pd.DataFrame(boxes, columns=["place", "y0", "x0", "side"]).astype(
-        {"y0": int, "x0": int, "side": int}
-    )
+    frame = pd.DataFrame(boxes, columns=["place", "y0", "x0", "side"]).astype({"y0": int, "x0": int, "side": int})
     frame = frame.assign(y1=frame["y0"] + frame["side"], x1=frame["x0"] + 2 * frame["side"], name=frame.index)
-    found = {
-        frozenset((int(a), int(b))) for a, b, _ in overlap_pairs(frame["name"], frame["place"], frame, buffer)
-    }
+    found = {frozenset((int(a), int(b))) for a, b, _ in overlap_pairs(frame["name"], frame["place"], frame, buffer)}
     expected = set()
     for i, a in frame.iterrows():
         for j, b in frame.iloc[: int(str(i))].iterrows():

@@ -59,8 +59,7 @@ def test_share_left_for_training_is_counted_right() -> None:
     folds = make_folds(IMAGES, "blocks", 3, 5, grid=(3, 2), buffer=3)
     for fold, share in training_share(folds).items():
         free = sum(
-            (~painted(folds, fold, name, shape, 3)).sum()
-            for name, shape in {"one": (61, 47), "two": (40, 90)}.items()
+            (~painted(folds, fold, name, shape, 3)).sum() for name, shape in {"one": (61, 47), "two": (40, 90)}.items()
         )
         assert share == pytest.approx(free / (61 * 47 + 40 * 90))
 

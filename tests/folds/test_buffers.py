@@ -11,9 +11,7 @@ from folds.buffers import folds_set, folds_text, near_validation, slab_folds, sl
 
 @settings(deadline=None, max_examples=50)
 @given(
-    rows=st.lists(
-        st.tuples(st.sampled_from("pq"), st.integers(0, 30), st.integers(0, 2)), min_size=1, max_size=30
-    ),
+    rows=st.lists(st.tuples(st.sampled_from("pq"), st.integers(0, 30), st.integers(0, 2)), min_size=1, max_size=30),
     buffer=st.integers(0, 5),
 )
 def test_near_validation_equals_the_slow_count(rows: list[tuple[str, int, int]], buffer: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folds.buffers import folds_set
-from folds.splitters import METHODS, check_folds, make_folds, make_repeated_folds
+from folds.splitters import METHODS, check_folds, make_folds, make_repeated_folds, with_groups
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "kfold": {},
@@ -73,9 +73,7 @@ def test_the_seed_matters(method: str) -> None:
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_a_group_is_never_on_two_sides(data: st.DataObject) -> None:
-    groups = data.draw(
-        st.lists(st.integers(0, 8), min_size=12, max_size=40).filter(lambda g: len(set(g)) >= 3)
-    )
+    groups = data.draw(st.lists(st.integers(0, 8), min_size=12, max_size=40).filter(lambda g: len(set(g)) >= 3))
     organs = data.draw(st.lists(st.sampled_from("ab"), min_size=len(groups), max_size=len(groups)))
     order = data.draw(st.permutations(range(len(groups))))
     method = data.draw(st.sampled_from(["group", "multilabel_stratified_group"]))
@@ -121,9 +119,9 @@ def test_slabs_are_contiguous_and_balanced() -> None:
 
 def test_series_and_time_columns_can_be_named() -> None:
     inventory = draw_inventory().rename(columns={"stack": "drive", "z": "second"})
-    folds = make_folds(
-        inventory, "slab", 2, 0, buffer=1.5, series_column="drive", z_column="second", slabs=4
-    ).merge(inventory, on="image_id")
+    folds = make_folds(inventory, "slab", 2, 0, buffer=1.5, series_column="drive", z_column="second", slabs=4).merge(
+        inventory, on="image_id"
+    )
     assert (folds["excluded_from"] != "").sum() == 3 * 3 * 2
     assert folds["group"].nunique() == 12
 
@@ -149,9 +147,7 @@ def test_several_columns_at_once_beat_chance() -> None:
         total = 0.0
         for column in ("organ", "empty"):
             whole = rows[column].value_counts(normalize=True)
-            total += float(
-                (pd.crosstab(rows["fold"], rows[column], normalize="index") - whole).abs().sum().sum()
-            )
+            total += float((pd.crosstab(rows["fold"], rows[column], normalize="index") - whole).abs().sum().sum())
         return total
 
     ours = distance(make_folds(inventory, "multilabel_stratified_group", 5, 0, **options))
@@ -249,9 +245,7 @@ BAD_CALLS: list[tuple[str, int, int, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("method, n_folds, seed, options, message", BAD_CALLS)
-def test_errors_say_what_was_found(
-    method: str, n_folds: int, seed: int, options: dict[str, Any], message: str
-) -> None:
+def test_errors_say_what_was_found(method: str, n_folds: int, seed: int, options: dict[str, Any], message: str) -> None:
     inventory = draw_inventory()
     inventory["holes"] = inventory["organ"].where(inventory["image_id"] != "im005")
     inventory["infinite"] = np.where(inventory["z"] == 3, np.inf, 1.0)
@@ -271,3 +265,12 @@ def test_bad_inventories() -> None:
 def test_check_folds_names_group_and_images() -> None:
     with pytest.raises(ValueError, match=r"first: 'g': 'a' in fold 0, 'b' in fold 1"):
         check_folds(np.array(["a", "b"]), np.array([0, 1]), np.array(["g", "g"]), 2, "file")
+
+
+@pytest.mark.parametrize("method", ["kfold", "stratified", "stratified_group", "multilabel_stratified_group"])
+def test_any_random_split_can_be_made_to_keep_groups(method: str) -> None:
+    grouped, options = with_groups(method, OPTIONS[method], "patient")
+    folds = make_folds(draw_inventory(), grouped, 3, 0, **options)
+    assert (folds.groupby("group")["fold"].nunique() == 1).all()
+    with pytest.raises(ValueError, match="exclude the duplicates"):
+        with_groups("slab", {}, "patient")
