@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,9 +39,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory, from which a GPU copies faster."""
-        return Batch(
-            self.images.pin_memory(), self.target.pin_memory(), self.weights.pin_memory(), self.names
-        )
+        return Batch(self.images.pin_memory(), self.target.pin_memory(), self.weights.pin_memory(), self.names)
 
     def first(self, count: int) -> Batch:
         """The first `count` samples, repeated from the start where the batch holds fewer."""
@@ -58,6 +56,9 @@ class SampleSource(Protocol):
         ...
 
 
+Mix = Callable[[Batch, int, int], Batch]  # (batch, epoch, number of its first sample)
+
+
 def gather(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size. The images' memory is channels-last, as `normalise` leaves it: one plain
     copy.
@@ -71,14 +72,16 @@ def gather(samples: Sequence[Sample]) -> Batch:
     return Batch(images, target, weights, [sample.name for sample in samples])
 
 
-class _Numbered(Dataset[Sample]):
-    """A source as torch's loader wants it: one number a sample, running over the epochs."""
+class _Numbered(Dataset[Batch]):
+    """A source as torch's loader wants it: batches by sample numbers that run over the epochs."""
 
-    def __init__(self, source: SampleSource, per_epoch: int) -> None:
-        self.source, self.per_epoch = source, per_epoch
+    def __init__(self, source: SampleSource, per_epoch: int, mix: Mix | None) -> None:
+        self.source, self.per_epoch, self.mix = source, per_epoch, mix
 
-    def __getitem__(self, number: int) -> Sample:
-        return self.source.sample(*divmod(number, self.per_epoch))
+    def __getitems__(self, numbers: Sequence[int]) -> Batch:
+        places = [divmod(number, self.per_epoch) for number in numbers]
+        batch = gather([self.source.sample(*place) for place in places])
+        return self.mix(batch, *places[0]) if self.mix is not None else batch
 
 
 class _Share(Sampler[list[int]]):
@@ -96,6 +99,10 @@ class _Share(Sampler[list[int]]):
             yield list(range(first, first + self.size))
 
 
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
 def _quiet_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -110,6 +117,7 @@ def load_batches(
     batch_size: int,
     rank: int = 0,
     world: int = 1,
+    mix: Mix | None = None,
     workers: int = 0,
     pin: bool = False,
 ) -> Iterator[Batch]:
@@ -118,15 +126,16 @@ def load_batches(
 
     Batch b of an epoch is cut from samples b * world * size to (b + 1) * world * size - 1 of that epoch: what
     one process with a batch of world * size would see, so that the number of processes changes no sample.
-    With `workers` the samples are made by so many processes ahead of time, in the same order.
+    With `workers` the samples are made by so many processes ahead of time, in the same order. `mix` changes
+    whole batches.
     """
     per_epoch = batches_per_epoch * batch_size * world
     loader = DataLoader(
-        _Numbered(source, per_epoch),
+        _Numbered(source, per_epoch, mix),
         batch_sampler=_Share(
             first_epoch * batches_per_epoch, epochs * batches_per_epoch, batch_size, rank=rank, world=world
         ),
-        collate_fn=gather,
+        collate_fn=_as_it_is,
         num_workers=workers,
         worker_init_fn=_quiet_worker if workers else None,
         prefetch_factor=4 if workers else None,

@@ -1,251 +1,193 @@
-"""Training samples: which image, which slice, which window, which augmentation - all from (seed, epoch,
-index).
-"""
+"""Training samples: which window of which image, how augmented - everything from (seed, epoch, index)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from folds.blocks import BLOCK_COLUMNS, training_windows_allowed
 from inference.config import InputConfig
-from inference.inputs import Statistics, normalise, read_input, reflect_indices, statistics
+from inference.inputs import Statistics, normalise, read_input, statistics
+from pipeline.augmentation import build_augmentation
 from pipeline.batches import Sample
 from pipeline.experiment import SamplingSettings
-from pipeline.seeds import draw, generator_of, seed_of
+from pipeline.patches import Window, WindowSampler, grid_index, window_odds
+from pipeline.seeds import generator_of, seed_of
 from pipeline.store import Store, StoredImage
 from submissions.images import ImageSource, StackSource
 
-IGNORE = 255
-CELL = 64  # pixels: side of the cells in which foreground is looked up
-
-Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Where a patch lies in its image; it may reach beyond the image's edges."""
-
-    z: int
-    y: int
-    x: int
+TRIES = 1000
 
 
 class TrainingSet:
-    """Samples of some stored images. Plain data and lazily opened files, fit for loader processes."""
+    """Samples of the images one fold trains on. Plain data and files opened late, fit for loader processes.
+
+    `folds` and `fold` say which images, and inside images cut into blocks which windows; `inventory` has the
+    columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image.
+    """
 
     def __init__(
         self,
         store: Store,
-        image_ids: Sequence[str],
+        folds: pd.DataFrame,
+        fold: int,
         *,
         inventory: pd.DataFrame,
         input_config: InputConfig,
+        classes: Sequence[str],
         patch: tuple[int, int],
         sampling: SamplingSettings,
+        recipe: str,
         seed: int,
-        classes: Sequence[str],
-        augment: Augment | None = None,
         weight: float = 1.0,
     ) -> None:
-        self.store, self.image_ids = store, list(image_ids)
-        self.config, self.patch, self.sampling, self.seed = input_config, patch, sampling, seed
-        self.foreground = [index for index, name in enumerate(classes) if name != "background"]
-        self.augment, self.weight = augment, weight
-        rows = inventory.set_index("image_id", drop=False)
-        self.odds = image_odds(rows.loc[self.image_ids], sampling)
+        self.store, self.config, self.seed, self.weight = store, input_config, seed, weight
+        self.blocks = folds if set(BLOCK_COLUMNS) <= set(folds.columns) else None
+        self.fold = fold
+        self.image_ids = training_ids(folds, fold)
+        check_targets(store, self.image_ids, len(classes))
+        index = self._allowed(pd.concat([grid_index(store.image(name), patch, classes) for name in self.image_ids]))
+        self.sampler = WindowSampler(index, sample_odds(index, inventory, sampling))
         self.stacks = stack_members(inventory, set(store.ids()))
-        self._cells: dict[str, list[np.ndarray]] = {}
+        self._augmentations = {channels: build_augmentation(recipe, patch, channels=channels) for channels in (1, 3)}
         self._measured: dict[str, Statistics] = {}
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """Sample `index` of epoch `epoch`."""
-        generator = generator_of(self.seed, epoch, index)
-        image_id = self.image_ids[draw(self.odds, generator)]
-        stored = self.store.image(image_id)
-        window = self.choose_window(stored, generator)
-        image, target = self.read(stored, window)
-        if self.augment is not None:
-            image, target = self.augment(image, target, seed_of(self.seed, epoch, index, "augment") % 2**31)
+        """Sample `index` of epoch `epoch`.
+
+        A window that is smaller than the patch, because its image is, is mirrored at its edges, pixels and
+        target alike, at a place drawn anew each time.
+        """
+        window = self.draw(generator_of(self.seed, epoch, index))
+        stored = self.store.image(window.image_id)
+        image, target = self.read(window)
+        augment = self._augmentations[3 if stored.shape[3] == 3 else 1]
+        image, target = augment(image, target, seed_of(self.seed, epoch, index, "augment"))
         pixels = normalise(image, self.measured(stored), self.config)
-        name = f"{image_id} z={window.z} y={window.y} x={window.x}"
+        name = f"{window.image_id} z={window.z} y={window.y} x={window.x}"
         return Sample(pixels, target, self.weight, name)
 
-    def choose_window(self, stored: StoredImage, generator: np.random.Generator) -> Window:
-        """A window anywhere, or, for the share `sampling.foreground`, round a pixel of a class drawn
-        evenly among those the image shows. An axis shorter than the patch is placed anywhere within it.
-        """
-        depth, *size, _ = stored.shape
-        z = int(generator.integers(depth))
-        starts = [
-            int(generator.integers(min(0, length - side), max(0, length - side) + 1))
-            for length, side in zip(size, self.patch, strict=True)
-        ]
-        if generator.random() < self.sampling.foreground:
-            pixel = self.foreground_pixel(stored, generator)
-            if pixel is not None:
-                z = pixel[0]
-                for axis, (length, side) in enumerate(zip(size, self.patch, strict=True)):
-                    if length > side:
-                        moved = pixel[1 + axis] - side // 2
-                        starts[axis] = min(max(moved, 0), length - side)
-        return Window(z, *starts)
-
-    def foreground_pixel(
-        self, stored: StoredImage, generator: np.random.Generator
-    ) -> tuple[int, int, int] | None:
-        """A pixel (z, y, x) of a class drawn evenly among those shown; None where the image shows none."""
-        cells = self._cells.get(stored.image_id)
-        if cells is None:
-            cells = self._cells[stored.image_id] = foreground_cells(stored, self.foreground)
-        shown = [position for position, places in enumerate(cells) if len(places)]
-        if not shown:
-            return None
-        position = shown[int(generator.integers(len(shown)))]
-        z, y, x = (int(part) for part in cells[position][generator.integers(len(cells[position]))])
-        rows, cols = slice(y, min(y + CELL, stored.shape[1])), slice(x, min(x + CELL, stored.shape[2]))
-        plane = class_mask(stored.read_target(z, rows, cols), self.foreground[position])
-        inside = np.flatnonzero(plane)
-        dy, dx = divmod(int(inside[generator.integers(len(inside))]), plane.shape[1])
-        return z, y + dy, x + dx
-
-    def read(self, stored: StoredImage, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (h, w, C * slices) in the stored dtype and target; h, w are the patch's.
-
-        Beyond the image's edges the pixels are mirrored, as prediction mirrors them, and the target is
-        ignored.
-        """
-        source, z = self.source(stored, window.z)
-        size, patch = stored.shape[1:3], self.patch
-        inside = [
-            slice(max(0, start), min(length, start + side))
-            for start, length, side in zip((window.y, window.x), size, patch, strict=True)
-        ]
-        image = read_input(source, z, inside[0], inside[1], self.config)
-        target = stored.read_target(window.z, inside[0], inside[1])
-        if image.shape[:2] == tuple(patch):
-            return image, target
-        starts = [start - part.start for start, part in zip((window.y, window.x), inside, strict=True)]
-        rows, cols = (
-            reflect_indices(start, start + side, length)
-            for start, side, length in zip(starts, patch, image.shape[:2], strict=True)
+    def draw(self, generator: np.random.Generator) -> Window:
+        """A window by its odds, drawn again until it keeps away from the fold's validation blocks."""
+        for _ in range(TRIES):
+            window = self.sampler.draw(generator)
+            if self.blocks is None or self._far(window.image_id, _box(window))[0]:
+                return window
+        raise ValueError(
+            f"fold {self.fold}: no window far enough from its validation blocks was found in {TRIES} draws; "
+            "use a smaller train.patch, larger blocks or a smaller buffer"
         )
-        padded = np.full((*target.shape[:-2], *patch), IGNORE, target.dtype)
-        top, left = -starts[0], -starts[1]
-        padded[..., top : top + target.shape[-2], left : left + target.shape[-1]] = target
-        return image[rows[:, None], cols], padded
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (h, w, C * slices) in the stored dtype, and the target of the window's own slice."""
+        stored = self.store.image(window.image_id)
+        rows, cols = slice(window.y, window.y + window.height), slice(window.x, window.x + window.width)
+        source, z = self.source(stored, window.z)
+        return read_input(source, z, rows, cols, self.config), stored.read_target(window.z, rows, cols)
 
     def source(self, stored: StoredImage, z: int) -> tuple[ImageSource, int]:
-        """The image with what lies above and below it, and the slice's place in that: a volume is its own
-        stack.
-        """
-        members = self.stacks.get(stored.image_id)
-        if members is None or len(members) == 1 or self.config.offsets == [0]:
+        """The image with what lies above and below it, and the slice's place there; a volume has its own."""
+        members = self.stacks.get(stored.image_id, [])
+        if len(members) < 2 or self.config.offsets == [0]:
             return stored, z
         return StackSource([self.store.image(name) for name in members]), members.index(stored.image_id)
 
     def measured(self, stored: StoredImage) -> Statistics:
-        """Statistics of the whole image: those that stage 03 took of the host's pixels, else of the stored
-        ones.
-        """
+        """Statistics of the whole image: those stage 03 took of the host's pixels, else the stored ones'."""
         if stored.image_id not in self._measured:
             kept = stored.attrs.get("statistics")
             self._measured[stored.image_id] = (
                 Statistics(tuple(kept["low"]), tuple(kept["high"]))
-                if kept
+                if kept is not None
                 else statistics(stored, self.config)
             )
         return self._measured[stored.image_id]
 
+    def _allowed(self, index: pd.DataFrame) -> pd.DataFrame:
+        """Rows of the patch index that may be trained on, renumbered."""
+        if self.blocks is not None:
+            parts = [part[self._far(str(name), _boxes(part))] for name, part in index.groupby("image_id", sort=False)]
+            index = pd.concat(parts)
+            if not len(index):
+                raise ValueError(
+                    f"fold {self.fold}: every window touches a validation block or its buffer; use a smaller "
+                    "train.patch, larger blocks or a smaller buffer"
+                )
+        return index.reset_index(drop=True)
 
-def image_odds(rows: pd.DataFrame, sampling: SamplingSettings) -> np.ndarray:
-    """Odds of each image (inventory rows), float64, not normalised.
+    def _far(self, image_id: str, boxes: np.ndarray) -> np.ndarray:
+        """Which boxes (N, 4) at the working size keep away from validation blocks: bool (N,)."""
+        stored = self.store.image(image_id)
+        host = stored.attrs.get("host", stored.shape[:3])
+        ratio = np.array([host[1] / stored.shape[1], host[2] / stored.shape[2]] * 2)
+        scaled = boxes * ratio
+        whole = np.concatenate([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])], axis=1).astype(np.int64)
+        return training_windows_allowed(self.blocks, self.fold, image_id, whole)
 
-    Images without foreground (column `empty`) have `sampling.empty`; then the values of the column
-    `sampling.balance` share the odds evenly. Raises ValueError for an unknown column, and where nothing is
-    left.
+
+def _boxes(index: pd.DataFrame) -> np.ndarray:
+    """(y0, x0, y1, x1) of rows of the patch index."""
+    tops, lefts = index["y"].to_numpy(), index["x"].to_numpy()
+    return np.stack([tops, lefts, tops + index["height"], lefts + index["width"]], axis=1)
+
+
+def _box(window: Window) -> np.ndarray:
+    return np.array([[window.y, window.x, window.y + window.height, window.x + window.width]])
+
+
+def sample_odds(index: pd.DataFrame, inventory: pd.DataFrame, sampling: SamplingSettings) -> np.ndarray:
+    """Odds of each window of the patch index, as the sampling settings and the inventory's columns say.
+
+    Raises ValueError for an unknown column, and where nothing can be drawn.
     """
-    odds = np.ones(len(rows))
+    rows = inventory[inventory["image_id"].isin(set(index["image_id"]))].set_index("image_id")
+    images: dict[str, float] | None = None
     if sampling.empty != 1.0:
-        odds[rows["empty"].to_numpy() == 1] = sampling.empty
+        images = {str(name): sampling.empty if flag else 1.0 for name, flag in rows["empty"].items()}
+    groups: dict[str, str] | None = None
     if sampling.balance is not None:
         if sampling.balance not in rows:
             known = ", ".join(map(str, rows.columns))
-            raise ValueError(
-                f"train.sampling.balance: no column {sampling.balance!r}; the inventory has {known}"
-            )
-        values = rows[sampling.balance].astype(str).to_numpy()
-        for value in np.unique(values):
-            total = odds[values == value].sum()
-            if total > 0:
-                odds[values == value] /= total
-    if not odds.sum() > 0:
-        raise ValueError(f"no image can be drawn: all {len(rows)} are empty and train.sampling.empty is 0")
-    return odds
+            raise ValueError(f"train.sampling.balance: no column {sampling.balance!r}; the inventory has {known}")
+        groups = {str(name): str(value) for name, value in rows[sampling.balance].items()}
+    return window_odds(index, foreground=sampling.foreground, images=images, groups=groups)
 
 
 def stack_members(inventory: pd.DataFrame, stored: set[str]) -> dict[str, list[str]]:
     """For every stored image the ids of its stack in the order of z, itself included."""
-    known = inventory[inventory["image_id"].isin(stored)].sort_values(
-        ["stack", "z", "image_id"], kind="stable"
-    )
+    known = inventory[inventory["image_id"].isin(stored)]
     members: dict[str, list[str]] = {}
-    for _, part in known.groupby("stack", sort=False):
+    for _, part in known.sort_values(["stack", "z", "image_id"], kind="stable").groupby("stack", sort=False):
         names = [str(name) for name in part["image_id"]]
         members.update(dict.fromkeys(names, names))
     return members
 
 
-def class_mask(target: np.ndarray, index: int) -> np.ndarray:
-    """bool (h, w) where a target, label (h, w) or planes (K, h, w), shows class `index`."""
-    mask: np.ndarray = target == index if target.ndim == 2 else target[index] == 1
-    return mask
-
-
-def foreground_cells(stored: StoredImage, classes: Sequence[int]) -> list[np.ndarray]:
-    """For each class the corners (z, y, x) of the CELL x CELL cells that show it: int64 (n, 3)."""
-    found: list[list[tuple[int, int, int]]] = [[] for _ in classes]
-    depth, height, width, _ = stored.shape
-    for z in range(depth):
-        for top in range(0, height, CELL):
-            target = stored.read_target(z, slice(top, min(top + CELL, height)), slice(0, width))
-            for places, index in zip(found, classes, strict=True):
-                columns = np.flatnonzero(class_mask(target, index).any(axis=0))
-                places += [(z, top, int(cell) * CELL) for cell in np.unique(columns // CELL)]
-    return [np.array(places, np.int64).reshape(-1, 3) for places in found]
-
-
 def training_ids(folds: pd.DataFrame, fold: int) -> list[str]:
     """Ids that fold `fold` may train on: of other folds, and not kept apart from it by a buffer.
 
-    Fold -1 holds images that are in no validation. Raises ValueError where none is left.
+    Fold -1 holds images that are never validated. Raises ValueError where none is left.
     """
-    excluded = folds["excluded_from"].fillna("").astype(str)
-    apart = excluded.map(lambda text: str(fold) in text.split(";"))
-    ids = [str(name) for name in folds.loc[(folds["fold"] != fold) & ~apart, "image_id"]]
-    if not ids:
-        raise ValueError(f"fold {fold} has no image to train on; look at the fold file and the buffer")
-    return ids
+    apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: str(fold) in text.split(";"))
+    names = folds.loc[(folds["fold"] != fold) & ~apart, "image_id"].astype(str)
+    if names.empty:
+        raise ValueError(f"fold {fold} has no image to train on; look at the fold file and its buffer")
+    return list(dict.fromkeys(names))
 
 
-def check_targets(store: Store, image_ids: Sequence[str], n_classes: int, kind: str) -> None:
-    """Raise ValueError where a stored target is not what the network learns: planes for sigmoid, label for
-    softmax.
-    """
-    wrong: Mapping[str, str] = {}
-    for image_id in image_ids:
-        shape = store.image(image_id).target_shape
-        fits = shape is not None and (
-            len(shape) == 3 if kind == "softmax" else len(shape) == 4 and shape[1] == n_classes
-        )
-        if not fits:
-            wrong = {**wrong, image_id: str(shape)}
+def check_targets(store: Store, image_ids: Sequence[str], n_classes: int) -> None:
+    """Raise ValueError where a stored target is neither a label nor one plane a class."""
+    shapes = {name: store.image(name).target_shape for name in image_ids}
+    wrong = {
+        name: shape for name, shape in shapes.items() if shape is None or (len(shape) == 4 and shape[1] != n_classes)
+    }
     if wrong:
-        first = next(iter(wrong))
-        wanted = "a label (Z, H, W)" if kind == "softmax" else f"planes (Z, {n_classes}, H, W)"
+        first, shape = next(iter(wrong.items()))
         raise ValueError(
-            f"{len(wrong)} stored targets do not fit model.activation {kind!r} with {n_classes} classes; "
-            f"{first}: found {wrong[first]}, expected {wanted}"
+            f"{len(wrong)} stored targets do not fit the model's {n_classes} classes, first {first!r}: "
+            f"found {shape}, expected a label (Z, H, W) or planes (Z, {n_classes}, H, W)"
         )
+    if len({len(shape) for shape in shapes.values() if shape is not None}) > 1:
+        raise ValueError("some stored targets are labels and some planes; run stage 03 again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,10 +31,11 @@ class Keeper:
         return self.settings.keep in ("best", "mean_best") or self.settings.patience is not None
 
     def see(self, epoch: int, score: float | None, model: nn.Module) -> bool:
-        """Take note of an epoch, its score (None: not validated) and weights; True where training should
+        """Take note of an epoch, its score (None or NaN: none) and weights; True where training should
         stop.
         """
         keep = self.settings.keep
+        score = None if score is None or math.isnan(score) else score
         if score is not None:
             gained = self.best is None or score > self.best
             self.best, self.without_gain = (score, 0) if gained else (self.best, self.without_gain + 1)

@@ -12,30 +12,34 @@ import torch
 from timm.optim import create_optimizer_v2, list_optimizers
 from torch import Tensor, nn
 
+from inference.models.freezing import encoder_stages
 from pipeline.experiment import TrainSettings
 
 FUSED = ("adam", "adamw", "sgd", "momentum")
 
 
-def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, settings: TrainSettings, in_channels: int) -> list[dict[str, Any]]:
     """Parameters by learning rate and weight decay: a list of groups as torch's optimizers take them.
 
     The encoder (`model.encoder`, where there is one) learns at `encoder_lr` times `lr`. With `layer_decay`
     its stages, counted from the deepest, learn at `layer_decay ** i` times that: the earlier, the slower
-    (arXiv:1801.06146). Norm layers and biases (tensors of fewer than two axes) have no weight decay. Frozen
-    parameters are in the groups too; they are passed over as long as they have no gradient.
+    (arXiv:1801.06146). Norm layers and biases (tensors of fewer than two axes) have no weight decay.
+    Frozen parameters are in the groups too; they are passed over as long as they have no gradient.
+    Raises ValueError for encoder settings where the model has no encoder.
     """
     encoder = getattr(model, "encoder", None)
-    depths = encoder_depths(encoder) if isinstance(encoder, nn.Module) else {}
-    deepest = max(depths.values(), default=0)
+    factors: dict[int, float] = {}
+    if isinstance(encoder, nn.Module):
+        factors = dict.fromkeys(map(id, encoder.parameters()), settings.encoder_lr)
+        if settings.layer_decay is not None:
+            for above, stage in enumerate(reversed(encoder_stages(encoder, in_channels))):
+                for parameter in stage:
+                    factors[id(parameter)] = settings.encoder_lr * settings.layer_decay**above
+    elif settings.layer_decay is not None or settings.encoder_lr != 1.0:
+        raise ValueError("train.encoder_lr and train.layer_decay need a model with an encoder; leave them out")
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
-        factor = 1.0
-        if id(parameter) in depths:
-            factor = settings.encoder_lr
-            if settings.layer_decay is not None:
-                factor *= settings.layer_decay ** (deepest - depths[id(parameter)])
-        groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
+        groups.setdefault((factors.get(id(parameter), 1.0), parameter.ndim >= 2), []).append(parameter)
     return [
         {
             "params": parameters,
@@ -47,36 +51,9 @@ def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str
     ]
 
 
-def encoder_depths(encoder: nn.Module) -> dict[int, int]:
-    """Depth of every parameter of an encoder, by `id`: 0 for the first stage, rising in the order of use.
-
-    A stage is a numbered entry of the encoder's longest list of blocks; what comes before it (the stem) has
-    the depth 0, and what comes after it the largest.
-    """
-    lists = [
-        (name, module)
-        for name, module in encoder.named_modules()
-        if isinstance(module, nn.Sequential | nn.ModuleList) and len(module) > 1
-    ]
-    shallow = min((name.count(".") for name, _ in lists), default=0)
-    stages = [(name, module) for name, module in lists if name.count(".") == shallow]
-    depths: dict[int, int] = {}
-    current = 0
-    if len(stages) == 1:
-        prefix, blocks = stages[0]
-        names = [f"{prefix}.{index}." for index in range(len(blocks))]
-    else:
-        names = [f"{name}." for name, _ in stages]
-    for name, parameter in encoder.named_parameters():
-        for index, prefix in enumerate(names):
-            if name.startswith(prefix):
-                current = index + 1
-                break
-        depths[id(parameter)] = current
-    return depths
-
-
-def build_optimizer(model: nn.Module, settings: TrainSettings, device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, settings: TrainSettings, *, device: torch.device, in_channels: int
+) -> torch.optim.Optimizer:
     """The optimizer that timm's factory makes of the groups; torch's own in their fused form.
 
     Raises ValueError for a name that timm does not know.
@@ -87,15 +64,13 @@ def build_optimizer(model: nn.Module, settings: TrainSettings, device: torch.dev
     options: dict[str, Any] = dict(settings.optimizer_options)
     if settings.optimizer in FUSED and device.type in ("cpu", "cuda"):
         options.setdefault("fused", True)
-    groups = parameter_groups(model, settings)
+    groups = parameter_groups(model, settings, in_channels)
     try:
         return create_optimizer_v2(
             groups, opt=settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay, **options
         )
     except TypeError as error:
-        raise ValueError(
-            f"train.optimizer_options: {settings.optimizer} does not take {options}: {error}"
-        ) from error
+        raise ValueError(f"train.optimizer_options: {settings.optimizer} does not take {options}: {error}") from error
 
 
 def rate_factor(step: int, total: int, settings: TrainSettings) -> float:

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from inference.models.freezing import freeze, unfreeze
 from inference.precision import DTYPES, resolve_precision
 from pipeline.batches import Batch
 from pipeline.experiment import LossSettings, TrainSettings
@@ -70,6 +71,7 @@ class Trainer:
         accelerator: Accelerator,
         device: torch.device,
         seed: int,
+        in_channels: int,
     ) -> None:
         self.settings, self.loss_settings, self.seed = settings, loss, seed
         self.accelerator, self.device = accelerator, device
@@ -80,17 +82,18 @@ class Trainer:
         if settings.sync_batch_norm:
             if device.type != "cuda":
                 raise ValueError(
-                    f"train.sync_batch_norm works on GPUs only, and this is a {device.type}; leave it out, or "
+                    f"train.sync_batch_norm works on GPUs only, and this is {device.type}; leave it out, or "
                     "use a group norm or a frozen batch norm"
                 )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         layout = torch.channels_last if settings.channels_last else torch.contiguous_format
         self.net = model.to(device).to(memory_format=layout)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False) if settings.ema else None
-        self.optimizer = build_optimizer(self.net, settings, device)
+        self.optimizer = build_optimizer(self.net, settings, device=device, in_channels=in_channels)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         if settings.compile:
             self.net.compile()
+        self.frozen = False
         self.wrapped: nn.Module = self._wrap()
 
     def _wrap(self) -> nn.Module:
@@ -103,6 +106,16 @@ class Trainer:
     def begin_epoch(self, epoch: int) -> None:
         """Training mode; what is frozen in this epoch is frozen, what is released is released."""
         self.net.train()
+        part, until = self.settings.freeze, self.settings.freeze_epochs
+        frozen = part is not None and (until == 0 or epoch < until)
+        if frozen == self.frozen:
+            return
+        if frozen:
+            freeze(self.net, part)  # type: ignore[arg-type]
+        else:
+            unfreeze(self.net)
+        self.frozen = frozen
+        self.wrapped = self._wrap()
 
     def step(self, batches: Sequence[Batch], epoch: int, index: int) -> StepResult:
         """One optimizer step over `accumulate` batches; `index` is the step's number in its epoch.
@@ -163,9 +176,7 @@ class Trainer:
         finally:
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _refuse_or_skip(
-        self, loss: float, norm: float, batches: Sequence[Batch], before: Sequence[Tensor]
-    ) -> None:
+    def _refuse_or_skip(self, loss: float, norm: float, batches: Sequence[Batch], before: Sequence[Tensor]) -> None:
         self.skipped += 1
         if self.skipped > self.settings.skip_bad_losses:
             names = [name for batch in batches for name in batch.names]

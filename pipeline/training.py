@@ -19,14 +19,15 @@ from torch import nn
 from tqdm import tqdm
 
 from inference.models import build_model
-from inference.weights import load_encoder_weights, save_model
+from inference.weights import SETTINGS_FILE, load_encoder_weights, save_model
 from pipeline.batches import Batch, SampleSource, load_batches
 from pipeline.checkpoint import LAST, load_state, save_state
-from pipeline.dataset import TrainingSet, check_targets, training_ids
+from pipeline.dataset import TrainingSet
 from pipeline.experiment import Experiment, TrainSettings
 from pipeline.journal import Journal
 from pipeline.keeping import Keeper
 from pipeline.losses import build_loss
+from pipeline.mixed_batches import BatchMixer
 from pipeline.seeds import seed_of
 from pipeline.store import Store
 from pipeline.trainer import BadLoss, Trainer, start_processes
@@ -69,6 +70,7 @@ def train_fold(
         trainer = Trainer(
             initial_model(experiment, fold), experiment.train, experiment.loss,
             accelerator=accelerator, device=place, seed=seed_of(experiment.seed, "steps", fold),
+            in_channels=experiment.model.in_channels,
         )  # fmt: skip
         return _Run(experiment, trainer, source, folder, validate).finish()
 
@@ -92,18 +94,16 @@ def training_set(
     experiment: Experiment, fold: int, *, store: Store, folds: pd.DataFrame, inventory: pd.DataFrame
 ) -> TrainingSet:
     """The samples of one fold's training."""
-    image_ids = training_ids(folds, fold)
     mode = build_loss(experiment.loss.name, **experiment.loss.params).mode
     if mode != experiment.model.activation:
         raise ValueError(
             f"loss.name {experiment.loss.name!r} is a {mode} loss, but model.activation is "
             f"{experiment.model.activation!r}; choose two that fit (some losses take params: {{mode: ...}})"
         )
-    check_targets(store, image_ids, len(experiment.model.classes), mode)
     return TrainingSet(
-        store, image_ids, inventory=inventory, input_config=experiment.input, patch=experiment.train.patch,
-        sampling=experiment.train.sampling, seed=seed_of(experiment.seed, "samples", fold),
-        classes=experiment.model.classes,
+        store, folds, fold, inventory=inventory, input_config=experiment.input,
+        classes=experiment.model.classes, patch=experiment.train.patch, sampling=experiment.train.sampling,
+        recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold),
     )  # fmt: skip
 
 
@@ -122,6 +122,8 @@ class _Run:
         self.folder, self.validate = folder, validate
         self.settings: TrainSettings = experiment.train
         self.keeper = Keeper(self.settings)
+        if self.keeper.selects and validate is None:
+            raise ValueError("train.keep and train.patience judge by a validation, and this training has none")
         self.epoch, self.stopped = 0, False
         state = load_state(folder / LAST)
         if state is not None:
@@ -141,9 +143,20 @@ class _Run:
         return load_batches(
             self.source, first_epoch=first_epoch, epochs=epochs,
             batches_per_epoch=settings.steps_per_epoch * settings.accumulate, batch_size=settings.batch_size,
-            rank=accelerator.process_index, world=accelerator.num_processes,
+            rank=accelerator.process_index, world=accelerator.num_processes, mix=self.mixer(),
             workers=worker_count(settings.workers, self.trainer.device), pin=gpu,
         )  # fmt: skip
+
+    def mixer(self) -> BatchMixer | None:
+        """What mixes batches, where the settings ask for it."""
+        augment, model = self.experiment.augment, self.experiment.model
+        if not (augment.cutmix or augment.copy_paste):
+            return None
+        background = model.classes.index("background") if "background" in model.classes else None
+        if augment.copy_paste and model.activation == "softmax" and background is None:
+            raise ValueError("augment.copy_paste needs a class named 'background', which is never pasted")
+        background = background if model.activation == "softmax" else None
+        return BatchMixer(augment, seed_of(self.experiment.seed, "mix"), background)
 
     def finish(self) -> dict[str, Any]:
         """Train what is left, keep the weights, say what was done."""
@@ -169,6 +182,7 @@ class _Run:
                 self.folder, self.trainer.model, experiment.model,
                 input_config=experiment.input, predict_config=experiment.predict,
             )  # fmt: skip
+            note_training(self.folder / SETTINGS_FILE, self.facts(epochs, rows))
         self.trainer.accelerator.wait_for_everyone()
         return self.facts(epochs, rows)
 
@@ -184,9 +198,7 @@ class _Run:
         scores = _from_main(self.trainer.accelerator, scores)
         if scores:
             row["validation"] = scores
-            bar.set_postfix(
-                loss=f"{row['loss']:.4f}", **{name: f"{value:.4f}" for name, value in scores.items()}
-            )
+            bar.set_postfix(loss=f"{row['loss']:.4f}", **{name: f"{value:.4f}" for name, value in scores.items()})
         self.stopped = self.keeper.see(epoch, next(iter(scores.values()), None), self.trainer.model)
         self.epoch += 1
         if journal is not None:
@@ -256,6 +268,14 @@ class _Run:
             "images_per_second": float(np.mean([row["images_per_second"] for row in rows])) if rows else None,
             "wait_share": float(np.mean([row["wait_share"] for row in rows])) if rows else None,
         }
+
+
+def note_training(path: Path, facts: Mapping[str, Any]) -> None:
+    """Say in `model.json` how the weights were chosen; nothing that predicts reads it."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    names = ("kept", "kept_epochs", "selected_on_held_out_fold")
+    document["training"] = {name: facts[name] for name in names}
+    write_atomic(path, json.dumps(document, indent=2) + "\n")
 
 
 def worker_count(workers: int | None, device: torch.device) -> int:

@@ -1,112 +1,264 @@
-"""Training a fold: what it writes, and that a restart changes nothing."""
+"""Training a fold: what it writes, and that a restart or a second process changes nothing."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from inference.weights import load_model
-from pipeline.experiment import Experiment
+from pipeline import trainer, training
+from pipeline.batches import load_batches
 from pipeline.journal import TIME_FIELDS, read_log
-from pipeline.store import Store, create_store
-from pipeline.training import train_fold
+from pipeline.store import Store
+from pipeline.training import worker_count
+
+SCRIPT = Path(__file__).with_name("drawn_training.py")
 
 
-def drawn_store(folder: Path, count: int = 6) -> tuple[Store, pd.DataFrame, pd.DataFrame]:
-    """Images of 40 x 56 with a bright rectangle on noise, its mask, the inventory and two folds."""
-    store = create_store(folder, "memmap")
-    generator = np.random.default_rng(3)
-    rows = []
-    for number in range(count):
-        image = generator.integers(0, 80, (1, 40, 56, 3), dtype=np.uint8)
-        mask = np.zeros((1, 1, 40, 56), np.uint8)
-        top, left = 4 + 3 * number, 6 + 4 * number
-        if number < count - 1:
-            mask[0, 0, top : top + 12, left : left + 16] = 1
-        image[mask[:, 0] == 1] += 120
-        store.write(f"im{number}", image, mask)
-        rows.append({"image_id": f"im{number}", "split": "train", "stack": f"im{number}", "z": 0})
-    inventory = pd.DataFrame(rows)
-    inventory["empty"] = [0] * (count - 1) + [1]
-    folds = pd.DataFrame(
-        {"image_id": inventory["image_id"], "fold": np.arange(count) % 2, "excluded_from": [""] * count}
-    )
-    return store, inventory, folds
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("drawn_training", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def settings(**train: Any) -> Experiment:
-    chosen = {
-        "epochs": 3, "steps_per_epoch": 2, "batch_size": 2, "patch": (32, 48), "precision": "fp32", "ema": 0.9,
-        "lr": 0.003, **train,
-    }  # fmt: skip
-    return Experiment(
-        name="drawn",
-        competition="drawn",
-        model={"architecture": "unet", "encoder": "tu-test_efficientnet", "options": {}},
-        input={"mean": [0.5], "std": [0.25]},
-        train=chosen,
-    )
+drawn = _load()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, pd.DataFrame, pd.DataFrame]:
-    return drawn_store(tmp_path_factory.mktemp("drawn") / "store")
-
-
-def run(drawn: Any, folder: Path, experiment: Experiment, **options: Any) -> dict[str, Any]:
-    store, inventory, folds = drawn
-    return train_fold(
-        experiment, 0, store=store, folds=folds, inventory=inventory, folder=folder, device="cpu", **options
-    )
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    made: Store = drawn.draw_store(tmp_path_factory.mktemp("drawn") / "store")
+    return made
 
 
 def timeless(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in TIME_FIELDS} for row in read_log(folder / "log.jsonl")]
 
 
-def test_a_fold_is_trained_and_can_be_loaded(drawn: Any, tmp_path: Path) -> None:
-    facts = run(drawn, tmp_path, settings(validate_every=2), validate=lambda model: {"dice": 0.5})
-    rows = read_log(tmp_path / "log.jsonl")
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "weights.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    drawn.train_drawn(store, folder, drawn.drawn_experiment(), validate=score)
+    return folder
+
+
+def score(model: nn.Module) -> dict[str, Any]:
+    """A validation: a number that depends on the weights, and a picture."""
+    value = float(next(model.parameters()).detach().double().sum())
+    return {"score": value, "worst_0": np.zeros((4, 6, 3), np.uint8)}
+
+
+def launch(store: Store, folder: Path, batch: int, processes: int) -> dict[str, Any]:
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={processes}",
+    ]
+    command = [*torchrun, str(SCRIPT), str(store.folder), str(folder), str(batch)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(list(folder.glob("process_*.json"))) == processes
+    facts: dict[str, Any] = json.loads((folder / f"process_{processes - 1}.json").read_text())
+    return facts
+
+
+def test_a_trained_fold_can_be_loaded_and_says_what_was_done(whole: Path) -> None:
+    rows = read_log(whole / "log.jsonl")
     assert [row["epoch"] for row in rows] == [0, 1, 2]
-    assert [("validation" in row) for row in rows] == [False, True, True]
-    assert facts["epochs"] == 3 and not facts["selected_on_held_out_fold"]
-    loaded = load_model(tmp_path)
-    assert loaded.model(torch.zeros(1, 3, 40, 56)).shape == (1, 1, 40, 56)
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 3
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert [set(row.get("validation", {})) for row in rows] == [set(), set(), {"score"}]
+    assert all(0 <= row["wait_share"] <= 1 and row["images_per_second"] > 0 for row in rows)
+    loaded = load_model(whole)
+    assert loaded.model(torch.zeros(1, 3, 41, 56)).shape == (1, 1, 41, 56)
+    state = torch.load(whole / "last.pt", weights_only=True)
+    assert state["epoch"] == 3
+    averaged, last = state["trainer"]["average"], state["trainer"]["model"]
+    assert all(torch.equal(weights(whole)[name], averaged[name]) for name in averaged)
+    assert not all(torch.equal(averaged[name], last[name]) for name in averaged)
 
 
-@pytest.mark.parametrize("killed_at", [1, 3, 5])
+@pytest.mark.parametrize("killed_at", [0, 1, 3, 4])
 def test_killed_at_any_batch_and_restarted_equals_undisturbed(
-    drawn: Any, tmp_path: Path, killed_at: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, whole: Path, tmp_path: Path, killed_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = settings()
-    run(drawn, tmp_path / "whole", experiment)
-    from pipeline import trainer
+    step, taken = trainer.Trainer.step, iter(range(killed_at))
 
-    steps = 0
-    step = trainer.Trainer.step
-
-    def dying(self: Any, *arguments: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps > killed_at:
+    def dying(self: trainer.Trainer, *arguments: Any) -> Any:
+        if next(taken, None) is None:
             raise KeyboardInterrupt
         return step(self, *arguments)
 
+    experiment = drawn.drawn_experiment()
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trainer.Trainer, "step", dying)
-        run(drawn, tmp_path / "killed", experiment)
-    run(drawn, tmp_path / "killed", experiment)
-    assert timeless(tmp_path / "whole") == timeless(tmp_path / "killed")
-    whole = load_file(tmp_path / "whole" / "weights.safetensors")
-    killed = load_file(tmp_path / "killed" / "weights.safetensors")
-    assert all(torch.equal(whole[name], killed[name]) for name in whole)
-    assert json.dumps(timeless(tmp_path / "whole"))
+        drawn.train_drawn(store, tmp_path, experiment, validate=score)
+    assert not (tmp_path / "weights.safetensors").exists()
+    torch.rand(3)
+    drawn.train_drawn(store, tmp_path, experiment, validate=score)
+    assert timeless(tmp_path) == timeless(whole)
+    assert all(torch.equal(weights(whole)[name], value) for name, value in weights(tmp_path).items())
+
+
+def test_loader_processes_and_the_callers_randomness_change_nothing(store: Store, whole: Path, tmp_path: Path) -> None:
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(workers=2), validate=score)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(weights(whole)[name], value) for name, value in weights(tmp_path).items())
+
+
+def test_a_finished_training_is_not_done_again(store: Store, whole: Path) -> None:
+    before = weights(whole)
+    facts = drawn.train_drawn(store, whole, drawn.drawn_experiment())
+    assert facts["epochs"] == 3 and len(read_log(whole / "log.jsonl")) == 3
+    assert all(torch.equal(weights(whole)[name], value) for name, value in before.items())
+
+
+def test_accumulated_batches_equal_one_large_batch(store: Store, tmp_path: Path) -> None:
+    for name, batch, accumulate in (("large", 4, 1), ("small", 2, 2)):
+        shared = {"optimizer": "sgd", "lr": 0.01, "epochs": 1}
+        experiment = drawn.drawn_experiment("group", **shared, batch_size=batch, accumulate=accumulate)
+        drawn.train_drawn(store, tmp_path / name, experiment)
+    large, small = weights(tmp_path / "large"), weights(tmp_path / "small")
+    assert all(torch.allclose(large[name], small[name], rtol=0, atol=1e-5) for name in large)
+
+
+def test_a_frozen_encoder_moves_only_after_its_release(store: Store, tmp_path: Path) -> None:
+    for name, released in (("never", 0), ("after_one", 1)):
+        experiment = drawn.drawn_experiment(freeze="encoder", freeze_epochs=released, epochs=2, ema=0.0)
+        drawn.train_drawn(store, tmp_path / name, experiment)
+    start = training.initial_model(drawn.drawn_experiment(), 0).state_dict()
+    inner = [name for name in start if ".encoder." in name and name.endswith("weight")]
+    assert inner
+    never, after = weights(tmp_path / "never"), weights(tmp_path / "after_one")
+    assert all(torch.equal(start[name], never[name]) for name in inner)
+    assert any(not torch.equal(start[name], after[name]) for name in inner)
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, calls: set[int]) -> None:
+    """Make the loss NaN at some calls."""
+    real, count = trainer.training_loss, iter(range(1000))
+
+    def loss(*arguments: Any, **options: Any) -> torch.Tensor:
+        value = real(*arguments, **options)
+        return value * float("nan") if next(count) in calls else value
+
+    monkeypatch.setattr(trainer, "training_loss", loss)
+
+
+def test_a_broken_loss_stops_and_names_its_samples(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, {3})
+    with pytest.raises(trainer.BadLoss, match="skip_bad_losses"):
+        drawn.train_drawn(store, tmp_path, drawn.drawn_experiment())
+    document = json.loads((tmp_path / "bad_batch.json").read_text())
+    assert (document["epoch"], document["step"]) == (1, 1)
+    assert len(document["samples"]) == 2 and all(name.startswith("im") for name in document["samples"])
+
+
+def test_broken_losses_are_skipped_and_counted_if_asked(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, {0, 3})
+    facts = drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(skip_bad_losses=2))
+    assert facts["skipped"] == 2
+    assert [row["skipped"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2, 2]
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+
+
+def test_skipping_leaves_running_statistics_as_they_were(store: Store) -> None:
+    experiment = drawn.drawn_experiment(skip_bad_losses=1)
+    inventory, folds = drawn.tables()
+    source = training.training_set(experiment, 0, store=store, folds=folds, inventory=inventory)
+    accelerator, device = trainer.start_processes("cpu")
+    made = trainer.Trainer(
+        training.initial_model(experiment, 0), experiment.train, experiment.loss,
+        accelerator=accelerator, device=device, seed=1, in_channels=3,
+    )  # fmt: skip
+    made.begin_epoch(0)
+    batch = next(load_batches(source, first_epoch=0, epochs=1, batches_per_epoch=1, batch_size=2))
+    before = {name: value.clone() for name, value in made.net.state_dict().items()}
+    batch.images[0, 0, 3, 5] = float("nan")
+    assert made.step([batch], 0, 0).skipped
+    assert all(torch.equal(before[name], value) for name, value in made.net.state_dict().items())
+
+
+def test_bf16_and_early_stopping(store: Store, tmp_path: Path) -> None:
+    experiment = drawn.drawn_experiment(precision="bf16", epochs=4, patience=1, validate_every=1, keep="best")
+    facts = drawn.train_drawn(store, tmp_path, experiment, validate=lambda model: {"score": 0.5})
+    assert facts["stopped_early"] and facts["epochs"] == 2 and facts["precision"] == "bf16"
+    assert facts["kept_epochs"] == [0] and facts["selected_on_held_out_fold"]
+    assert json.loads((tmp_path / "model.json").read_text())["training"]["selected_on_held_out_fold"]
+    load_model(tmp_path)
+
+
+def test_settings_that_do_not_fit_are_refused(store: Store, tmp_path: Path) -> None:
+    experiment = drawn.drawn_experiment()
+    experiment.model.in_channels = 5
+    with pytest.raises(ValueError, match="in_channels is 5"):
+        drawn.train_drawn(store, tmp_path, experiment)
+    experiment = drawn.drawn_experiment()
+    experiment.loss.name = "ce_dice"
+    with pytest.raises(ValueError, match="softmax loss"):
+        drawn.train_drawn(store, tmp_path, experiment)
+    with pytest.raises(ValueError, match="works on GPUs only"):
+        drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(sync_batch_norm=True))
+    experiment = drawn.drawn_experiment(keep="best")
+    with pytest.raises(ValueError, match="validation"):
+        drawn.train_drawn(store, tmp_path, experiment)
+
+
+def test_a_launcher_that_started_one_process_only_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alone:
+        num_processes = 1
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(trainer, "Accelerator", lambda **_: Alone())
+    with pytest.raises(RuntimeError, match="WORLD_SIZE=2, but 1"):
+        trainer.start_processes("cpu")
+
+
+def test_loader_processes_by_device() -> None:
+    assert worker_count(None, torch.device("cpu")) == 0
+    assert worker_count(3, torch.device("cpu")) == 3
+    assert worker_count(None, torch.device("cuda")) >= 1
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(store: Store, tmp_path: Path) -> None:
+    facts = launch(store, tmp_path / "two", 2, 2)
+    assert facts["processes"] == 2
+    assert launch(store, tmp_path / "one", 4, 1)["processes"] == 1
+    two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
+    assert all(torch.allclose(two[name], one[name], rtol=0, atol=1e-5) for name in one)
+    assert [row["epoch"] for row in read_log(tmp_path / "two" / "log.jsonl")] == [0, 1, 2]
+    assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
