@@ -29,7 +29,7 @@ METHODS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "blocks": (frozenset({"buffer"}), frozenset({"grid"})),
 }
 WITHOUT_SEED = ("leave_one_group_out", "predefined")
-GROUPED = {
+_GROUPED = {
     "kfold": "group",
     "group": "group",
     "stratified": "stratified_group",
@@ -44,12 +44,12 @@ def with_groups(method: str, options: dict[str, Any], group: GroupOption) -> tup
     For the merged groups of `audit.suggest_groups`, which should start from the group column in use. Raises
     ValueError for methods whose folds are given by place, by a file or by the groups themselves.
     """
-    if method not in GROUPED:
+    if method not in _GROUPED:
         raise ValueError(
-            f"method {method!r} cannot keep other groups whole, expected one of {sorted(GROUPED)}; exclude the "
+            f"method {method!r} cannot keep other groups whole, expected one of {sorted(_GROUPED)}; exclude the "
             "duplicates from training instead (audit.exclude_duplicates)"
         )
-    return GROUPED[method], {**options, "group": group}
+    return _GROUPED[method], {**options, "group": group}
 
 
 def make_folds(inventory: pd.DataFrame, method: str, n_folds: int, seed: int, **options: Any) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from folds.audit import find_duplicates, suggest_groups
 from folds.foldfile import folds_hash, read_folds, write_folds
-from folds.splitters import GROUPED, METHODS, make_folds
+from folds.splitters import METHODS, make_folds, with_groups
 from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
@@ -51,10 +51,8 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
     else:
         options, method = split_options(space), settings.method
         if group_duplicates:
-            if method not in GROUPED:
-                raise ValueError(f"--group-duplicates: method {method!r} takes no groups; use one of {sorted(GROUPED)}")
-            method = GROUPED[method]
-            options["group"] = suggest_groups(training_duplicates(space), train, options.get("group"))
+            merged = suggest_groups(training_duplicates(space), train, options.get("group"))
+            method, options = with_groups(method, options, merged)
         table = make_folds(train, method, settings.n, space.experiment.seed, **options)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:

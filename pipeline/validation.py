@@ -16,7 +16,7 @@ from inference.instances import InstanceSettings
 from inference.listed import predict_listed
 from inference.store import open_prediction
 from inference.weights import LoadedModel
-from submissions.show import overlay
+from pipeline.pictures import overlay
 from pipeline.training import Validate, pick_device
 from pipeline.tuning_items import as_volume
 from pipeline.workspace import Workspace

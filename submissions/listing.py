@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -144,7 +145,7 @@ def _placed(competition: Competition, row: dict[str, Any], split: Split) -> dict
 
 def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
     problems = []
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         if before["image_id"] == after["image_id"]:
             problems.append(
                 Problem(after["path"], f"id {after['image_id']!r} a second time (also {before['path']})",

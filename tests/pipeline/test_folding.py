@@ -95,7 +95,7 @@ def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -
     assert "1 leaking pair" in said or "1 of kind 'exact'" in said
     assert {"balance.csv", "balance.png", "leaks.csv", "leaks.png"} <= {path.name for path in folder.iterdir()}
     by_column = seeded.experiment.model_copy(update={"folds": FoldsSettings(method="leave_one_group_out", n=6)})
-    with pytest.raises(ValueError, match="takes no groups"):
+    with pytest.raises(ValueError, match="cannot keep other groups whole"):
         fold_table(Workspace(by_column, space.competition, data, space.runs), None, group_duplicates=True)
     joined = fold_table(seeded, None, group_duplicates=True).set_index("image_id")["fold"]
     assert joined["train00"] == joined["train09"]

@@ -37,7 +37,7 @@ def test_missing_rows_and_missing_images_are_both_listed(tmp_path: Path) -> None
 
 
 def test_a_table_of_both_splits_and_a_list_of_what_counts(tmp_path: Path) -> None:
-    competition = write_rle_host(tmp_path)
+    write_rle_host(tmp_path)
     names = [*(f"train{i:02d}" for i in range(8)), *(f"test{i:02d}" for i in range(3))]
     pd.DataFrame({"key": [f"{n}.png" for n in names], "z": range(11)}).to_csv(tmp_path / "both.csv", index=False)
     table = {"file": "both.csv", "id": "{key}", "strip": ".png", "both_splits": True, "rename": {"z": "depth"}}
@@ -116,7 +116,9 @@ def test_pages_and_layers(tmp_path: Path) -> None:
     volume = np.stack([draw_image(mask, z)[..., 0] for z in range(4)])
     tifffile.imwrite(tmp_path / "train-volume.tif", volume, photometric="minisblack")
     pages = rle_contract(
-        images={"kind": "pages", "train": "{name}-volume.tif", "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"},
+        images={
+            "kind": "pages", "train": "{name}-volume.tif", "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"
+        },
         tables=[], submission=None,
     )  # fmt: skip
     listing, problems = list_images(pages, tmp_path, "train")

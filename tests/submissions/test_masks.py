@@ -30,7 +30,7 @@ def test_runs_become_planes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth.planes, draw_mask(0)[None, None])
     assert not reader.read(row("train07"), (1, *SHAPE)).planes.any()
     assert reader.listed("train00") and not reader.listed("other")
-    with pytest.raises(ValueError, match="no row in train.csv"):
+    with pytest.raises(ValueError, match=r"no row in train\.csv"):
         reader.read(row("other"), (1, *SHAPE))
 
 
