@@ -37,7 +37,7 @@ def member_weights(number: int, weights: Sequence[float] | None = None) -> list[
         return [1.0 / number] * number
     if len(weights) != number:
         raise ValueError(f"{len(weights)} weights were given for {number} members, expected one each")
-    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+    if not (all(weight >= 0 for weight in weights) and 0 < sum(weights) < float("inf")):
         raise ValueError(f"weights are {list(weights)}, expected none below 0 and a sum above 0")
     return [weight / sum(weights) for weight in weights]
 

@@ -37,6 +37,11 @@ class MemoryPlan:
         """Planned bytes in all."""
         return sum(self.parts.values())
 
+    def __str__(self) -> str:
+        """One line for the user: the total, and the parts of at least 10 MB."""
+        large = ", ".join(f"{name} {size / GB:.2f}" for name, size in self.parts.items() if size >= GB / 100)
+        return f"planned memory {self.total / GB:.2f} GB beside the models" + (f" ({large})" if large else "")
+
 
 def plan_memory(
     passes: Sequence[Pass],

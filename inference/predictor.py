@@ -128,9 +128,7 @@ def _check(passes: Sequence[Pass], source: ImageSource, slices: Sequence[int]) -
         raise ValueError(f"slices are {list(slices)}, expected at least one, each from 0 to {depth - 1}")
     axes = [one.axis for one in passes]
     if set(axes) != {"z"} and list(slices) != list(range(depth)):
-        raise ValueError(
-            f"axes are {axes}, which need a whole volume, but slices are {list(slices)} of {depth}"
-        )
+        raise ValueError(f"axes are {axes}, which need all {depth} slices, but slices are {list(slices)}")
     activation = passes[0].votes[0].member.model_config.activation
     if activation == "softmax" and any(one.predict_config.skip_background for one in passes):
         raise ValueError(
