@@ -10,7 +10,6 @@ import pandas as pd
 from pipeline.tuning_boards import Board
 from submissions.intervals import resample
 
-
 TWO_ERRORS = 2.0  # what cannot be told from the best at about 95 %
 
 

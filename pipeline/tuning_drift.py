@@ -61,22 +61,25 @@ class Drift:
 def drift(oof: pd.DataFrame, test: pd.DataFrame, *, least_outside: float = 0.05) -> Drift:
     """Compare features of out-of-fold and test images (a row an image, as `image_features`).
 
-    A feature has drifted where more than `least_outside` of the test images lie beyond the range that the
-    decision learned on, or the distance of the two distributions exceeds chance at 1 % (Smirnov 1948) and
-    0.2. Raises ValueError where one table is empty or lacks features of the other.
+    A feature has drifted where more than `least_outside` (and than luck explains) of the test images lie
+    beyond the range that the decision learned on, or the distance of the two distributions exceeds chance
+    at 1 % (Smirnov 1948) and 0.2. Raises ValueError where one table is empty or lacks features of the
+    other.
     """
     names = [name for name in oof if "." in str(name)]
     if not len(oof) or not len(test) or set(names) - set(test.columns):
         raise ValueError(f"{len(oof)} rows against {len(test)}; both need rows and the features {names[:4]}")
     ranges = learned_ranges(oof)
     rows, warnings = [], []
+    expected = 2 * EDGE + 2 / (len(oof) + 1)
+    by_luck = expected + 3 * np.sqrt(expected / len(test))
     chance = 1.63 * np.sqrt((len(oof) + len(test)) / (len(oof) * len(test)))
     for name, (low, high) in ranges.items():
         old, new = oof[name].to_numpy(float), test[name].to_numpy(float)
-        slack = 1e-9 + 0.01 * (high - low)
+        slack = 1e-9 + 0.01 * max(high - low, abs(high))
         outside = float(((new < low - slack) | (new > high + slack)).mean())
         distance = _smirnov(old, new)
-        drifted = outside > least_outside or distance > max(chance, 0.2)
+        drifted = outside > max(least_outside, by_luck) or distance > max(chance, 0.2)
         rows.append((name, old.mean(), new.mean(), low, high, outside, distance, chance, drifted))
         if drifted:
             warnings.append(_sentence(name, old.mean(), new.mean(), (low, high), outside))
