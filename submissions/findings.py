@@ -24,9 +24,7 @@ class Finding:
         return f"{self.level}: {place}{self.cause}"
 
 
-def rows_findings(
-    level: Level, what: str, faults: Iterable[tuple[int, str]], shown: int = SHOWN
-) -> list[Finding]:
+def rows_findings(level: Level, what: str, faults: Iterable[tuple[int, str]], shown: int = SHOWN) -> list[Finding]:
     """A finding a row (index from 0, cause), the first `shown` of them; the rest as one that counts them.
 
     `what` names the kind of fault, e.g. 'masks that do not decode'.

@@ -86,9 +86,7 @@ def _read(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
     return frame, []
 
 
-def _column_findings(
-    frame: pd.DataFrame, form: SubmissionFormat, sample: pd.DataFrame | None
-) -> list[Finding]:
+def _column_findings(frame: pd.DataFrame, form: SubmissionFormat, sample: pd.DataFrame | None) -> list[Finding]:
     expected = columns(form) if sample is None else [str(name) for name in sample.columns]
     has = [str(name) for name in frame.columns]
     missing = [name for name in dict.fromkeys([*columns(form), *expected]) if name not in has]
@@ -102,9 +100,7 @@ def _column_findings(
     return []
 
 
-def _test_images(
-    competition: Competition, data: Path
-) -> tuple[ListedImages, dict[str, Shape3], list[Finding]]:
+def _test_images(competition: Competition, data: Path) -> tuple[ListedImages, dict[str, Shape3], list[Finding]]:
     """The test images at hand and their sizes; one that cannot be read is a warning and has no size."""
     listing, problems = list_images(competition, data, "test")
     findings = [Finding("warning", None, f"test images: {problem}") for problem in problems[:5]]

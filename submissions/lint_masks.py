@@ -76,14 +76,10 @@ def read_masks(
         if not form.overlap and found is not None:
             kept.setdefault(int(place[index]), []).extend((index, part) for part in runs if len(part))
     findings = rows_findings("error", "masks that do not decode", faults)
-    findings += rows_findings(
-        "error", "masks that overlap", _overlaps(kept, list(images), shapes, competition)
-    )
+    findings += rows_findings("error", "masks that overlap", _overlaps(kept, list(images), shapes, competition))
     if blind:
         cause = "are not read" if coco else "are read without knowing where the image ends"
-        findings.append(
-            Finding("warning", None, f"{blind} row(s) are of no image under the data folder; they {cause}")
-        )
+        findings.append(Finding("warning", None, f"{blind} row(s) are of no image under the data folder; they {cause}"))
     findings += _placeholders(frame[form.mask_column], competition)
     return ReadMasks(list(images), place, class_index, area, findings)
 
@@ -102,11 +98,7 @@ def _overlaps(
         first, second, pixel = shared
         image_id, _ = images[number]
         height, width = shapes[image_id][1:]
-        row, col = (
-            (pixel % height, pixel // height)
-            if competition.dialect.order == "column"
-            else divmod(pixel, width)
-        )
+        row, col = (pixel % height, pixel // height) if competition.dialect.order == "column" else divmod(pixel, width)
         other = parts[first][0] + 1
         yield (
             parts[second][0],

@@ -28,9 +28,7 @@ EMPTY_DEVIATIONS, EMPTY_DIFFERENCE = 4.0, 0.1
 DISTANCE, LARGER = 0.35, 2.0
 
 
-def sample_training(
-    competition: Competition, data: Path, limit: int = TRAINING_SAMPLE
-) -> pd.DataFrame | None:
+def sample_training(competition: Competition, data: Path, limit: int = TRAINING_SAMPLE) -> pd.DataFrame | None:
     """height, width, depth and area_<class> of up to `limit` training images, spread over all of them.
 
     None where there are no masks or no images. Images beyond 50 million pixels are passed over.
@@ -49,9 +47,7 @@ def sample_training(
         if depth * height * width > MAX_SAMPLED_PIXELS:
             continue
         planes = masks.read(images.row(image_id), (depth, height, width)).planes
-        areas = {
-            f"area_{name}": int(plane.sum()) for name, plane in zip(competition.classes, planes, strict=True)
-        }
+        areas = {f"area_{name}": int(plane.sum()) for name, plane in zip(competition.classes, planes, strict=True)}
         rows.append({"depth": depth, "height": height, "width": width, **areas})
     return pd.DataFrame(rows) if rows else None
 
@@ -73,9 +69,7 @@ def training_shares(competition: Competition, training: pd.DataFrame) -> dict[in
     ]
     missing = [name for name in needed if name not in training]
     if missing:
-        raise ValueError(
-            f"the table of training areas has no column {missing}; it has {list(training.columns)[:12]}"
-        )
+        raise ValueError(f"the table of training areas has no column {missing}; it has {list(training.columns)[:12]}")
     depth = training.get("depth", 1)
     pixels = (training["height"] * training["width"] * depth).to_numpy(float)
     shares = {}
@@ -103,9 +97,7 @@ def size_findings(
         area = np.bincount(images, read.area[rows], minlength=len(names))
         seen = np.bincount(images, minlength=len(names)) > 0
         findings += _empty_findings(competition.classes[index], (area[seen] == 0), trained[index] == 0)
-        findings += _area_findings(
-            competition.classes[index], (area / pixels)[seen & (area > 0)], trained[index]
-        )
+        findings += _area_findings(competition.classes[index], (area / pixels)[seen & (area > 0)], trained[index])
         findings += _outliers(area / pixels, rows, images, trained[index])
     return findings
 
@@ -116,13 +108,9 @@ def _empty_findings(name: str, empty: np.ndarray, trained: np.ndarray) -> list[F
     pooled = (empty.sum() + trained.sum()) / (len(empty) + len(trained))
     deviation = np.sqrt(pooled * (1 - pooled) * (1 / len(empty) + 1 / len(trained)))
     every = here == 1 and there < 0.9
-    if not every and (
-        abs(here - there) < EMPTY_DIFFERENCE or abs(here - there) < EMPTY_DEVIATIONS * deviation
-    ):
+    if not every and (abs(here - there) < EMPTY_DIFFERENCE or abs(here - there) < EMPTY_DEVIATIONS * deviation):
         return []
-    cause = (
-        f"class {name}: {here:.0%} of {len(empty)} masks are empty, {there:.0%} of {len(trained)} in training"
-    )
+    cause = f"class {name}: {here:.0%} of {len(empty)} masks are empty, {there:.0%} of {len(trained)} in training"
     return [Finding("warning", None, f"{cause}; check the threshold and the rule for empty masks")]
 
 

@@ -151,17 +151,13 @@ def submit_code(
     """
     for folder, file in ((dataset, "dataset-metadata.json"), (kernel, "kernel-metadata.json")):
         if not (folder / file).is_file():
-            raise FileNotFoundError(
-                f"{folder / file}: no such file; run stage 08, which bundles the notebook"
-            )
+            raise FileNotFoundError(f"{folder / file}: no such file; run stage 08, which bundles the notebook")
     wait = patience or Patience()
     tag = _tag(dataset, kernel)
     if _find(client, competition, tag) is None:
         name = _asked(lambda: client.create_dataset_version(dataset, f"{message} {tag}"), "the dataset", wait)
         report(f"dataset {name}: a new version is uploaded")
-        _wait(
-            lambda: _asked(lambda: client.dataset_ready(name), "the dataset", wait), f"dataset {name}", wait
-        )
+        _wait(lambda: _asked(lambda: client.dataset_ready(name), "the dataset", wait), f"dataset {name}", wait)
         pushed = _asked(lambda: client.push_kernel(kernel), "the notebook", wait)
         report(f"notebook {pushed.ref}: version {pushed.version} runs")
         _wait(lambda: _kernel_done(client, pushed, wait), f"notebook {pushed.ref}", wait)
@@ -294,9 +290,5 @@ def _sentence(reason: str) -> str:
             "that the credentials are those of a member of the team"
         )
     if re.search(r"\b404\b|not found", text):
-        return (
-            f"the host does not know it: {reason}. --host-name must be the competition's name in its address"
-        )
-    return (
-        f"the host refused: {reason}. Run `python -m submissions lint` on it and compare it with the sample"
-    )
+        return f"the host does not know it: {reason}. --host-name must be the competition's name in its address"
+    return f"the host refused: {reason}. Run `python -m submissions lint` on it and compare it with the sample"

@@ -105,9 +105,7 @@ def test_columns_and_the_file_itself(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
     frame = truth(tmp_path)
     assert "no column ['rle']" in causes(lint(tmp_path, competition, frame[["id"]]), "error")
-    assert "['more'] are not in the sample" in causes(
-        lint(tmp_path, competition, frame.assign(more="1")), "error"
-    )
+    assert "['more'] are not in the sample" in causes(lint(tmp_path, competition, frame.assign(more="1")), "error")
     assert "order" in causes(lint(tmp_path, competition, frame[["rle", "id"]]), "warning")
     small = rle_contract(submission={"max_bytes": 10})
     assert "the host takes at most 10" in causes(lint(tmp_path, small, frame), "error")
@@ -132,9 +130,7 @@ def test_a_missing_file_and_a_host_without_submissions_raise(tmp_path: Path) -> 
 
 def test_the_sample_handed_in_is_noticed(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
-    assert "is this the sample?" in causes(
-        lint(tmp_path, competition, truth(tmp_path).assign(rle="1 1")), "warning"
-    )
+    assert "is this the sample?" in causes(lint(tmp_path, competition, truth(tmp_path).assign(rle="1 1")), "warning")
 
 
 def test_masks_turned_against_their_images_are_an_error(tmp_path: Path) -> None:
@@ -154,9 +150,7 @@ def test_masks_turned_against_their_images_are_an_error(tmp_path: Path) -> None:
 def test_overlap_is_an_error_only_where_the_host_forbids_it(tmp_path: Path) -> None:
     write_rle_host(tmp_path)
     masks = {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True}
-    frame = pd.DataFrame(
-        {"id": ["test00", "test00", "test01", "test02"], "rle": ["1 90", "85 20", "1 4", ""]}
-    )
+    frame = pd.DataFrame({"id": ["test00", "test00", "test01", "test02"], "rle": ["1 90", "85 20", "1 4", ""]})
     forbidden = rle_contract(masks=masks, submission={"rows": "instance", "overlap": False})
     found = errors(lint(tmp_path, forbidden, frame))
     assert [finding.row for finding in found] == [2]

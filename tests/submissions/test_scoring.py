@@ -56,9 +56,7 @@ def test_public_private_and_groups(tmp_path: Path) -> None:
     frame.loc[3, "rle"] = "no mask"
     found = score_parts(competition, table(tmp_path / "submission.csv", frame), solution, tmp_path)
     assert found.overall.score == pytest.approx(np.mean([expected[i] for i in (0, 1, 2, 4)]), abs=1e-12)
-    parts = {
-        (row["part"], row["value"]): (row["units"], row["score"]) for row in found.parts.to_dict("records")
-    }
+    parts = {(row["part"], row["value"]): (row["units"], row["score"]) for row in found.parts.to_dict("records")}
     members = {
         ("Usage", "Public"): [0, 4], ("Usage", "Private"): [1, 2], ("patient", "p0"): [0, 2],
         ("patient", "p1"): [1, 4], ("stain", "a"): [0, 1], ("stain", "b"): [2, 4],
@@ -115,9 +113,7 @@ def test_a_stack_in_both_parts_is_an_error(tmp_path: Path) -> None:
     solution = pd.read_csv(tmp_path / "solution.csv").assign(Usage=["Public", "Private"] * 2)
     table(tmp_path / "solution.csv", solution)
     with pytest.raises(ValueError, match="s0: its rows in the solution are"):
-        score_parts(
-            rle_contract(**stack_contract()), tmp_path / "submission.csv", tmp_path / "solution.csv", tmp_path
-        )
+        score_parts(rle_contract(**stack_contract()), tmp_path / "submission.csv", tmp_path / "solution.csv", tmp_path)
 
 
 def test_volumes_come_slice_by_slice(tmp_path: Path) -> None:
@@ -141,9 +137,7 @@ def test_instances_with_confidences_in_one_cell(tmp_path: Path) -> None:
     label[2:12, 3:9], label[20:30, 20:40] = 1, 2
     form = {"mask_template": "0 {score} {mask}", "dialect": {"kind": "coco_zlib"}}
     masks = {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True}
-    competition = rle_contract(
-        masks=masks, metric={"name": "openimages_ap", "params": {"iou": 0.6}}, submission=form
-    )
+    competition = rle_contract(masks=masks, metric={"name": "openimages_ap", "params": {"iou": 0.6}}, submission=form)
     planes = (label > 0)[None]
     fields = {"image_id": "test00"}
     right = encode_rows(competition, fields, planes, instances=label, scores=[0.9, 0.8])

@@ -151,9 +151,7 @@ def test_nothing_is_sent_where_the_list_cannot_be_read(file: Path) -> None:
     with pytest.raises(UploadError, match="nothing is sent without knowing"):
         submit(host, file)
     assert sends(host) == ["lost"]
-    assert (
-        submit(Host(list_fails=["", "lost"]), file).public == 0.81
-    )  # while waiting, a lost look is no matter
+    assert submit(Host(list_fails=["", "lost"]), file).public == 0.81  # while waiting, a lost look is no matter
 
 
 @pytest.mark.parametrize(
@@ -205,9 +203,7 @@ def bundle(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def code(host: Host, bundle: tuple[Path, Path], **change: float) -> Submitted:
-    return submit_code(
-        host, "organs", *bundle, "notebook", patience=patience(**change), report=lambda text: None
-    )
+    return submit_code(host, "organs", *bundle, "notebook", patience=patience(**change), report=lambda text: None)
 
 
 def test_a_notebook_is_submitted_step_by_step_and_once(bundle: tuple[Path, Path]) -> None:
@@ -364,9 +360,7 @@ def test_the_package_s_errors_are_of_two_kinds(bundle: tuple[Path, Path], file: 
     api.answers["dataset_status"] = "error"
     with pytest.raises(RefusedError, match="dataset me/d: error"):
         client.dataset_ready("me/d")
-    api.answers["kernels_push"] = SimpleNamespace(
-        error=None, invalid_dataset_sources=["me/d"], version_number=1
-    )
+    api.answers["kernels_push"] = SimpleNamespace(error=None, invalid_dataset_sources=["me/d"], version_number=1)
     with pytest.raises(RefusedError, match="invalid dataset sources"):
         client.push_kernel(bundle[1])
     (bundle[0] / "dataset-metadata.json").write_text('{"id": "nobody"}')
