@@ -65,7 +65,7 @@ def encoder_options(name: str) -> dict[str, Any]:
 
 def is_vit(name: str) -> bool:
     """Whether a timm name is a plain vision transformer, whose maps all have one size (DPT's kind)."""
-    return name.startswith(("vit_", "deit_", "deit3_", "flexivit_", "eva02_", "beit_", "beitv2_"))
+    return name.startswith(("vit_", "deit_", "deit3_", "eva02_"))
 
 
 def build_encoder(name: str, in_channels: int, *, depth: int = 5, output_stride: int = 32) -> nn.Module:

@@ -26,7 +26,7 @@ def freeze(model: Model, part: Part) -> None:
     if encoder is None:
         raise ValueError(f"freeze {part!r}: this model has no encoder; leave it out")
     if isinstance(part, int) and not isinstance(part, bool):
-        stages = encoder_stages(encoder, model.in_channels, model.smallest)
+        stages = encoder_stages(encoder, model.in_channels)
         if not 1 <= part <= len(stages):
             raise ValueError(f"freeze {part}: expected 1 to {len(stages)}, the stages of the encoder")
         held = {id(parameter) for stage in stages[:part] for parameter in stage}
@@ -60,11 +60,12 @@ def count_parameters(module: nn.Module, *, trainable: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
 
 
-def encoder_stages(encoder: nn.Module, in_channels: int, size: int = 64) -> list[list[nn.Parameter]]:
+def encoder_stages(encoder: nn.Module, in_channels: int) -> list[list[nn.Parameter]]:
     """The encoder's parameters by the first map (after the input itself) that depends on them.
 
-    Found by differentiating each map of a `size` x `size` image; what no map depends on is in no stage.
+    Found by differentiating each map of a small image; what no map depends on is in no stage.
     """
+    size = int(getattr(encoder, "smallest", 64))
     was_training = encoder.training
     parameters = list(encoder.parameters())
     wanted = [parameter.requires_grad for parameter in parameters]
@@ -88,9 +89,9 @@ def encoder_stages(encoder: nn.Module, in_channels: int, size: int = 64) -> list
     return [stage for stage in stages if stage]
 
 
-def rest_unused(encoder: nn.Module, in_channels: int, size: int = 64) -> None:
+def rest_unused(encoder: nn.Module, in_channels: int) -> None:
     """Take parameters that no map depends on (stages never run) out of training, or DDP waits for them."""
-    used = {id(p) for stage in encoder_stages(encoder, in_channels, size) for p in stage}
+    used = {id(p) for stage in encoder_stages(encoder, in_channels) for p in stage}
     for parameter in encoder.parameters():
         if id(parameter) not in used:
             parameter.requires_grad_(False)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from inference.config import ModelConfig
+from inference.models.builder import model_row
 from inference.models.encoders import EncoderRecipe, resolve_encoder
 from inference.models.tensors import read_tensors
 
@@ -66,14 +67,13 @@ def load_encoder_weights(model: nn.Module, config: ModelConfig) -> None:
 def normalisation_of(config: ModelConfig) -> Normalisation:
     """Mean and standard deviation (of values in [0, 1], R G B) that the encoder's weights were trained with.
 
-    ImageNet's usual ones where nothing else is known (`none`, an encoder without published weights).
+    ImageNet's usual ones where nothing else is published. Raises ValueError for an unknown encoder.
     """
     if config.weights == "wheel":
         return _WHEEL
-    try:
-        name = resolve_encoder(config.encoder)
-    except ValueError:
+    if not model_row(config.architecture).takes_encoder:
         return IMAGENET
+    name = resolve_encoder(config.encoder)
     if name.startswith("tu-"):
         published = timm.models.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
         if published is None or len(published.mean) != 3:
@@ -120,9 +120,7 @@ def _wheel_tensors(recipe: EncoderRecipe) -> dict[str, Tensor]:
     return by_order(read_tensors(found[0]), expected, origin=str(found[0]))
 
 
-def by_order(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, origin: str
-) -> dict[str, Tensor]:
+def by_order(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, origin: str) -> dict[str, Tensor]:
     """The first tensors under the names of `expected`; ValueError unless every shape agrees."""
     if len(tensors) < len(expected):
         raise ValueError(f"{origin} holds {len(tensors)} tensors, expected {len(expected)}")
@@ -130,8 +128,7 @@ def by_order(
     for name, tensor in renamed.items():
         if tensor.shape != expected[name].shape:
             raise ValueError(
-                f"{origin}: tensor for {name} has shape {tuple(tensor.shape)}, "
-                f"expected {tuple(expected[name].shape)}"
+                f"{origin}: tensor for {name} has shape {tuple(tensor.shape)}, expected {tuple(expected[name].shape)}"
             )
     return renamed
 
@@ -144,14 +141,11 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, origin: s
     if recipe is not None and recipe.by_order and _missing(expected, chosen):
         with torch.device("meta"):
             published = timm.create_model(recipe.timm_name or recipe.name).state_dict()
-        chosen = {
-            ours: theirs for ours, theirs in zip(expected, published, strict=False) if theirs in tensors
-        }
+        chosen = {ours: theirs for ours, theirs in zip(expected, published, strict=False) if theirs in tensors}
     missing = _missing(expected, chosen)
     if missing:
         raise ValueError(
-            f"{origin}: {len(missing)} of {len(expected)} tensors of the encoder are not in it, "
-            f"first {missing[0]!r}"
+            f"{origin}: {len(missing)} of {len(expected)} tensors of the encoder are not in it, first {missing[0]!r}"
         )
     filled = {}
     for name, tensor in expected.items():
@@ -190,9 +184,7 @@ def _spelling(name: str) -> str:
     return name.replace(".", "_")
 
 
-def adapt_input_channels(
-    weight: Tensor, shape: torch.Size | tuple[int, ...], *, name: str = "weight"
-) -> Tensor:
+def adapt_input_channels(weight: Tensor, shape: torch.Size | tuple[int, ...], *, name: str = "weight") -> Tensor:
     """First convolution `(O, 3, kh, kw)` for `N` input channels, `shape = (O, N, kh, kw)`.
 
     N a multiple of 3 (slices of RGB): the three filters repeated. Any other N (grey slices, extra stains):

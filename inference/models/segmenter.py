@@ -41,11 +41,10 @@ class Levels(nn.Module):
 class Model(nn.Module):
     """What `build_model` returns: a network, its encoder if it has one, and what of it is frozen."""
 
-    def __init__(self, net: nn.Module, in_channels: int, *, smallest: int = 64) -> None:
+    def __init__(self, net: nn.Module, in_channels: int) -> None:
         super().__init__()
         self.net: nn.Module = net
         self.in_channels = in_channels
-        self.smallest = smallest  # height and width of an image that surely passes
         self.frozen_norms: tuple[str, ...] = ()
         self.frozen_parameters: tuple[str, ...] = ()
 
@@ -93,7 +92,7 @@ class Segmenter(Model):
         deep_supervision: bool = False,
         image_head: bool = False,
     ) -> None:
-        super().__init__(net, in_channels, smallest=max(64, minimum))
+        super().__init__(net, in_channels)
         self.stride = stride
         self.minimum = minimum
         level_channels = getattr(net, "level_channels", ())

@@ -17,7 +17,7 @@ from inference.models.encoders import (
     resolve_encoder,
 )
 from inference.models.freezing import rest_unused
-from inference.models.segmenter import Levels
+from inference.models.segmenter import Levels, resize
 
 
 class SmpNet(Levels):
@@ -65,7 +65,8 @@ class DptNet(SmpNet):
 
     def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         features, tokens = self.encoder(images)
-        return self.head(self.decoder(features, tokens)), [], features[-1]
+        logits = self.head(self.decoder(features, tokens))
+        return resize(logits, images.shape[-2:]), [], features[-1]
 
 
 def _keep(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -293,8 +294,11 @@ def build_dpt(
         decoder_fusion_channels=channels,
         decoder_intermediate_channels=tuple(intermediate_channels),
     )
-    rest_unused(model.encoder, in_channels)  # type: ignore[arg-type]
-    return DptNet(model)
+    net = DptNet(model)
+    net.stride = 2 * int(net.encoder.output_stride)  # type: ignore[arg-type]  # patches of 14 or 16 pixels
+    net.encoder.smallest = 2 * net.stride  # type: ignore[assignment]
+    rest_unused(net.encoder, in_channels)
+    return net
 
 
 def _build(model_class: Any, encoder: str, in_channels: int, n_classes: int, **options: Any) -> nn.Module:

@@ -9,20 +9,27 @@ import timm
 from torch import Tensor, nn
 
 from inference.models.encoders import EncoderRecipe, encoder_options, remember_recipe, resolve_encoder
+from inference.models.segmenter import pad_to_stride
 
 
 class TimmClassifier(nn.Module):
-    """`(N, C, H, W)` -> logits `(N, K)`; `encoder` is everything before the last layer."""
+    """`(N, C, H, W)` -> logits `(N, K)`; `encoder` is everything before the last layer.
+
+    Images for an encoder of patches are padded by reflection to a whole number of them.
+    """
 
     def __init__(self, encoder: nn.Module, n_classes: int, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
         width = getattr(encoder, "head_hidden_size", encoder.num_features)
+        patch = getattr(getattr(encoder, "patch_embed", None), "patch_size", None)
+        self.stride = 8 * int(patch[0]) if patch else 1  # three times the patches of a Swin are merged
         self.head = nn.Linear(int(width), n_classes)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.dropout(self.encoder(images)))
+        padded, _ = pad_to_stride(images, self.stride)
+        return self.head(self.dropout(self.encoder(padded)))
 
 
 def build_timm_classifier(

@@ -61,6 +61,8 @@ class Vgg16(nn.Module):
             layers += [nn.BatchNorm2d(channels)] if norm else []
             self.fc = nn.Sequential(*layers, nn.ReLU(inplace=True), nn.Dropout2d(dropout))
             self.out_channels = (*self.out_channels, channels)
+        if fc is not None and fc_padding == 0:
+            self.smallest = 32 * fc[0]  # below it fc6 has nothing to look at
         remember_recipe(self, EncoderRecipe("tu-vgg16_bn" if norm else "tu-vgg16", by_order=True))
 
     def forward(self, images: Tensor) -> list[Tensor]:

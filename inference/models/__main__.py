@@ -1,0 +1,69 @@
+"""Print the table of models: `python -m inference.models`.
+
+Examples:
+    python -m inference.models                  # every model
+    python -m inference.models --family classic
+    python -m inference.models --options unet   # what `model.options` may hold
+    python -m inference.models --measure        # count parameters and operations anew (about a minute)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from inference.models import figures
+from inference.models.builder import model_row, option_names
+from inference.models.figures import FIGURES
+from inference.models.measuring import write_figures
+from inference.models.table import MODELS
+
+COLUMNS = ("name", "family", "encoders", "figures of", "M param", "GFLOPs", "source", "code", "weights")
+
+
+def table_rows(family: str | None = None) -> list[tuple[str, ...]]:
+    """The table as texts, one tuple of `COLUMNS` a model."""
+    rows = []
+    for row in MODELS.values():
+        if family in (None, row.family):
+            parameters, gflops = FIGURES[row.name]
+            numbers = (f"{parameters / 1e6:.2f}", f"{gflops:.1f}")
+            licences = (row.code_licence, row.weights_licence)
+            rows.append((row.name, row.family, row.encoders, row.encoder, *numbers, row.source, *licences))
+    return rows
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns side by side, as wide as their longest entry."""
+    widths = [max(len(row[i]) for row in [COLUMNS, *rows]) for i in range(len(COLUMNS))]
+    for row in [COLUMNS, *rows]:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(
+        "\nGFLOPs: one 512x512 RGB image, two operations a multiply-add, one class. Licences of an encoder's "
+        "weights are its publisher's:\nMix Transformers (mit_b*) are NVIDIA's, not for commercial use; most of "
+        "timm's are Apache-2.0, MIT or BSD, some non-commercial."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m inference.models`."""
+    parser = argparse.ArgumentParser(
+        "python -m inference.models",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--family", choices=sorted({row.family for row in MODELS.values()}))
+    parser.add_argument("--options", metavar="MODEL", help="print the options of one model")
+    parser.add_argument("--measure", action="store_true", help="measure every model and rewrite the figures")
+    chosen = parser.parse_args(arguments)
+    if chosen.measure:
+        write_figures(Path(figures.__file__))
+    elif chosen.options:
+        print("\n".join(option_names(model_row(chosen.options))))
+    else:
+        print_table(table_rows(chosen.family))
+
+
+if __name__ == "__main__":
+    main()

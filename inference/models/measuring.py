@@ -1,0 +1,46 @@
+"""Parameters and operations of a model, counted without computing: everything runs on torch's meta device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from inference.config import ModelConfig
+from inference.models.builder import build_model
+from inference.models.freezing import count_parameters
+from inference.models.table import MODELS
+
+SIDE = 512
+
+HEADER = '''"""Figures of the table of models, written by `python -m inference.models --measure`."""
+
+from __future__ import annotations
+
+# name: (parameters, GFLOPs of one 512x512 RGB image at two operations a multiply-add), one class
+FIGURES: dict[str, tuple[int, float]] = {
+'''
+
+
+def measure(name: str, *, side: int = SIDE) -> tuple[int, float]:
+    """Parameters, and GFLOPs (two a multiply-add) of one RGB image, for the encoder that the row names."""
+    row = MODELS[name]
+    encoder = row.encoder if row.takes_encoder else ModelConfig().encoder
+    # built on the CPU: not every encoder can be built on a device without numbers
+    model = build_model(ModelConfig(architecture=name, encoder=encoder)).eval().to("meta")
+    images = torch.empty(1, 3, side, side, device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images)
+    return count_parameters(model), round(counter.get_total_flops() / 1e9, 2)
+
+
+def write_figures(path: Path) -> None:
+    """Measure every row and write the module that holds the figures."""
+    lines = []
+    for name in MODELS:
+        parameters, gflops = measure(name)
+        lines.append(f'    "{name}": ({parameters:_}, {gflops}),\n')
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(HEADER + "".join(lines) + "}\n")
+    partial.replace(path)
