@@ -149,9 +149,12 @@ def submit_code(
     was submitted before, nothing is uploaded. A version made twice by a retry scores nothing: only the last
     step counts. Raises FileNotFoundError for a missing folder, UploadError that says what to do otherwise.
     """
-    for folder, file in ((dataset, "dataset-metadata.json"), (kernel, "kernel-metadata.json")):
-        if not (folder / file).is_file():
-            raise FileNotFoundError(f"{folder / file}: no such file; run stage 08, which bundles the notebook")
+    for folder, kind in ((dataset, "dataset"), (kernel, "kernel")):
+        if not (folder / f"{kind}-metadata.json").is_file():
+            raise FileNotFoundError(
+                f"{folder / kind}-metadata.json: no such file; put the {kind}'s files into that folder (stage 08 "
+                f"bundles the data set) and run `kaggle {kind}s init -p {folder}`, then set its id"
+            )
     wait = patience or Patience()
     tag = _tag(dataset, kernel)
     if _find(client, competition, tag) is None:

@@ -231,7 +231,7 @@ def test_a_notebook_that_fails_is_not_submitted(bundle: tuple[Path, Path]) -> No
     with pytest.raises(UploadError, match="dataset me/weights: not ready after 1 minutes"):
         code(Host(ready_after=99), bundle, timeout=60.0)
     (bundle[1] / "kernel-metadata.json").unlink()
-    with pytest.raises(FileNotFoundError, match="stage 08"):
+    with pytest.raises(FileNotFoundError, match="kaggle kernels init -p"):
         code(Host(), bundle)
 
 

@@ -1,0 +1,63 @@
+"""Stage 09: write the submission into the ledger, score it where there is a solution, hand it in where asked to.
+
+Reads:   runs/<competition>/<experiment>/submission.csv, tuning/stage.json and decision.json; with --upload in a code
+         competition bundle/ and kernel/ with their metadata files
+Writes:  a row in submissions/ledger.csv; the same submission again only renews its row, and is not handed in twice
+
+Example: python pipeline/09_submit.py tgs-salt --upload --message "EfficientNet-b3, five folds"
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+try:
+    from pipeline.prediction import lint_own
+    from pipeline.submitting import code_folders, host_name, promised, scored_locally, submission_path, upload
+    from pipeline.workspace import Workspace, run_stage, stage_parser
+    from submissions.kaggle_client import connect
+    from submissions.ledger import record
+    from submissions.upload import Patience
+except ModuleNotFoundError as error:
+    raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
+
+
+def submit(space: Workspace, arguments: argparse.Namespace) -> None:
+    """The row is written before the upload: a failed one leaves it there, without a score."""
+    entry = replace(promised(space), description=arguments.message)
+    if arguments.solution is not None:
+        entry, lines = scored_locally(space, entry, arguments.solution)
+        print("\n".join(lines))
+    record(arguments.ledger, entry)
+    print(f"09_submit: {space.experiment.name}, submission {entry.submission} -> {arguments.ledger}")
+    if not arguments.upload:
+        return
+    for warning in lint_own(space, submission_path(space)):
+        print(f"lint: {warning}")
+    name = arguments.host_name or host_name(space.competition)
+    found = upload(
+        space, connect(), name, arguments.message, code=code_folders(space, arguments.dataset, arguments.kernel),
+        patience=Patience(timeout=60 * arguments.timeout),
+    )  # fmt: skip
+    record(arguments.ledger, replace(entry, public=found.public, private=found.private))
+    print(f"09_submit: {name} {found.ref}: public {found.public}, private {found.private} -> {arguments.ledger}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = stage_parser(__doc__ or "")
+    parser.add_argument("--solution", type=Path, help="truth of the test images, in the submission's form")
+    parser.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"))
+    parser.add_argument("--upload", action="store_true", help="hand it in through the package `kaggle`")
+    parser.add_argument("--message", default="", help="the submission's description")
+    parser.add_argument("--host-name", help="the competition's name on the host (default: from the contract's url)")
+    parser.add_argument("--dataset", type=Path, help="code competition: folder of the data set (default: bundle/)")
+    parser.add_argument("--kernel", type=Path, help="code competition: folder of the notebook (default: kernel/)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="minutes to wait for the score (default: 60)")
+    run_stage(submit, parser, argv)
+
+
+if __name__ == "__main__":
+    main()
