@@ -111,9 +111,7 @@ def main() -> None:
     parser.add_argument("--scale", nargs="+", type=float, default=[1.0, 0.5])
     parser.add_argument("--kind", nargs="+", default=["memmap", "hdf5"])
     parser.add_argument("--windows", type=int, default=1000)
-    parser.add_argument(
-        "--folder", type=Path, help="where the files go (7 GB at 40000); a temporary one otherwise"
-    )
+    parser.add_argument("--folder", type=Path, help="where the files go (7 GB at 40000); a temporary one otherwise")
     parser.add_argument("--out", type=Path, help="folder for prepare_memory.md")
     args = parser.parse_args()
     lines = ["| step | MB of pixels | s | MB/s | processor s | peak MiB | MiB at start |", "|---" * 7 + "|"]

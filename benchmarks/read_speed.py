@@ -53,9 +53,7 @@ def fill(folder: Path, images: int, side: int) -> dict[str, tuple[Store, Path]]:
             if name.startswith("raw"):
                 path = folder / name / f"{number}.{name[4:].lower()}"
                 cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-                store.write(
-                    str(number), None, label, {"path": str(path)}, shape=(1, side, side, 3), dtype="uint8"
-                )
+                store.write(str(number), None, label, {"path": str(path)}, shape=(1, side, side, 3), dtype="uint8")
             else:
                 store.write(str(number), picture[None], label)
     opened = {}
@@ -155,9 +153,7 @@ def as_markdown(table: pd.DataFrame) -> str:
     """One row a kind and run, one column a mode: reads a second (MB/s)."""
     lines = ["| store | disk MB | cache | processes | " + " | ".join(MODES) + " |"]
     lines.append("|---" * (4 + len(MODES)) + "|")
-    for (kind, disk, cache, workers), part in table.groupby(
-        ["store", "disk", "cache", "workers"], sort=False
-    ):
+    for (kind, disk, cache, workers), part in table.groupby(["store", "disk", "cache", "workers"], sort=False):
         cells = [f"{row.rate:.0f}/s ({row.mbs:.0f} MB/s)" for row in part.itertuples()]
         lines.append(f"| {kind} | {disk:.0f} | {cache} | {workers} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -200,9 +196,7 @@ def main() -> None:
                         rate, mbs = measure(store, folder, reads, workers, cold)
                         cache = "cold" if cold else "warm"
                         rows.append((name, used(folder), cache, workers, mode, rate, mbs))
-                        print(
-                            f"{name:12} {cache} {workers} {mode:16} {rate:8.0f}/s {mbs:8.0f} MB/s", flush=True
-                        )
+                        print(f"{name:12} {cache} {workers} {mode:16} {rate:8.0f}/s {mbs:8.0f} MB/s", flush=True)
     table = pd.DataFrame(rows, columns=["store", "disk", "cache", "workers", "mode", "rate", "mbs"])
     print(as_markdown(table))
     if args.out:

@@ -66,9 +66,7 @@ class Augmentation:
         height, width, total = pixels.shape
         single = self.channels or (3 if total == 3 else 1)
         if total % single or single not in (1, 3):
-            raise ValueError(
-                f"{total} channels are not slices of {single}: channels is 1 or 3 and divides them"
-            )
+            raise ValueError(f"{total} channels are not slices of {single}: channels is 1 or 3 and divides them")
         slices = total // single
         tall = pixels.reshape(height, width, slices, single).transpose(2, 0, 1, 3).reshape(-1, width, single)
         done = self.colour(image=np.ascontiguousarray(tall))["image"]
@@ -101,9 +99,7 @@ def build_augmentation(
         if not chosen.transfers:
             names = ", ".join(name for name, other in RECIPES.items() if other.transfers)
             raise ValueError(f"recipe {recipe!r} transfers no stains and takes no references; {names} does")
-        chosen = Recipe(
-            chosen.why, chosen.shape, partial(chosen.colour, references=references), chosen.holes, True
-        )
+        chosen = Recipe(chosen.why, chosen.shape, partial(chosen.colour, references=references), chosen.holes, True)
     return Augmentation(chosen, size, channels)
 
 

@@ -38,9 +38,7 @@ def grid_index(
     depth, height, width, _ = stored.shape
     shape = stored.target_shape
     if shape is None or (len(shape) == 4 and shape[1] < len(classes)):
-        raise ValueError(
-            f"image {stored.image_id!r}: target {shape} for {len(classes)} classes: run stage 03 again"
-        )
+        raise ValueError(f"image {stored.image_id!r}: target {shape} for {len(classes)} classes: run stage 03 again")
     tall, wide = min(patch[0], height), min(patch[1], width)
     tops, lefts = tile_positions(height, tall, overlap), tile_positions(width, wide, overlap)
     rows: list[dict[str, object]] = []
@@ -56,9 +54,7 @@ def grid_index(
                 row.update({f"{PREFIX}{name}": value for name, value in zip(classes, share, strict=True)})
                 if tissue:
                     pixels = stored.read(z, band, slice(left, left + wide))
-                    largest = (
-                        float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else float(pixels.max())
-                    )
+                    largest = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else float(pixels.max())
                     row["tissue"] = has_tissue(pixels, largest or 1.0)
                 rows.append(row)
     return pd.DataFrame(rows)
@@ -113,9 +109,7 @@ def window_odds(
     base = base / ids.map(ids.value_counts()).to_numpy(float)
     if groups is not None:
         group = ids.map(groups)
-        base = base / np.maximum(
-            pd.Series(base).groupby(group.to_numpy()).transform("sum").to_numpy(), 1e-300
-        )
+        base = base / np.maximum(pd.Series(base).groupby(group.to_numpy()).transform("sum").to_numpy(), 1e-300)
     if (base < 0).any() or not base.sum() > 0:
         raise ValueError(f"no window can be drawn: the odds of {len(index)} windows sum to {base.sum()}")
     odds = base / base.sum()

@@ -64,9 +64,7 @@ def _jitter(strength: float, hue: float, p: float) -> Any:
 
 def _holes(p: float, share: float) -> list[Any]:
     side = (share / 2, share)
-    return [
-        A.CoarseDropout(num_holes_range=(1, 6), hole_height_range=side, hole_width_range=side, fill=0, p=p)
-    ]
+    return [A.CoarseDropout(num_holes_range=(1, 6), hole_height_range=side, hole_width_range=side, fill=0, p=p)]
 
 
 def _light_shape(size: tuple[int, int]) -> list[Any]:
@@ -183,9 +181,7 @@ def _road_holes() -> list[Any]:
 
 RECIPES: dict[str, Recipe] = {
     "none": Recipe("The patch as it is: for a first run, and to see what augmentation is worth."),
-    "flips": Recipe(
-        "Symmetries only: true wherever nothing says which way is up, and nearly free.", _symmetries
-    ),
+    "flips": Recipe("Symmetries only: true wherever nothing says which way is up, and nearly free.", _symmetries),
     "light": Recipe(
         "Symmetries, small turns and sizes, slight colour: the default, for short trainings and much data.",
         _light_shape,

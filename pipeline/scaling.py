@@ -21,9 +21,7 @@ STRIP_BYTES = 64 << 20
 def working_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     """Size (height, width) at a scale, at least one pixel. Raises ValueError for a scale of 0 or less."""
     if not scale > 0:
-        raise ValueError(
-            f"scale {scale} does not make an image: expected more than 0, 1 keeps the host's size"
-        )
+        raise ValueError(f"scale {scale} does not make an image: expected more than 0, 1 keeps the host's size")
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -71,9 +69,7 @@ def resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(shares >= 0.5, -1, 0)).astype(planes.dtype)
 
 
-def strips(
-    source: ImageSource, size: tuple[int, int], strip_bytes: int = STRIP_BYTES
-) -> Iterator[np.ndarray]:
+def strips(source: ImageSource, size: tuple[int, int], strip_bytes: int = STRIP_BYTES) -> Iterator[np.ndarray]:
     """Every slice of a source at `size` in row strips (h, w, C), slice after slice, in bounded memory.
 
     Together the strips are `resize_image` of each slice, up to float rounding. Strips are read whole-width,
@@ -115,9 +111,7 @@ class ScaledSource:
         x0, x1 = int(across.indices.min()), int(across.indices.max()) + 1
         block = self.source.read(z, slice(y0, y1), slice(x0, x1)).astype(np.float32)
         channels = block.shape[2]
-        tall = np.asarray(down[:, y0:y1] @ block.reshape(y1 - y0, -1)).reshape(
-            bottom - top, x1 - x0, channels
-        )
+        tall = np.asarray(down[:, y0:y1] @ block.reshape(y1 - y0, -1)).reshape(bottom - top, x1 - x0, channels)
         wide = tall.transpose(1, 0, 2).reshape(x1 - x0, -1)
         window = np.asarray(across[:, x0:x1] @ wide).reshape(right - left, bottom - top, channels)
         return _restore(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)

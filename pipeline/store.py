@@ -76,9 +76,7 @@ class StoredImage:
     def read_target(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of the target as uint8: label (h, w), or planes (K, h, w); a copy."""
         if self.target_shape is None:
-            raise ValueError(
-                f"image {self.image_id!r} was stored without a target: only its pixels can be read"
-            )
+            raise ValueError(f"image {self.image_id!r} was stored without a target: only its pixels can be read")
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
         return self._store._unit(self).target(z, slice(top, bottom), slice(left, right))
 
@@ -155,9 +153,7 @@ class Store:
             wanted = "no pixels (image=None)" if self.kind == "raw" else "an image"
             raise ValueError(f"image {image_id!r}: a {self.kind} store takes {wanted}")
         if shape is None or dtype is None:
-            raise ValueError(
-                f"image {image_id!r}: strips and raw images need shape=(Z, H, W, C) and dtype=..."
-            )
+            raise ValueError(f"image {image_id!r}: strips and raw images need shape=(Z, H, W, C) and dtype=...")
         if len(shape) != 4 or min(shape) < 1 or np.dtype(dtype) not in KEPT_DTYPES:
             names = ", ".join(map(str, KEPT_DTYPES))
             raise ValueError(f"image {image_id!r}: {dtype} {tuple(shape)}, expected (Z, H, W, C) of {names}")
@@ -201,9 +197,7 @@ class Store:
 
     def _source(self, stored: StoredImage) -> ImageSource:
         if self.opener is None:
-            raise ValueError(
-                f"{self.folder} is a raw store: give open_store an opener(image_id, attrs) -> ImageSource"
-            )
+            raise ValueError(f"{self.folder} is a raw store: give open_store an opener(image_id, attrs) -> ImageSource")
         source = self.opener(stored.image_id, stored.attrs)
         if source.shape[0] != stored.shape[0] or source.shape[3] != stored.shape[3]:
             raise ValueError(
@@ -226,14 +220,10 @@ def _plain(value: Any) -> Any:
     """numpy numbers and arrays as JSON knows them."""
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
-    raise ValueError(
-        f"attrs hold {value!r} ({type(value).__name__}), expected numbers, text, lists and dicts"
-    )
+    raise ValueError(f"attrs hold {value!r} ({type(value).__name__}), expected numbers, text, lists and dicts")
 
 
-def create_store(
-    folder: Path | str, kind: Kind = "memmap", *, opener: Opener | None = None, **options: Any
-) -> Store:
+def create_store(folder: Path | str, kind: Kind = "memmap", *, opener: Opener | None = None, **options: Any) -> Store:
     """Make a store, or open an unfinished one of the same kind to go on.
 
     options of hdf5: chunk (height, width), 256 x 256 unless given; compression 'gzip', 'lzf' or None.
@@ -254,9 +244,7 @@ def create_store(
     if marker.is_file():
         found = json.loads(marker.read_text(encoding="utf-8"))
         if found != wanted:
-            raise ValueError(
-                f"{folder} holds a store made as {found}, wanted {wanted}: choose another folder"
-            )
+            raise ValueError(f"{folder} holds a store made as {found}, wanted {wanted}: choose another folder")
     (folder / "units").mkdir(parents=True, exist_ok=True)
     partial = marker.with_name("store.json.partial")
     partial.write_text(json.dumps(wanted), encoding="utf-8")
@@ -274,7 +262,5 @@ def open_store(folder: Path | str, *, opener: Opener | None = None) -> Store:
         raise FileNotFoundError(f"{folder} holds no store (store.json is missing): run stage 03")
     found = json.loads(marker.read_text(encoding="utf-8"))
     if found.get("format") != _FORMAT:
-        raise ValueError(
-            f"{folder}: store format {found.get('format')}, expected {_FORMAT}: run stage 03 again"
-        )
+        raise ValueError(f"{folder}: store format {found.get('format')}, expected {_FORMAT}: run stage 03 again")
     return Store(Path(folder), found["kind"], found["options"], opener)

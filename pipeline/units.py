@@ -56,9 +56,7 @@ def _write_npy(path: Path, data: Pixels, shape: tuple[int, ...], dtype: np.dtype
 def _write_hdf5(
     file: h5py.File, name: str, data: Pixels, shape: tuple[int, ...], dtype: Any, row_axis: int, options: Any
 ) -> None:
-    tall, wide = (
-        min(side, size) for side, size in zip(options["chunk"], shape[1 + row_axis :], strict=False)
-    )
+    tall, wide = (min(side, size) for side, size in zip(options["chunk"], shape[1 + row_axis :], strict=False))
     chunk = (1, *shape[1 : 1 + row_axis], tall, wide, *shape[3 + row_axis :])
     level = 1 if options["compression"] == "gzip" else None
     dataset = file.create_dataset(

@@ -74,9 +74,7 @@ def sniff_format(path: Path) -> str:
             raise ValueError(f"{path}: damaged gzip file ({error}): copy it again from the host") from error
     if head[344:347] in (b"n+1", b"ni1") or head[4:7] == b"n+2":
         return "nifti"
-    raise ValueError(
-        f"{path}: bytes {head[:8]!r} at the start, expected {_SUPPORTED}: convert the file to one of them"
-    )
+    raise ValueError(f"{path}: bytes {head[:8]!r} at the start, expected {_SUPPORTED}: convert the file to one of them")
 
 
 def _npy_array(path: Path) -> np.ndarray:
@@ -126,9 +124,7 @@ def _open_file(path: Path, page: int | None, kind: str, as_mask: bool) -> ImageS
     if kind not in ("auto", found):
         raise ValueError(f"{path}: a {found} file was found where kind = {kind!r} was declared")
     if page is not None and found != "tiff":
-        raise ValueError(
-            f"{path}: page {page} was asked for, but only TIFF files have pages and this is {found}"
-        )
+        raise ValueError(f"{path}: page {page} was asked for, but only TIFF files have pages and this is {found}")
     if found == "tiff":
         return TiffSource(path, page=page, as_mask=as_mask)
     if found == "nifti":
@@ -171,9 +167,7 @@ def open_image(
         if layers is not None:
             bad = [i for i in layers if not 0 <= i < len(files)]
             if bad:
-                raise ValueError(
-                    f"layers {bad} asked for: there are files 0 to {len(files) - 1}, from {files[0]}"
-                )
+                raise ValueError(f"layers {bad} asked for: there are files 0 to {len(files) - 1}, from {files[0]}")
             files, kind = [files[i] for i in layers], "channels"
         sources = [_open_file(file, page, "auto", False) for file in files]
         return LayerSource(sources) if kind == "channels" else StackSource(sources)
@@ -235,7 +229,5 @@ def resolve_inside(root: Path | str, relative: str) -> Path:
         raise ValueError(f"file name {name!r}: expected a name relative to {root}")
     target = (base / name).resolve()
     if not target.is_relative_to(base):
-        raise ValueError(
-            f"file name {name!r} leads to {target}, outside of {root}: the table may not point there"
-        )
+        raise ValueError(f"file name {name!r} leads to {target}, outside of {root}: the table may not point there")
     return Path(root) / name

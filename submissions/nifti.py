@@ -59,9 +59,7 @@ class NiftiSource(FileSource):
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         self.dtype = np.dtype(np.float32) if scaled else image_dtype(stored)
         if as_mask:
-            self.dtype = (
-                stored.newbyteorder("=") if stored.kind in "iu" and not scaled else np.dtype(np.int32)
-            )
+            self.dtype = stored.newbyteorder("=") if stored.kind in "iu" and not scaled else np.dtype(np.int32)
             if sizes[3] != 1:
                 raise ValueError(f"{path}: a mask volume has 3 axes, found {image.shape}")
         self.shape = (depth, height, width, int(sizes[3]))
@@ -76,10 +74,7 @@ class NiftiSource(FileSource):
     def _open(self) -> Any:
         """Either the voxels of a small gzipped file, or nibabel's proxy, which reads slices from the file."""
         image = load_nifti(self.path)
-        if (
-            not self._compressed
-            or math.prod(image.shape) * np.dtype(image.get_data_dtype()).itemsize > _KEPT_BYTES
-        ):
+        if not self._compressed or math.prod(image.shape) * np.dtype(image.get_data_dtype()).itemsize > _KEPT_BYTES:
             return image.dataobj
         return self._voxels(image.dataobj, ())
 
@@ -111,9 +106,7 @@ class NiftiSource(FileSource):
     def to_file_axes(self, volume: np.ndarray) -> np.ndarray:
         """Turn a canonical volume (Z, Y, X) back to the axes of the file, as a host wants its masks."""
         if volume.shape != self.shape[:3]:
-            raise ValueError(
-                f"volume {volume.shape} does not fit {self.path}, expected {self.shape[:3]} (Z, Y, X)"
-            )
+            raise ValueError(f"volume {volume.shape} does not fit {self.path}, expected {self.shape[:3]} (Z, Y, X)")
         canonical = np.array([[0, 1], [1, 1], [2, 1]])
         turned = apply_orientation(volume.transpose(2, 1, 0), ornt_transform(canonical, self._orientation))
         return np.ascontiguousarray(turned).reshape(self.file_shape[:3])

@@ -171,9 +171,7 @@ def decode_raster(data: bytes, path: Path, *, as_mask: bool = False) -> np.ndarr
         buffer = np.frombuffer(_palette_as_grey(data) if indexed else data, np.uint8)
         pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise ValueError(
-            f"{path}: OpenCV cannot decode this {header.format} ({error.err}): {_AGAIN}"
-        ) from error
+        raise ValueError(f"{path}: OpenCV cannot decode this {header.format} ({error.err}): {_AGAIN}") from error
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         found = "nothing" if pixels is None else f"{pixels.shape[0]} x {pixels.shape[1]} pixels"
         raise ValueError(
@@ -197,9 +195,7 @@ def _mask_plane(pixels: np.ndarray, header: RasterHeader, path: Path) -> np.ndar
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     colours = pixels[..., :3]
     if (colours != colours[..., :1]).any():
-        raise ValueError(
-            f"{path}: a mask has one value a pixel, found colours: read it as an image and map them"
-        )
+        raise ValueError(f"{path}: a mask has one value a pixel, found colours: read it as an image and map them")
     if header.format == "PNG" and header.bits < 8:  # libpng stretches 1, 2 and 4 bits to 0..255
         return colours[..., :1] // (255 // ((1 << header.bits) - 1))
     return np.ascontiguousarray(colours[..., :1])

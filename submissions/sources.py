@@ -13,9 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 MAX_PIXELS = 4_000_000_000  # height x width of one slice of a file that is read by windows
-MAX_DECODED_PIXELS = (
-    1 << 30
-)  # of a slice, tile or strip that can only be decoded as a whole (OpenCV's own limit)
+MAX_DECODED_PIXELS = 1 << 30  # of a slice, tile or strip that can only be decoded as a whole (OpenCV's own limit)
 KEPT_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "bool"))
 
 
@@ -54,9 +52,7 @@ class ImageSource(Protocol):
     def close(self) -> None: ...
 
 
-def check_window(
-    shape: tuple[int, ...], z: int, rows: slice | None, cols: slice | None
-) -> tuple[int, int, int, int]:
+def check_window(shape: tuple[int, ...], z: int, rows: slice | None, cols: slice | None) -> tuple[int, int, int, int]:
     """Turn slices into (row start, row stop, column start, column stop) for a source of shape (Z, H, W, ...).
 
     Raises ValueError for a slice index or a window outside the image: numpy would return fewer pixels.
@@ -73,14 +69,10 @@ def check_window(
     return bounds[0], bounds[1], bounds[2], bounds[3]
 
 
-def check_pixels(
-    path: Path, height: int, width: int, *, limit: int = MAX_PIXELS, what: str = "image"
-) -> None:
+def check_pixels(path: Path, height: int, width: int, *, limit: int = MAX_PIXELS, what: str = "image") -> None:
     """Refuse a header that announces more pixels than `limit` (a decompression bomb) or none at all."""
     if height < 1 or width < 1:
-        raise ValueError(
-            f"{path}: the header gives {height} x {width} pixels: the file is damaged, copy it again"
-        )
+        raise ValueError(f"{path}: the header gives {height} x {width} pixels: the file is damaged, copy it again")
     if height * width > limit:
         raise ValueError(
             f"{path}: the header announces one {what} of {height} x {width} = {height * width / 1e9:.1f} "
@@ -101,9 +93,7 @@ def as_integers(values: np.ndarray, path: Path) -> np.ndarray:
     rounded = np.rint(values)
     if not np.array_equal(rounded, values):
         found = values[rounded != values].flat[0]
-        raise ValueError(
-            f"{path}: a mask holds whole numbers, found {found}: is this an image or a probability?"
-        )
+        raise ValueError(f"{path}: a mask holds whole numbers, found {found}: is this an image or a probability?")
     return rounded.astype(np.int32)
 
 
@@ -156,9 +146,7 @@ class ArraySource:
 
     def __init__(self, array: np.ndarray) -> None:
         if array.ndim != 4:
-            raise ValueError(
-                f"an array source has the axes (Z, H, W, C), found {array.ndim} axes: {array.shape}"
-            )
+            raise ValueError(f"an array source has the axes (Z, H, W, C), found {array.ndim} axes: {array.shape}")
         self.array = array
         self.shape: tuple[int, int, int, int] = (
             int(array.shape[0]), int(array.shape[1]), int(array.shape[2]), int(array.shape[3])
@@ -183,9 +171,7 @@ class _Joined:
         first = sources[0]
         for position, source in enumerate(sources):
             if source.shape[0] != 1:
-                raise ValueError(
-                    f"member {position} has {source.shape[0]} slices, expected 1: join its slices first"
-                )
+                raise ValueError(f"member {position} has {source.shape[0]} slices, expected 1: join its slices first")
             if source.shape[1:3] != first.shape[1:3] or source.dtype != first.dtype:
                 raise ValueError(
                     f"member {position} is {source.shape[1:3]} {source.dtype}, member 0 is "
@@ -254,9 +240,7 @@ class SliceSource:
     def __init__(self, source: ImageSource, slices: Sequence[int]) -> None:
         bad = [z for z in slices if not 0 <= z < source.shape[0]]
         if bad or not slices:
-            raise ValueError(
-                f"slices {bad or 'none'} asked for: the image has slices 0 to {source.shape[0] - 1}"
-            )
+            raise ValueError(f"slices {bad or 'none'} asked for: the image has slices 0 to {source.shape[0] - 1}")
         self.source, self.slices = source, list(slices)
         self.shape = (len(self.slices), *source.shape[1:])
         self.dtype = source.dtype

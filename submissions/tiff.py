@@ -84,14 +84,10 @@ def _frames(series: Any, path: Path) -> tuple[tuple[int, ...], ...]:
     """Positions of the pages of one slice, for every slice: an axis named C holds channels, others slices."""
     if series is None:
         return ((0,),)
-    leading = [
-        (axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXS"
-    ]
+    leading = [(axis, size) for axis, size in zip(series.axes, series.shape, strict=True) if axis not in "YXS"]
     count = math.prod(size for _, size in leading)
     if len(series.pages) != count and series.dataoffset is None:
-        raise ValueError(
-            f"{path}: {len(series.pages)} pages for {count} slices: the file is damaged, copy it again"
-        )
+        raise ValueError(f"{path}: {len(series.pages)} pages for {count} slices: the file is damaged, copy it again")
     order = np.arange(count).reshape([size for _, size in leading])
     channel_axes = [i for i, (axis, _) in enumerate(leading) if axis == "C"]
     if channel_axes:
@@ -143,9 +139,7 @@ class TiffSource(FileSource):
             default=0,
         )
         if end > size:
-            raise ValueError(
-                f"{self.path}: truncated TIFF: {size} bytes, expected {end} or more: copy it again"
-            )
+            raise ValueError(f"{self.path}: truncated TIFF: {size} bytes, expected {end} or more: copy it again")
 
     def _open(self) -> tifffile.TiffFile:
         self._tiles, self._tile_bytes = OrderedDict(), 0
@@ -166,12 +160,8 @@ class TiffSource(FileSource):
         pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
         if self.as_mask:
             if (pixels != pixels[..., :1]).any():
-                raise ValueError(
-                    f"{self.path}: a mask has one value a pixel, found {pixels.shape[2]} that differ"
-                )
-            return as_integers(np.ascontiguousarray(pixels[..., :1]), self.path).astype(
-                self.dtype, copy=False
-            )
+                raise ValueError(f"{self.path}: a mask has one value a pixel, found {pixels.shape[2]} that differ")
+            return as_integers(np.ascontiguousarray(pixels[..., :1]), self.path).astype(self.dtype, copy=False)
         if self.layout.palette is not None:
             pixels = (self.layout.palette.T >> 8).astype(np.uint8)[pixels[..., 0]]
         return np.ascontiguousarray(pixels, dtype=self.dtype)
@@ -191,9 +181,7 @@ class TiffSource(FileSource):
             pixels = self._segments(page, window)
         return pixels[..., : self.layout.keep]
 
-    def _mapped(
-        self, offset: int, byteorder: Literal["<", ">"], window: tuple[int, int, int, int]
-    ) -> np.ndarray:
+    def _mapped(self, offset: int, byteorder: Literal["<", ">"], window: tuple[int, int, int, int]) -> np.ndarray:
         top, bottom, left, right = window
         a = self.layout
         shape = (a.samples, a.height, a.width) if a.separate else (a.height, a.width, a.samples)
@@ -243,9 +231,7 @@ class TiffSource(FileSource):
         try:
             decoded, _, shape = page.keyframe.decode(data, index, **tables)
         except Exception as error:
-            raise ValueError(
-                f"{self.path}: tile {index} cannot be decoded ({error}): copy it again"
-            ) from error
+            raise ValueError(f"{self.path}: tile {index} cannot be decoded ({error}): copy it again") from error
         tile = decoded[0, : shape[1], : shape[2]]
         self._tiles[name] = tile
         self._tile_bytes += tile.nbytes

@@ -26,9 +26,7 @@ RNG = np.random.default_rng(0)
 SIZE = (64, 96)
 
 
-def sample(
-    channels: int = 3, dtype: str = "uint8", size: tuple[int, int] = SIZE
-) -> tuple[np.ndarray, np.ndarray]:
+def sample(channels: int = 3, dtype: str = "uint8", size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Discs on a smooth ground, and their label."""
     rows, cols = np.mgrid[: size[0], : size[1]]
     label = np.zeros(size, np.uint8)
@@ -233,9 +231,7 @@ def test_colours_are_matched_to_a_reference() -> None:
     np.testing.assert_allclose(match_colours(image, wanted, 0.0).astype(int), image, atol=2)
     flat = match_colours(np.full((8, 9, 3), 200, np.uint8), wanted)
     assert np.ptp(flat) <= 255 and flat.dtype == np.uint8
-    augment = build_augmentation(
-        "histology", (40, 50), references=[wanted, ColourStatistics((90, 0, 0), (1, 1, 1))]
-    )
+    augment = build_augmentation("histology", (40, 50), references=[wanted, ColourStatistics((90, 0, 0), (1, 1, 1))])
     assert isinstance(augment, Augmentation)
     results = [augment(image, image[..., 0], seed)[0] for seed in range(8)]
     assert len({result.tobytes() for result in results}) == 8

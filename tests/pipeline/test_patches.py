@@ -29,9 +29,7 @@ def test_shares_are_counted_right(tmp_path: Path, planes: bool) -> None:
     label = RNG.choice(np.array([0, 1, 2, 255], np.uint8), (2, 50, 71))
     target = label
     if planes:
-        target = np.stack([np.where(label == 255, 255, label == k) for k in range(3)], axis=1).astype(
-            np.uint8
-        )
+        target = np.stack([np.where(label == 255, 255, label == k) for k in range(3)], axis=1).astype(np.uint8)
     image = stored(tmp_path, np.zeros((2, 50, 71, 3), np.uint8), target)
     index = grid_index(image, (16, 20), ["background", "b", "c"], overlap=0.3)
     assert set(index["z"]) == {0, 1} and (index["height"] == 16).all() and (index["width"] == 20).all()
@@ -82,9 +80,7 @@ def test_tissue(tmp_path: Path) -> None:
     assert list(zip(kept["y"], kept["x"], strict=True)) == [(0, 0), (0, 128), (0, 192), (64, 128), (64, 192)]
     assert len(keep_tissue(index, 1.0, np.random.default_rng(0))) == 8
     many = pd.concat([index] * 500, ignore_index=True)
-    assert len(keep_tissue(many, 0.3, np.random.default_rng(0))) == pytest.approx(
-        500 * (5 + 0.3 * 3), rel=0.05
-    )
+    assert len(keep_tissue(many, 0.3, np.random.default_rng(0))) == pytest.approx(500 * (5 + 0.3 * 3), rel=0.05)
     with pytest.raises(ValueError, match="tissue"):
         keep_tissue(index.drop(columns="tissue"), 0.5, np.random.default_rng(0))
     with pytest.raises(ValueError, match="share"):
@@ -115,9 +111,7 @@ def test_odds() -> None:
     drawn = 0.5 * np.array([0, 0.25, 0, 0.75, 0]) + 0.5 * np.array([0, 0, 0, 1, 0])
     np.testing.assert_allclose(window_odds(index, foreground=1), drawn)
     np.testing.assert_allclose(window_odds(index, foreground=0.4), 0.6 * third + 0.4 * drawn)
-    np.testing.assert_allclose(
-        window_odds(index, foreground=1, classes={"k": 2, "m": 0}), [0, 0.25, 0, 0.75, 0]
-    )
+    np.testing.assert_allclose(window_odds(index, foreground=1, classes={"k": 2, "m": 0}), [0, 0.25, 0, 0.75, 0])
     found = window_odds(index, foreground=0, images={"a": 1.0, "b": 3.0})
     np.testing.assert_allclose(found, [1 / 12, 1 / 12, 1 / 12, 0.75, 0])
     found = window_odds(index, foreground=0, groups={"a": "p", "b": "p", "c": "q"})
