@@ -59,7 +59,7 @@ class PredictConfig(Settings):
     views: list[str] = Field(default_factory=lambda: ["identity"], min_length=1, description="test-time views")
     merge: Literal["probs", "logits"] = Field("probs", description="what views and models are averaged as")
     axes: list[Literal["z", "y", "x"]] = Field(
-        default_factory=lambda: ["z"], min_length=1, description="axes along which a volume is sliced and averaged"
+        default=["z"], min_length=1, description="axes along which a volume is sliced and averaged"
     )
     batch_size: int = Field(8, ge=1, description="tiles a forward pass")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: what the device has")
