@@ -135,9 +135,7 @@ def tune(
         reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
     table = pd.concat([meta, rows], axis=1)
     nested = pd.concat([meta, joined_folds(judge, parts)], axis=1) if parts else None
-    result = _result(
-        decision, metric, table, nested, reports, chosen, post, features, reasons, settings, test_groups
-    )
+    result = _result(decision, metric, table, nested, reports, chosen, post, features, reasons, settings, test_groups)
     return replace(result, decision=decision.model_copy(update={"learned": _learned(result, competition)}))
 
 
@@ -166,9 +164,7 @@ def _result(
         interval=bootstrap_interval(metric, table, "group", **options),
         nested=math.nan if nested is None else metric.score(nested),
         fold_scores={fold: metric.score(table[table["fold"] == fold]) for fold in sorted(set(table["fold"]))},
-        prediction=prediction_interval(metric, judged, test_groups, "group", **options)
-        if test_groups
-        else None,
+        prediction=prediction_interval(metric, judged, test_groups, "group", **options) if test_groups else None,
         test_groups=test_groups,
         rules=rules,
         chosen=chosen,
@@ -182,9 +178,7 @@ def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneS
     """The decision with each fold's own thresholds, where they were learned."""
     own = [learner for learner in learners if isinstance(learner, FoldThresholds)]
     if settings.vote and not own:
-        raise ValueError(
-            "tune.vote: no thresholds of single folds; add 'fold_mean' to tune.rules, or do not vote"
-        )
+        raise ValueError("tune.vote: no thresholds of single folds; add 'fold_mean' to tune.rules, or do not vote")
     return decision.model_copy(update={"fold_thresholds": own[0].each()}) if own else decision
 
 

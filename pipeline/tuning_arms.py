@@ -76,9 +76,7 @@ class Mixed:
         return np.clip(np.floor(total + np.float32(0.5)), 0, 255).astype(np.uint8)
 
 
-def mixed_items(
-    members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, float] | None = None
-) -> list[Mixed]:
+def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, float] | None = None) -> list[Mixed]:
     """Items of the mean of several experiments (or views), sorted by id; equal weights where none are given.
 
     Raises ValueError where a member lacks an image of another, predicted it in another fold, or the weights
@@ -88,16 +86,12 @@ def mixed_items(
         raise ValueError("there are no members to mix; name at least one experiment")
     given = {name: 1 / len(members) for name in members} if weights is None else dict(weights)
     if set(given) != set(members) or min(given.values()) < 0 or abs(sum(given.values()) - 1) > 1e-6:
-        raise ValueError(
-            f"weights {given} of the members {list(members)}: expected one each, 0 or more, sum 1"
-        )
+        raise ValueError(f"weights {given} of the members {list(members)}: expected one each, 0 or more, sum 1")
     by_id = {name: {item.image_id: item for item in items} for name, items in members.items()}
     first, *others = by_id
     for name in others:
         differ = sorted(set(by_id[first]) ^ set(by_id[name]))
-        moved = [
-            key for key in by_id[first] if not differ and by_id[first][key].fold != by_id[name][key].fold
-        ]
+        moved = [key for key in by_id[first] if not differ and by_id[first][key].fold != by_id[name][key].fold]
         if differ or moved:
             raise ValueError(
                 f"{first!r} and {name!r} cannot be mixed: {len(differ)} image(s) are in one only, "

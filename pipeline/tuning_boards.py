@@ -111,6 +111,4 @@ class TableBoard:
 
     def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         """See `Board`."""
-        return pd.concat(
-            [self.tables[chosen[unit]].iloc[[unit]] for unit in np.flatnonzero(rows)], ignore_index=True
-        )
+        return pd.concat([self.tables[chosen[unit]].iloc[[unit]] for unit in np.flatnonzero(rows)], ignore_index=True)

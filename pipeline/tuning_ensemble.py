@@ -60,8 +60,7 @@ def fit_weights(
         folds = np.array([item.fold for item in equal])
         fitted = _simplex(gram.sum(axis=0), cross.sum(axis=0))
         held = {
-            int(f): _simplex(gram[folds != f].sum(axis=0), cross[folds != f].sum(axis=0))
-            for f in sorted(set(folds))
+            int(f): _simplex(gram[folds != f].sum(axis=0), cross[folds != f].sum(axis=0)) for f in sorted(set(folds))
         }
         nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
         arms = judge_arms(

@@ -86,9 +86,7 @@ def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.Data
     seen: set[str] = set()
     for item in items:
         if item.image_id in seen:
-            raise ValueError(
-                f"image {item.image_id!r} is there twice; expected one out-of-fold prediction each"
-            )
+            raise ValueError(f"image {item.image_id!r} is there twice; expected one out-of-fold prediction each")
         seen.add(item.image_id)
         found.setdefault(item.stack if unit == "stack" else item.image_id, []).append(item)
     if not found:
@@ -135,8 +133,7 @@ def decided_rows(
     rows = []
     for decision in decisions:
         parts = [
-            (as_volume(decided(item, probs, decision), truth.planes.shape[1]), truth)
-            for item, probs, truth in read
+            (as_volume(decided(item, probs, decision), truth.planes.shape[1]), truth) for item, probs, truth in read
         ]
         rows.append(scored_row(competition, metric, parts))
     return rows
@@ -148,9 +145,7 @@ def unit_histograms(classes: Sequence[int], unit: Unit) -> np.ndarray:
     for item in unit.items:
         probs, truth = item.probs(), item.truth()
         for k, channel in enumerate(classes):
-            total[k] += joint_histogram(
-                probs[channel].reshape(truth.planes[k].shape), truth.planes[k], truth.valid
-            )
+            total[k] += joint_histogram(probs[channel].reshape(truth.planes[k].shape), truth.planes[k], truth.valid)
     return total
 
 

@@ -43,14 +43,10 @@ def base_decision(
     )
 
 
-def suitable_rules(
-    competition: Competition, metric: Metric, strata: int, channels: Sequence[str]
-) -> list[str]:
+def suitable_rules(competition: Competition, metric: Metric, strata: int, channels: Sequence[str]) -> list[str]:
     """Rules that can be learned for this contract and metric, those that are compared by default first."""
     if competition.exclusive:
-        return [
-            name for name in EXCLUSIVE_RULES if name != "argmax_reject" or "background" in competition.classes
-        ]
+        return [name for name in EXCLUSIVE_RULES if name != "argmax_reject" or "background" in competition.classes]
     if not isinstance(metric, CountMetric):
         guides = [name for name in ("border", "centre") if name in channels]
         return ["grid", *guides] if metric.needs == "instances" else ["grid"]
@@ -125,9 +121,7 @@ def _learner(
     return FoldThresholds(evidence, board, name)
 
 
-def pick_rule(
-    reports: Sequence[RuleReport], settings: TuneSettings, groups: int
-) -> tuple[RuleReport, list[str]]:
+def pick_rule(reports: Sequence[RuleReport], settings: TuneSettings, groups: int) -> tuple[RuleReport, list[str]]:
     """The rule that decides, and why: the one that was set, or the best nested score (to four decimals)."""
     if settings.rule is not None:
         found = next(report for report in reports if report.name == settings.rule)
@@ -144,7 +138,5 @@ def pick_rule(
             f"{settings.confidence:.0%} bound {bound:+.4f})"
         )
     if groups < settings.min_groups and len(reports) > 1:
-        reasons.append(
-            f"not reliable: {groups} groups, at least {settings.min_groups} are wanted to compare rules"
-        )
+        reasons.append(f"not reliable: {groups} groups, at least {settings.min_groups} are wanted to compare rules")
     return chosen, reasons

@@ -40,9 +40,7 @@ class _OfLevels(ABC):
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`; `fit.inner` are the levels int (N, K scored)."""
         levels = fit.inner[rows]
-        made = board_at(
-            self.evidence.metric, self.evidence.hists[rows][:, self.evidence.scored], levels[:, None]
-        )
+        made = board_at(self.evidence.metric, self.evidence.hists[rows][:, self.evidence.scored], levels[:, None])
         return table_of_counts(self.evidence.metric, [p[:, 0] for p in (made.tp, made.fp, made.fn, made.tn)])
 
     def _common(self, rows: np.ndarray) -> Choice:
@@ -131,6 +129,4 @@ class FoldThresholds(_OfLevels):
     def each(self) -> dict[int, list[int]]:
         """Thresholds of every fold alone, one a class, for a vote."""
         judge = self.evidence.judge
-        return {
-            fold: [self._common(judge.of_fold(fold)).chosen] * self.evidence.classes for fold in judge.folds
-        }
+        return {fold: [self._common(judge.of_fold(fold)).chosen] * self.evidence.classes for fold in judge.folds}

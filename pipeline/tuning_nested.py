@@ -44,9 +44,7 @@ class RuleReport:
         return self.optimum - self.nested
 
 
-def assess(
-    learners: Sequence[Learner], scorer: Scorer, judge: Judge, *, level: float = 0.95
-) -> list[RuleReport]:
+def assess(learners: Sequence[Learner], scorer: Scorer, judge: Judge, *, level: float = 0.95) -> list[RuleReport]:
     """Learn each rule from all units and from all folds but one; two passes over pixels for all rules."""
     scorer.score([request for learner in learners for request in learner.requests()], "candidates")
     full = [learner.fit(judge.everything) for learner in learners]
@@ -91,9 +89,7 @@ def _report(
         float(fit.choice.scores[fit.choice.best]) if fit.choice else score,
         metric.score(nested) if parts else float("nan"),
         bootstrap_interval(metric, nested, "group", **options),
-        paired_bootstrap(metric, nested, first[0].nested_table, nested["group"], **options)
-        if first
-        else None,
+        paired_bootstrap(metric, nested, first[0].nested_table, nested["group"], **options) if first else None,
         learner.coordinate,
     )
 

@@ -46,9 +46,7 @@ class Grid:
         values = [list(shown.values()) for shown, _ in self.candidates]
         self.coordinates = np.array(values, float).reshape(len(self.candidates), -1)
         names = list(self.candidates[0][0])
-        varying = [
-            name for name, column in zip(names, self.coordinates.T, strict=True) if len(set(column)) > 1
-        ]
+        varying = [name for name, column in zip(names, self.coordinates.T, strict=True) if len(set(column)) > 1]
         self.coordinate = varying[0] if len(varying) == 1 else None
         if self.coordinate is not None:
             self.coordinates = self.coordinates[:, [names.index(self.coordinate)]]
@@ -107,9 +105,7 @@ def hysteresis_grid(base: Decision, settings: TuneSettings, scorer: Scorer, judg
         (
             {"bottom": level(bottom), "top": level(top), "area": area},
             base.model_copy(
-                update={
-                    "rule": HysteresisRule(top=[level(top)] * k, bottom=[level(bottom)] * k, area=[area] * k)
-                }
+                update={"rule": HysteresisRule(top=[level(top)] * k, bottom=[level(bottom)] * k, area=[area] * k)}
             ),
         )
         for bottom in settings.thresholds
@@ -119,9 +115,7 @@ def hysteresis_grid(base: Decision, settings: TuneSettings, scorer: Scorer, judg
     return Grid("hysteresis", scorer, judge, found)
 
 
-def argmax_grid(
-    base: Decision, scorer: Scorer, judge: Judge, rejects: Sequence[float], unknown: str | None
-) -> Grid:
+def argmax_grid(base: Decision, scorer: Scorer, judge: Judge, rejects: Sequence[float], unknown: str | None) -> Grid:
     """Argmax, without a level below which pixels are rejected, and with each of `rejects`."""
     levels = [0, *(level(probability) for probability in rejects)]
     found = [

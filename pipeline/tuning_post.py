@@ -105,10 +105,7 @@ def _added(
     trials = [with_step(base, name, k, value) for value in values]
     scorer.score([(trial, judge.everything) for trial in trials], f"{name} of {base.classes[k]}")
     tables = [scorer.table(trial, judge.everything) for trial in trials]
-    pick = {
-        fold: _best([scorer.metric.score(table[~judge.of_fold(fold)]) for table in tables])
-        for fold in by_fold
-    }
+    pick = {fold: _best([scorer.metric.score(table[~judge.of_fold(fold)]) for table in tables]) for fold in by_fold}
     parts = {fold: tables[index][judge.of_fold(fold)] for fold, index in pick.items()}
     nested = with_meta(judge, joined_folds(judge, parts) if parts else tables[0])
     plain = with_meta(judge, tables[0])

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from inference.decision import save_decision
+from pipeline.tuning_extras import Extras, decision_with, extras_report, write_extras
 from pipeline.tuning_nested import RuleReport
+from pipeline.tuning_settings import TuneSettings
 from submissions.intervals import Interval
 from submissions.table import write_atomic
 
@@ -18,8 +20,14 @@ if TYPE_CHECKING:
     from pipeline.tuning import TuneResult
 
 
-def write_tuning(folder: Path, result: TuneResult) -> None:
-    """Write decision.json, report.md and the tables curves, scores, nested_scores and features (.csv)."""
+def write_tuning(
+    folder: Path, result: TuneResult, *, extras: Extras | None = None, settings: TuneSettings | None = None
+) -> None:
+    """Write decision.json, report.md and the tables curves, scores, nested_scores and features (.csv).
+
+    With `extras`, and the settings they were measured under, also what else was measured.
+    """
+    more, settings = extras or Extras(), settings or TuneSettings()
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in (
         ("curves.csv", curves(result)),
@@ -28,8 +36,9 @@ def write_tuning(folder: Path, result: TuneResult) -> None:
         ("features.csv", result.features),
     ):
         write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
-    write_atomic(folder / "report.md", report(result))
-    save_decision(folder / "decision.json", result.decision)
+    write_extras(folder, more)
+    write_atomic(folder / "report.md", report(result) + "\n".join(["", *extras_report(more, settings)]))
+    save_decision(folder / "decision.json", decision_with(result.decision, more, settings))
 
 
 def curves(result: TuneResult) -> pd.DataFrame:
@@ -79,9 +88,7 @@ def report(result: TuneResult) -> str:
 
 def _worth(result: TuneResult) -> list[str]:
     folds = ", ".join(f"fold {fold}: {_score(score)}" for fold, score in sorted(result.fold_scores.items()))
-    spread = (
-        float(np.std(list(result.fold_scores.values()), ddof=1)) if len(result.fold_scores) > 1 else math.nan
-    )
+    spread = float(np.std(list(result.fold_scores.values()), ddof=1)) if len(result.fold_scores) > 1 else math.nan
     groups = int(result.table["group"].nunique())
     lines = [
         f"- CV {_score(result.cv)}, {_interval(result.interval)} by bootstrap over {groups} groups: where "

@@ -137,9 +137,7 @@ def quantile_rule(evidence: Evidence) -> Candidates:
     """In every image the same share of pixels; candidates are spaced evenly in the logarithm of the share."""
     hists = evidence.hists[:, evidence.scored]
     total = hists.sum(axis=2)
-    above = np.concatenate(
-        [np.cumsum(total[..., ::-1], axis=-1)[..., ::-1], np.zeros_like(total[..., :1])], axis=-1
-    )
+    above = np.concatenate([np.cumsum(total[..., ::-1], axis=-1)[..., ::-1], np.zeros_like(total[..., :1])], axis=-1)
     levels = np.stack([(above <= share * above[..., :1]).argmax(axis=-1) for share in SHARES], axis=1)
     board = board_at(evidence.metric, hists, levels)
     return Candidates(

@@ -49,12 +49,8 @@ class TuneSettings(Settings):
     depths: list[float] = Field(
         default_factory=lambda: [0.1, 0.25], min_length=1, description="instances: depths of the valley tried"
     )
-    instances: InstanceSettings | None = Field(
-        None, description="how a mask is split; by distance where needed"
-    )
-    declared: list[PostStep] = Field(
-        default_factory=list, description="post-processing that stays unless it does harm"
-    )
+    instances: InstanceSettings | None = Field(None, description="how a mask is split; by distance where needed")
+    declared: list[PostStep] = Field(default_factory=list, description="post-processing that stays unless it does harm")
     post: list[str] = Field(default_factory=list, description="post-processing that must show a gain")
     min_groups: int = Field(15, ge=2, description="groups below which a comparison is called not reliable")
     confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, for what is added")

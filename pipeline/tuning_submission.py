@@ -68,9 +68,7 @@ def read_back(competition: Competition, fields: Any, image_id: str, mask: Mask) 
     """The mask as the host reads it from the rows that we write, slice by slice for a volume."""
     given = {**fields, "image_id": image_id}
     if mask.planes.ndim == 4:
-        slices = [
-            _one(competition, {**given, "z": z}, mask.planes[:, z], None) for z in range(mask.planes.shape[1])
-        ]
+        slices = [_one(competition, {**given, "z": z}, mask.planes[:, z], None) for z in range(mask.planes.shape[1])]
         return Segmentation(np.stack([planes for planes, _ in slices], axis=1))
     planes, label = _one(competition, given, mask.planes, mask)
     return Segmentation(planes[:, None], None if label is None else label[None])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ import pandas as pd
 import pytest
 from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_experiment
 
-from inference.decision import Decision, Mask, apply
+from inference.decision import Decision, Mask, apply, load_decision
 from inference.rules import QuantileRule, ThresholdRule
 from pipeline.comparison import compare, comparison_text
+from pipeline.tuning import tune, write_tuning
 from pipeline.tuning_arms import judge_arms, mixed_items
 from pipeline.tuning_drift import drift, image_features, learned_ranges
 from pipeline.tuning_ensemble import ensemble_shift, fit_weights, view_worth, with_ensemble_shift
+from pipeline.tuning_extras import Extras, write_drift
 from pipeline.tuning_settings import TuneSettings
 from pipeline.tuning_shift import shift_table
 from submissions.metrics import build_metric
@@ -225,3 +228,30 @@ def test_runs_that_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="no image in common"):
         compare(table, table.assign(image_id=["a", "b", "c", "d"]), METRIC)
     assert "one group only" in compare(table.assign(group="g"), table.assign(group="g"), METRIC).verdict
+
+
+def test_what_was_measured_is_written_and_part_of_the_decision(tmp_path: Path) -> None:
+    items, contract = draw_items(18), drawn_contract()
+    other = changed(items, lambda q, rng: q * 0.8)
+    extras = Extras(
+        fit_weights(contract, METRIC, {"a": items, "b": other}, SETTINGS, ["disc"]),
+        view_worth(contract, METRIC, {"identity": items}, SETTINGS, ["disc"]),
+        shift_table(contract, METRIC, {"none": items, "dark": other}, SETTINGS, ["disc"]),
+        ensemble_shift(contract, METRIC, items, other, SETTINGS, ["disc"]),
+    )
+    given = drawn_experiment(rules=["global"], correct_shift=True)
+    result = tune(contract, given, items, metric=METRIC, settings=given.tune)
+    write_tuning(tmp_path, result, extras=extras, settings=given.tune)
+    decision = load_decision(tmp_path / "decision.json")
+    assert sum(decision.weights.values()) == pytest.approx(1) and decision.views == ["identity"]
+    assert decision.learned["ensemble_shift"]["corrected"]
+    assert decision.learned["shift_test"]["robust"] < decision.learned["shift_test"]["optimal"]
+    before, after = result.decision.rule, decision.rule
+    assert isinstance(before, ThresholdRule) and isinstance(after, ThresholdRule)
+    assert extras.ensemble is not None
+    assert after.thresholds[0] == before.thresholds[0] + extras.ensemble.moved
+    text = (tmp_path / "report.md").read_text()
+    assert all(f"## {name}" in text for name in ("Weights of experiments", "Views", "Shift test", "Mean of models"))
+    assert {"views.csv", "shifts.csv", "curves.csv"} <= {path.name for path in tmp_path.iterdir()}
+    write_drift(tmp_path, drift(result.features, result.features))
+    assert "look like those learned on" in (tmp_path / "drift.md").read_text()
