@@ -82,9 +82,7 @@ def load_model(path: Path) -> LoadedModel:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: no such model; expected a folder with {WEIGHTS_FILE} or an exported file"
-        )
+        raise FileNotFoundError(f"{path}: no such model; expected a folder with {WEIGHTS_FILE} or an exported file")
     weights, settings = _read_folder(path) if path.is_dir() else _read_exported(path)
     try:
         model_config = ModelConfig(**settings["model"])
@@ -126,8 +124,7 @@ def _read_exported(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
     if METADATA_KEY not in metadata:
         raise ValueError(
-            f"{file} holds weights but no settings; give the folder that holds {SETTINGS_FILE}, "
-            f"or export the model"
+            f"{file} holds weights but no settings; give the folder that holds {SETTINGS_FILE}, or export the model"
         )
     return weights, _parse_settings(metadata[METADATA_KEY], file)
 

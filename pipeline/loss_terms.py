@@ -66,9 +66,7 @@ def _check_values(target: Tensor, valid: Tensor, mode: Mode, *, n_classes: int) 
     top = 1.0 if mode == "sigmoid" else n_classes - 1
     if low < 0 or high > top:
         what = "values in [0, 1]" if mode == "sigmoid" else f"labels 0 to {top}"
-        raise ValueError(
-            f"target holds values from {low:g} to {high:g}, expected {what} or the ignored value"
-        )
+        raise ValueError(f"target holds values from {low:g} to {high:g}, expected {what} or the ignored value")
 
 
 def over_classes(values: Tensor, pixels: Pixels, class_weights: Sequence[float] | None) -> Tensor:
@@ -109,9 +107,7 @@ def cross_entropy_term(
         if pixels.mode == "sigmoid":
             truth = pixels.truth * (1 - label_smoothing) + 0.5 * label_smoothing
             factor = pixels.logits.new_tensor(positive_weight) if positive_weight != 1.0 else None
-            values = F.binary_cross_entropy_with_logits(
-                pixels.logits, truth, reduction="none", pos_weight=factor
-            )
+            values = F.binary_cross_entropy_with_logits(pixels.logits, truth, reduction="none", pos_weight=factor)
             return over_classes(valid_mean(values, pixels.valid), pixels, class_weights)
         weights = class_weight_tensor(class_weights, pixels.logits)[:, None]
         truth = pixels.truth * (1 - label_smoothing) + label_smoothing / pixels.truth.shape[1]
@@ -150,9 +146,7 @@ def overlap_term(
     return term
 
 
-def focal_term(
-    class_weights: Sequence[float] | None = None, *, gamma: float = 2.0, alpha: float | None = 0.25
-) -> Term:
+def focal_term(class_weights: Sequence[float] | None = None, *, gamma: float = 2.0, alpha: float | None = 0.25) -> Term:
     """Focal loss, mean over valid pixels (Lin et al. 2017, arXiv:1708.02002, equation 5).
 
     Sigmoid: `a |t - p|**gamma * BCE`, with a = `alpha` where the truth is 1 and `1 - alpha` where it is 0

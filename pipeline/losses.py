@@ -92,17 +92,13 @@ class ClassificationLoss(nn.Module):
         self, logits: Tensor, target: Tensor, *, weights: Tensor | None = None, reduction: Reduction = "mean"
     ) -> Tensor:
         """Scalar, or `(N,)` with `reduction="none"`."""
-        return self.inner(
-            logits[..., None, None], target[..., None, None], weights=weights, reduction=reduction
-        )
+        return self.inner(logits[..., None, None], target[..., None, None], weights=weights, reduction=reduction)
 
 
 def _reduce(losses: Tensor, weights: Tensor | None, reduction: Reduction) -> Tensor:
     if weights is not None:
         if weights.shape != losses.shape:
-            raise ValueError(
-                f"weights has shape {tuple(weights.shape)}, expected one a sample: {tuple(losses.shape)}"
-            )
+            raise ValueError(f"weights has shape {tuple(weights.shape)}, expected one a sample: {tuple(losses.shape)}")
         losses = losses * weights.to(losses)
     return losses.mean() if reduction == "mean" else losses
 
@@ -118,9 +114,7 @@ def bce_dice(
     ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """`bce * BCE + dice * (1 - (2 |pt| + smooth) / (|p| + |t| + smooth))`; labels smoothed in BCE only."""
-    entropy = cross_entropy_term(
-        class_weights, label_smoothing=label_smoothing, positive_weight=positive_weight
-    )
+    entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing, positive_weight=positive_weight)
     terms = [(bce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
     return SegmentationLoss("sigmoid", terms, ignore=ignore)
 

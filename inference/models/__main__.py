@@ -24,11 +24,11 @@ COLUMNS = ("name", "family", "encoders", "figures of", "M param", "GFLOPs", "sou
 
 def table_rows(family: str | None = None) -> list[tuple[str, ...]]:
     """The table as texts, one tuple of `COLUMNS` a model."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in MODELS.values():
         if family in (None, row.family):
             parameters, gflops = FIGURES[row.name]
-            numbers = (f"{parameters / 1e6:.2f}", f"{gflops:.1f}")
+            numbers = (f"{parameters / 1e6:.2f}", f"{gflops:.4g}")
             licences = (row.code_licence, row.weights_licence)
             rows.append((row.name, row.family, row.encoders, row.encoder, *numbers, row.source, *licences))
     return rows

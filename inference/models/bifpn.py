@@ -66,9 +66,7 @@ class BiFpnLayer(nn.Module):
     def __init__(self, n_levels: int, channels: int) -> None:
         super().__init__()
         self.up = nn.ModuleList(Fusion(2, channels) for _ in range(n_levels - 1))
-        self.down = nn.ModuleList(
-            Fusion(3 if index < n_levels - 2 else 2, channels) for index in range(n_levels - 1)
-        )
+        self.down = nn.ModuleList(Fusion(3 if index < n_levels - 2 else 2, channels) for index in range(n_levels - 1))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Levels finest first, in and out."""
@@ -87,9 +85,7 @@ class BiFpnLayer(nn.Module):
 class EncoderBiFpn(Levels):
     """Five levels: 1/4 to 1/32 from the encoder, 1/64 pooled from the last."""
 
-    def __init__(
-        self, encoder: nn.Module, n_classes: int, *, channels: int, repeats: int, dropout: float
-    ) -> None:
+    def __init__(self, encoder: nn.Module, n_classes: int, *, channels: int, repeats: int, dropout: float) -> None:
         super().__init__()
         if repeats < 1:
             raise ValueError(f"repeats {repeats}: expected at least one BiFPN layer")

@@ -29,9 +29,7 @@ class DeconvNet(Levels):
     def __init__(self, in_channels: int, n_classes: int, *, fc_channels: int, dropout: float) -> None:
         super().__init__()
         self.encoder = Vgg16(in_channels, norm=True, fc=(7, fc_channels, 1), fc_padding=0, dropout=dropout)
-        self.expand = nn.Sequential(
-            nn.ConvTranspose2d(fc_channels, 512, 7), nn.BatchNorm2d(512), nn.ReLU(inplace=True)
-        )
+        self.expand = nn.Sequential(nn.ConvTranspose2d(fc_channels, 512, 7), nn.BatchNorm2d(512), nn.ReLU(inplace=True))
         outputs = [STAGES[max(i - 1, 0)][-1] for i in range(5)]
         self.stages = nn.ModuleList(
             MirroredStage(STAGES[i], outputs[i], nn.ConvTranspose2d) for i in reversed(range(5))
@@ -49,8 +47,6 @@ class DeconvNet(Levels):
         return self.head(levels[-1]), levels[1:-1], features[-1]
 
 
-def build_deconvnet(
-    in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5
-) -> nn.Module:
+def build_deconvnet(in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5) -> nn.Module:
     """DeconvNet; `fc_channels` is the width of fc6 and fc7 (most of its 252 million parameters)."""
     return DeconvNet(in_channels, n_classes, fc_channels=fc_channels, dropout=dropout)

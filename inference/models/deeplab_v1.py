@@ -21,9 +21,7 @@ from inference.models.vgg import Vgg16
 class DeepLabV1(Levels):
     """Scores at 1/8."""
 
-    def __init__(
-        self, in_channels: int, n_classes: int, *, rate: int, fc_channels: int, dropout: float
-    ) -> None:
+    def __init__(self, in_channels: int, n_classes: int, *, rate: int, fc_channels: int, dropout: float) -> None:
         super().__init__()
         self.encoder = Vgg16(
             in_channels,

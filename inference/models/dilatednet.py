@@ -23,9 +23,7 @@ RATES = (1, 1, 2, 4, 8, 16, 1)
 class DilatedNet(Levels):
     """`context=False`: the front end alone."""
 
-    def __init__(
-        self, in_channels: int, n_classes: int, *, fc_channels: int, dropout: float, context: bool
-    ) -> None:
+    def __init__(self, in_channels: int, n_classes: int, *, fc_channels: int, dropout: float, context: bool) -> None:
         super().__init__()
         self.encoder = Vgg16(
             in_channels,

@@ -64,9 +64,7 @@ class EncoderDecoder(Levels):
         self.encoder = PlainEncoder(in_channels, channels, norm)
         down = list(channels)[::-1]
         self.ups = nn.ModuleList(upsampling(before, after, up) for before, after in pairwise(down))
-        self.convs = nn.ModuleList(
-            double_conv(after * (2 if skips else 1), after, norm) for after in down[1:]
-        )
+        self.convs = nn.ModuleList(double_conv(after * (2 if skips else 1), after, norm) for after in down[1:])
         initialise(self)
         self.head = nn.Conv2d(channels[0], n_classes, 1)
         self.level_channels = tuple(down[1:-1])

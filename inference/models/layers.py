@@ -70,9 +70,7 @@ class ASPP(nn.Module):
         if not rates or min(rates) < 1:
             raise ValueError(f"ASPP rates {list(rates)}: expected at least one dilation rate, each 1 or more")
         self.point = conv_norm_relu(in_channels, width, 1, norm=norm)
-        self.atrous = nn.ModuleList(
-            conv_norm_relu(in_channels, width, 3, dilation=rate, norm=norm) for rate in rates
-        )
+        self.atrous = nn.ModuleList(conv_norm_relu(in_channels, width, 3, dilation=rate, norm=norm) for rate in rates)
         self.pooled = nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.ReLU(inplace=True))
         self.project = conv_norm_relu(width * (2 + len(rates)), out_channels, 1, norm=norm)
         self.dropout = nn.Dropout(dropout)
@@ -87,9 +85,7 @@ class ASPP(nn.Module):
 class UnetBlock(nn.Module):
     """Upsample to the skip's size, concatenate the skip, two 3x3 convolutions (Ronneberger et al. 2015)."""
 
-    def __init__(
-        self, in_channels: int, skip_channels: int, out_channels: int, *, norm: str = "batch"
-    ) -> None:
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, *, norm: str = "batch") -> None:
         super().__init__()
         self.convs = nn.Sequential(
             conv_norm_relu(in_channels + skip_channels, out_channels, norm=norm),

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inference.models.segmenter import Levels, resize
+from inference.models.segmenter import resize
 
 EPSILON = 1e-4
 
 
-class MaskFormer(Levels):
+class MaskFormer(nn.Module):
     """`transformers.MaskFormerForInstanceSegmentation` built from a config; nothing is downloaded."""
 
     def __init__(self, inner: nn.Module, *, exclusive: bool) -> None:

@@ -32,7 +32,7 @@ def measure(name: str, *, side: int = SIDE) -> tuple[int, float]:
     images = torch.empty(1, 3, side, side, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
-    return count_parameters(model), round(counter.get_total_flops() / 1e9, 2)
+    return count_parameters(model), float(f"{counter.get_total_flops() / 1e9:.4g}")
 
 
 def write_figures(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Self, TypedDict, cast
 
 import torch
@@ -17,7 +18,7 @@ class TrainOutputs(TypedDict, total=False):
     image_logits: Tensor  # (N, K): does the image show class k at all?
 
 
-class Levels(nn.Module):
+class Levels(nn.Module, ABC):
     """Base of networks that can be supervised below their head.
 
     `level_channels`: channels of the decoder's coarser levels, deepest first (empty: no deep supervision).
@@ -29,9 +30,9 @@ class Levels(nn.Module):
     deepest_channels: int = 0
     stride: int = 0
 
+    @abstractmethod
     def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Logits, the coarser levels that `level_channels` describes, and the deepest map."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """`(N, C, H, W)` -> logits `(N, K, H, W)`."""
@@ -98,9 +99,7 @@ class Segmenter(Model):
         level_channels = getattr(net, "level_channels", ())
         deepest = getattr(net, "deepest_channels", 0)
         if deep_supervision and not level_channels:
-            raise ValueError(
-                "deep_supervision: this model's decoder has no levels to supervise; leave it out"
-            )
+            raise ValueError("deep_supervision: this model's decoder has no levels to supervise; leave it out")
         if image_head and not deepest:
             raise ValueError("image_head: this model has no deepest map to pool; leave it out")
         self.aux_heads = nn.ModuleList(

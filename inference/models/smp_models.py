@@ -26,9 +26,7 @@ class SmpNet(Levels):
     `level_names`: sub-modules of the decoder, deepest first, whose outputs deep supervision may use.
     """
 
-    def __init__(
-        self, model: nn.Module, level_names: Sequence[str] = (), level_channels: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, model: nn.Module, level_names: Sequence[str] = (), level_channels: Sequence[int] = ()) -> None:
         super().__init__()
         self.encoder: nn.Module = model.encoder  # type: ignore[assignment]
         self.decoder: nn.Module = model.decoder  # type: ignore[assignment]
@@ -45,8 +43,7 @@ class SmpNet(Levels):
         found: dict[str, Tensor] = {}
         # hooks live for one call only: a copy of the model (EMA) must not write into its original
         handles = [
-            self.decoder.get_submodule(name).register_forward_hook(_keep(found, name))
-            for name in self.level_names
+            self.decoder.get_submodule(name).register_forward_hook(_keep(found, name)) for name in self.level_names
         ]
         try:
             features = self.encoder(images)

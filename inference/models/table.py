@@ -104,13 +104,9 @@ def _classify(
     return ModelRow(name, build, "classify", encoders, encoder, source, weights_licence=licence)
 
 
-def _vgg(
-    name: str, build: Callable[..., nn.Module], source: str, *, stride: int = 32, minimum: int = 0
-) -> ModelRow:
+def _vgg(name: str, build: Callable[..., nn.Module], source: str, *, stride: int = 32, minimum: int = 0) -> ModelRow:
     norm = "_bn" if name in ("segnet", "deconvnet") else ""
-    return ModelRow(
-        name, build, "classic", "own", f"vgg16{norm}", source, stride, minimum, weights_licence=VGG
-    )
+    return ModelRow(name, build, "classic", "own", f"vgg16{norm}", source, stride, minimum, weights_licence=VGG)
 
 
 def _plain(name: str, build: Callable[..., nn.Module], source: str, *, stride: int = 32) -> ModelRow:
@@ -121,9 +117,7 @@ MODELS: dict[str, ModelRow] = {
     row.name: row
     for row in (
         _smp("unet", build_unet, "arXiv:1505.04597"),
-        _smp(
-            "unetplusplus", build_unetplusplus, "arXiv:1807.10165", "any with maps at 1/2 to 1/32, not mit_b*"
-        ),
+        _smp("unetplusplus", build_unetplusplus, "arXiv:1807.10165", "any with maps at 1/2 to 1/32, not mit_b*"),
         _smp("manet", build_manet, "doi:10.1109/ACCESS.2020.3025372"),
         _smp("linknet", build_linknet, "arXiv:1707.03718", "convolutional, with maps at 1/2 to 1/32"),
         _smp("fpn", build_fpn, "arXiv:1901.02446"),
@@ -140,9 +134,7 @@ MODELS: dict[str, ModelRow] = {
             "arXiv:1505.04597, 1706.05587, 1901.02446",
             ANY,
         ),
-        _composed(
-            "efficientnet_unet_aspp", build_efficientnet_unet_aspp, "arXiv:1505.04597, 1706.05587", ANY
-        ),
+        _composed("efficientnet_unet_aspp", build_efficientnet_unet_aspp, "arXiv:1505.04597, 1706.05587", ANY),
         _composed("efficientnet_fpn", build_efficientnet_fpn, "arXiv:1612.03144, 1901.02446"),
         _composed("efficientnet_bifpn", build_efficientnet_bifpn, "arXiv:1911.09070", stride=64),
         _composed("swin_upernet", build_swin_upernet, "arXiv:2103.14030, 1807.10221", encoder=SWIN),

@@ -24,9 +24,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except safetensors.SafetensorError as error:
-            raise ValueError(
-                f"{path} is not a whole safetensors file ({error}); fetch or train it again"
-            ) from error
+            raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or train it again") from error
     if path.suffix not in (".pth", ".pt", ".bin"):
         raise ValueError(f"{path}: expected a .safetensors, .pth, .pt or .bin file")
     try:

@@ -32,9 +32,7 @@ class TimmClassifier(nn.Module):
         return self.head(self.dropout(self.encoder(padded)))
 
 
-def build_timm_classifier(
-    encoder: str, in_channels: int, n_classes: int, *, dropout: float = 0.2
-) -> nn.Module:
+def build_timm_classifier(encoder: str, in_channels: int, n_classes: int, *, dropout: float = 0.2) -> nn.Module:
     """Classifier with random weights; `encoder` is any name of timm."""
     resolved = resolve_encoder(encoder if encoder.startswith("tu-") else f"tu-{encoder}")
     options = encoder_options(resolved)

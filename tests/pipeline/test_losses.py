@@ -76,9 +76,7 @@ def mean_bce(pairs, smoothing: float = 0.0) -> float:
 
 def dice_loss(pairs, smooth: float = 1.0) -> float:
     overlap = sum(sigmoid(x) * t for x, t in pairs)
-    return 1 - (2 * overlap + smooth) / (
-        sum(sigmoid(x) for x, _ in pairs) + sum(t for _, t in pairs) + smooth
-    )
+    return 1 - (2 * overlap + smooth) / (sum(sigmoid(x) for x, _ in pairs) + sum(t for _, t in pairs) + smooth)
 
 
 def focal_loss(pairs, gamma: float = 2.0, alpha: float = 0.25) -> float:
