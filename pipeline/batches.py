@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -72,7 +72,7 @@ def gather(samples: Sequence[Sample]) -> Batch:
     return Batch(images, target, weights, [sample.name for sample in samples])
 
 
-class _Numbered(Dataset[Batch]):
+class _Numbered(Dataset[Any]):
     """A source as torch's loader wants it: batches by sample numbers that run over the epochs."""
 
     def __init__(self, source: SampleSource, per_epoch: int, mix: Mix | None) -> None:
@@ -99,7 +99,7 @@ class _Share(Sampler[list[int]]):
             yield list(range(first, first + self.size))
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -19,13 +19,16 @@ from pipeline.store import Store, StoredImage
 from submissions.images import ImageSource, StackSource
 
 TRIES = 1000
+IGNORE = 255
+SOFT_TOP = 254  # stored value of a soft target that stands for 1; 255 stands for "not learned"
 
 
 class TrainingSet:
     """Samples of the images one fold trains on. Plain data and files opened late, fit for loader processes.
 
     `folds` and `fold` say which images, and inside images cut into blocks which windows; `inventory` has the
-    columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image.
+    columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image. `soft`
+    targets are planes of 0 to SOFT_TOP; samples then have float32 planes in [0, 1], 255 = ignore.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class TrainingSet:
         recipe: str,
         seed: int,
         weight: float = 1.0,
+        soft: bool = False,
     ) -> None:
-        self.store, self.config, self.seed, self.weight = store, input_config, seed, weight
+        self.store, self.config, self.seed = store, input_config, seed
+        self.weight, self.soft = weight, soft
         self.blocks = folds if set(BLOCK_COLUMNS) <= set(folds.columns) else None
         self.fold = fold
         self.image_ids = training_ids(folds, fold)
@@ -66,6 +71,8 @@ class TrainingSet:
         augment = self._augmentations[3 if stored.shape[3] == 3 else 1]
         image, target = augment(image, target, seed_of(self.seed, epoch, index, "augment"))
         pixels = normalise(image, self.measured(stored), self.config)
+        if self.soft:
+            target = np.where(target == IGNORE, np.float32(IGNORE), target / np.float32(SOFT_TOP))
         name = f"{window.image_id} z={window.z} y={window.y} x={window.x}"
         return Sample(pixels, target, self.weight, name)
 
@@ -119,6 +126,7 @@ class TrainingSet:
 
     def _far(self, image_id: str, boxes: np.ndarray) -> np.ndarray:
         """Which boxes (N, 4) at the working size keep away from validation blocks: bool (N,)."""
+        assert self.blocks is not None
         stored = self.store.image(image_id)
         host = stored.attrs.get("host", stored.shape[:3])
         ratio = np.array([host[1] / stored.shape[1], host[2] / stored.shape[2]] * 2)

@@ -127,6 +127,15 @@ class TrainSettings(Settings):
     pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
 
 
+class ExternalSettings(Settings):
+    """Another competition's data, used for training only."""
+
+    experiment: str = Field(description="its experiment, prepared by stages 01 to 03 in the same runs folder")
+    data: str | None = Field(None, description="the host's files; only a raw store needs them")
+    share: float = Field(0.25, gt=0, lt=1, description="share of all samples")
+    weight: float = Field(1.0, gt=0, description="weight of its samples in the loss")
+
+
 class Experiment(Settings):
     """Everything one experiment needs beside the host's files."""
 
@@ -143,6 +152,7 @@ class Experiment(Settings):
     model: ModelConfig = Field(default_factory=ModelConfig)
     loss: LossSettings = Field(default_factory=LossSettings)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
+    external: list[ExternalSettings] = Field(default_factory=list, description="further training data")
     train: TrainSettings = Field(default_factory=TrainSettings)
     predict: PredictConfig = Field(default_factory=PredictConfig)
     tune: TuneSettings = Field(default_factory=TuneSettings)

@@ -8,13 +8,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from inference.models.freezing import freeze, unfreeze
+from inference.models import Model
+from inference.models.freezing import Part, freeze, unfreeze
 from inference.precision import DTYPES, resolve_precision
 from pipeline.batches import Batch
 from pipeline.experiment import LossSettings, TrainSettings
@@ -111,9 +112,9 @@ class Trainer:
         if frozen == self.frozen:
             return
         if frozen:
-            freeze(self.net, part)  # type: ignore[arg-type]
+            freeze(cast(Model, self.net), cast(Part, part))
         else:
-            unfreeze(self.net)
+            unfreeze(cast(Model, self.net))
         self.frozen = frozen
         self.wrapped = self._wrap()
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from pipeline.journal import Journal
 from pipeline.keeping import Keeper
 from pipeline.losses import build_loss
 from pipeline.mixed_batches import BatchMixer
+from pipeline.mixture import Extra, Mixture
 from pipeline.seeds import seed_of
 from pipeline.store import Store
 from pipeline.trainer import BadLoss, Trainer, start_processes
@@ -52,6 +53,7 @@ def train_fold(
     folder: Path,
     device: str | None = None,
     validate: Validate | None = None,
+    extra: Callable[[], Sequence[Extra]] | None = None,
 ) -> dict[str, Any]:
     """Train on every image that is not of fold `fold` nor kept apart from it; returns facts about the
     training.
@@ -66,7 +68,16 @@ def train_fold(
     """
     with torch.random.fork_rng():
         accelerator, place = start_processes(device)
-        source = training_set(experiment, fold, store=store, folds=folds, inventory=inventory)
+        source: SampleSource = training_set(experiment, fold, store=store, folds=folds, inventory=inventory)
+        with accelerator.main_process_first():
+            extras = list(extra()) if extra is not None else []
+        if len(extras) != len(experiment.external) + (experiment.train.pseudo_labels is not None):
+            raise ValueError(
+                f"{len(extras)} sources of extra data were handed over, but the experiment names "
+                f"{len(experiment.external)} external ones and pseudo-labels {experiment.train.pseudo_labels!r}"
+            )
+        if extras:
+            source = Mixture(source, extras, experiment.seed)
         trainer = Trainer(
             initial_model(experiment, fold), experiment.train, experiment.loss,
             accelerator=accelerator, device=place, seed=seed_of(experiment.seed, "steps", fold),
