@@ -1,10 +1,12 @@
-"""Peak memory while a 50,000x50,000 mask is encoded from a memory map on disk, read along columns and along rows.
+"""Peak memory while a 50,000x50,000 mask is encoded from a memory map on disk, read along columns and along
+rows.
 
     python benchmarks/rle_memory.py [--side 50000] [--folder /tmp] [--limit-mb 1000]
 
-Draws discs (about 10 % of the image) into a C-contiguous bool file, encodes it in a process of its own for each order,
-and prints the highest resident memory of that process, pages of the memory map included, as the kernel counts it
-(VmHWM). Ends with status 1 where it passes the limit. Needs the file's size (2.5 GB) of free disk; removes it.
+Draws discs (about 10 % of the image) into a C-contiguous bool file, encodes it in a process of its own for
+each order, and prints the highest resident memory of that process, pages of the memory map included, as the
+kernel counts it (VmHWM). Ends with status 1 where it passes the limit. Needs the file's size (2.5 GB) of
+free disk; removes it.
 """
 
 from __future__ import annotations

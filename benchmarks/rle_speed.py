@@ -2,10 +2,11 @@
 
     python benchmarks/rle_speed.py [--data ../shared/data] [--rounds 15] [--numpy]
 
-Two loads: a drawn C-contiguous 3000x3000 mask with about 30,000 runs (mask to final text; text to C-contiguous mask),
-and real annotations from `rle/hubmap_hpa_3000x3000.csv.gz` where that file is at hand. The contestants take turns in
-each round; the table gives the fastest and the median round in milliseconds and the ratio to ours.
-Bars: encode and decode at least 4 times faster than the snippet, encode faster than pycocotools.
+Two loads: a drawn C-contiguous 3000x3000 mask with about 30,000 runs (mask to final text; text to
+C-contiguous mask), and real annotations from `rle/hubmap_hpa_3000x3000.csv.gz` where that file is at hand.
+The contestants take turns in each round; the table gives the fastest and the median round in milliseconds
+and the ratio to ours. Bars: encode and decode at least 4 times faster than the snippet, encode faster than
+pycocotools.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def drawn_mask(seed: int = 0) -> np.ndarray:
 
 
 def timed(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each contestant in each of `rounds` rounds, taking turns, after one round of warming up."""
+    """Milliseconds of each contestant in each of `rounds` rounds, taking turns, after one to warm up."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():
@@ -68,9 +69,7 @@ def report(title: str, contestants: dict[str, Callable[[], object]], rounds: int
     """Print a Markdown table; the first contestant is ours."""
     times = timed(contestants, rounds)
     ours = times[next(iter(times))]
-    print(
-        f"\n{title}\n\n| contestant | min ms | median ms | min / ours | median / ours |\n|---|---|---|---|---|"
-    )
+    print(f"\n{title}\n\n| contestant | min ms | median ms | min/ours | median/ours |\n|---|---|---|---|---|")
     for name, values in times.items():
         low, middle = min(values), statistics.median(values)
         ratios = f"{low / min(ours):.1f} | {middle / statistics.median(ours):.1f}"

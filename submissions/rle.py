@@ -1,7 +1,7 @@
 """Run-length dialects: a mask as the text that the host writes, and back. The only place that encodes.
 
-A dialect says in which order pixels are read ('column': down the first column, then the second), from which number
-they are counted, what the text holds, and how an empty mask is spelled:
+A dialect says in which order pixels are read ('column': down the first column, then the second), from which
+number they are counted, what the text holds, and how an empty mask is spelled:
 
     absolute         'start length start length ...' (most hosts; base 1)
     relative         the same, but a start counts from the end of the run before (SIIM pneumothorax; base 0)
@@ -9,8 +9,8 @@ they are counted, what the text holds, and how an empty mask is spelled:
     coco_compressed  those counts as the string that pycocotools writes
     coco_zlib        base64 of zlib of that string (Human Protein Atlas single cell, HuBMAP vasculature)
 
-In between stand runs: int64 (n, 2), start counted from 0 and length, sorted, not overlapping. Whoever needs areas
-or overlaps only (a linter) stops at `read_runs` and paints no mask.
+In between stand runs: int64 (n, 2), start counted from 0 and length, sorted, not overlapping. Whoever needs
+areas or overlaps only (a linter) stops at `read_runs` and paints no mask.
 """
 
 from __future__ import annotations
@@ -45,12 +45,8 @@ class Dialect(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind = Field("absolute", description="what the text holds")
-    order: Order = Field(
-        "column", description="'column': top to bottom, then left to right; 'row': as we read"
-    )
-    base: Literal[0, 1] = Field(
-        1, description="number of the first pixel: 1 for 'absolute', 0 for other kinds"
-    )
+    order: Order = Field("column", description="'column': top to bottom, then left to right; 'row': as we read")
+    base: Literal[0, 1] = Field(1, description="number of the first pixel: 1 for 'absolute', 0 for other kinds")
     empty: str = Field(
         "", description="an empty mask: '', '-1', '-', '1 0', 'counts' (COCO), or 'missing' (it has no row)"
     )
@@ -70,13 +66,9 @@ class Dialect(BaseModel):
         if self.kind != "absolute" and self.base != 0:
             raise ValueError(f"base is {self.base}, but kind {self.kind!r} counts from 0: leave base out")
         if coco and self.order != "column":
-            raise ValueError(
-                f"order is {self.order!r}, but COCO counts are read along columns: leave order out"
-            )
+            raise ValueError(f"order is {self.order!r}, but COCO counts are read along columns: leave order out")
         if self.empty == COUNTS and not coco:
-            raise ValueError(
-                f"empty is 'counts', which kind {self.kind!r} does not have: use '', '-1' or 'missing'"
-            )
+            raise ValueError(f"empty is 'counts', which kind {self.kind!r} does not have: use '', '-1' or 'missing'")
         if re.fullmatch(r"\s*([0-9]+\s+0*[1-9][0-9]*\s*)+", self.empty):
             raise ValueError(f"empty is {self.empty!r}, which is the text of a mask with pixels in it")
         return self
@@ -95,9 +87,9 @@ DIALECTS: dict[str, Dialect] = {
 def encode(mask: Bool, dialect: Dialect) -> str:
     """Text of a mask, bool (H, W).
 
-    The mask may be anything with `shape`, `dtype` and row slices (a memory map, an HDF5 data set): it is read in
-    strips of rows. An empty mask becomes `dialect.empty` ('' for 'missing': the caller leaves the row out).
-    Raises ValueError where it is not a bool array of two axes.
+    The mask may be anything with `shape`, `dtype` and row slices (a memory map, an HDF5 data set): it is
+    read in strips of rows. An empty mask becomes `dialect.empty` ('' for 'missing': the caller leaves the
+    row out). Raises ValueError where it is not a bool array of two axes.
     """
     return write_runs(find_runs(mask, dialect.order), tuple(mask.shape), dialect)
 
@@ -116,13 +108,11 @@ def encode_many(masks: Iterable[Bool], dialect: Dialect) -> list[str]:
 
 
 def encode_instances(label: npt.NDArray[np.integer], dialect: Dialect) -> list[str]:
-    """One text an instance of `label`, integer (H, W) with 0 as background, in ascending order of the values."""
+    """One text an instance of `label`, integer (H, W) with background 0, in ascending order of the values."""
     if label.ndim != 2 or label.dtype.kind not in "iu":
         raise ValueError(f"label has dtype {label.dtype} and shape {label.shape}, expected integers (H, W)")
     if label.size and label.min() < 0:
-        raise ValueError(
-            f"label has the value {label.min()}, expected 0 for background and positive instances"
-        )
+        raise ValueError(f"label has the value {label.min()}, expected 0 for background and positive instances")
     flat = (label.T if dialect.order == "column" else label).ravel()
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]]).astype(np.int64)
     runs = np.stack([edges[:-1], np.diff(edges)], axis=1)
@@ -156,8 +146,9 @@ def read_runs(text: object, shape: Shape, dialect: Dialect, *, where: str = "") 
     """Runs, int64 (n, 2): start from 0 along the dialect's order, length; (0, 2) for an empty mask.
 
     `text`: str, bytes, a list of COCO counts; None and NaN are blank cells. `where` names the row in errors.
-    Raises ValueError naming row and value: an odd count, a zero or negative length, unsorted or overlapping runs,
-    a run outside the image, anything that is not a whole number, a blank that the dialect does not declare.
+    Raises ValueError naming row and value: an odd count, a zero or negative length, unsorted or overlapping
+    runs, a run outside the image, anything that is not a whole number, a blank that the dialect does not
+    declare.
     """
     height, width = _checked(shape)
     total = height * width
@@ -169,9 +160,7 @@ def read_runs(text: object, shape: Shape, dialect: Dialect, *, where: str = "") 
         if _is_empty(text, dialect):
             return np.zeros((0, 2), np.int64)
         if not isinstance(text, str):
-            raise ValueError(
-                f"{text!r} is a {type(text).__name__}, expected text: read the table with dtype=str"
-            )
+            raise ValueError(f"{text!r} has type {type(text).__name__}, expected text: read the table with dtype=str")
         if dialect.kind in ("absolute", "relative"):
             return rle_text.pairs_from_text(text, dialect.base, total, dialect.kind == "relative")
         if dialect.kind == "coco":
@@ -188,18 +177,14 @@ def decode(text: object, shape: Shape, dialect: Dialect, *, where: str = "") -> 
     return paint(read_runs(text, shape, dialect, where=where), shape, dialect.order)
 
 
-def decode_window(
-    text: object, shape: Shape, dialect: Dialect, *, rows: slice, cols: slice, where: str = ""
-) -> Bool:
+def decode_window(text: object, shape: Shape, dialect: Dialect, *, rows: slice, cols: slice, where: str = "") -> Bool:
     """`decode(...)[rows, cols]` (slices without step) without ever holding the whole mask."""
     height, width = _checked(shape)
     runs = read_runs(text, shape, dialect, where=where)
     length, lines = (height, width) if dialect.order == "column" else (width, height)
     across = cols if dialect.order == "column" else rows
     first, stop, _ = across.indices(lines)
-    edges = np.clip(
-        np.stack([runs[:, 0], runs.sum(axis=1)], axis=1), first * length, max(first, stop) * length
-    )
+    edges = np.clip(np.stack([runs[:, 0], runs.sum(axis=1)], axis=1), first * length, max(first, stop) * length)
     inside = edges[edges[:, 1] > edges[:, 0]] - first * length
     band = (height, max(0, stop - first)) if dialect.order == "column" else (max(0, stop - first), width)
     if 0 in band:
@@ -216,14 +201,12 @@ def decode_many(
     *,
     where: Sequence[str] | None = None,
 ) -> Iterator[Bool]:
-    """`decode` of each text, one at a time. `shapes`: one (H, W) for all, or one a text; `where`: name a text."""
-    sizes = _one_each(shapes, len(texts))
+    """`decode` of each text, one at a time. `shapes`: one (H, W), or one a text; `where`: a name a text."""
+    sizes = one_shape_each(shapes, len(texts))
     names = where if where is not None else [f"row {i}" for i in range(len(texts))]
     if len(names) != len(texts):
         raise ValueError(f"{len(names)} names for {len(texts)} texts")
-    return (
-        decode(text, size, dialect, where=name) for text, size, name in zip(texts, sizes, names, strict=True)
-    )
+    return (decode(text, size, dialect, where=name) for text, size, name in zip(texts, sizes, names, strict=True))
 
 
 def decode_instances(
@@ -234,7 +217,8 @@ def decode_instances(
     overlap: Literal["error", "last"] = "error",
     where: Sequence[str] | None = None,
 ) -> npt.NDArray[np.int32]:
-    """Label, int32 (H, W): text i becomes the value i + 1, background is 0; an empty text leaves its value unused.
+    """Label, int32 (H, W): text i becomes the value i + 1, background is 0; an empty text leaves its value
+    unused.
 
     Where two instances share a pixel: ValueError naming both, or with `overlap='last'` the later text has it.
     """
@@ -255,11 +239,7 @@ def decode_instances(
     for value, group in enumerate(runs, start=1):
         for start, length in group.tolist():
             flat[start : start + length] = value
-    return (
-        np.ascontiguousarray(flat.reshape(width, height).T)
-        if dialect.order == "column"
-        else flat.reshape(shape)
-    )
+    return np.ascontiguousarray(flat.reshape(width, height).T) if dialect.order == "column" else flat.reshape(shape)
 
 
 def find_overlap(runs: Sequence[I64]) -> tuple[int, int, int] | None:
@@ -288,10 +268,7 @@ def paint(runs: I64, shape: Shape, order: Order) -> Bool:
 
 
 def _is_empty(text: object, dialect: Dialect) -> bool:
-    blank = text is None or (isinstance(text, str) and not text.strip())
-    if not blank and not isinstance(text, str):
-        blank = type(text).__name__ == "NAType" or (isinstance(text, float) and math.isnan(text))
-    if blank:
+    if rle_text.is_blank(text):
         if dialect.empty not in ("", "missing"):
             raise ValueError(f"blank, but an empty mask is spelled {dialect.empty!r} in this dialect")
         return True
@@ -304,7 +281,8 @@ def _checked(shape: Shape) -> Shape:
     return int(shape[0]), int(shape[1])
 
 
-def _one_each(shapes: Shape | Sequence[Shape], n: int) -> list[Shape]:
+def one_shape_each(shapes: Shape | Sequence[Shape], n: int) -> list[Shape]:
+    """A shape (H, W) for each of `n` texts, from one for all or a list of n; else ValueError."""
     single = len(shapes) == 2 and all(isinstance(side, (int, np.integer)) for side in shapes)
     sizes = [shapes] * n if single else list(shapes)
     if len(sizes) != n:

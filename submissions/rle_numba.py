@@ -1,7 +1,7 @@
 """Compiled kernels of the run-length codec. `rle_numpy` has the same functions with equal results.
 
-Masks enter and leave as uint8 (any non-zero byte is foreground on the way in, 0/1 on the way out), positions as
-int64 counted from 0 along the reading order. Nothing is compiled before the first call.
+Masks enter and leave as uint8 (any non-zero byte is foreground on the way in, 0/1 on the way out), positions
+as int64 counted from 0 along the reading order. Nothing is compiled before the first call.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def changes_rows(flat: U8, before: int, first: int) -> I64:
 def changes_columns(strip: U8, above: U8, first_row: int, height: int) -> I64:
     """Where a pixel differs from the one above it, as col * height + row, in no useful order.
 
-    `strip` holds the rows from `first_row` on of a mask of `height` rows, `above` the row before them. Rows are
-    compared whole, so a C-contiguous mask is read once, in the order in which it lies in memory.
+    `strip` holds the rows from `first_row` on of a mask of `height` rows, `above` the row before them. Rows
+    are compared whole, so a C-contiguous mask is read once, in the order in which it lies in memory.
     """
     rows, cols = strip.shape
     words = np.zeros((cols + 7) // 8, np.uint64)
@@ -141,9 +141,7 @@ def paint_rows(runs: I64, height: int, width: int) -> U8:
 
 def paint_columns(runs: I64, height: int, width: int) -> U8:
     """Mask (height, width), C-contiguous, of runs (n, 2) read along columns."""
-    mask = np.zeros(
-        (height, width), np.uint8
-    )  # by NumPy, which asks for huge pages: numba's own faults cost more
+    mask = np.zeros((height, width), np.uint8)  # by NumPy, which asks for huge pages: numba's own faults cost more
     _paint_columns(runs, mask)
     return mask
 
@@ -173,7 +171,7 @@ def _read(data: U8) -> tuple[I64, bool]:
     out = np.empty(data.size // 2 + 1, np.int64)
     n = 0
     digits = 0
-    value = 0
+    value: Any = 0
     for i in range(data.size):
         char = np.int64(data[i])
         if 48 <= char <= 57:
@@ -230,7 +228,7 @@ def read_pairs(data: U8, base: int, total: int, relative: bool) -> I64 | None:
 
 @_compiled
 def compress_counts(counts: I64) -> U8:
-    """COCO's string of counts: five bits a character, from the third on the difference to two counts before."""
+    """COCO's string of counts: five bits a character, from the fourth count on minus the one two before."""
     out = np.empty(MAX_GROUPS * counts.size, np.uint8)
     n = 0
     for i in range(counts.size):
@@ -254,7 +252,7 @@ def _expand(data: U8) -> tuple[I64, bool]:
     n = 0
     i = 0
     while i < data.size:
-        value = 0
+        value: Any = 0
         group = 0
         while True:
             if i == data.size or group == MAX_GROUPS or data[i] < 48 or data[i] > 111:

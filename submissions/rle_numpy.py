@@ -83,7 +83,7 @@ def read_pairs(data: U8, base: int, total: int, relative: bool) -> I64 | None:
 
 
 def compress_counts(counts: I64) -> U8:
-    """COCO's string of counts: five bits a character, from the third on the difference to two counts before."""
+    """COCO's string of counts: five bits a character, from the fourth count on minus the one two before."""
     rest = counts.copy()
     rest[3:] -= counts[1:-2]
     chars = np.zeros((counts.size, MAX_GROUPS), np.uint8)

@@ -18,8 +18,9 @@ STRIP_BYTES = 32 * 2**20
 def find_runs(mask: npt.NDArray[np.bool_], order: Order) -> I64:
     """Runs of a mask, int64 (n, 2): start from 0 along `order` and length, sorted, each as long as can be.
 
-    `mask`: bool (H, W), an array or anything with `shape`, `dtype` and row slices. It is read once, in strips of
-    rows of about 32 MB, whichever the order; the pages of a memory map are let go behind the reader.
+    `mask`: bool (H, W), an array or anything with `shape`, `dtype` and row slices. It is read once, in
+    strips of rows of about 32 MB, whichever the order; the pages of a memory map are let go behind the
+    reader.
     """
     if len(mask.shape) != 2 or 0 in mask.shape:
         raise ValueError(f"mask has shape {tuple(mask.shape)}, expected (height, width), both at least 1")
@@ -64,9 +65,7 @@ def _scan_columns(strips: Iterable[npt.NDArray[np.uint8]], height: int, width: i
         above = strip[-1].copy()
         row += len(strip)
     before = np.concatenate([[False], above[:-1] != 0])  # the pixel read before a column's first one
-    found.insert(
-        0, np.flatnonzero((top != 0) != before) * height
-    )  # first: the sort keeps the order in a column
+    found.insert(0, np.flatnonzero((top != 0) != before) * height)  # first: the sort keeps the order in a column
     return kernels().sort_by_line(np.concatenate(found), height, width), bool(above[-1])
 
 
@@ -75,7 +74,7 @@ def _as_bytes(strips: Iterable[Any], height: int, width: int) -> Iterator[npt.ND
     for strip in strips:
         if strip.ndim != 2 or strip.shape[1] != width or strip.dtype != np.bool_:
             raise ValueError(
-                f"strip at row {rows} has dtype {strip.dtype} and shape {strip.shape}, expected bool (h, {width})"
+                f"strip at row {rows} has dtype {strip.dtype} and shape {strip.shape}, need bool (h, {width})"
             )
         rows += len(strip)
         if len(strip):
@@ -94,9 +93,7 @@ def _strips(mask: Any) -> Iterator[npt.NDArray[np.bool_]]:
 
 def _let_go(mask: Any) -> None:
     """Drop the resident pages of a file's memory map; they are read again should somebody ask."""
-    if (
-        not isinstance(mask, np.memmap) or getattr(mask, "mode", "c") == "c"
-    ):  # 'c' has pages that no file holds
+    if not isinstance(mask, np.memmap) or getattr(mask, "mode", "c") == "c":  # 'c' has pages that no file holds
         return
     base: Any = mask
     while isinstance(base, np.ndarray):

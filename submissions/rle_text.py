@@ -1,4 +1,5 @@
-"""Text of the run-length dialects: from characters to runs and back, and what is wrong with a text that is none.
+"""Text of the run-length dialects: from characters to runs and back, and what is wrong with a text that is
+none.
 
 Runs are int64 (n, 2): start, counted from 0 along the reading order, and length in pixels.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -35,6 +37,13 @@ def kernels() -> ModuleType:
 
         return rle_numpy
     return rle_numba
+
+
+def is_blank(text: object) -> bool:
+    """Whether a cell of a table holds nothing: None, NaN, pandas' NA, or white space."""
+    if isinstance(text, str):
+        return not text.strip()
+    return text is None or type(text).__name__ == "NAType" or (isinstance(text, float) and math.isnan(text))
 
 
 def ascii_bytes(text: str) -> npt.NDArray[np.uint8]:
@@ -77,9 +86,7 @@ def counts_from_compressed(text: str) -> I64:
     if counts is None:
         wrong = [char for char in text if not "0" <= char <= "o"]
         found = f"the character {wrong[0]!r}" if wrong else "a number that does not end"
-        raise ValueError(
-            f"{shown(text)} is not a COCO string: it has {found}; its characters run from '0' to 'o'"
-        )
+        raise ValueError(f"{shown(text)} is not a COCO string: it has {found}; its characters run from '0' to 'o'")
     return counts
 
 
@@ -149,9 +156,7 @@ def shown(text: str) -> str:
 def _fault_of_numbers(text: str) -> str:
     for token in re.findall(r"\S+", text, re.ASCII):
         if re.fullmatch(r"-[0-9]+", token):
-            hint = (
-                f"; if it is the host's empty mask, declare empty: {token!r}" if token == text.strip() else ""
-            )
+            hint = f"; if it is the host's empty mask, declare empty: {token!r}" if token == text.strip() else ""
             return f"{shown(token)} is negative{hint}"
         if not re.fullmatch(r"[0-9]+", token):
             return f"{shown(token)} is not a whole number"
