@@ -138,7 +138,7 @@ def _outliers(shares: np.ndarray, rows: np.ndarray, images: np.ndarray, trained:
     largest = float(trained.max())
     if largest == 0:
         return []
-    found = np.flatnonzero(shares > min(LARGER * largest, max(0.99, largest)))
+    found = np.flatnonzero(shares > max(largest + 0.05, min(LARGER * largest, 0.99)))
     first = {int(image): int(row) for image, row in zip(images[::-1], rows[::-1], strict=True)}
     faults = [
         (first[int(image)], f"covers {shares[image]:.1%} of its image, at most {largest:.1%} in training")
