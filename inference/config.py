@@ -63,5 +63,6 @@ class PredictConfig(Settings):
     )
     batch_size: int = Field(8, ge=1, description="tiles a forward pass")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: what the device has")
+    runtime: Literal["torch", "compile", "onnx"] = Field("torch", description="what runs the network")
     memory_cap_gb: float = Field(4.0, gt=0, description="host memory for buffers, GB")
     skip_background: bool = Field(False, description="tiles without tissue are not predicted")

@@ -12,6 +12,7 @@ from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.precision import DTYPES, Precision, prepare_model, resolve_precision
+from inference.runtime import wrap_model
 from inference.views import View, build_views
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def prepare_members(
             where = torch.device(device)
             precision = resolve_precision(settings.precision, where)
             model = prepare_model(member.model, other.in_channels, where, precision)
+            model = wrap_model(model, settings.runtime, where, precision)
         ready.append(ReadyMember(model, other, member.input_config, settings, where, precision))
     return ready
 
@@ -111,9 +113,7 @@ def predict_batch(
                     parts.append(part.contiguous() if separate else part.clone())
                 else:
                     parts[0] += part
-        merged = (
-            torch.cat(parts, dim=1).mul_(vote.share) if separate else parts[0].mul_(vote.share / len(shown))
-        )
+        merged = torch.cat(parts, dim=1).mul_(vote.share) if separate else parts[0].mul_(vote.share / len(shown))
         total = merged if total is None else total.add_(merged.to(total.device))
     assert total is not None
     return total

@@ -75,15 +75,10 @@ def plan_memory(
     ]
     plans = []
     for tiles, ahead, block, held in choices:
-        needs = [
-            _pass_bytes(one, shape, itemsize, channels, tiles=tiles, ahead=ahead, block=block)
-            for one in passes
-        ]
+        needs = [_pass_bytes(one, shape, itemsize, channels, tiles=tiles, ahead=ahead, block=block) for one in passes]
         parts = max(needs, key=lambda need: sum(need.values())).copy()
         parts["store"] = channels * min(CHUNK, shape[1]) * shape[2] * 2 + PENDING * CHUNK * CHUNK * 2
-        parts["source"] = decoded_bytes + (
-            itemsize * shape[0] * shape[1] * shape[2] * shape[3] if must_hold else 0
-        )
+        parts["source"] = decoded_bytes + (itemsize * shape[0] * shape[1] * shape[2] * shape[3] if must_hold else 0)
         parts["sum of passes"] = volume if held else 0
         plan = MemoryPlan(tiles, ahead, block, held, parts)
         if plan.total <= cap_gb * GB:
@@ -95,11 +90,7 @@ def plan_memory(
     raise ValueError(
         f"an image of {shape[1]} x {shape[2]} needs at least {least.total / GB:.2f} GB for its buffers "
         f"({biggest}: {least.parts[biggest] / GB:.2f} GB), predict.memory_cap_gb is {cap_gb:g}: raise the cap"
-        + (
-            ", or predict in tiles instead of whole"
-            if any(one.whole for one in passes)
-            else ", or lower predict.tile"
-        )
+        + (", or predict in tiles instead of whole" if any(one.whole for one in passes) else ", or lower predict.tile")
     )
 
 
@@ -124,23 +115,21 @@ def _pass_bytes(
     ahead: int,
     block: int,
 ) -> dict[str, int]:
-    """Bytes by purpose of one pass; strips and batches count once more than are waiting."""
+    """Bytes by purpose of one pass, copies in the making included, as seen at 30,000 x 30,000 pixels."""
     grid = pass_grid(one, shape)
     stacked = shape[3] * len(one.input_config.offsets)
     strip = grid.rows.tile * grid.cols.padded * stacked * itemsize
     resized = grid.host != grid.work
     row = grid.host[1] * stacked * (4 if resized else itemsize)
-    tile = grid.rows.tile * grid.cols.tile
+    batch = tiles * grid.rows.tile * grid.cols.tile
     views = max(len(vote.views) for vote in one.votes)
     host_rows = int(grid.rows.tile * max(1.0, grid.host[0] / grid.work[0])) + 2
-    return {
-        "strips": strip * (2 if len(grid.rows.positions) == 1 else 3),
-        "reading": min(max(block, row), row * grid.host[0]) * (3 if resized else 2),
-        "batches": tile
-        * tiles
-        * 4
-        * (one.input_config.in_channels * (ahead + 2 + views) + 3 * channels * views),
-        "accumulator": 4 * channels * grid.rows.tile * grid.cols.padded * (3 if resized else 2)
-        + (8 * grid.rows.tile * grid.cols.padded if one.predict_config.skip_background else 0),
-        "host rows": channels * host_rows * grid.host[1] * (8 if not resized else 14),
+    shares = grid.rows.tile * grid.cols.padded if one.predict_config.skip_background else 0
+    parts = {
+        "strips": strip * (2 if len(grid.rows.positions) == 1 else 4),
+        "reading": min(max(block, row), row * grid.host[0]) * (4 if resized else 3),
+        "batches": 4 * batch * (one.input_config.in_channels * (ahead + 2 + views) + 3 * channels * views),
+        "accumulator": 4 * channels * grid.rows.tile * grid.cols.padded * (3 if resized else 2) + 8 * shares,
+        "host rows": channels * host_rows * grid.host[1] * (16 if resized else 12),
     }
+    return {**parts, "allocator": sum(parts.values()) // 8}
