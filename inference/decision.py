@@ -159,9 +159,7 @@ def apply(probs: np.ndarray, decision: Decision, *, group: str | None = None) ->
     return finish(probs, class_planes(of_classes, decision.rule, decision.classes, group=group), decision)
 
 
-def apply_vote(
-    folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, group: str | None = None
-) -> Mask:
+def apply_vote(folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, group: str | None = None) -> Mask:
     """Mask by majority (half is enough) of every fold's own mask; `folds` are (fold, probs as for `apply`).
 
     Each fold is cut at its own `decision.fold_thresholds`; gate and post-processing see the mean.

@@ -24,12 +24,8 @@ class InstanceSettings(Settings):
     )
     plane: int = Field(0, ge=0, description="index of the class whose mask is split")
     smooth: float = Field(1.0, ge=0, description="sigma in pixels by which the height is smoothed")
-    depth: float = Field(
-        0.2, ge=0, lt=1, description="valley that parts two peaks, as a share of the lower one"
-    )
-    floor: float = Field(
-        0.5, ge=0, description="least valley: pixels of distance, or hundredths of probability"
-    )
+    depth: float = Field(0.2, ge=0, lt=1, description="valley that parts two peaks, as a share of the lower one")
+    floor: float = Field(0.5, ge=0, description="least valley: pixels of distance, or hundredths of probability")
     min_area: int = Field(0, ge=0, description="instances of fewer pixels are left out")
 
     @property
@@ -59,8 +55,7 @@ def split(
         return number_by_raster(label_components(mask)[0], settings.min_area)
     if mask.ndim != 2:
         raise ValueError(
-            f"instances.method {settings.method!r} splits images, found a mask of shape {mask.shape}; "
-            "use 'components'"
+            f"instances.method {settings.method!r} splits images, found a mask of shape {mask.shape}; use 'components'"
         )
     unit = STEPS if settings.method == "distance" else 2.55
     height = _height(mask, settings, probs, guide)
@@ -96,9 +91,7 @@ def _height(
 ) -> np.ndarray:
     """uint16 (H, W): the higher, the deeper inside an instance."""
     if settings.method == "distance":
-        padded = cv2.copyMakeBorder(
-            np.ascontiguousarray(mask).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0
-        )
+        padded = cv2.copyMakeBorder(np.ascontiguousarray(mask).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
         height = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1] * STEPS
     elif guide is None:
         raise ValueError(

@@ -86,9 +86,7 @@ def _by_slice(mask: np.ndarray, radius: int, operation: int) -> np.ndarray:
         return mask
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     out = np.empty_like(mask)
-    for source, target in zip(
-        mask.reshape(-1, *mask.shape[-2:]), out.reshape(-1, *mask.shape[-2:]), strict=True
-    ):
+    for source, target in zip(mask.reshape(-1, *mask.shape[-2:]), out.reshape(-1, *mask.shape[-2:]), strict=True):
         edge = 2 * radius
         padded = cv2.copyMakeBorder(
             np.ascontiguousarray(source).view(np.uint8), edge, edge, edge, edge, cv2.BORDER_REPLICATE

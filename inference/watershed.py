@@ -42,9 +42,7 @@ def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: floa
 @cache
 def kernels() -> SimpleNamespace:
     """The three passes, compiled on their first call; the machine code is kept on disk where it can be."""
-    return SimpleNamespace(
-        descending=_compiled(_descending), peaks=_compiled(_peaks), flood=_compiled(_flood)
-    )
+    return SimpleNamespace(descending=_compiled(_descending), peaks=_compiled(_peaks), flood=_compiled(_flood))
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,9 +73,7 @@ def _descending(height: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return order
 
 
-def _peaks(
-    height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: float, floor: float
-) -> np.ndarray:
+def _peaks(height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: float, floor: float) -> np.ndarray:
     """int32 (rows * cols): 1..n at the peak of each basin that stays; pixels join from high to low."""
     parent = np.full(rows * cols, -1, np.int64)
     for index in order:

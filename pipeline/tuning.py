@@ -126,15 +126,20 @@ def tune(
         decision, by_fold, post = choose_post(
             chosen.fit.decision, by_fold, competition.scored_classes, settings, scorer, judge
         )
-        scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
+        changed = any(each.used for each in post)
+        if changed:
+            scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
         decision = _with_votes(decision, learners, settings)
         rows, features = _final_pass(competition, metric, decision, units, pool, progress)
-    parts = {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()}
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     if not trained_apart:
         reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
     table = pd.concat([meta, rows], axis=1)
-    nested = pd.concat([meta, joined_folds(judge, parts)], axis=1) if parts else None
+    nested = chosen.nested_table.drop(columns=list(meta.columns)) if by_fold else None
+    if changed and by_fold:
+        parts = {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()}
+        nested = joined_folds(judge, parts)
+    nested = None if nested is None else pd.concat([meta, nested], axis=1)
     result = _result(decision, metric, table, nested, reports, chosen, post, features, reasons, settings, test_groups)
     return replace(result, decision=decision.model_copy(update={"learned": _learned(result, competition)}))
 

@@ -61,9 +61,7 @@ def test_a_border_channel_parts_along_the_border() -> None:
     mask[4:16, 4:36] = True
     border = np.zeros(mask.shape, np.uint8)
     border[4:16, 19:21] = 255
-    label = split(
-        mask, InstanceSettings(method="border", smooth=0.5), probs=mask * np.uint8(250), guide=border
-    )
+    label = split(mask, InstanceSettings(method="border", smooth=0.5), probs=mask * np.uint8(250), guide=border)
     assert label.max() == 2
     assert len(np.unique(label[5:15, 6:17])) == len(np.unique(label[5:15, 24:34])) == 1
 

@@ -118,9 +118,7 @@ def test_closing_only_adds_and_opening_only_removes_at_the_border_too(mask: np.n
 
 def test_hysteresis_keeps_components_with_enough_sure_pixels() -> None:
     probs = np.random.default_rng(5).integers(0, 256, (17, 23)).astype(np.uint8)
-    parts = [
-        part for part in flood(probs >= 170, corners=True) if sum(probs[index] >= 240 for index in part) >= 2
-    ]
+    parts = [part for part in flood(probs >= 170, corners=True) if sum(probs[index] >= 240 for index in part) >= 2]
     assert parts
     assert np.array_equal(hysteresis(probs, 240, 2, 170), paint(parts, probs.shape))
 

@@ -41,9 +41,7 @@ KINDS = {
         {"depths": [0.2], "thresholds": [0.4, 0.6]},
     ),
     "id x class": (
-        lambda: drawn_contract(
-            "dice", classes=["a", "b", "c"], rows="image_class", params={"classes": [0, 1]}
-        ),
+        lambda: drawn_contract("dice", classes=["a", "b", "c"], rows="image_class", params={"classes": [0, 1]}),
         lambda: draw_items(12, classes=3),
         {"rules": ["global", "per_class"]},
     ),
@@ -104,9 +102,7 @@ def test_global_threshold_equals_a_plain_loop_nested_too() -> None:
         assert np.allclose(fit.choice.scores, best_by_loop(items, {0, 1, 2} - {fold})[0], atol=1e-12)
         t = fit.values["threshold"]
         values += [
-            build_metric("dice").rows(i.given >= t, i.true.planes[:, 0])["score"]
-            for i in items
-            if i.fold == fold
+            build_metric("dice").rows(i.given >= t, i.true.planes[:, 0])["score"] for i in items if i.fold == fold
         ]
     assert rule.nested == pytest.approx(np.mean(values))
     assert rule.optimism == pytest.approx(rule.optimum - rule.nested)
@@ -249,6 +245,18 @@ def test_one_fold_alone_is_nested_over_parts_of_its_groups() -> None:
     assert np.isfinite(result.nested)
     assert any("only one fold" in reason for reason in result.reasons)
     assert list(result.fold_scores) == [0]
+
+
+def test_one_group_alone_has_a_decision_and_no_nested_score(tmp_path: Path) -> None:
+    items = draw_items(4, folds=1)
+    for item in items:
+        item.group = "g"
+    result = run(drawn_contract(), items, post=["min_area"])
+    assert np.isnan(result.nested) and np.isnan(result.interval.low)
+    assert result.post[0].verdict == "not reliable: 1 groups"
+    write_tuning(tmp_path, result)
+    assert "Nested not defined" in (tmp_path / "report.md").read_text()
+    assert load_decision(tmp_path / "decision.json").learned["nested"] is None
 
 
 def test_a_rule_that_is_set_is_taken_and_the_reason_says_so() -> None:
