@@ -1,0 +1,47 @@
+"""Two calls for those who only want masks: `load_model`, then `predict`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from inference.config import PredictConfig
+from inference.predictor import predict_image
+from inference.store import open_prediction
+from inference.weights import LoadedModel, load_model
+from submissions.images import open_image
+
+
+def predict(
+    model: LoadedModel | Path | str,
+    image_path: Path | str | Sequence[Path | str],
+    *,
+    device: str | None = None,
+    config: PredictConfig | None = None,
+    pixel_size_um: float | None = None,
+) -> np.ndarray:
+    """Probabilities of an image file at its own size: float32 in [0, 1], in steps of 1/255.
+
+    (H, W) for a model of one class, (K, H, W) for several; an image of Z slices (a volume, a multi-page TIFF,
+    a list of files) has (Z, H, W) or (K, Z, H, W). `model` is what `load_model` gave, or the path it takes.
+    `config` replaces the prediction settings that lie beside the weights; `device` is a GPU where there is
+    one. Raises what `load_model` and `open_image` raise, and ValueError where image and model do not fit.
+    """
+    loaded = model if isinstance(model, LoadedModel) else load_model(Path(model))
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    source = open_image(image_path)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch) / "image.h5"
+            predict_image(
+                [loaded], source, range(source.shape[0]), config, out, device=place, pixel_size_um=pixel_size_um
+            )
+            with open_prediction(out) as prediction:
+                probs = prediction.read().astype(np.float32) / np.float32(255)
+    finally:
+        source.close()
+    return probs[0] if len(probs) == 1 else probs
