@@ -3,6 +3,9 @@
 run EXPERIMENT      stages 01 to 07, skipping what is done
 demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
+ceiling EXPERIMENT  what is lost by working at a smaller size, before anyone trains
+show-augmentations EXPERIMENT   a sheet of training samples, before and after augmentation
+compare RUN_A RUN_B is the difference of two runs noise? RUN is runs/<competition>/<experiment>
 """
 
 from __future__ import annotations
@@ -49,7 +52,47 @@ def _demo_data(argv: Sequence[str]) -> None:
     print(f"demo data -> {make_demo_data(parser.parse_args(argv).folder)}")
 
 
-WORDS: dict[str, Callable[[Sequence[str]], None]] = {"run": run_stages, "demo": _demo, "demo-data": _demo_data}
+def _ceiling(argv: Sequence[str]) -> None:
+    from tqdm import tqdm
+
+    from pipeline.ceiling import SCALES, resolution_ceiling, write_ceiling
+    from pipeline.workspace import open_workspace, stage_parser
+
+    parser = stage_parser("What is lost by working at a smaller size? Needs stage 01.")
+    parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES), help="working size / host's size")
+    arguments = parser.parse_args(argv)
+    space = open_workspace(arguments)
+    table = resolution_ceiling(space, arguments.scales, progress=tqdm)
+    print(table.pivot(index="scale", columns="group", values="score").round(4).to_string())
+    print(f"ceiling -> {write_ceiling(space, table)}")
+
+
+def _show_augmentations(argv: Sequence[str]) -> None:
+    from pipeline.augmentation_sheet import write_augmentation_sheet
+    from pipeline.workspace import open_workspace, stage_parser
+
+    parser = stage_parser("Training samples before and after augmentation. Needs stages 01 to 03.")
+    print(f"augmentations -> {write_augmentation_sheet(open_workspace(parser.parse_args(argv)))}")
+
+
+def _compare(argv: Sequence[str]) -> None:
+    from pipeline.comparison import compare_runs
+
+    parser = argparse.ArgumentParser(prog="python -m pipeline compare")
+    parser.add_argument("run_a", type=Path)
+    parser.add_argument("run_b", type=Path)
+    arguments = parser.parse_args(argv)
+    print(compare_runs(arguments.run_a, arguments.run_b))
+
+
+WORDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "run": run_stages,
+    "demo": _demo,
+    "demo-data": _demo_data,
+    "ceiling": _ceiling,
+    "show-augmentations": _show_augmentations,
+    "compare": _compare,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.stage import read_stage
 from submissions.intervals import Interval, paired_bootstrap
-from submissions.metrics import Metric
+from submissions.metrics import Metric, build_metric
 
 META = ("image_id", "fold", "group", "stratum")
+TEXT = {"image_id": str, "group": str, "stratum": str}
 
 
 @dataclass(frozen=True)
@@ -104,3 +108,25 @@ def comparison_text(result: Comparison, a: str, b: str) -> str:
     lines += [result.by_stratum.to_string(index=False, float_format="{:.4f}".format), ""]
     lines += ["changed most:", result.changed.to_string(index=False, float_format="{:.4f}".format)]
     return "\n".join(lines) + "\n"
+
+
+def compare_runs(run_a: Path, run_b: Path) -> str:
+    """The comparison of two experiments' folders, as text.
+
+    Raises FileNotFoundError where one was not tuned, ValueError where they were scored by different metrics.
+    """
+    stages = [read_stage(run / "tuning", f"06_tune.py {run.name}")["identity"]["settings"] for run in (run_a, run_b)]
+    metrics = [_metric_of(settings) for settings in stages]
+    if metrics[0] != metrics[1]:
+        raise ValueError(f"{run_a} was scored by {metrics[0]}, {run_b} by {metrics[1]}; tune both for one metric")
+    tables = [pd.read_csv(run / "tuning" / "scores.csv", dtype=TEXT, keep_default_na=False, na_values=[""])
+              for run in (run_a, run_b)]  # fmt: skip
+    for table in tables:
+        table["stratum"] = table["stratum"].fillna("")
+    return comparison_text(compare(*tables, metrics[0]), str(run_a), str(run_b))
+
+
+def _metric_of(settings: dict[str, Any]) -> Metric:
+    if settings["tune"]["metric"] is not None:
+        return build_metric(settings["tune"]["metric"], **settings["tune"]["metric_params"])
+    return build_metric(settings["metric"]["name"], **settings["metric"]["params"])
