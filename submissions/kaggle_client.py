@@ -15,7 +15,7 @@ from typing import Any
 from submissions.upload import Kernel, LostError, RefusedError, State, Submitted, UploadError
 
 NEWEST = 200
-INSTALL = "the package `kaggle` is not installed: run `pip install kaggle`, or hand the file in on the host's page"
+INSTALL = "the package `kaggle` cannot be imported ({error}): run `pip install kaggle six`, or hand the file in on the host's page"
 SIGN_IN = (
     "the package `kaggle` finds no credentials: make a token on your account's settings page, put it where "
     "the page says, and check it with `kaggle competitions list`"
@@ -25,9 +25,10 @@ SIGN_IN = (
 def connect() -> KaggleClient:
     """A client that is signed in; UploadError that says what to do without the package, or credentials."""
     try:
+        importlib.import_module("kaggle")  # first: its module below imports it in a circle
         module = importlib.import_module("kaggle.api.kaggle_api_extended")
     except ImportError as error:
-        raise UploadError(INSTALL) from error
+        raise UploadError(INSTALL.format(error=error)) from error
     except (SystemExit, OSError) as error:  # versions before 1.8 sign in as they are imported
         raise UploadError(SIGN_IN) from error
     api = module.KaggleApi()
