@@ -175,12 +175,12 @@ def nuclei(data: Path) -> list[Pair]:
 
 
 def histology(data: Path) -> list[Pair]:
-    images = sorted((data / "monuseg/train/images").iterdir())[::5]
+    images = sorted((data / "monuseg/train/images").iterdir())[::8]
     return [(read(p), read(data / "monuseg/train/masks" / f"{p.stem}.png") > 0) for p in images]
 
 
 def streets(data: Path) -> list[Pair]:
-    images = sorted((data / "camvid/train").iterdir())[::12]
+    images = sorted((data / "camvid/train").iterdir())[::20]
     return [(read(p), read(data / "camvid/trainannot" / f"{p.stem}.png") == 1) for p in images]
 
 
