@@ -15,7 +15,10 @@ from typing import Any
 from submissions.upload import Kernel, LostError, RefusedError, State, Submitted, UploadError
 
 NEWEST = 200
-INSTALL = "the package `kaggle` cannot be imported ({error}): run `pip install kaggle six`, or hand the file in on the host's page"
+INSTALL = (
+    "the package `kaggle` cannot be imported ({error}): run `pip install kaggle six`, or hand the file in on the "
+    "host's page"
+)
 SIGN_IN = (
     "the package `kaggle` finds no credentials: make a token on your account's settings page, put it where "
     "the page says, and check it with `kaggle competitions list`"
