@@ -132,4 +132,4 @@ def _pass_bytes(
         "accumulator": 4 * channels * grid.rows.tile * grid.cols.padded * (3 if resized else 2) + 8 * shares,
         "host rows": channels * host_rows * grid.host[1] * (16 if resized else 12),
     }
-    return {**parts, "allocator": sum(parts.values()) // 8}
+    return {**parts, "allocator": sum(parts.values()) // 6}
