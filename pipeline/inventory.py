@@ -160,6 +160,8 @@ def inventory_digest(table: pd.DataFrame) -> str:
 
 def check_masks_aligned(competition: Competition, data: Path, table: pd.DataFrame) -> Alignment | None:
     """The alignment test on a spread sample of training images with a mask; None where none has any."""
+    if competition.masks.kind == "none":
+        return None
     foreground = [name for name in competition.classes if name != "background"]
     train = table[(table["split"] == "train") & (table["depth"] == 1)] if "depth" in table else table.iloc[:0]
     areas = train[[f"area_{name}" for name in foreground]].sum(axis=1) if len(train) else pd.Series(dtype=int)

@@ -17,10 +17,14 @@ from submissions.settings import Settings, read_yaml, validate
 
 CONTRACTS = Path(__file__).parent / "competitions"
 FIELD = re.compile(r"{(\w+)(?::[^}]*)?}")
+FIELD_KIND = re.compile(r"{(\w+)(?::([^}]*))?}")
 
 
 class Images(Settings):
-    """Where the images lie. A pattern is a path with {fields}: `train/{case}/slice_{z}.png`."""
+    """Where the images lie. A pattern is a path with {fields}: `train/{case}/slice_{z}.png`.
+
+    A field stands for part of one file or folder name; `{z:d}` for digits only, `{part:*}` may be empty.
+    """
 
     kind: Literal["files", "pages", "volumes", "layers"] = Field(
         "files",
@@ -30,10 +34,12 @@ class Images(Settings):
     train: str = Field(description="path pattern of training images, relative to the data folder")
     test: str | None = Field(None, description="path pattern of test images; none where the host gives none")
     id: str = Field("{id}", description="image id from the pattern's fields; pages have {page} (int) as well")
+    test_id: str | None = Field(None, description="the same for test images, where it is built differently")
     stack: str | None = Field(None, description="stack an image belongs to, from fields and table columns")
     z: str | None = Field(None, description="whole number: position in the stack")
     series: str | None = Field(None, description="what z counts along where stacks are parts of one series")
-    pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the table column that says so")
+    pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the column or field that says so")
+    pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm")
     only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
 
     @model_validator(mode="after")
@@ -46,12 +52,13 @@ class Images(Settings):
 class Table(Settings):
     """A table of the host's with a row (or several) an image."""
 
-    file: str = Field(description="path relative to the data folder")
+    file: str = Field(description="path relative to the data folder; of a COCO .json, its list of images")
     id: str = Field("{id}", description="image id from the table's columns, e.g. '{subject}_{img}'")
     strip: str = Field("", description="ending to take off the id, e.g. '.png'")
     separator: str = Field(",", description="column separator; ' ' for lists separated by blanks")
     columns: list[str] | None = Field(None, description="column names where the file has no header")
     rename: dict[str, str] = Field(default_factory=dict, description="column -> another name for it")
+    only: dict[str, list[str]] = Field(default_factory=dict, description="column -> values of the rows that count")
     both_splits: bool = Field(False, description="lists training and test images together")
 
 
@@ -67,9 +74,12 @@ class Masks(Settings):
     values: dict[int, str | list[str]] | None = Field(
         None, description="images: pixel value -> class name(s), or 'void'; without it non-zero is the class"
     )
-    any_non_zero: bool = Field(False, description="images: every value but 0 is the one class")
+    threshold: int | None = Field(None, gt=0, description="images: least value that is the class, of soft masks")
+    valid: str | None = Field(None, description="path pattern of images whose zeros the host does not score")
     file: str | None = Field(None, description="polygons: COCO .json, or .jsonl with a line an image")
-    polygon_classes: dict[str, str] | None = Field(None, description="polygons: host's name -> class or 'void'")
+    polygon_classes: dict[str, str | list[str]] | None = Field(
+        None, description="polygons: host's name -> class, 'void', or [] for what is left out"
+    )
     instances: bool = Field(False, description="a row, value or polygon is one object of the one class")
 
     @model_validator(mode="after")
@@ -77,7 +87,15 @@ class Masks(Settings):
         needed = {"rle": "table", "images": "path", "polygons": "file", "none": "table"}[self.kind]
         if getattr(self, needed) is None:
             raise ValueError(f"masks.kind {self.kind!r} needs masks.{needed}")
+        if self.threshold is not None and (self.values is not None or self.instances):
+            raise ValueError("masks.threshold is for one soft mask an image: leave out masks.values and instances")
         return self
+
+    @property
+    def class_names(self) -> set[str]:
+        """Names that the value map and the polygons' map lead to."""
+        mapped = [*(self.values or {}).values(), *(self.polygon_classes or {}).values()]
+        return {name for names in mapped for name in ([names] if isinstance(names, str) else names)}
 
 
 class MetricSettings(Settings):
@@ -139,14 +157,10 @@ class Competition(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Competition:
-        named = {
-            name
-            for names in (self.masks.values or {}).values()
-            for name in ([names] if isinstance(names, str) else names)
-        }
-        unknown = sorted((named | set(self.metric.classes or [])) - set(self.classes) - {"void"})
+        named = self.masks.class_names | set(self.metric.classes or [])
+        unknown = sorted(named - set(self.classes) - {"void"})
         if unknown:
-            raise ValueError(f"masks.values or metric.classes name {unknown}, which classes does not list")
+            raise ValueError(f"masks or metric.classes name {unknown}, which classes does not list")
         if self.masks.instances and len(self.classes) != 1:
             raise ValueError("masks.instances needs exactly one class")
         if self.submission and not self.images.test:
@@ -197,12 +211,18 @@ def fill(template: str, fields: Mapping[str, Any], what: str) -> str:
 
 
 def pattern_regex(pattern: str) -> re.Pattern[str]:
-    """Regular expression of a path pattern: each {field} a group, the same name twice the same text."""
+    """Regular expression of a path pattern: each {field} a group, the same name twice the same text.
+
+    Raises ValueError for a field's kind other than `d` (digits) and `*` (may be empty).
+    """
+    kinds = {None: "[^/]+?", "d": "[0-9]+", "*": "[^/]*?"}
     parts, seen, position = [], set(), 0
-    for match in FIELD.finditer(pattern):
+    for match in FIELD_KIND.finditer(pattern):
         parts.append(re.escape(pattern[position : match.start()]))
-        name = match.group(1)
-        parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)")
+        name, kind = match.groups()
+        if kind not in kinds:
+            raise ValueError(f"path pattern {pattern!r}: field {match.group()!r}, expected {{{name}}}, :d or :*")
+        parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{kinds[kind]})")
         seen.add(name)
         position = match.end()
     parts.append(re.escape(pattern[position:]))
@@ -213,7 +233,7 @@ def find_files(root: Path, pattern: str) -> list[tuple[str, dict[str, str]]]:
     """Files below `root` that fit a path pattern, in sorted order, as (relative path, fields)."""
     regex = pattern_regex(pattern)
     found = []
-    for path in sorted(root.glob(FIELD.sub("*", pattern))):
+    for path in sorted(root.glob(re.sub(r"\*+", "*", FIELD.sub("*", pattern)))):
         relative = path.relative_to(root).as_posix()
         match = regex.match(relative)
         if match and path.is_file():

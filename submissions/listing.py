@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,21 +22,34 @@ LAYER_SEPARATOR = "|"
 def read_table(data: Path, table: Table) -> pd.DataFrame:
     """A table of the host's as text, with the column `image_id` first; blank cells are ''.
 
+    Of a COCO document it is the list of images. Rows that `only` does not name are left out.
     Raises FileNotFoundError or ValueError that names the file and the column it lacks.
     """
     path = resolve_inside(data, table.file)
     if not path.is_file():
         raise FileNotFoundError(f"{table.file}: no such file under {data}; the contract lists it as a table")
-    frame = pd.read_csv(
+    frame = _coco_images(path) if path.suffix == ".json" else pd.read_csv(
         path, sep=table.separator, header=None if table.columns else "infer", names=table.columns, dtype=str,
         keep_default_na=False, encoding="utf-8-sig",
     )  # fmt: skip
+    for column, wanted in table.only.items():
+        if column not in frame:
+            raise ValueError(f"{table.file}: no column {column!r}, which `only` names; it has {list(frame.columns)}")
+        frame = frame[frame[column].isin(wanted)].reset_index(drop=True)
     ids = [fill(table.id, row, table.file).strip() for row in _records(frame)]
     if table.strip:
         ids = [name.removesuffix(table.strip) for name in ids]
     frame = frame.rename(columns=table.rename).drop(columns="image_id", errors="ignore")
     frame.insert(0, "image_id", pd.Series(ids, dtype=object, index=frame.index))
     return frame
+
+
+def _coco_images(path: Path) -> pd.DataFrame:
+    try:
+        images = json.loads(path.read_text(encoding="utf-8"))["images"]
+        return pd.DataFrame([{str(name): str(value) for name, value in image.items()} for image in images], dtype=str)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path.name}: {error!r}; expected COCO JSON with a list of images") from error
 
 
 def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.DataFrame, list[Problem]]:
@@ -48,7 +62,9 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     pattern = competition.images.train if split == "train" else competition.images.test
     if pattern is None:
         return pd.DataFrame(columns=["image_id", "split", "path", "page", "stack", "z", "series"]), []
-    rows, problems = _rows_of_files(competition, data, pattern)
+    identity = (competition.images.test_id if split == "test" else None) or competition.images.id
+    rows, problems = _rows_of_files(competition, data, pattern, identity)
+    rows = _without_masks(competition, rows) if split == "train" else rows
     if split == "train" and not rows:
         problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
     tables = competition.tables if split == "train" else competition.test_tables
@@ -58,10 +74,14 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     listed = [_placed(competition, row, split) for row in rows]
     listed.sort(key=lambda row: row["image_id"])
     problems += _repeated(listed)
+    if split == "train" and competition.masks.kind == "none":
+        problems += _unknown_classes(competition, listed)
     return pd.DataFrame(listed), problems
 
 
-def _rows_of_files(competition: Competition, data: Path, pattern: str) -> tuple[list[dict[str, Any]], list[Problem]]:
+def _rows_of_files(
+    competition: Competition, data: Path, pattern: str, identity: str
+) -> tuple[list[dict[str, Any]], list[Problem]]:
     images = competition.images
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
@@ -83,8 +103,17 @@ def _rows_of_files(competition: Competition, data: Path, pattern: str) -> tuple[
             rows.append({**fields, "path": path, "page": -1})
     for row in rows:
         row.pop("_image", None)
-        row["image_id"] = fill(images.id, row, "images.id")
+        row["image_id"] = fill(identity, row, "images.id")
     return rows, problems
+
+
+def _without_masks(competition: Competition, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose file is not another one's mask: `a_mask.png` beside `a.png` fits the pattern `{id}.png` too."""
+    pattern = competition.masks.path
+    if pattern is None or "{class}" in pattern or competition.images.kind == "pages":
+        return rows
+    masks = {fill(pattern, {**row, "id": row["image_id"]}, "masks.path") for row in rows}
+    return [row for row in rows if row["path"] not in masks]
 
 
 def _join(
@@ -154,6 +183,16 @@ def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
     return problems
 
 
+def _unknown_classes(competition: Competition, rows: list[dict[str, Any]]) -> list[Problem]:
+    """Images of a contract without masks whose class is missing or not one of the contract's."""
+    column, classes = competition.masks.column, competition.classes
+    return [
+        Problem(row["path"], f"{column} {row.get(column)!r}", f"one of {classes}", "mend classes or masks.column")
+        for row in rows
+        if row.get(column) not in classes
+    ]
+
+
 def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None:
     """Pixel size of an image in µm, from the contract's number or column; None where the host gives none.
 
@@ -167,7 +206,7 @@ def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None
     size = float(row[given])
     if not size > 0:
         raise ValueError(f"{row['image_id']}: pixel size {row[given]!r}, expected µm above 0")
-    return size
+    return size * competition.images.pixel_size_factor
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from submissions.listing import read_table
 from submissions.rle import decode, decode_instances
 
 VOID = 255
+Outline = tuple[str, list[list[np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class MaskReader:
         return found
 
     @cached_property
-    def polygons(self) -> dict[str, list[tuple[str, list[np.ndarray]]]]:
-        """Polygons by image id: (class name, rings as float (n, 2) of x, y)."""
+    def polygons(self) -> dict[str, list[Outline]]:
+        """Outlines by image id: (class name, parts; a part is rings as float (n, 2) of x, y)."""
         file = self.competition.masks.file
         assert file is not None
         path = resolve_inside(self.data, file)
@@ -85,7 +86,12 @@ class MaskReader:
         if kind == "none":
             raise ValueError(f"{row['image_id']}: the contract of {self.competition.name} has no masks")
         read = {"rle": self._from_runs, "images": self._from_images, "polygons": self._from_polygons}[kind]
-        return read(row, shape)
+        truth = read(row, shape)
+        if self.competition.masks.valid is None:
+            return truth
+        file = fill(self.competition.masks.valid, {**row, "id": row["image_id"]}, "masks.valid")
+        counts = self._pixels(file, row, shape) > 0
+        return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
 
     def listed(self, image_id: str) -> bool:
         """Whether the host's masks mention the image at all."""
@@ -135,7 +141,7 @@ class MaskReader:
             return Truth((pixels > 0)[None], instances=pixels.astype(np.int32))
         values = self.competition.masks.values
         if values is None:
-            planes[-1] = pixels > 0
+            planes[-1] = pixels >= (self.competition.masks.threshold or 1)
             return self._complete(planes)
         found = np.unique(pixels)
         unknown = sorted(set(found.tolist()) - set(values))
@@ -170,14 +176,20 @@ class MaskReader:
         planes = np.zeros((len(self.competition.classes), *shape), bool)
         instances = np.zeros(shape, np.int32)
         valid = np.ones(shape, bool)
-        for number, (name, rings) in enumerate(self.polygons.get(image_id, []), start=1):
-            drawn = _fill_rings(rings, shape[1:], f"{masks.file}: id {image_id}")
+        where = f"{masks.file}: id {image_id}"
+        drawn = [(name, _fill_parts(parts, shape[1:], where)) for name, parts in self.polygons.get(image_id, [])]
+        if self.competition.exclusive:  # a small thing on a large one is seen, so it is drawn later
+            drawn.sort(key=lambda item: -int(item[1].sum()))
+        for number, (name, inside) in enumerate(drawn, start=1):
             mapped = (masks.polygon_classes or {}).get(name, name)
             if mapped == "void":
-                valid[0] &= ~drawn
+                valid[0] &= ~inside
                 continue
-            planes[self._plane_index(mapped, f"{masks.file}: id {image_id}"), 0] |= drawn
-            instances[0][drawn] = number
+            for chosen in [mapped] if isinstance(mapped, str) else mapped:
+                if self.competition.exclusive:
+                    planes[:, 0, inside] = False
+                planes[self._plane_index(chosen, where), 0] |= inside
+                instances[0][inside] = number
         return self._complete(planes, None if valid.all() else valid, instances if masks.instances else None)
 
     def _complete(
@@ -189,6 +201,14 @@ class MaskReader:
             others = np.delete(planes, index, axis=0).any(axis=0)
             planes[index] = ~others if valid is None else ~others & valid
         return Truth(planes, valid, instances)
+
+
+def _fill_parts(parts: list[list[np.ndarray]], shape: tuple[int, int], where: str) -> np.ndarray:
+    """bool (H, W) of the pixels in any of the parts."""
+    drawn = np.zeros(shape, bool)
+    for rings in parts:
+        drawn |= _fill_rings(rings, shape, where)
+    return drawn
 
 
 def _fill_rings(rings: list[np.ndarray], shape: tuple[int, int], where: str) -> np.ndarray:
@@ -204,15 +224,16 @@ def _fill_rings(rings: list[np.ndarray], shape: tuple[int, int], where: str) -> 
     return drawn.astype(bool)
 
 
-def _json_lines_polygons(path: Path) -> dict[str, list[tuple[str, list[np.ndarray]]]]:
-    found: dict[str, list[tuple[str, list[np.ndarray]]]] = {}
+def _json_lines_polygons(path: Path) -> dict[str, list[Outline]]:
+    """A line an image; an annotation's coordinates are the rings of one part, holes after their outline."""
+    found: dict[str, list[Outline]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
             found[str(entry["id"])] = [
-                (str(item["type"]), [np.asarray(ring, float) for ring in item["coordinates"]])
+                (str(item["type"]), [[np.asarray(ring, float) for ring in item["coordinates"]]])
                 for item in entry["annotations"]
             ]
         except (KeyError, TypeError, ValueError) as error:
@@ -220,15 +241,18 @@ def _json_lines_polygons(path: Path) -> dict[str, list[tuple[str, list[np.ndarra
     return found
 
 
-def _coco_polygons(path: Path) -> dict[str, list[tuple[str, list[np.ndarray]]]]:
+def _coco_polygons(path: Path) -> dict[str, list[Outline]]:
+    """COCO's objects: each polygon of a segmentation is a part of its own, as pycocotools joins them."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         names = {item["id"]: str(item["name"]) for item in document["categories"]}
         files = {item["id"]: Path(item["file_name"]).with_suffix("").as_posix() for item in document["images"]}
-        found: dict[str, list[tuple[str, list[np.ndarray]]]] = {name: [] for name in files.values()}
+        found: dict[str, list[Outline]] = {name: [] for name in files.values()}
         for item in document["annotations"]:
-            rings = [np.asarray(ring, float).reshape(-1, 2) for ring in item["segmentation"]]
-            found[files[item["image_id"]]].append((names[item["category_id"]], rings))
+            if isinstance(item["segmentation"], dict):
+                raise ValueError(f"annotation {item.get('id')} holds runs (a crowd), and only polygons are read")
+            parts = [[np.asarray(ring, float).reshape(-1, 2)] for ring in item["segmentation"]]
+            found[files[item["image_id"]]].append((names[item["category_id"]], parts))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path.name}: {error!r}; expected COCO JSON with polygons") from error
     return found

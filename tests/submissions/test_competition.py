@@ -91,3 +91,26 @@ def test_a_template_that_cannot_be_filled_names_the_fields_at_hand() -> None:
         fill("{a}{c}", {"a": 1}, "images.id")
     with pytest.raises(ValueError, match="cannot be filled"):
         fill("{a:02d}", {"a": "x"}, "images.id")
+
+
+def test_fields_of_digits_and_fields_that_may_be_empty(tmp_path: Path) -> None:
+    for name in ("1_10.tif", "1_10_mask.tif", "2_3.tif"):
+        (tmp_path / name).touch()
+    found = find_files(tmp_path, "{subject:d}_{img:d}.tif")
+    assert found == [("1_10.tif", {"subject": "1", "img": "10"}), ("2_3.tif", {"subject": "2", "img": "3"})]
+    whole = pattern_regex("kidney_{n:d}{part:*}/{z}.tif")
+    assert [match.groupdict() for match in map(whole.match, ("kidney_2/7.tif", "kidney_1_voi/7.tif")) if match] == [
+        {"n": "2", "part": "", "z": "7"},
+        {"n": "1", "part": "_voi", "z": "7"},
+    ]
+    with pytest.raises(ValueError, match=r"field '{z:04d}', expected {z}, :d or :\*"):
+        pattern_regex("slice_{z:04d}.png")
+
+
+def test_masks_that_cannot_be_meant() -> None:
+    soft = {"kind": "images", "path": "{id}.png", "threshold": 128, "values": {0: [], 255: "thing"}}
+    with pytest.raises(ValueError, match=r"masks\.threshold is for one soft mask"):
+        validate(Competition, {**MINIMAL, "masks": soft}, "own")
+    named = {"kind": "polygons", "file": "a.json", "polygon_classes": {"x": "other"}}
+    with pytest.raises(ValueError, match="name \\['other'\\], which classes does not list"):
+        validate(Competition, {**MINIMAL, "masks": named}, "own")

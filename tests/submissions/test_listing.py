@@ -154,3 +154,33 @@ def test_pixel_size_comes_from_the_contract_or_the_table() -> None:
 def test_contract_fields_are_checked_when_the_document_is_read() -> None:
     with pytest.raises(ValueError, match=r"images\.kind"):
         validate(Competition, {**rle_contract().model_dump(), "images": {"train": "a", "kind": "what"}}, "x")
+
+
+def test_a_mask_beside_its_image_is_no_image(tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png", "b.png", "b_mask.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros(SHAPE, np.uint8))
+    masks = {"kind": "images", "path": "{id}_mask.png"}
+    beside = rle_contract(images={"train": "{id}.png"}, masks=masks, tables=[], submission=None)
+    listing, problems = list_images(beside, tmp_path, "train")
+    assert (listing["image_id"].tolist(), problems) == (["a", "b"], [])
+
+
+def test_rows_that_count_and_lists_of_images_in_coco_json(tmp_path: Path) -> None:
+    pd.DataFrame({"id": ["a", "b", "c"], "part": [1, 2, 3]}).to_csv(tmp_path / "t.csv", index=False)
+    table = rle_contract(tables=[{"file": "t.csv", "only": {"part": ["1", "3"]}}]).tables[0]
+    assert read_table(tmp_path, table)["image_id"].tolist() == ["a", "c"]
+    with pytest.raises(ValueError, match="no column 'split', which `only` names"):
+        read_table(tmp_path, rle_contract(tables=[{"file": "t.csv", "only": {"split": ["1"]}}]).tables[0])
+    (tmp_path / "t.json").write_text('{"images": [{"id": 7, "file_name": "x/y.jpg", "height": 40}]}')
+    named = rle_contract(tables=[{"file": "t.json", "id": "{file_name}", "strip": ".jpg"}]).tables[0]
+    expected = {"image_id": ["x/y"], "id": ["7"], "file_name": ["x/y.jpg"], "height": ["40"]}
+    assert read_table(tmp_path, named).to_dict("list") == expected
+    for text in ("{}", '{"images": [3]}', "not json"):
+        (tmp_path / "t.json").write_text(text)
+        with pytest.raises(ValueError, match=r"t\.json.*expected COCO JSON"):
+            read_table(tmp_path, named)
+
+
+def test_pixel_size_in_another_unit() -> None:
+    images = {"train": "t/{id}.png", "test": "s/{id}.png", "pixel_size_um": "mm", "pixel_size_factor": 1000}
+    assert pixel_size(rle_contract(images=images), {"image_id": "a", "mm": "1.5"}) == 1500.0

@@ -177,3 +177,52 @@ def test_a_contract_without_masks_says_so(tmp_path: Path) -> None:
     masks = {"kind": "none", "table": {"file": "t.csv"}}
     with pytest.raises(ValueError, match="has no masks"):
         MaskReader(rle_contract(masks=masks, tables=[]), tmp_path).read(row("a"), (1, *SHAPE))
+
+
+def test_soft_masks_are_cut_and_what_the_host_does_not_score_is_void(tmp_path: Path) -> None:
+    votes = np.full(SHAPE, 51, np.uint8)
+    votes[5:20, 10:30] = 204
+    scored = np.zeros(SHAPE, np.uint8)
+    scored[:, :25] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), votes)
+    cv2.imwrite(str(tmp_path / "a_valid.png"), scored)
+    competition = rle_contract(**image_masks(path="{id}.png", threshold=128, valid="{id}_valid.png"))
+    truth = MaskReader(competition, tmp_path).read(row(), (1, *SHAPE))
+    np.testing.assert_array_equal(truth.planes[0, 0], votes > 128)
+    assert truth.valid is not None
+    np.testing.assert_array_equal(truth.valid[0], scored > 0)
+    void = image_masks(path="{id}.png", values={51: [], 204: "void"}, valid="{id}_valid.png")
+    both = MaskReader(rle_contract(**void), tmp_path).read(row(), (1, *SHAPE))
+    assert both.valid is not None
+    np.testing.assert_array_equal(both.valid[0], (scored > 0) & (votes < 128))
+
+
+def square(left: int, top: int, side: int) -> list[float]:
+    return [left, top, left + side, top, left + side, top + side, left, top + side]
+
+
+def test_parts_of_a_coco_object_are_joined_and_small_objects_lie_on_top(tmp_path: Path) -> None:
+    document: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "big"}, {"id": 2, "name": "small"}, {"id": 3, "name": "other"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 2, "segmentation": [square(8, 8, 4)]},
+            {"image_id": 1, "category_id": 1, "segmentation": [square(4, 4, 20), square(20, 20, 10)]},
+            {"image_id": 1, "category_id": 3, "segmentation": [square(40, 2, 5)]},
+        ],
+    }
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(document))
+    masks = {"kind": "polygons", "file": "coco.json", "polygon_classes": {"other": []}}
+    common: dict[str, Any] = {"tables": [], "submission": None, "masks": masks}
+    exclusive = rle_contract(**common, classes=["background", "small", "big"], exclusive=True)
+    big, small = np.zeros((2, *SHAPE), bool)
+    big[4:25, 4:25], big[20:31, 20:31], small[8:13, 8:13] = True, True, True
+    truth = MaskReader(exclusive, tmp_path).read(row(), (1, *SHAPE))
+    np.testing.assert_array_equal(truth.planes[:, 0], np.stack([~big, small, big & ~small]))
+    apart = MaskReader(rle_contract(**common, classes=["small", "big"]), tmp_path).read(row(), (1, *SHAPE))
+    np.testing.assert_array_equal(apart.planes[:, 0], np.stack([small, big]))
+    document["annotations"] = [{"id": 5, "image_id": 1, "category_id": 1, "segmentation": {"counts": [3]}}]
+    path.write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="annotation 5 holds runs"):
+        MaskReader(exclusive, tmp_path).read(row(), (1, *SHAPE))
