@@ -95,9 +95,7 @@ def run_peer(model: nn.Module, image: np.ndarray, device: str) -> tuple[float, n
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.model(x).sigmoid()
 
-    wrapped = ttach.SegmentationTTAWrapper(
-        Probs().to(device), ttach.aliases.d4_transform(), merge_mode="mean"
-    )
+    wrapped = ttach.SegmentationTTAWrapper(Probs().to(device), ttach.aliases.d4_transform(), merge_mode="mean")
     began = time.perf_counter()
     with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=device.startswith("cuda")):
         probs = sliding_window_inference(
@@ -186,9 +184,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Compare all sides, or with --side run one of them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", choices=["peer", "fp32", "bf16", "auto"], help="run this side only")
     parser.add_argument("--size", type=int, default=1536, help="pixels a side")
     parser.add_argument("--rounds", type=int, default=3, help="runs of every side")

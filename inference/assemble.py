@@ -22,9 +22,7 @@ class StripAccumulator:
     ones are scaled up to 1, and a pixel with no tile at all gets `blank`.
     """
 
-    def __init__(
-        self, grid: Grid, channels: int, emit: Emit, *, skipping: bool = False, blank: float = 0.0
-    ) -> None:
+    def __init__(self, grid: Grid, channels: int, emit: Emit, *, skipping: bool = False, blank: float = 0.0) -> None:
         """Reserve the buffer for `channels` planes of `grid`."""
         self.grid, self.emit, self.blank = grid, emit, blank
         self._sum = np.zeros((channels, grid.rows.tile, grid.cols.padded), dtype=np.float32)
@@ -40,9 +38,7 @@ class StripAccumulator:
         if values is None:
             return
         weights = self.grid.rows.weights[place.row][:, None] * self.grid.cols.weights[place.col]
-        cols = slice(
-            self.grid.cols.positions[place.col], self.grid.cols.positions[place.col] + self.grid.cols.tile
-        )
+        cols = slice(self.grid.cols.positions[place.col], self.grid.cols.positions[place.col] + self.grid.cols.tile)
         self._sum[:, :, cols] += values * weights
         if self._share is not None:
             self._share[:, cols] += weights

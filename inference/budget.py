@@ -42,9 +42,7 @@ def reduce_plan(views: Sequence[str], members: int, *, forecast: float, left: fl
     members.
     """
     if not views or members < 1:
-        raise ValueError(
-            f"{len(views)} views and {members} members were given, expected at least one of each"
-        )
+        raise ValueError(f"{len(views)} views and {members} members were given, expected at least one of each")
     kept, left_members = len(views), members
     unit = forecast / (len(views) * members)
     said: list[str] = []
@@ -78,9 +76,7 @@ def parse_budget(text: str) -> float:
             digits = "?"
             break
     if digits or seconds <= 0:
-        raise ValueError(
-            f"time budget is {text!r}, expected hours, minutes or seconds, as in '8h', '1h30m', '45s'"
-        )
+        raise ValueError(f"time budget is {text!r}, expected hours, minutes or seconds, as in '8h', '1h30m', '45s'")
     return seconds
 
 

@@ -32,9 +32,7 @@ def share_jobs(
     here. When the caller stops iterating, running jobs end and no other begins.
     """
     if not devices:
-        raise ValueError(
-            "no devices were given, expected at least one, as in ['cpu'] or ['cuda:0', 'cuda:1']"
-        )
+        raise ValueError("no devices were given, expected at least one, as in ['cpu'] or ['cuda:0', 'cuda:1']")
     if len(devices) == 1:
         do = start(devices[0])
         for job in jobs:

@@ -34,9 +34,7 @@ def simplify(model: nn.Module, in_channels: int) -> nn.Module:
     copy's answer to the example is compared with the model's; where they differ, as they do if a
     convolution's output is used elsewhere too, an unchanged copy is returned.
     """
-    example = torch.randn(
-        1, in_channels, EXAMPLE_SIDE, EXAMPLE_SIDE, generator=torch.Generator().manual_seed(0)
-    )
+    example = torch.randn(1, in_channels, EXAMPLE_SIDE, EXAMPLE_SIDE, generator=torch.Generator().manual_seed(0))
     plain = copy.deepcopy(model).eval().requires_grad_(False)
     faster = copy.deepcopy(plain)
     with torch.inference_mode(False), torch.no_grad():

@@ -64,9 +64,7 @@ def reflect_indices(start: int, stop: int, size: int) -> np.ndarray:
     return np.where(folded < size, folded, 2 * size - 2 - folded)
 
 
-def read_input(
-    source: ImageSource, z: int, rows: slice | None, cols: slice | None, config: InputConfig
-) -> np.ndarray:
+def read_input(source: ImageSource, z: int, rows: slice | None, cols: slice | None, config: InputConfig) -> np.ndarray:
     """Read the window of slice `z` and its neighbours: `(h, w, C * slices)` in the host's dtype.
 
     Slice-major: all channels of the first offset, then of the second. `None` stands for all rows or columns.
@@ -123,18 +121,14 @@ def normalise(image: np.ndarray, measured: Statistics, config: InputConfig) -> n
     # One multiplication over whole rows: a broadcast over the last axis of 3 would run loops of length 3.
     row_scale = np.tile(scale, slices * width).astype(np.float32)
     row_shift = np.tile(shift, slices * width).astype(np.float32)
-    flat = np.multiply(
-        values.reshape(height, width * channels), row_scale, dtype=np.float32, casting="unsafe"
-    )
+    flat = np.multiply(values.reshape(height, width * channels), row_scale, dtype=np.float32, casting="unsafe")
     flat += row_shift
     if config.normalisation == "percentile":
         bottom, top = (
             np.broadcast_to(-mean / std, config.channels),
             np.broadcast_to((1 - mean) / std, config.channels),
         )
-        np.clip(
-            flat, np.tile(bottom, slices * width), np.tile(top, slices * width), out=flat, casting="unsafe"
-        )
+        np.clip(flat, np.tile(bottom, slices * width), np.tile(top, slices * width), out=flat, casting="unsafe")
     return flat.reshape(height, width, channels).transpose(2, 0, 1)
 
 
@@ -178,7 +172,5 @@ def _sample(source: ImageSource, config: InputConfig, slices: Sequence[int]) -> 
 
 def _blank(source: ImageSource, rows: slice | None, cols: slice | None) -> np.ndarray:
     _, height, width, channels = source.shape
-    shape = [
-        len(range(*(part or slice(None)).indices(size))) for part, size in ((rows, height), (cols, width))
-    ]
+    shape = [len(range(*(part or slice(None)).indices(size))) for part, size in ((rows, height), (cols, width))]
     return np.zeros((shape[0], shape[1], channels), dtype=source.dtype)

@@ -34,9 +34,7 @@ def resolve_precision(requested: str, device: torch.device | str) -> Precision:
     """
     device = torch.device(device)
     if requested == "fp16" and device.type == "cpu":
-        raise ValueError(
-            "precision is 'fp16' on a CPU, which has no fast fp16: expected 'auto', 'bf16' or 'fp32'"
-        )
+        raise ValueError("precision is 'fp16' on a CPU, which has no fast fp16: expected 'auto', 'bf16' or 'fp32'")
     if requested in DTYPES:
         return requested  # type: ignore[return-value]
     if requested != "auto":
@@ -48,9 +46,7 @@ def resolve_precision(requested: str, device: torch.device | str) -> Precision:
     return "fp32"
 
 
-def prepare_model(
-    model: nn.Module, in_channels: int, device: torch.device | str, precision: Precision
-) -> nn.Module:
+def prepare_model(model: nn.Module, in_channels: int, device: torch.device | str, precision: Precision) -> nn.Module:
     """Return a copy of a float32 `model` for prediction: evaluation mode, simplified, channels-last.
 
     Its weights are cast to `precision` once, so no cast is left for the run. The given model stays as it is.

@@ -89,9 +89,7 @@ def predict_image(
         decoded_bytes=_decoded_bytes(source),
     )
     shape = (
-        source.shape[1:3]
-        if not (len(slices) > 1 if volume is None else volume)
-        else (len(slices), *source.shape[1:3])
+        source.shape[1:3] if not (len(slices) > 1 if volume is None else volume) else (len(slices), *source.shape[1:3])
     )
     finish = _finisher(passes, ready[0], len(names))
     with PredictionWriter(out, names, shape, attrs=attrs) as writer:
@@ -101,9 +99,7 @@ def predict_image(
                 emit=lambda plane, _, block: writer.write_rows(finish(block), plane),
             )  # fmt: skip
         else:
-            counts = _sum_passes(
-                passes, source, slices, plan, writer=writer, finish=finish, separate=separate
-            )
+            counts = _sum_passes(passes, source, slices, plan, writer=writer, finish=finish, separate=separate)
     return PredictionReport(Path(out), *counts, seconds=time.perf_counter() - began, memory=plan)
 
 
@@ -140,9 +136,7 @@ def _check(passes: Sequence[Pass], source: ImageSource, slices: Sequence[int]) -
 def _channel_names(ready: Sequence[ReadyMember], channels: Sequence[str] | None, separate: bool) -> list[str]:
     classes = list(channels or ready[0].model_config.classes)
     if len(classes) != len(ready[0].model_config.classes):
-        raise ValueError(
-            f"channels are {classes}, expected one name for each of {ready[0].model_config.classes}"
-        )
+        raise ValueError(f"channels are {classes}, expected one name for each of {ready[0].model_config.classes}")
     if not separate:
         return classes
     views = [expand_views(member.predict_config.views) for member in ready]
@@ -158,9 +152,7 @@ def _decoded_bytes(source: ImageSource) -> int:
     return int(np.prod(source.shape[1:])) * source.dtype.itemsize
 
 
-def _finisher(
-    passes: Sequence[Pass], first: ReadyMember, channels: int
-) -> Callable[[np.ndarray], np.ndarray]:
+def _finisher(passes: Sequence[Pass], first: ReadyMember, channels: int) -> Callable[[np.ndarray], np.ndarray]:
     """Return what turns a finished float32 block `(channels, rows, W)` into stored uint8 probabilities."""
     if passes[0].predict_config.merge == "probs":
         return quantise

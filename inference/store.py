@@ -78,9 +78,7 @@ class PredictionWriter:
         """Append uint8 rows `(channels, rows, width)` of slice `z`; slices and rows come in order."""
         expected = (self._rows.shape[0], self.width)
         if probs.dtype != np.uint8 or (probs.shape[0], probs.shape[2]) != expected:
-            raise ValueError(
-                f"rows are {probs.dtype} {probs.shape}, expected uint8 {expected[0]} x n x {expected[1]}"
-            )
+            raise ValueError(f"rows are {probs.dtype} {probs.shape}, expected uint8 {expected[0]} x n x {expected[1]}")
         if z != self._z or self._written + self._filled + probs.shape[1] > self.height:
             raise ValueError(
                 f"{probs.shape[1]} rows of slice {z} came at row {self._written + self._filled} of slice "
@@ -121,9 +119,7 @@ class PredictionWriter:
         try:
             depth = self.shape[0] if len(self.shape) == 3 else 1
             if self._z != depth:
-                raise ValueError(
-                    f"{self.path.name}: {self._z} of {depth} slices are complete, expected all of them"
-                )
+                raise ValueError(f"{self.path.name}: {self._z} of {depth} slices are complete, expected all of them")
             self._drain(0)
             self._file.close()
             self.partial.replace(self.path)
@@ -160,15 +156,11 @@ class Prediction:
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise ValueError(
-                f"{self.path} is no readable HDF5 file ({error}): remove it and predict again"
-            ) from error
+            raise ValueError(f"{self.path} is no readable HDF5 file ({error}): remove it and predict again") from error
         if self._file.attrs.get("format") != FORMAT:
             found = self._file.attrs.get("format")
             self._file.close()
-            raise ValueError(
-                f"{self.path} has prediction format {found}, expected {FORMAT}: predict it again"
-            )
+            raise ValueError(f"{self.path} has prediction format {found}, expected {FORMAT}: predict it again")
         self.channels: list[str] = json.loads(self._file.attrs["channels"])
         self.attrs: dict[str, Any] = json.loads(self._file.attrs["attrs"])
         self._data = self._file["probs"]
@@ -188,14 +180,10 @@ class Prediction:
         """
         if isinstance(channel, str):
             if channel not in self.channels:
-                raise ValueError(
-                    f"{self.path.name} has no channel {channel!r}, expected one of {self.channels}"
-                )
+                raise ValueError(f"{self.path.name} has no channel {channel!r}, expected one of {self.channels}")
             channel = self.channels.index(channel)
         if z is not None and len(self.shape) == 3:
-            raise ValueError(
-                f"slice {z} was asked of {self.path.name}, which is a single image of {self.shape}"
-            )
+            raise ValueError(f"slice {z} was asked of {self.path.name}, which is a single image of {self.shape}")
         index: list[Any] = [slice(None) if channel is None else channel]
         if len(self.shape) == 4:
             index.append(slice(None) if z is None else z)

@@ -151,9 +151,7 @@ def batches(
 
 def _stack(inputs: list[np.ndarray], dtype: torch.dtype, pin: bool) -> torch.Tensor:
     batch = (
-        torch.stack([torch.from_numpy(one) for one in inputs])
-        if len(inputs) > 1
-        else torch.from_numpy(inputs[0])[None]
+        torch.stack([torch.from_numpy(one) for one in inputs]) if len(inputs) > 1 else torch.from_numpy(inputs[0])[None]
     )
     batch = batch.to(dtype=dtype, memory_format=torch.channels_last)
     return batch.pin_memory() if pin else batch

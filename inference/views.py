@@ -118,9 +118,7 @@ def _resize(y: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if tuple(y.shape[2:]) == size:
         return y
     shrinks = size[0] < y.shape[2]
-    return functional.interpolate(
-        y.float(), size=size, mode="bilinear", align_corners=False, antialias=shrinks
-    )
+    return functional.interpolate(y.float(), size=size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
 def _scale(factor: float, config: InputConfig) -> Change:

@@ -25,9 +25,7 @@ def squares(device: str) -> Callable[[int], int]:
 def test_every_job_is_done_once(devices: list[str]) -> None:
     done = list(share_jobs(range(12), devices, squares))
     assert sorted(one.job for one in done) == list(range(12))
-    assert {one.job: one.result for one in done if one.error is None} == {
-        n: n * n for n in range(12) if n != 3
-    }
+    assert {one.job: one.result for one in done if one.error is None} == {n: n * n for n in range(12) if n != 3}
     assert [str(one.error) for one in done if one.error] == ["three"]
     assert {one.device for one in done} == set(devices)
 

@@ -38,9 +38,7 @@ def norms(model: nn.Module) -> int:
 
 
 def test_a_norm_is_folded_and_the_model_left_alone() -> None:
-    model = moved(
-        nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
-    )
+    model = moved(nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)))
     faster = simplify(model, 3)
     x = torch.randn(2, 3, 20, 30)
     torch.testing.assert_close(faster(x), model(x), atol=1e-4, rtol=1e-4)
@@ -78,9 +76,7 @@ def test_running_sum_leaves_its_inputs_alone() -> None:
     assert parts[0].tolist() == torch.ones(2, 3).tolist()
 
 
-def test_precision_follows_the_flags_of_the_processor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_precision_follows_the_flags_of_the_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = tmp_path / "cpuinfo"
     flags.write_text("processor : 0\nflags : fpu avx2 avx512_bf16\n")
     assert cpu_has_bf16(flags)

@@ -118,9 +118,7 @@ def test_grey_is_repeated_and_colour_reduced() -> None:
     grey = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
     config = InputConfig(offsets=[0, 1], mean=[0.0], std=[1.0])
     got = normalise(grey, Statistics((0.0,), (255.0,)), config)
-    np.testing.assert_allclose(
-        got, np.repeat(grey, 3, axis=2).transpose(2, 0, 1) / np.float32(255), atol=1e-6
-    )
+    np.testing.assert_allclose(got, np.repeat(grey, 3, axis=2).transpose(2, 0, 1) / np.float32(255), atol=1e-6)
     colour = np.zeros((2, 3, 3), dtype=np.uint8)
     colour[..., 1] = 255
     one = InputConfig(channels=1, mean=[0.0], std=[1.0])

@@ -49,9 +49,7 @@ def member(model: nn.Module, config: PredictConfig | None = None, **options: Any
     shown = InputConfig(**options)
     classes = [f"class{k}" for k in range(model(torch.zeros(1, shown.in_channels, 32, 32)).shape[1])]
     settings = ModelConfig(in_channels=shown.in_channels, classes=classes)
-    return LoadedModel(
-        model.eval(), settings, shown, config or PredictConfig(precision="fp32"), Path("model")
-    )
+    return LoadedModel(model.eval(), settings, shown, config or PredictConfig(precision="fp32"), Path("model"))
 
 
 def drawn(*shape: int, dtype: type = np.uint8) -> np.ndarray:
@@ -59,9 +57,7 @@ def drawn(*shape: int, dtype: type = np.uint8) -> np.ndarray:
     return image.astype(dtype)
 
 
-def predict(
-    path: Path, members: LoadedModel | list[LoadedModel], image: np.ndarray, **settings: Any
-) -> np.ndarray:
+def predict(path: Path, members: LoadedModel | list[LoadedModel], image: np.ndarray, **settings: Any) -> np.ndarray:
     """Predict all slices of `image` with `settings` and return what was stored."""
     members = members if isinstance(members, list) else [members]
     config = PredictConfig(**{"precision": "fp32", "tile": (64, 96), **settings})
@@ -100,9 +96,7 @@ def test_a_pointwise_model_is_seen_through_tiles_and_views_unchanged(tmp_path: P
 def test_tiles_equal_a_slow_reference(tmp_path: Path, window: str, merge: str) -> None:
     image = drawn(1, 150, 97, 1, dtype=np.uint16)
     model = local(1)
-    got = predict(
-        tmp_path, member(model, **GREY), image, tile=(64, 64), overlap=0.4, window=window, merge=merge
-    )
+    got = predict(tmp_path, member(model, **GREY), image, tile=(64, 64), overlap=0.4, window=window, merge=merge)
     config = InputConfig(**GREY)
     x = torch.from_numpy(normalise(image[0], statistics(ArraySource(image), config), config).copy())[None]
     total, share = np.zeros((150, 97)), np.zeros((150, 97))
@@ -124,10 +118,7 @@ def test_the_whole_image_at_once(tmp_path: Path, views: list[str]) -> None:
     got = predict(tmp_path, member(model, **GREY), image, mode="whole", views=views)
     config = InputConfig(**GREY)
     x = torch.from_numpy(normalise(image[0], statistics(ArraySource(image), config), config).copy())[None]
-    each = [
-        view.inverse(model(view.forward(x)), (96, 64)).sigmoid().detach()
-        for view in build_views(views, config)
-    ]
+    each = [view.inverse(model(view.forward(x)), (96, 64)).sigmoid().detach() for view in build_views(views, config)]
     expected = torch.stack(each).mean(dim=0)[0].numpy()
     np.testing.assert_allclose(got / 255, expected, atol=0.5 / 255 + 1e-4)
 
@@ -135,8 +126,7 @@ def test_the_whole_image_at_once(tmp_path: Path, views: list[str]) -> None:
 def test_both_is_the_mean_of_tiles_and_whole(tmp_path: Path) -> None:
     image, one = drawn(1, 150, 97, 1), member(local(1), **GREY)
     tiles, whole, both = (
-        predict(tmp_path, one, image, mode=mode, tile=(64, 64)).astype(float)
-        for mode in ("tiles", "whole", "both")
+        predict(tmp_path, one, image, mode=mode, tile=(64, 64)).astype(float) for mode in ("tiles", "whole", "both")
     )
     np.testing.assert_allclose(both, (tiles + whole) / 2, atol=1.01)
 

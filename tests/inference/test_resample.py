@@ -25,9 +25,7 @@ def test_streamed_equals_unstreamed(size: tuple[int, int], target: tuple[int, in
     np.testing.assert_array_equal(resized(image, target, step), whole)
 
 
-@pytest.mark.parametrize(
-    ("size", "target"), [SIZES[0], SIZES[1], ((100, 64), (33, 63)), ((10, 11), (31, 12))]
-)
+@pytest.mark.parametrize(("size", "target"), [SIZES[0], SIZES[1], ((100, 64), (33, 63)), ((10, 11), (31, 12))])
 def test_equal_to_opencv(size: tuple[int, int], target: tuple[int, int]) -> None:
     image = np.random.default_rng(1).random((*size, 3), dtype=np.float32)
     how = cv2.INTER_AREA if target[0] < size[0] else cv2.INTER_LINEAR

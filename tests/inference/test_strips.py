@@ -60,9 +60,7 @@ def test_empty_tiles_stay_in_order_and_have_no_input() -> None:
     image[:, :, 130:] = np.random.default_rng(0).integers(0, 256, (64, 30, 3), dtype=np.uint8)
     config, source = InputConfig(), ArraySource(image)
     grid = make_grid((64, 160), 1.0, PredictConfig(tile=(32, 32), overlap=0))
-    made = list(
-        batches(source, [0], grid, statistics(source, config), input_config=config, skip_background=True)
-    )
+    made = list(batches(source, [0], grid, statistics(source, config), input_config=config, skip_background=True))
     places = [place for batch in made for place in batch.places]
     assert [place.empty for place in places] == [True] * 4 + [False] + [True] * 4 + [False]
     assert sum(0 if batch.inputs is None else len(batch.inputs) for batch in made) == 2

@@ -68,9 +68,7 @@ def test_brightness_adds_a_share_of_the_value_range() -> None:
 def test_stain_changes_the_stains_it_names() -> None:
     config = InputConfig()
     mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (config.mean, config.std))
-    haematoxylin = (
-        torch.exp(-0.8 * torch.tensor([0.650, 0.704, 0.286])).reshape(1, 3, 1, 1).expand(1, 3, 4, 5)
-    )
+    haematoxylin = torch.exp(-0.8 * torch.tensor([0.650, 0.704, 0.286])).reshape(1, 3, 1, 1).expand(1, 3, 4, 5)
     (view,) = build_views(["stain:0.2"], config)
     changed = view.forward((haematoxylin - mean) / std) * std + mean
     torch.testing.assert_close(changed, haematoxylin**1.2, atol=1e-4, rtol=0)
