@@ -17,6 +17,7 @@ from submissions.problems import Problem, require_folder
 Split = Literal["train", "test"]
 TEXT_COLUMNS = {"image_id": str, "stack": str, "path": str, "series": str, "split": str}
 LAYER_SEPARATOR = "|"
+COLUMNS = ["image_id", "split", "path", "page", "stack", "z", "series"]
 
 
 def read_table(data: Path, table: Table) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
     pattern = competition.images.train if split == "train" else competition.images.test
     if pattern is None:
-        return pd.DataFrame(columns=["image_id", "split", "path", "page", "stack", "z", "series"]), []
+        return pd.DataFrame(columns=COLUMNS), []
     identity = (competition.images.test_id if split == "test" else None) or competition.images.id
     rows, problems = _rows_of_files(competition, data, pattern, identity)
     rows = _without_masks(competition, rows) if split == "train" else rows
@@ -76,7 +77,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     problems += _repeated(listed)
     if split == "train" and competition.masks.kind == "none":
         problems += _unknown_classes(competition, listed)
-    return pd.DataFrame(listed), problems
+    return pd.DataFrame(listed, columns=None if listed else COLUMNS), problems
 
 
 def _rows_of_files(

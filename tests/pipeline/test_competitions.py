@@ -19,7 +19,7 @@ COMMON = ["train.epochs=1", "train.validate_images=2", "predict.views=[identity]
 SMOKE = {
     "tgs-salt": ["limit=60", "folds.n=2", "folds.use=[0]", "train.steps_per_epoch=10", "train.batch_size=8"],
     "dsb2018": ["limit=24", "folds.n=2", "folds.use=[0]", "train.steps_per_epoch=6", "train.batch_size=4"],
-    "monuseg": ["limit=9", "folds.n=3", "folds.use=[0]", "train.steps_per_epoch=4", "train.batch_size=2"],
+    "monuseg": ["folds.use=[0]", "train.steps_per_epoch=4", "train.batch_size=2"],
     "hippocampus": ["limit=12", "folds.n=2", "folds.use=[0]", "train.steps_per_epoch=6", "train.batch_size=4"],
     "isbi2012": ["folds.use=[1]", "train.steps_per_epoch=6", "train.batch_size=2", "train.patch=[128,128]"],
     "camvid": ["limit=24", "train.steps_per_epoch=6", "train.batch_size=2", "train.patch=[128,128]"],
