@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from inference.models.freezing import encoder_stages
 from pipeline.experiment import TrainSettings
 
-FUSED = ("adam", "adamw", "sgd", "momentum")
+FUSED = ("adam", "adamw")  # fused SGD breaks on parameters that join later with momentum
 
 
 def parameter_groups(model: nn.Module, settings: TrainSettings, in_channels: int) -> list[dict[str, Any]]:

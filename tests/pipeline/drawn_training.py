@@ -78,9 +78,11 @@ def train_drawn(store: Store, folder: Path, experiment: Experiment, **options: A
 
 
 def main() -> None:
-    """Train without anything that depends on the batch: group norm, SGD, float32."""
+    """Train without anything that depends on the batch: group norm, SGD, float32; the encoder joins late."""
     store, folder, batch = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    experiment = drawn_experiment("group", batch_size=batch, optimizer="sgd", lr=0.01, validate_every=2)
+    experiment = drawn_experiment(
+        "group", batch_size=batch, optimizer="sgd", lr=0.01, validate_every=2, freeze="encoder", freeze_epochs=1
+    )
     facts = train_drawn(open_store(store), folder, experiment, validate=lambda model: {"dice": 0.5})
     with (folder / f"process_{os.environ['RANK']}.json").open("x") as file:
         json.dump(facts, file)

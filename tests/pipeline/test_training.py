@@ -20,7 +20,7 @@ from torch import nn
 
 from inference.weights import load_model
 from pipeline import trainer, training
-from pipeline.batches import load_batches
+from pipeline.batches import Batch, load_batches
 from pipeline.journal import TIME_FIELDS, read_log
 from pipeline.store import Store
 from pipeline.training import worker_count
@@ -220,6 +220,29 @@ def test_bf16_and_early_stopping(store: Store, tmp_path: Path) -> None:
     assert facts["kept_epochs"] == [0] and facts["selected_on_held_out_fold"]
     assert json.loads((tmp_path / "model.json").read_text())["training"]["selected_on_held_out_fold"]
     load_model(tmp_path)
+
+
+def test_compilation_is_asked_of_torch(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(compile=True, epochs=1))
+    assert len(compiled) == 1
+    load_model(tmp_path)
+
+
+def test_memory_that_is_too_small_ends_in_the_batch_that_fits(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trainer.Trainer._loss
+
+    def too_large(self: trainer.Trainer, network: nn.Module, batch: Batch) -> torch.Tensor:
+        if len(batch.names) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, network, batch)
+
+    monkeypatch.setattr(trainer.Trainer, "_loss", too_large)
+    with pytest.raises(ValueError, match="the largest that fits is 3"):
+        drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(batch_size=4))
 
 
 def test_settings_that_do_not_fit_are_refused(store: Store, tmp_path: Path) -> None:
