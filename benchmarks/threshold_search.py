@@ -24,7 +24,7 @@ import numpy as np
 
 from inference.store import open_prediction, write_prediction
 from pipeline.experiment import Experiment
-from pipeline.tuning import tune, tuning_metric
+from pipeline.tuning.search import tune, tuning_metric
 from submissions.competition import Competition
 from submissions.masks import Truth
 

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 try:
     from pipeline.oof import oof_channels, oof_items, test_groups, tune_stage
-    from pipeline.tuning import tune, tuning_metric
-    from pipeline.tuning_report import write_tuning
-    from pipeline.tuning_submission import score_through_submission
+    from pipeline.tuning.report import write_tuning
+    from pipeline.tuning.search import tune, tuning_metric
+    from pipeline.tuning.submission import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
     from submissions.table import write_atomic
 except ModuleNotFoundError as error:

@@ -67,7 +67,7 @@ def resolution_ceiling(
         table = pd.DataFrame(found[scale])
         result.append((scale, "all", len(table), metric.score(table)))
         if table["group"].nunique() > 1:
-            result += [(scale, name, len(part), metric.score(part)) for name, part in table.groupby("group")]
+            result += [(scale, str(name), len(part), metric.score(part)) for name, part in table.groupby("group")]
     return pd.DataFrame(result, columns=["scale", "group", "images", "score"])
 
 

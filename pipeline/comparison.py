@@ -123,7 +123,7 @@ def compare_runs(run_a: Path, run_b: Path) -> str:
               for run in (run_a, run_b)]  # fmt: skip
     for table in tables:
         table["stratum"] = table["stratum"].fillna("")
-    return comparison_text(compare(*tables, metrics[0]), str(run_a), str(run_b))
+    return comparison_text(compare(tables[0], tables[1], metrics[0]), str(run_a), str(run_b))
 
 
 def _metric_of(settings: dict[str, Any]) -> Metric:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning.settings import TuneSettings
 from submissions.competition import Competition
 from submissions.settings import Settings, override, read_yaml, validate
 
@@ -22,9 +22,7 @@ class FoldsSettings(Settings):
 
     method: str = Field("kfold", description="a name that `folds` knows")
     n: int = Field(5, ge=2, description="number of folds")
-    use: list[int] | None = Field(
-        None, description="folds that are trained and predicted; all where not given"
-    )
+    use: list[int] | None = Field(None, description="folds that are trained and predicted; all where not given")
     group: str | None = Field(None, description="column; the contract's group where not given")
     strata: list[str] | None = Field(None, description="columns; the contract's strata where not given")
     buffer: int = Field(0, ge=0, description="slices (or pixels of a block) between training and validation")
@@ -45,12 +43,8 @@ class LossSettings(Settings):
 
     name: str = "bce_dice"
     params: dict[str, Any] = Field(default_factory=dict)
-    aux_weight: float = Field(
-        0.4, ge=0, description="weight of the decoder's coarser levels, where supervised"
-    )
-    image_weight: float = Field(
-        0.2, ge=0, description="weight of the image-level answer, where the model has one"
-    )
+    aux_weight: float = Field(0.4, ge=0, description="weight of the decoder's coarser levels, where supervised")
+    image_weight: float = Field(0.2, ge=0, description="weight of the image-level answer, where the model has one")
 
 
 class AugmentSettings(Settings):
@@ -76,25 +70,19 @@ class TrainSettings(Settings):
     steps_per_epoch: int = Field(100, ge=1, description="optimizer steps an epoch")
     batch_size: int = Field(8, ge=1, description="samples a step and process")
     accumulate: int = Field(1, ge=1, description="batches an optimizer step")
-    patch: tuple[int, int] = Field(
-        (256, 256), description="height, width of a training patch at working size"
-    )
+    patch: tuple[int, int] = Field((256, 256), description="height, width of a training patch at working size")
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     optimizer: str = Field("adamw", description="a name that timm's optimizer factory knows")
     optimizer_options: dict[str, Any] = Field(default_factory=dict, description="e.g. {betas: [0.9, 0.95]}")
     lr: float = Field(1e-3, gt=0, description="largest learning rate of the decoder")
     encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder as a multiple of lr")
-    layer_decay: float | None = Field(
-        None, gt=0, le=1, description="learning rate factor a layer of the encoder"
-    )
+    layer_decay: float | None = Field(None, gt=0, le=1, description="learning rate factor a layer of the encoder")
     weight_decay: float = Field(1e-2, ge=0)
     schedule: Literal["cosine", "one_cycle", "poly", "constant"] = "cosine"
     warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with rising learning rate")
     clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: no averaging")
-    freeze: str | int | None = Field(
-        None, description="'encoder', 'encoder_except_norm' or a number of stages"
-    )
+    freeze: str | int | None = Field(None, description="'encoder', 'encoder_except_norm' or a number of stages")
     freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released; 0: never")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
@@ -102,27 +90,17 @@ class TrainSettings(Settings):
     workers: int | None = Field(
         None, ge=0, description="loader processes, 0: loaded between steps; where not given 0, beside a GPU 8"
     )
-    validate_every: int = Field(
-        0, ge=0, description="epochs between whole-image validations; 0: only the last"
-    )
-    validate_images: int = Field(
-        32, ge=1, description="images of the held-out fold predicted at a validation"
-    )
+    validate_every: int = Field(0, ge=0, description="epochs between whole-image validations; 0: only the last")
+    validate_images: int = Field(32, ge=1, description="images of the held-out fold predicted at a validation")
     keep: Literal["last", "best", "mean_last", "mean_best"] = Field(
         "last", description="weights kept; 'best' and 'mean_best' choose on the held-out fold; reports say so"
     )
     keep_epochs: int = Field(3, ge=1, description="epochs whose weights a mean is of")
-    patience: int | None = Field(
-        None, ge=1, description="validations without gain after which training stops"
-    )
+    patience: int | None = Field(None, ge=1, description="validations without gain after which training stops")
     skip_bad_losses: int = Field(0, ge=0, description="NaN or infinite losses skipped before training stops")
     sync_batch_norm: bool = False
-    pseudo_labels: str | None = Field(
-        None, description="experiment whose fold-wise test predictions are learned"
-    )
-    pseudo_confidence: float = Field(
-        0.9, ge=0.5, le=1, description="pixels less sure than this are not learned"
-    )
+    pseudo_labels: str | None = Field(None, description="experiment whose fold-wise test predictions are learned")
+    pseudo_confidence: float = Field(0.9, ge=0.5, le=1, description="pixels less sure than this are not learned")
     pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
     pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
 
@@ -143,9 +121,7 @@ class Experiment(Settings):
     competition: str = Field(description="contract: a name under submissions/competitions/ or a .yaml file")
     seed: int = 0
     limit: int | None = Field(None, ge=4, description="use only so many training images, spread over all")
-    members: list[str] = Field(
-        default_factory=list, description="an ensemble of these experiments, no training"
-    )
+    members: list[str] = Field(default_factory=list, description="an ensemble of these experiments, no training")
     folds: FoldsSettings = Field(default_factory=FoldsSettings)
     prepare: PrepareSettings = Field(default_factory=PrepareSettings)
     input: InputConfig = Field(default_factory=InputConfig)
@@ -213,8 +189,6 @@ def load_experiment(name: str | Path, assignments: Sequence[str] = ()) -> Experi
         path = EXPERIMENTS / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(list_experiments())
-            raise FileNotFoundError(
-                f"experiment {name!r}: no such file; known: {known}; or the path of a .yaml file"
-            )
+            raise FileNotFoundError(f"experiment {name!r}: no such file; known: {known}; or the path of a .yaml file")
     document = override({"name": path.stem, **read_yaml(path)}, assignments)
     return validate(Experiment, document, str(path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path, 
     save_figure(figure, path)
 
 
-def draw_lines(lines: dict[str, Sequence[Any]], x: Sequence[float], labels: tuple[str, str], path: Path) -> None:
+def draw_lines(lines: Mapping[str, Sequence[Any]], x: Sequence[float], labels: tuple[str, str], path: Path) -> None:
     """Curves over a common x."""
     figure, axes = new_figure(1, 1, 6, 3.6)
     axis = axes[0, 0]

@@ -18,7 +18,7 @@ from inference.store import open_prediction
 from inference.weights import LoadedModel
 from pipeline.pictures import overlay
 from pipeline.training import Validate, pick_device
-from pipeline.tuning_items import as_volume
+from pipeline.tuning.items import as_volume
 from pipeline.workspace import Workspace
 from submissions.listing import ListedImages
 from submissions.masks import MaskReader, Truth

@@ -14,13 +14,13 @@ from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, dra
 from inference.decision import Decision, Mask, apply, load_decision
 from inference.rules import QuantileRule, ThresholdRule
 from pipeline.comparison import compare, comparison_text
-from pipeline.tuning import tune, write_tuning
-from pipeline.tuning_arms import judge_arms, mixed_items
-from pipeline.tuning_drift import drift, image_features, learned_ranges
-from pipeline.tuning_ensemble import ensemble_shift, fit_weights, view_worth, with_ensemble_shift
-from pipeline.tuning_extras import Extras, write_drift
-from pipeline.tuning_settings import TuneSettings
-from pipeline.tuning_shift import shift_table
+from pipeline.tuning.arms import judge_arms, mixed_items
+from pipeline.tuning.drift import drift, image_features, learned_ranges
+from pipeline.tuning.ensemble import ensemble_shift, fit_weights, view_worth, with_ensemble_shift
+from pipeline.tuning.extras import Extras, write_drift
+from pipeline.tuning.search import tune, write_tuning
+from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.shift import shift_table
 from submissions.metrics import build_metric
 
 METRIC = build_metric("dice")

@@ -12,12 +12,12 @@ from drawn_oof import draw_items, drawn_contract, drawn_experiment
 from inference.decision import Decision, PostStep, apply
 from inference.instances import InstanceSettings
 from inference.rules import ThresholdRule
-from pipeline.tuning import tune, tuning_metric
-from pipeline.tuning_boards import CountBoard, TableBoard
-from pipeline.tuning_choice import Judge, selection_folds, widest_run
-from pipeline.tuning_items import make_units, unit_histograms
-from pipeline.tuning_post import with_step
-from pipeline.tuning_rules import board_at
+from pipeline.tuning.boards import CountBoard, TableBoard
+from pipeline.tuning.choice import Judge, selection_folds, widest_run
+from pipeline.tuning.items import make_units, unit_histograms
+from pipeline.tuning.post import with_step
+from pipeline.tuning.rules import board_at
+from pipeline.tuning.search import tune, tuning_metric
 from submissions.metrics import build_metric
 
 

@@ -26,4 +26,5 @@ def write_tiny_experiment(folder: Path, *, train: int = 12, test: int = 6, **cha
     (folder / "drawn.yaml").write_text(yaml.safe_dump(contract))
     document = {"name": "tiny", "competition": str(folder / "drawn.yaml"), **EXPERIMENT, **change}
     (folder / "tiny.yaml").write_text(yaml.safe_dump(document))
-    return [str(folder / "tiny.yaml"), "--data", str(folder / "data"), "--runs", str(folder / "runs"), "--device", "cpu"]
+    places = ["--data", str(folder / "data"), "--runs", str(folder / "runs")]
+    return [str(folder / "tiny.yaml"), *places, "--device", "cpu"]

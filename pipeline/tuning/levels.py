@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from inference.rules import ThresholdRule
-from pipeline.tuning_boards import CountBoard, table_of_counts
-from pipeline.tuning_choice import Choice
-from pipeline.tuning_items import Request
-from pipeline.tuning_rules import Evidence, Fit, board_at
+from pipeline.tuning.boards import CountBoard, table_of_counts
+from pipeline.tuning.choice import Choice
+from pipeline.tuning.items import Request
+from pipeline.tuning.rules import Evidence, Fit, board_at
 
 
 @dataclass

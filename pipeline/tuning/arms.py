@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.tuning_choice import Judge, selection_folds
-from pipeline.tuning_items import OofItem, Progress, Scorer, make_units, quiet
-from pipeline.tuning_learners import base_decision, build_learners, suitable_rules
-from pipeline.tuning_nested import RuleReport, assess
-from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning.choice import Judge, selection_folds
+from pipeline.tuning.items import OofItem, Progress, Scorer, make_units, quiet
+from pipeline.tuning.learners import base_decision, build_learners, suitable_rules
+from pipeline.tuning.nested import RuleReport, assess
+from pipeline.tuning.settings import TuneSettings
 from submissions.competition import Competition
 from submissions.intervals import Interval, paired_bootstrap
 from submissions.masks import Truth

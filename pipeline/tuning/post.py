@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from inference.decision import Decision, PostStep
-from pipeline.tuning_choice import Judge
-from pipeline.tuning_items import Scorer
-from pipeline.tuning_nested import joined_folds, with_meta
-from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning.choice import Judge
+from pipeline.tuning.items import Scorer
+from pipeline.tuning.nested import joined_folds, with_meta
+from pipeline.tuning.settings import TuneSettings
 from submissions.intervals import Interval, paired_bootstrap
 
 RADII = {"opening": (1, 2), "closing": (1, 2, 3), "largest": (1, 2, 3)}

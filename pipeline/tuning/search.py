@@ -13,9 +13,9 @@ import pandas as pd
 
 from inference.decision import Decision
 from pipeline.experiment import Experiment
-from pipeline.tuning_choice import Judge, selection_folds
-from pipeline.tuning_drift import image_features, learned_ranges
-from pipeline.tuning_items import (
+from pipeline.tuning.choice import Judge, selection_folds
+from pipeline.tuning.drift import image_features, learned_ranges
+from pipeline.tuning.items import (
     OofItem,
     Progress,
     Scorer,
@@ -28,14 +28,14 @@ from pipeline.tuning_items import (
     scored_row,
     worker_pool,
 )
-from pipeline.tuning_learners import base_decision, build_learners, pick_rule
-from pipeline.tuning_levels import FoldThresholds
-from pipeline.tuning_nested import RuleReport, assess, joined_folds
-from pipeline.tuning_post import PostReport, choose_post
-from pipeline.tuning_report import write_tuning
-from pipeline.tuning_rules import Learner
-from pipeline.tuning_settings import TuneSettings
-from pipeline.tuning_submission import score_through_submission
+from pipeline.tuning.learners import base_decision, build_learners, pick_rule
+from pipeline.tuning.levels import FoldThresholds
+from pipeline.tuning.nested import RuleReport, assess, joined_folds
+from pipeline.tuning.post import PostReport, choose_post
+from pipeline.tuning.report import write_tuning
+from pipeline.tuning.rules import Learner
+from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.submission import score_through_submission
 from submissions.competition import Competition
 from submissions.intervals import Interval, bootstrap_interval, prediction_interval
 from submissions.metrics import Metric, build_metric

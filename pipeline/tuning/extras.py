@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from inference.decision import Decision
-from pipeline.tuning_drift import Drift
-from pipeline.tuning_ensemble import EnsembleShift, ViewWorth, Weights, with_ensemble_shift
-from pipeline.tuning_settings import TuneSettings
-from pipeline.tuning_shift import ShiftTable
+from pipeline.tuning.drift import Drift
+from pipeline.tuning.ensemble import EnsembleShift, ViewWorth, Weights, with_ensemble_shift
+from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.shift import ShiftTable
 from submissions.table import write_atomic
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from inference.decision import Decision, Mask
-from pipeline.tuning_items import (
+from pipeline.tuning.items import (
     OofItem,
     Progress,
     Unit,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.tuning_arms import judge_arms
-from pipeline.tuning_items import OofItem, Progress, quiet, worker_pool
-from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning.arms import judge_arms
+from pipeline.tuning.items import OofItem, Progress, quiet, worker_pool
+from pipeline.tuning.settings import TuneSettings
 from submissions.competition import Competition
 from submissions.metrics import Metric
 

@@ -10,14 +10,14 @@ import numpy as np
 from inference.decision import Decision
 from inference.instances import InstanceSettings
 from inference.rules import ArgmaxRule, ThresholdRule
-from pipeline.tuning_boards import CountBoard
-from pipeline.tuning_choice import Judge
-from pipeline.tuning_items import Scorer, over_units, unit_histograms
-from pipeline.tuning_levels import FoldThresholds, PerClass, PerGroup
-from pipeline.tuning_nested import RuleReport
-from pipeline.tuning_pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
-from pipeline.tuning_rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
-from pipeline.tuning_settings import COUNT_RULES, EXCLUSIVE_RULES, GRID_RULES, TuneSettings
+from pipeline.tuning.boards import CountBoard
+from pipeline.tuning.choice import Judge
+from pipeline.tuning.items import Scorer, over_units, unit_histograms
+from pipeline.tuning.levels import FoldThresholds, PerClass, PerGroup
+from pipeline.tuning.nested import RuleReport
+from pipeline.tuning.pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
+from pipeline.tuning.rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
+from pipeline.tuning.settings import COUNT_RULES, EXCLUSIVE_RULES, GRID_RULES, TuneSettings
 from submissions.competition import Competition
 from submissions.metrics import CountMetric, Metric
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from inference.decision import Decision, Gate
 from inference.rules import NEVER, QuantileRule, ThresholdRule
-from pipeline.tuning_boards import Board, CountBoard
-from pipeline.tuning_choice import Choice, Judge
-from pipeline.tuning_items import Request
+from pipeline.tuning.boards import Board, CountBoard
+from pipeline.tuning.choice import Choice, Judge
+from pipeline.tuning.items import Request
 from submissions.metrics import CountMetric, counts
 
 GATE_TOPS = tuple(range(28, 256, 28))

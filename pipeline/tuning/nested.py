@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.tuning_choice import Judge
-from pipeline.tuning_items import Scorer
-from pipeline.tuning_rules import Fit, Learner
+from pipeline.tuning.choice import Judge
+from pipeline.tuning.items import Scorer
+from pipeline.tuning.rules import Fit, Learner
 from submissions.intervals import Interval, bootstrap_interval, paired_bootstrap
 from submissions.metrics import Metric
 

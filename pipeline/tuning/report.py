@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from inference.decision import save_decision
-from pipeline.tuning_extras import Extras, decision_with, extras_report, write_extras
-from pipeline.tuning_nested import RuleReport
-from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning.extras import Extras, decision_with, extras_report, write_extras
+from pipeline.tuning.nested import RuleReport
+from pipeline.tuning.settings import TuneSettings
 from submissions.intervals import Interval
 from submissions.table import write_atomic
 
 if TYPE_CHECKING:
-    from pipeline.tuning import TuneResult
+    from pipeline.tuning.search import TuneResult
 
 
 def write_tuning(

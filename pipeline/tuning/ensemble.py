@@ -13,9 +13,9 @@ from scipy.optimize import minimize
 
 from inference.decision import Decision
 from inference.rules import ThresholdRule
-from pipeline.tuning_arms import Mixed, difference, is_clear, judge_arms, mixed_items
-from pipeline.tuning_items import OofItem, Progress, over_units, quiet, worker_pool
-from pipeline.tuning_settings import TuneSettings
+from pipeline.tuning.arms import Mixed, difference, is_clear, judge_arms, mixed_items
+from pipeline.tuning.items import OofItem, Progress, over_units, quiet, worker_pool
+from pipeline.tuning.settings import TuneSettings
 from submissions.competition import Competition
 from submissions.intervals import Interval
 from submissions.metrics import Metric

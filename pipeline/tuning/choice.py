@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.tuning_boards import Board
+from pipeline.tuning.boards import Board
 from submissions.intervals import resample
 
 TWO_ERRORS = 2.0  # what cannot be told from the best at about 95 %

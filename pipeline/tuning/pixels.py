@@ -12,11 +12,11 @@ import pandas as pd
 from inference.decision import Decision
 from inference.instances import InstanceSettings
 from inference.rules import ArgmaxRule, HysteresisRule, ThresholdRule
-from pipeline.tuning_boards import CountBoard, TableBoard
-from pipeline.tuning_choice import Judge
-from pipeline.tuning_items import Request, Scorer
-from pipeline.tuning_rules import Fit
-from pipeline.tuning_settings import MOST_CANDIDATES, TuneSettings
+from pipeline.tuning.boards import CountBoard, TableBoard
+from pipeline.tuning.choice import Judge
+from pipeline.tuning.items import Request, Scorer
+from pipeline.tuning.rules import Fit
+from pipeline.tuning.settings import MOST_CANDIDATES, TuneSettings
 from submissions.metrics.overlap import Dice
 
 
