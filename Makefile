@@ -21,10 +21,10 @@ demo-short: install
 	$(BIN)/python -m pipeline demo --short
 
 test: install
-	$(BIN)/pytest -q -m 'not smoke' $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not smoke' $(PYTEST_ARGS)
 
 test-all: install
-	$(BIN)/pytest -q $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 $(PYTEST_ARGS)
 
 # The six real competitions in their smoke size, from ../shared/data where it is at hand.
 smoke: install
