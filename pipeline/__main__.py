@@ -3,6 +3,7 @@
 run EXPERIMENT      stages 01 to 07, skipping what is done
 demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
+new-competition DIR a first contract from a host's files, its guesses marked
 ceiling EXPERIMENT  what is lost by working at a smaller size, before anyone trains
 show-augmentations EXPERIMENT   a sheet of training samples, before and after augmentation
 compare RUN_A RUN_B is the difference of two runs noise? RUN is runs/<competition>/<experiment>
@@ -52,6 +53,17 @@ def _demo_data(argv: Sequence[str]) -> None:
     print(f"demo data -> {make_demo_data(parser.parse_args(argv).folder)}")
 
 
+def _new_competition(argv: Sequence[str]) -> None:
+    from pipeline.new_competition import start_competition
+
+    parser = argparse.ArgumentParser(prog="python -m pipeline new-competition")
+    parser.add_argument("folder", type=Path, help="the host's files, unpacked")
+    parser.add_argument("--name", help="name of the contract (default: that of the folder)")
+    parser.add_argument("--out", type=Path, help="YAML file (default: submissions/competitions/<name>.yaml)")
+    arguments = parser.parse_args(argv)
+    print(start_competition(arguments.folder, name=arguments.name, out=arguments.out))
+
+
 def _ceiling(argv: Sequence[str]) -> None:
     from tqdm import tqdm
 
@@ -89,6 +101,7 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": run_stages,
     "demo": _demo,
     "demo-data": _demo_data,
+    "new-competition": _new_competition,
     "ceiling": _ceiling,
     "show-augmentations": _show_augmentations,
     "compare": _compare,

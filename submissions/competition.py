@@ -70,7 +70,9 @@ class Masks(Settings):
     column: str = Field("rle", description="rle: column of the runs; none: column of the image's class")
     class_column: str | None = Field(None, description="rle: column naming the class of a row")
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
-    path: str | None = Field(None, description="images: path pattern with {id} or the image's own fields")
+    path: str | None = Field(
+        None, description="images: path pattern with {id} or the image's own fields; a file of it is no image"
+    )
     values: dict[int, str | list[str]] | None = Field(
         None, description="images: pixel value -> class name(s), or 'void'; without it non-zero is the class"
     )

@@ -1,0 +1,44 @@
+"""A contract being guessed: its sections, and the sentences that say how each was guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+
+@dataclass
+class Draft:
+    """Sections of the contract, and by section the sentences that say why."""
+
+    sections: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+    def put(self, name: str, value: Any, *notes: str) -> None:
+        """Add a section with the sentences that say how it was guessed."""
+        self.sections[name] = value
+        self.notes[name] = [f"guess: {note}" for note in notes]
+
+    def rename(self, old: str, new: str) -> None:
+        """Another name for a field in the patterns of images and masks, and in what is said of them."""
+        for section in (self.sections["images"], self.sections["masks"]):
+            for key in ("train", "test", "path"):
+                if key in section:
+                    section[key] = section[key].replace(old, new)
+        self.notes = {name: [note.replace(old, new) for note in notes] for name, notes in self.notes.items()}
+
+    def text(self) -> str:
+        """The YAML document, comment lines before each section."""
+        lines = []
+        for name, value in self.sections.items():
+            lines += [f"# {note}" for note in self.notes[name]]
+            dumped = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
+            lines.append(f"{name}: " + dumped.removesuffix("...\n").strip())
+        return "\n".join(lines) + "\n"
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` of the items, evenly over all."""
+    return [items[index * len(items) // most] for index in range(most)] if len(items) > most else list(items)
