@@ -19,7 +19,7 @@ from submissions.rle_text import KNOWN_EMPTIES
 
 MASKS_READ, SLICES_READ, TEXTS_READ, IMAGES_READ = 40, 12, 300, 40
 EMPTIES = ("", *KNOWN_EMPTIES)
-MOST_CLASSES = 64
+MOST_CLASSES, DOCUMENTS_READ = 64, 5
 
 
 def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, masks: FileGroup | None) -> None:
@@ -147,7 +147,8 @@ def put_other_masks(draft: Draft, folder: Path, tables: Sequence[FoundTable]) ->
 
 def find_polygons(folder: Path) -> tuple[str, list[str]] | None:
     """The largest COCO .json, or .jsonl with annotations a line, in the folder, and the names it uses."""
-    for path in sorted([*folder.glob("*.json*"), *folder.glob("*/*.json*")], key=lambda path: -path.stat().st_size):
+    documents = [*folder.glob("*.json*"), *folder.glob("*/*.json*")]
+    for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:DOCUMENTS_READ]:
         try:
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".jsonl":

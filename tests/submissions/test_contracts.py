@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,17 @@ from inference.listed import prediction_path
 from inference.rules import ThresholdRule
 from inference.store import write_prediction
 from inference.submission import make_submission, open_test_images
-from pipeline.inventory import read_inventory
+from pipeline.inventory import check_masks_aligned, read_inventory
 from submissions.competition import Competition, list_competitions, load_competition
 from submissions.lint import errors, lint_submission
 from submissions.listing import list_images, pixel_size
 from submissions.masks import MaskReader
 from submissions.metrics import build_metric
+from submissions.scoring import score_submission
 from submissions.table import has_instances
 
 WITH_OWN_TESTS = {"camvid", "dsb2018", "hippocampus", "isbi2012", "mni-white-matter", "monuseg", "tgs-salt"}
+OWN_SCORES = {"uw-madison-gi-2022": 0.4 * 2 / 3 + 0.6}  # Dice of a class that is empty on both sides is 0
 WITH_SUBMISSION = [name for name in LAYOUTS if load_competition(name).submission]
 
 
@@ -150,6 +153,8 @@ def test_constant_predictions_become_a_linted_submission(host: Host, tmp_path: P
     for row in said.to_dict("records"):
         shape = host.layout.test.get(str(row[form.id_column]).split(".jpg")[0], SHAPE)
         check_cell(contract, row, constant(contract, shape))
+    score = score_submission(contract, out, out, host.data).score
+    assert score == pytest.approx(OWN_SCORES.get(contract.name, 1.0))
 
 
 def check_cell(contract: Competition, row: dict[str, str], planes: np.ndarray) -> None:
@@ -182,6 +187,26 @@ def test_spacing_in_a_file_name_is_a_pixel_size(host: Host) -> None:
     row = listing.to_dict("records")[0]
     assert (row["case"], row["stack"], row["z"]) == ("case9", "case9_day3", 1)
     assert (row["columns"], row["rows"], pixel_size(host.competition, row)) == ("56", "40", 1630.0)
+
+
+@pytest.mark.parametrize("host", ["uw-madison-gi-2022"], indirect=True)
+def test_the_table_and_the_images_decide_against_the_hosts_page(host: Host) -> None:
+    for order, verdict in (("row", "aligned"), ("column", "misaligned")):
+        dialect = host.competition.masks.dialect.model_copy(update={"order": order})
+        masks = host.competition.masks.model_copy(update={"dialect": dialect})
+        found = check_masks_aligned(host.competition.model_copy(update={"masks": masks}), host.data, host.inventory)
+        assert found is not None and found.verdict == verdict
+
+
+@pytest.mark.parametrize("host", ["uw-madison-gi-2022"], indirect=True)
+def test_hidden_test_images_and_a_sample_of_a_header_only(host: Host, tmp_path: Path) -> None:
+    shutil.copytree(host.data / "train", tmp_path / "data/train")
+    (tmp_path / "data/sample_submission.csv").write_text("id,class,predicted\n")
+    out = tmp_path / "submission.csv"
+    decision = fixed_decision(host.competition)
+    summary = make_submission(host.competition, tmp_path / "data", [], decision, folder=tmp_path / "test", out=out)
+    assert (summary.images, out.read_text()) == (0, "id,class,predicted\n")
+    assert errors(lint_submission(out, host.competition, tmp_path / "data")) == []
 
 
 @pytest.mark.parametrize("host", ["sennet-hoa-2024"], indirect=True)

@@ -149,7 +149,7 @@ def uw_madison(folder: Path) -> Layout:
     organs = ("large_bowel", "small_bowel", "stomach")
     truth, rows, sample = {}, [], []
     for case, day in (("case123", "day20"), ("case2", "day0")):
-        for z in (1, 2):
+        for z in range(1, 7):
             masks = np.stack([draw_mask(z), NONE, draw_mask(z + 10)])
             scans = f"train/{case}/{case}_{day}/scans"
             _save(folder / scans / f"slice_{z:04d}_56_40_1.50_1.50.png", _grey16(masks.any(axis=0), z))
