@@ -4,8 +4,12 @@ to fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+FIRST = 3  # images measured before anything is given up
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,66 @@ def reduce_plan(views: Sequence[str], members: int, *, forecast: float, left: fl
     if not fits:
         said.append(f"even so {format_seconds(seconds)} are needed and {format_seconds(left)} are left")
     return Reduction(tuple(views[:kept]), left_members, seconds, fits, tuple(said))
+
+
+class TimeKeeper:
+    """Keeps a run within a time budget, from its making on: measures images, forecasts, gives up views and members.
+
+    Devices may share it. Images that are predicted already stay as they are.
+    """
+
+    def __init__(
+        self, seconds: float, views: Sequence[str], members: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin a budget of `seconds` for all `views` (in order of worth) and a number of members."""
+        self._clock, self._until = clock, clock() + seconds
+        self._views, self._members = tuple(views), members
+        self._pixels, self._devices = 0, 1
+        self._measured: list[tuple[int, float]] = []
+        self._lock, self._forecast_said, self._late = threading.Lock(), False, False
+        self.said: list[str] = []
+
+    def expect(self, pixels: int, devices: int = 1) -> None:
+        """Say how many pixels are to be predicted, by how many devices."""
+        self._pixels, self._devices = pixels, devices
+
+    def views(self, number: int) -> int:
+        """How many of `number` views are left, the first ones."""
+        return min(number, len(self._views))
+
+    def members(self, number: int) -> int:
+        """How many of `number` members are left, the first ones."""
+        return min(number, self._members)
+
+    def measured(self, pixels: int, seconds: float) -> list[str]:
+        """Note that an image was predicted; returns what is to be said: the forecast once, and what was given up."""
+        with self._lock:
+            self._pixels = max(0, self._pixels - pixels)
+            self._measured.append((pixels, seconds))
+            if len(self._measured) < FIRST or not self._pixels:
+                return []
+            forecast = forecast_seconds(self._measured, self._pixels) / self._devices
+            left = max(self._until - self._clock(), 1e-6)
+            said = [] if self._forecast_said else [_forecast_text(forecast, left)]
+            self._forecast_said = True
+            if forecast > left:
+                said += self._reduce(forecast, left)
+            return said
+
+    def _reduce(self, forecast: float, left: float) -> list[str]:
+        plan = reduce_plan(self._views, self._members, forecast=forecast, left=left)
+        changed = (plan.views, plan.members) != (self._views, self._members)
+        if changed:
+            self._views, self._members, self._measured = plan.views, plan.members, []
+            self.said += plan.said
+        elif self._late:
+            return []
+        self._late = self._late or not plan.fits
+        return list(plan.said)
+
+
+def _forecast_text(forecast: float, left: float) -> str:
+    return f"time budget: {format_seconds(forecast)} more are needed, {format_seconds(left)} are left"
 
 
 def parse_budget(text: str) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import torch
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -20,6 +22,19 @@ class Done(Generic[Job, Result]):
     device: str
     result: Result | None
     error: Exception | None = None
+
+
+def split_devices(text: torch.device | str) -> list[str]:
+    """Devices of a text such as "cuda:0,cuda:1"; raises ValueError for a name twice or one that is no device."""
+    names = [name.strip() for name in str(text).split(",")]
+    for name in names:
+        try:
+            torch.device(name)
+        except RuntimeError as error:
+            raise ValueError(f"device {name!r}: expected cpu, cuda, cuda:1, or several as in cuda:0,cuda:1") from error
+    if len(set(names)) < len(names):
+        raise ValueError(f"devices are {names}, expected each once")
+    return names
 
 
 def share_jobs(

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+import pandas as pd
 import torch
 
+from inference.budget import TimeKeeper
 from inference.config import PredictConfig
+from inference.devices import share_jobs, split_devices
 from inference.members import ReadyMember, prepare_members
 from inference.predictor import predict_image
+from inference.views import expand_views
 from inference.weights import LoadedModel
+from submissions.images import ImageSource
 from submissions.listing import ListedImages, pixel_size
+from submissions.table import write_atomic
 
 OnError = Literal["stop", "empty"]
+Shown = Callable[[ImageSource], ImageSource]
 
 
 @dataclass(frozen=True)
@@ -52,39 +59,120 @@ def predict_listed(
     separate: bool = False,
     on_error: OnError = "stop",
     report: Callable[[str], None] = lambda text: None,
+    shown: Shown | None = None,
+    budget: TimeKeeper | None = None,
 ) -> Iterator[Outcome]:
-    """Predict images into `folder`, a file each; yields an outcome an image, in the given order.
+    """Predict images into `folder`, a file each; yields an outcome an image: those that are there, then the others.
 
     An image with a finished file is not predicted again. One that cannot be read or predicted stops everything with
-    a ValueError that names it, or with on_error='empty' leaves a note and an outcome with the failure.
+    a ValueError that names it, or with on_error='empty' leaves a note and an outcome with the failure. `device` may
+    name several ("cuda:0,cuda:1"), which share the images; their outcomes come as they are done, else in the given
+    order. `shown` puts something between an image and the models (a shift). `budget` gives up views, then members
+    from the last, where the time would not suffice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ready: list[ReadyMember] | None = None
+    paths = {image_id: prediction_path(folder, image_id) for image_id in image_ids}
+    waiting = [image_id for image_id in image_ids if not paths[image_id].is_file()]
     for image_id in image_ids:
-        path = prediction_path(folder, image_id)
-        if path.is_file():
-            yield Outcome(image_id, path)
-            continue
-        if ready is None:
-            ready = prepare_members(members, device, config)
-        try:
+        if paths[image_id].is_file():
+            yield Outcome(image_id, paths[image_id])
+    if not waiting:
+        return
+    devices = split_devices(device)
+    job = _Job(members, images, folder, config, weights, separate, report, shown, budget, alone=len(devices) == 1)
+    if budget is not None:
+        budget.expect(sum(pixels_of(images, image_id) for image_id in waiting), len(devices))
+    try:
+        for done in share_jobs(waiting, devices, job.start):
+            yield _outcome(folder, done.job, done.error, on_error)
+    finally:
+        for opened in job.opened:
+            opened.close()
+
+
+def _outcome(folder: Path, image_id: str, error: Exception | None, on_error: OnError) -> Outcome:
+    """The outcome of a job, with a note where it failed; raises what it ended with where that stops everything."""
+    path, note = prediction_path(folder, image_id), failure_path(folder, image_id)
+    if error is None:
+        note.unlink(missing_ok=True)
+        return Outcome(image_id, path)
+    if not isinstance(error, (ValueError, OSError)):
+        raise error
+    if on_error == "stop":
+        raise ValueError(f"image {image_id!r} cannot be predicted: {error}") from error
+    write_atomic(note, json.dumps({"image_id": image_id, "reason": str(error)}) + "\n")
+    return Outcome(image_id, path, str(error))
+
+
+def pixels_of(images: ListedImages, image_id: str) -> int:
+    """Pixels of an image, from its header; 0 of one that cannot be opened."""
+    try:
+        source = images.open_alone(image_id)
+    except (ValueError, OSError):
+        return 0
+    depth, height, width, _ = source.shape
+    source.close()
+    return depth * height * width
+
+
+@dataclass(eq=False)
+class _Job:
+    """What one image's prediction needs; every device starts its own, with its own open files."""
+
+    members: Sequence[LoadedModel | ReadyMember]
+    images: ListedImages
+    folder: Path
+    config: PredictConfig | None
+    weights: Sequence[float] | None
+    separate: bool
+    report: Callable[[str], None]
+    shown: Shown | None
+    budget: TimeKeeper | None
+    alone: bool
+    said: list[str] = field(default_factory=list)
+    opened: list[ListedImages] = field(default_factory=list)
+
+    def start(self, device: str) -> Callable[[str], None]:
+        """Prepare the models on `device`; returns what predicts an image there."""
+        ready = prepare_members(self.members, device, self.config)
+        images = self.images if self.alone else self._opened_anew()
+        self.opened.append(images)
+
+        def predict(image_id: str) -> None:
+            began = time.perf_counter()
+            used, weights = self._within_budget(ready)
             source, slices = images.open(image_id)
             done = predict_image(
-                ready, source, slices, config, path, weights=weights, separate=separate,
+                used, source if self.shown is None else self.shown(source), slices, None,
+                prediction_path(self.folder, image_id), weights=weights, separate=self.separate,
                 pixel_size_um=pixel_size(images.competition, images.row(image_id)),
                 volume=images.competition.images.kind == "volumes", attrs={"image_id": image_id},
             )  # fmt: skip
-        except (ValueError, OSError) as error:
-            if on_error == "stop":
-                raise ValueError(f"image {image_id!r} cannot be predicted: {error}") from error
-            note = failure_path(folder, image_id)
-            partial = note.with_name(note.name + ".partial")
-            partial.write_text(json.dumps({"image_id": image_id, "reason": str(error)}) + "\n", encoding="utf-8")
-            os.replace(partial, note)
-            yield Outcome(image_id, path, str(error))
-            continue
-        failure_path(folder, image_id).unlink(missing_ok=True)
-        report(str(done.memory))
-        report = lambda text: None  # noqa: E731 - the plan is said once
-        yield Outcome(image_id, path)
-    images.close()
+            if not self.said:
+                self.said.append(str(done.memory))
+                self.report(self.said[0])
+            if self.budget is not None:
+                pixels = len(slices) * source.shape[1] * source.shape[2]
+                for sentence in self.budget.measured(pixels, time.perf_counter() - began):
+                    self.report(sentence)
+
+        return predict
+
+    def _opened_anew(self) -> ListedImages:
+        rows = pd.DataFrame([self.images.row(image_id) for image_id in self.images.ids])
+        return ListedImages(self.images.competition, self.images.data, rows)
+
+    def _within_budget(self, ready: list[ReadyMember]) -> tuple[list[ReadyMember], Sequence[float] | None]:
+        """The members, views and weights that are left."""
+        if self.budget is None:
+            return ready, self.weights
+        left = self.budget.members(len(ready))
+        used = [
+            prepare_members([member], config=self._reduced(member.predict_config, self.budget))[0]
+            for member in ready[:left]
+        ]
+        return used, None if self.weights is None else self.weights[:left]
+
+    def _reduced(self, config: PredictConfig, budget: TimeKeeper) -> PredictConfig:
+        views = expand_views(config.views)
+        return config.model_copy(update={"views": views[: budget.views(len(views))]})

@@ -141,5 +141,5 @@ def _through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
     read = []
     for layer in layers:
         _, coded = cv2.imencode(".jpg", np.ascontiguousarray(layer), [cv2.IMWRITE_JPEG_QUALITY, quality])
-        read.append(cv2.imdecode(coded, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE))
+        read.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE)))
     return read[0][..., ::-1] if colour else np.stack(read, axis=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.budget import forecast_seconds, format_seconds, parse_budget, reduce_plan
+from inference.budget import TimeKeeper, forecast_seconds, format_seconds, parse_budget, reduce_plan
 
 VIEWS = ["identity", "hflip", "vflip", "rot90"]
 
@@ -53,3 +53,39 @@ def test_budgets_are_read_and_spelled() -> None:
     for text in ("8", "", "h", "-1h", "1..5h", "0s", "soon"):
         with pytest.raises(ValueError, match="time budget is"):
             parse_budget(text)
+
+
+def test_a_time_keeper_says_its_forecast_once_and_gives_up_what_it_must() -> None:
+    now = [0.0]
+    keeper = TimeKeeper(100, VIEWS, 2, clock=lambda: now[0])
+    keeper.expect(20 * 10)
+    said = []
+    for _ in range(3):
+        now[0] += 8
+        said += keeper.measured(10, 8.0)
+    assert said == [
+        "time budget: 2m16s more are needed, 1m16s are left",
+        "views reduced from 4 to 2: identity, hflip",
+    ]
+    assert (keeper.views(4), keeper.views(1), keeper.members(2)) == (2, 1, 2)
+    for _ in range(3):  # no faster than before: more goes, and it does not suffice
+        now[0] += 20
+        said += keeper.measured(10, 20.0)
+    assert said[2:] == [
+        "views reduced from 2 to 1: identity",
+        "models reduced from 2 to 1, the first in order",
+        "even so 1m10s are needed and 16.0s are left",
+    ]
+    assert keeper.said == said[1:]
+    for _ in range(4):
+        now[0] += 20
+        assert keeper.measured(10, 20.0) == []  # said once
+
+
+def test_a_time_keeper_with_time_enough_gives_up_nothing_and_devices_share() -> None:
+    keeper = TimeKeeper(100, VIEWS, 2, clock=lambda: 0.0)
+    keeper.expect(100, 2)
+    assert [keeper.measured(10, 20.0) for _ in range(4)] == [
+        [], [], ["time budget: 1m10s more are needed, 1m40s are left"], [],
+    ]  # fmt: skip
+    assert keeper.views(4) == 4 and keeper.said == []

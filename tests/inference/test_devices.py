@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 import pytest
+import torch
 
-from inference.devices import share_jobs
+from inference.devices import share_jobs, split_devices
 
 
 def squares(device: str) -> Callable[[int], int]:
@@ -48,3 +49,13 @@ def test_stopping_early_leaves_no_thread() -> None:
     next(shared)
     shared.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
+
+
+def test_device_texts_are_split_and_checked() -> None:
+    assert split_devices("cpu") == ["cpu"]
+    assert split_devices(torch.device("cuda:1")) == ["cuda:1"]
+    assert split_devices("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
+    with pytest.raises(ValueError, match="expected cpu, cuda"):
+        split_devices("cuda:0,gpu")
+    with pytest.raises(ValueError, match="expected each once"):
+        split_devices("cuda:0,cuda:0")

@@ -1,0 +1,126 @@
+"""Images of a listing into a folder: nothing twice, devices share, shifts are seen, time is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn_hosts import SHAPE, rle_contract, write_rle_host
+from torch import nn
+
+from inference.budget import TimeKeeper
+from inference.config import InputConfig, ModelConfig, PredictConfig
+from inference.listed import Outcome, failure_path, pixels_of, predict_listed, prediction_path
+from inference.shifts import ShiftedSource
+from inference.store import open_prediction
+from inference.submission import open_test_images
+from inference.weights import LoadedModel
+from submissions.listing import ListedImages
+
+
+class First(nn.Module):
+    """Logit of the first channel's value, times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 1, 1)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([factor, 0.0, 0.0]).reshape(1, 3, 1, 1))
+            self.conv.bias.zero_()  # type: ignore[union-attr]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x)
+
+
+def member(factor: float = 1.0, views: tuple[str, ...] = ("identity",)) -> LoadedModel:
+    config = PredictConfig(mode="whole", views=list(views), precision="fp32")
+    return LoadedModel(First(factor).eval(), ModelConfig(), InputConfig(), config, Path())
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ListedImages:
+    write_rle_host(tmp_path / "data", train=1, test=8)
+    return open_test_images(rle_contract(), tmp_path / "data")
+
+
+def run(images: ListedImages, folder: Path, members: list[LoadedModel], **options: Any) -> list[Outcome]:
+    return list(predict_listed(members, images, images.ids, folder, **options))
+
+
+def probs(path: Path) -> np.ndarray:
+    with open_prediction(path) as prediction:
+        return prediction.read()
+
+
+def test_what_is_there_is_not_predicted_again(images: ListedImages, tmp_path: Path) -> None:
+    said: list[str] = []
+    first = run(images, tmp_path / "a", [member()], report=said.append)
+    assert [one.image_id for one in first] == images.ids and len(said) == 1 and "planned memory" in said[0]
+    before = {one.path: one.path.stat().st_mtime_ns for one in first}
+    prediction_path(tmp_path / "a", images.ids[2]).unlink()
+    second = run(images, tmp_path / "a", [member()])
+    assert second[-1].image_id == images.ids[2]
+    assert sum(before[one.path] != one.path.stat().st_mtime_ns for one in second) == 1
+    assert pixels_of(images, images.ids[0]) == SHAPE[0] * SHAPE[1]
+
+
+def test_several_devices_share_the_images_and_predict_the_same(images: ListedImages, tmp_path: Path) -> None:
+    run(images, tmp_path / "one", [member()])
+    shared = run(images, tmp_path / "two", [member()], device="cpu,cpu:0")
+    assert sorted(one.image_id for one in shared) == images.ids
+    for image_id in images.ids:
+        one, two = (probs(prediction_path(tmp_path / name, image_id)) for name in ("one", "two"))
+        assert (one == two).all()
+
+
+def test_an_image_that_cannot_be_read_stops_all_or_is_noted(images: ListedImages, tmp_path: Path) -> None:
+    path = images.data / "test/test03.png"
+    content = path.read_bytes()
+    path.write_bytes(b"no image")
+    assert pixels_of(images, "test03") == 0
+    with pytest.raises(ValueError, match="image 'test03' cannot be predicted"):
+        run(images, tmp_path / "a", [member()])
+    found = run(images, tmp_path / "a", [member()], on_error="empty")
+    assert [one.image_id for one in found if one.failure] == ["test03"]
+    assert failure_path(tmp_path / "a", "test03").is_file()
+    path.write_bytes(content)
+    assert all(one.failure is None for one in run(images, tmp_path / "a", [member()]))
+    assert not failure_path(tmp_path / "a", "test03").exists()
+
+
+def test_an_error_of_ours_is_not_taken_for_the_images(images: ListedImages, tmp_path: Path) -> None:
+    def broken(source: Any) -> Any:
+        raise ZeroDivisionError("ours")
+
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        run(images, tmp_path / "a", [member()], on_error="empty", shown=broken)
+
+
+def test_images_may_be_shown_otherwise_and_views_kept_apart(images: ListedImages, tmp_path: Path) -> None:
+    run(images, tmp_path / "plain", [member()])
+    run(images, tmp_path / "bright", [member()], shown=lambda source: ShiftedSource(source, "brightness:0.2"))
+    image_id = images.ids[0]
+    plain, bright = (probs(prediction_path(tmp_path / name, image_id)) for name in ("plain", "bright"))
+    assert (bright > plain).mean() > 0.9
+    run(images, tmp_path / "apart", [member(views=("identity", "hflip"))], separate=True)
+    with open_prediction(prediction_path(tmp_path / "apart", image_id)) as prediction:
+        assert prediction.channels == ["identity/mask", "hflip/mask"]
+
+
+def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, tmp_path: Path) -> None:
+    views = ("identity", "brightness:0.5")
+    members = [member(1.0, views), member(-3.0, views)]
+    said: list[str] = []
+    keeper = TimeKeeper(1e-9, views, 2)
+    found = run(images, tmp_path / "short", members, weights=[0.5, 0.5], budget=keeper, report=said.append)
+    assert len(found) == 8
+    assert [words.split(" from")[0] for words in keeper.said] == ["views reduced", "models reduced", keeper.said[2]]
+    assert set(keeper.said) < set(said)
+    run(images, tmp_path / "all", members)
+    run(images, tmp_path / "first", [member()])
+    early, late = images.ids[0], images.ids[-1]
+    assert (probs(prediction_path(tmp_path / "short", early)) == probs(prediction_path(tmp_path / "all", early))).all()
+    assert (probs(prediction_path(tmp_path / "short", late)) == probs(prediction_path(tmp_path / "first", late))).all()
