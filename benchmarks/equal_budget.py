@@ -119,7 +119,7 @@ def compare(name: str, data: Path, runs: Path, budget: float) -> dict[str, objec
     """Both sides on one data set."""
     experiment = load_experiment(name)
     competition = load_competition(experiment.competition)
-    fixed = ["folds.n=5", "folds.use=[0]", "predict.views=[identity]"]
+    fixed = ["folds.n=5", "folds.use=[0]", "predict.views=[identity]", "train.validate_images=1"]
     for script in ("01_check_data.py", "02_make_folds.py", "03_prepare_data.py"):
         stage(script, name, data, runs, *fixed, "name=equal-budget")
     stage("02_make_folds.py", name, data, runs, *fixed, "name=equal-budget-probe")
