@@ -15,7 +15,6 @@ import numpy as np
 
 from inference.config import InputConfig
 from inference.inputs import value_maximum
-from inference.views import STAINS
 from submissions.images import ImageSource
 from submissions.sources import check_window
 
@@ -26,6 +25,8 @@ LIMITS = {
     "jpeg": (1.0, 100.0),
     "scale": (0.1, 10.0),
 }
+# Haematoxylin, eosin and residual in optical density of R, G, B (Ruifrok and Johnston, 2001).
+STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 JPEG_BLOCK = 16  # pixels of a block whose colours are coded together
 
 

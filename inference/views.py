@@ -9,13 +9,11 @@ import torch
 from torch.nn import functional
 
 from inference.config import InputConfig
+from inference.shifts import STAINS
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 D4 = ("identity", "rot90", "rot180", "rot270", "hflip", "vflip", "transpose", "antitranspose")
-
-# Haematoxylin, eosin and residual in optical density of R, G, B (Ruifrok and Johnston, 2001).
-STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,24 @@
 """Stage 05: predict every training image whole with the model that did not see it.
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights), the fold file, the host's images under --data
-Writes:  runs/<competition>/<experiment>/oof/  a prediction file an image, at the host's size
+Writes:  runs/<competition>/<experiment>/oof/  a prediction file an image, at the host's size; for a sample of
+         tune.sample images also oof_views/ (every view apart) and oof_shifts/<shift>/ (under each of tune.shifts)
 
-Example: python pipeline/05_predict_oof.py tgs-salt --device cuda
+Example: python pipeline/05_predict_oof.py tgs-salt --device cuda:0,cuda:1
+         python pipeline/05_predict_oof.py tgs-salt --set tune.sample=100 --set 'tune.shifts=["blur:1.5"]'
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tqdm import tqdm
 
 try:
+    from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction import oof_stage, predict_oof
+    from pipeline.runs import no_training
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -22,14 +26,40 @@ except ModuleNotFoundError as error:
 
 def predict_held_out(space: Workspace, arguments: argparse.Namespace) -> None:
     """Predict what is not predicted yet; an interrupted run goes on after the last finished image."""
+    if no_training(space, "05_predict_oof"):
+        return
     stage = oof_stage(space)
-    if not stage.begin(overwrite=space.overwrite):
-        return already(stage)
-    with tqdm(desc="images", unit="image") as bar:
-        for done, total in predict_oof(space, stage.folder, report=tqdm.write):
+    if stage.begin(overwrite=space.overwrite):
+        number = show(predict_oof(space, stage.folder, report=tqdm.write), "images")
+        finish(stage, f"{number} images predicted, each by the fold that held it out")
+    else:
+        already(stage)
+    parts = sample_parts(space)
+    if parts:
+        for shift, reason in unfit_shifts(space).items():
+            print(f"{stage.name}: shift {shift} is left out: {reason}")
+        chosen = sample_ids(space)
+        for part in parts:
+            predict_part(space, part, chosen)
+
+
+def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:
+    """Predict the sample once more, view by view or under a shift."""
+    if not part.stage.begin(overwrite=space.overwrite):
+        return already(part.stage)
+    steps = predict_oof(
+        space, part.stage.folder, only=chosen, separate=part.shift is None, shift=part.shift, report=tqdm.write
+    )
+    finish(part.stage, f"{show(steps, part.title)} images predicted {part.title}")
+
+
+def show(steps: Iterable[tuple[int, int]], what: str) -> int:
+    """Go through (done, of how many) beside a bar; returns how many there were."""
+    with tqdm(desc=what, unit="image") as bar:
+        for done, total in steps:
             bar.total = total
             bar.update(done - bar.n)
-    finish(stage, f"{bar.n} images predicted, each by the fold that held it out")
+        return int(bar.n)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,8 +1,9 @@
 """Stage 06: learn the decision - thresholds, post-processing - from out-of-fold predictions and nothing else.
 
-Reads:   runs/<competition>/<experiment>/oof/, the host's masks; loads no model
+Reads:   runs/<competition>/<experiment>/oof/ (an ensemble: those of its members), oof_views/ and oof_shifts/ where
+         stage 05 made them, the host's masks; loads no model
 Writes:  runs/<competition>/<experiment>/tuning/  decision.json, report.md (what was chosen, why, what it is worth),
-         scores.csv (a row an image), folds.csv, curves.csv
+         scores.csv (a row an image), folds.csv, curves.csv, views.csv, shifts.csv
 
 Example: python pipeline/06_tune.py tgs-salt --set tune.rule=global
 """
@@ -11,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 try:
-    from pipeline.oof import oof_channels, oof_items, test_groups, tune_stage
+    from pipeline.measurements import measure, measured_reasons, out_of_fold
+    from pipeline.oof import test_groups, tune_stage
+    from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.tuning.report import write_tuning
     from pipeline.tuning.search import tune, tuning_metric
     from pipeline.tuning.submission import score_through_submission
@@ -28,25 +32,28 @@ except ModuleNotFoundError as error:
 
 def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     """Tune, then score once more the whole way - mask, rows, text, rows, mask - which has to give the same number."""
-    stage = tune_stage(space)
+    runs = open_runs(space)
+    stage = tune_stage(space, runs)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
     competition, settings = space.competition, space.experiment.tune
-    items, metric = oof_items(space), tuning_metric(competition, settings)
-    workers = max(1, space.workers)
+    metric = tuning_metric(competition, settings)
+    options: dict[str, Any] = {"workers": max(1, space.workers), "progress": tqdm}
+    found = out_of_fold(space, runs, metric, **options)
     result = tune(
-        competition, space.experiment, items, metric=metric, settings=settings, workers=workers,
-        fingerprint=stage.inputs["oof"], channels=oof_channels(items), test_groups=test_groups(space), progress=tqdm,
+        competition, space.experiment, found.items, metric=metric, settings=settings,
+        fingerprint=runs_fingerprint(runs), channels=found.channels, test_groups=test_groups(space), **options,
     )  # fmt: skip
-    _, score = score_through_submission(competition, items, result.decision, metric, workers=workers, progress=tqdm)
+    _, score = score_through_submission(competition, found.items, result.decision, metric, **options)
     if score != result.cv:
         raise ValueError(f"CV is {result.cv}, but {score} through the submission table; a mask is lost on the way")
-    write_tuning(stage.folder, result)
+    extras = measure(space, runs, metric, found, **options)
+    write_tuning(stage.folder, result, extras=extras, settings=settings)
     folds = pd.DataFrame(sorted(result.fold_scores.items()), columns=["fold", "score"])
     write_atomic(stage.folder / "folds.csv", folds.to_csv(index=False, lineterminator="\n"))
     interval = [result.interval.low, result.interval.high]
     prediction = None if result.prediction is None else [result.prediction.low, result.prediction.high]
-    print("\n".join(result.reasons))
+    print("\n".join([*result.reasons, *measured_reasons(extras)]))
     print(f"CV {result.cv:.4f} ({interval[0]:.4f} to {interval[1]:.4f}), nested {result.nested:.4f}")
     if prediction is not None:
         print(f"prediction interval of the leaderboard: {prediction[0]:.4f} to {prediction[1]:.4f}")

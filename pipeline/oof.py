@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,20 @@ import numpy as np
 from inference.listed import prediction_path
 from inference.store import open_prediction
 from inference.submission import decision_group
-from pipeline.folding import open_folds
 from pipeline.inventory import read_inventory
-from pipeline.stage import Stage, read_stage
+from pipeline.oof_sample import finished_parts
+from pipeline.runs import Run, open_runs, read_run
+from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 from submissions.masks import MaskReader, Truth
 
 
 @dataclass(frozen=True)
 class StoredItem:
-    """An image whose prediction lies on disk; nothing is read before it is asked for."""
+    """An image whose prediction lies on disk; nothing is read before it is asked for.
+
+    view: the test-time view that is read, of a file that holds views apart; '' of any other file.
+    """
 
     image_id: str
     fold: int
@@ -32,11 +36,15 @@ class StoredItem:
     fields: Mapping[str, Any]
     path: Path
     masks: MaskReader
+    view: str = ""
 
     def probs(self) -> np.ndarray:
         """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
         with open_prediction(self.path) as prediction:
-            return prediction.read()
+            if not self.view:
+                return prediction.read()
+            names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
+            return np.stack([prediction.read(name) for name in names])
 
     def truth(self) -> Truth:
         """What the host says is there."""
@@ -44,25 +52,32 @@ class StoredItem:
         return self.masks.read(self.fields, (depth, height, width))
 
 
-def oof_items(space: Workspace, folder: Path | None = None) -> list[StoredItem]:
-    """Every image of the used folds with its prediction in `folder` (default: the experiment's oof)."""
-    folder = folder or space.own / "oof"
-    read_stage(folder, f"05_predict_oof.py {space.experiment.name}")
-    listing, _ = space.training_images()
-    folds, _ = open_folds(space)
+def run_items(
+    space: Workspace, run: Run, folder: Path | None = None, *, only: Collection[str] | None = None, view: str = ""
+) -> list[StoredItem]:
+    """Every image of a run (or `only` these) with its prediction in `folder`, by default the run's oof/."""
+    table, _ = read_inventory(space.inventory)
+    rows = {str(row["image_id"]): row for row in table[table["split"] == "train"].to_dict("records")}
     masks = MaskReader(space.competition, space.data)
-    rows = {str(row["image_id"]): row for row in listing.to_dict("records")}
-    used = folds[folds["fold"].isin(space.experiment.used_folds)].drop_duplicates("image_id")
+    used = run.table(space)
     items = []
     for image_id, fold, group in zip(used["image_id"].astype(str), used["fold"], used["group"], strict=True):
+        if only is not None and image_id not in only:
+            continue
         row = {str(name): value for name, value in rows[image_id].items()}
         items.append(
             StoredItem(
-                image_id, int(fold), str(group), decision_group(space.competition, row) or "",
-                str(row["stack"]), int(row["z"]), row, prediction_path(folder, image_id), masks,
+                image_id, int(fold), str(group), decision_group(space.competition, row) or "", str(row["stack"]),
+                int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks, view,
             )
         )  # fmt: skip
     return items
+
+
+def oof_items(space: Workspace) -> list[StoredItem]:
+    """Every image of the experiment's used folds with its prediction."""
+    (run,) = open_runs(space)
+    return run_items(space, run)
 
 
 def oof_channels(items: Sequence[StoredItem]) -> list[str]:
@@ -71,14 +86,19 @@ def oof_channels(items: Sequence[StoredItem]) -> list[str]:
         return prediction.channels
 
 
-def tune_stage(space: Workspace) -> Stage:
-    """Stage 06 of the experiment."""
-    predicted = read_stage(space.own / "oof", f"05_predict_oof.py {space.experiment.name}")
+def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
+    """Stage 06 of the experiment, on the predictions of these runs."""
     settings = {
         "tune": space.experiment.tune.model_dump(mode="json"),
         "metric": space.competition.metric.model_dump(mode="json"),
     }
-    return Stage("06_tune", space.own / "tuning", settings, {"oof": str(predicted["fingerprint"])})
+    alone = len(runs) == 1 and not space.experiment.members
+    inputs = {"oof" if alone else f"oof of {run.name}": run.oof for run in runs}
+    inputs |= {f"sample {part.title}": fingerprint for part, fingerprint in finished_parts(space)}
+    second = space.experiment.tune.second_seed
+    if second is not None:
+        inputs[f"oof of {second}"] = read_run(space, second).oof
+    return Stage("06_tune", space.own / "tuning", settings, inputs)
 
 
 def test_groups(space: Workspace) -> int | None:

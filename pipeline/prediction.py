@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inference.decision import load_decision
+from inference.devices import split_devices
 from inference.listed import OnError, predict_listed
 from inference.precision import resolve_precision
+from inference.shifts import ShiftedSource, shifted_input
 from inference.submission import SubmissionSummary, make_submission
 from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
@@ -28,16 +32,27 @@ def fold_models(space: Workspace) -> dict[int, LoadedModel]:
     return models
 
 
+def pick_devices(space: Workspace) -> str:
+    """The device, or several with commas between them; raises ValueError where they differ in precision."""
+    if space.device is None or "," not in space.device:
+        return str(pick_device(space.device))
+    names = split_devices(space.device)
+    found = {name: resolve_precision(space.experiment.predict.precision, name) for name in names}
+    if len(set(found.values())) > 1:
+        raise ValueError(f"--device: precision would be {found}; set predict.precision so that it is one")
+    return ",".join(names)
+
+
 def predict_settings(space: Workspace) -> dict[str, Any]:
     """Prediction settings as they enter a fingerprint: no memory cap, the precision as resolved."""
     config = space.experiment.predict
     settings = config.model_dump(mode="json", exclude={"memory_cap_gb"})
-    settings["precision"] = resolve_precision(config.precision, pick_device(space.device))
+    settings["precision"] = resolve_precision(config.precision, split_devices(pick_devices(space))[0])
     return settings
 
 
-def trained_inputs(space: Workspace) -> dict[str, str]:
-    """Fingerprints of the trained folds and of the fold file."""
+def held_out_inputs(space: Workspace) -> dict[str, str]:
+    """Fingerprints of the experiment's own trained folds and of its fold file."""
     script = f"04_train.py {space.experiment.name}"
     inputs = {f"fold_{k}": str(read_stage(space.fold(k), script)["fingerprint"]) for k in space.experiment.used_folds}
     return inputs | {"folds": open_folds(space)[1]}
@@ -45,22 +60,36 @@ def trained_inputs(space: Workspace) -> dict[str, str]:
 
 def oof_stage(space: Workspace) -> Stage:
     """Stage 05 of the experiment."""
-    return Stage("05_predict_oof", space.own / "oof", predict_settings(space), trained_inputs(space))
+    return Stage("05_predict_oof", space.own / "oof", predict_settings(space), held_out_inputs(space))
 
 
-def predict_oof(space: Workspace, folder: Path, *, report: Callable[[str], None] = print) -> Iterator[tuple[int, int]]:
-    """Predict each training image by the fold that held it out; yields (done, of how many)."""
+def predict_oof(
+    space: Workspace,
+    folder: Path,
+    *,
+    only: Collection[str] | None = None,
+    separate: bool = False,
+    shift: str | None = None,
+    report: Callable[[str], None] = print,
+) -> Iterator[tuple[int, int]]:
+    """Predict each training image (or `only` these) by the fold that held it out; yields (done, of how many).
+
+    `separate` keeps the views apart, `shift` is what the images are seen under.
+    """
     listing, _ = space.training_images()
     folds, _ = open_folds(space)
     used = folds[folds["fold"].isin(space.experiment.used_folds)]
+    used = used if only is None else used[used["image_id"].isin(list(only))]
     total, done = int(used["image_id"].nunique()), 0
     for fold, model in fold_models(space).items():
+        if shift is not None:
+            model = replace(model, input_config=shifted_input(model.input_config, shift))
         images = ListedImages(space.competition, space.data, listing)
         held_out = used.loc[used["fold"] == fold, "image_id"].astype(str).unique()
         order = images.in_reading_order(held_out)
         for _ in predict_listed(
-            [model], images, order, folder,
-            device=pick_device(space.device), config=space.experiment.predict, report=report,
+            [model], images, order, folder, device=pick_devices(space), config=space.experiment.predict,
+            separate=separate, shown=None if shift is None else partial(ShiftedSource, text=shift), report=report,
         ):  # fmt: skip
             done += 1
             yield done, total
@@ -76,7 +105,7 @@ def test_stage(space: Workspace) -> Stage:
     name = space.experiment.name
     tuned = read_stage(space.own / "tuning", f"06_tune.py {name}")
     checked = read_stage(space.inventory, f"01_check_data.py {name}")
-    inputs = trained_inputs(space) | {"tuning": str(tuned["fingerprint"]), "inventory": str(checked["output"])}
+    inputs = held_out_inputs(space) | {"tuning": str(tuned["fingerprint"]), "inventory": str(checked["output"])}
     return Stage("07_predict_test", space.own / "test", predict_settings(space), inputs)
 
 
@@ -105,4 +134,4 @@ def bundle_facts(space: Workspace) -> dict[str, Any]:
     """What a bundle's manifest says of where it comes from: cross-validation, fingerprints, the code's state."""
     tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
     cv = {name: tuned[name] for name in ("metric", "score", "interval", "nested", "prediction")}
-    return {"cv": cv, "inputs": trained_inputs(space), "git": git_state(Path(__file__).parent)}
+    return {"cv": cv, "inputs": held_out_inputs(space), "git": git_state(Path(__file__).parent)}

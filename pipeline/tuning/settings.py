@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from inference.decision import PostStep
 from inference.instances import InstanceSettings
+from inference.shifts import parse_shift
 from submissions.settings import Settings
 
 COUNT_RULES = ("global", "per_class", "per_group", "quantile", "gated", "fold_mean", "fold_median")
@@ -56,6 +57,16 @@ class TuneSettings(Settings):
     confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, for what is added")
     vote: bool = Field(False, description="the test masks are a vote of each fold's own; nothing measures it")
     correct_shift: bool = Field(False, description="move the thresholds by the measured ensemble shift")
+    sample: int = Field(
+        0, ge=0, le=200, description="images that stage 05 also predicts view by view and under shifts; 0: none"
+    )
+    shifts: list[str] = Field(
+        default_factory=lambda: ["stain:0.1", "brightness:0.2", "blur:1.5", "scale:0.5", "scale:2", "jpeg:40"],
+        description="shifts that the sample is predicted under, as inference/shifts.py spells them",
+    )
+    second_seed: str | None = Field(
+        None, description="experiment with other weights of the same folds: what a mean of models changes"
+    )
     level: float = Field(0.95, gt=0.5, lt=1, description="of intervals")
     rounds: int = Field(1000, ge=100, description="bootstrap rounds")
     seed: int = 0
@@ -68,6 +79,13 @@ class TuneSettings(Settings):
         if wrong:
             raise ValueError(f"unknown rule {wrong}, expected some of {', '.join(known)}")
         return value
+
+    @field_validator("shifts")
+    @classmethod
+    def _shifts_exist(cls, value: list[str]) -> list[str]:
+        for text in value:
+            parse_shift(text)
+        return list(dict.fromkeys(value))
 
     @field_validator("post")
     @classmethod

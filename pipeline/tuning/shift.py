@@ -21,18 +21,24 @@ class ShiftTable:
     shifts.
 
     table: shift, score (at the optimal candidate), best (candidate), best_score, robust_score, low and high
-    (the plateau under this shift). Candidates are thresholds 0..255, or places in the grid.
+    (the plateau under this shift). Candidates are thresholds 0..255, or places in the grid; of a rule without
+    any (argmax) the table has the score alone.
     """
 
     table: pd.DataFrame
-    optimal: int
-    robust: int
+    optimal: int | None
+    robust: int | None
 
     @property
     def sentence(self) -> str:
         """What the table says."""
         rows = self.table.to_dict("records")
         worst = min(rows, key=lambda row: row["score"])
+        if self.robust is None:
+            return (
+                f"{rows[0]['score']:.4f} as the images are, {self.table['score'].mean():.4f} over all shifts, "
+                f"{worst['score']:.4f} under {worst['shift']!r}; no threshold that could move"
+            )
         kept = self.table["robust_score"]
         return (
             f"the optimal candidate {self.optimal} scores {rows[0]['score']:.4f} as the images are, "
@@ -60,25 +66,23 @@ def shift_table(
     """
     with worker_pool(workers) as pool:
         arms = judge_arms(competition, metric, shifts, settings, channels, pool=pool, progress=progress)
-    choices = {name: arm.fit.choice for name, arm in arms.items()}
-    scores, rows = [], []
-    for choice in choices.values():
-        assert choice is not None
-        scores.append(choice.scores)
-    optimal = next(iter(choices.values()))
-    assert optimal is not None
-    robust = int(np.nanargmax(np.round(np.mean(scores, axis=0), 6)))
-    for name, choice in choices.items():
-        assert choice is not None
-        rows.append(
-            {
-                "shift": name,
-                "score": float(choice.scores[optimal.chosen]),
-                "best": choice.best,
-                "best_score": float(choice.scores[choice.best]),
-                "robust_score": float(choice.scores[robust]),
-                "low": choice.low,
-                "high": choice.high,
-            }
-        )
-    return ShiftTable(pd.DataFrame(rows), optimal.chosen, robust)
+    choices = [arm.fit.choice for arm in arms.values()]
+    given = [choice for choice in choices if choice is not None and len(choice.scores) > 1]
+    if len(given) < len(choices):
+        rows = [{"shift": name, "score": arm.score} for name, arm in arms.items()]
+        return ShiftTable(pd.DataFrame(rows), None, None)
+    optimal = given[0].chosen
+    robust = int(np.nanargmax(np.round(np.mean([choice.scores for choice in given], axis=0), 6)))
+    rows = [
+        {
+            "shift": name,
+            "score": float(choice.scores[optimal]),
+            "best": choice.best,
+            "best_score": float(choice.scores[choice.best]),
+            "robust_score": float(choice.scores[robust]),
+            "low": choice.low,
+            "high": choice.high,
+        }
+        for name, choice in zip(arms, given, strict=True)
+    ]
+    return ShiftTable(pd.DataFrame(rows), optimal, robust)

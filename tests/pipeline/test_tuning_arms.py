@@ -156,6 +156,16 @@ def test_a_shift_moves_the_threshold_and_the_robust_one_lies_between() -> None:
     assert "robust one" in found.sentence and "'dark'" in found.sentence
 
 
+def test_exclusive_classes_have_scores_under_shifts_and_no_threshold() -> None:
+    contract = drawn_contract("iou", classes=["background", "a", "b"], exclusive=True, rows=None)
+    drawn = draw_exclusive()
+    mixed = changed(drawn, noise(60))
+    found = shift_table(contract, build_metric("iou"), {"none": drawn, "noisy": mixed}, SETTINGS, contract.classes)
+    assert found.table.columns.tolist() == ["shift", "score"] and found.optimal is found.robust is None
+    assert found.table["score"][1] < found.table["score"][0]
+    assert "no threshold that could move" in found.sentence
+
+
 def test_arms_must_be_of_the_same_images() -> None:
     items = draw_items(6)
     with pytest.raises(ValueError, match="arm 'b' has other images"):

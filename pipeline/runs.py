@@ -1,0 +1,117 @@
+"""Finished runs whose weights and out-of-fold predictions are read: an experiment's own, or those of its members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from folds.foldfile import read_folds
+from inference.config import PredictConfig
+from inference.weights import LoadedModel, load_model
+from pipeline.folding import open_folds
+from pipeline.stage import digest, read_stage
+from pipeline.workspace import Workspace
+from submissions.settings import validate
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment that stage 05 finished, as it lies under runs/<competition>/.
+
+    folds: those that were trained; folds_hash: of the fold file; predict: how its images were predicted; trained:
+    fingerprints by fold; oof: fingerprint of its out-of-fold predictions.
+    """
+
+    name: str
+    folder: Path
+    folds: list[int]
+    folds_hash: str
+    predict: PredictConfig
+    trained: dict[int, str]
+    oof: str
+
+    def table(self, space: Workspace) -> pd.DataFrame:
+        """Its fold table: the rows of the folds that were trained, one an image."""
+        table = read_folds(space.shared / "folds" / self.folds_hash / "folds.csv")
+        return table[table["fold"].isin(self.folds)].drop_duplicates("image_id")
+
+    def model(self, fold: int) -> LoadedModel:
+        """The model of a fold, with the prediction settings of the run."""
+        return replace(load_model(self.folder / f"fold_{fold}"), predict_config=self.predict)
+
+
+def read_run(space: Workspace, name: str) -> Run:
+    """The run of an experiment of this competition; what only concerns the machine is taken from this experiment.
+
+    Raises FileNotFoundError that names stage 05 where it is not finished.
+    """
+    folder = space.shared / name
+    document = read_stage(folder / "oof", f"05_predict_oof.py {name}")
+    inputs: dict[str, Any] = document["identity"]["inputs"]
+    machine = space.experiment.predict.model_dump(include={"memory_cap_gb", "batch_size", "precision", "runtime"})
+    settings = validate(PredictConfig, {**document["identity"]["settings"], **machine}, str(folder / "oof"))
+    trained = {int(key.removeprefix("fold_")): str(value) for key, value in inputs.items() if key.startswith("fold_")}
+    fingerprint = str(document["fingerprint"])
+    return Run(name, folder, sorted(trained), str(inputs["folds"]), settings, trained, fingerprint)
+
+
+def open_runs(space: Workspace) -> list[Run]:
+    """The members of an ensemble in their order, or the experiment's own run alone.
+
+    Raises ValueError for a member named twice, and for members that were split by different fold files: an image
+    held out by one would have been trained on by another.
+    """
+    members, name = space.experiment.members, space.experiment.name
+    if not members:
+        own = replace(read_run(space, name), predict=space.experiment.predict)
+        open_folds(space)  # refuses a split that changed since
+        return [own]
+    if len(set(members)) < len(members) or name in members:
+        raise ValueError(f"{name}: members are {members}, expected other experiments, each once")
+    check_ensemble(space)
+    runs = [read_run(space, member) for member in members]
+    for run in runs[1:]:
+        if run.folds_hash != runs[0].folds_hash:
+            raise ValueError(
+                f"{name}: {runs[0].name!r} was split by the fold file {runs[0].folds_hash}, {run.name!r} by "
+                f"{run.folds_hash}: out-of-fold predictions of different splits cannot be mixed; train one of them "
+                "again with 02_make_folds.py --folds and the other's folds.csv"
+            )
+    return runs
+
+
+def check_ensemble(space: Workspace) -> None:
+    """Raises ValueError where an ensemble asks for what only a trained experiment has."""
+    tune = space.experiment.tune
+    wrong = [key for key, value in (("sample", tune.sample), ("second_seed", tune.second_seed)) if value]
+    if wrong:
+        raise ValueError(
+            f"{space.experiment.name}: an ensemble predicts no image of its own; leave out tune.{wrong[0]}"
+        )
+
+
+def runs_fingerprint(runs: list[Run]) -> str:
+    """Fingerprint of the out-of-fold predictions of one run, or of several together."""
+    return runs[0].oof if len(runs) == 1 else digest([[run.name, run.oof] for run in runs])
+
+
+def trained_inputs(runs: list[Run]) -> dict[str, str]:
+    """Fingerprints of all trained folds, and the hash of the fold file, as a stage's inputs."""
+    alone = len(runs) == 1
+    found = {
+        f"fold_{fold}" if alone else f"{run.name} fold_{fold}": value
+        for run in runs
+        for fold, value in run.trained.items()
+    }
+    return found | {"folds": runs[0].folds_hash}
+
+
+def no_training(space: Workspace, stage: str) -> bool:
+    """Whether the experiment is an ensemble, which this stage has nothing to do for; says so."""
+    if not space.experiment.members:
+        return False
+    print(f"{stage}: {space.experiment.name} is an ensemble of {', '.join(space.experiment.members)}; nothing to do")
+    return True
