@@ -1,7 +1,7 @@
 """Stage 03: decode every training image once, at the working size, with its target; index the patches.
 
 Reads:   runs/<competition>/inventory/ and the host's images and masks under --data
-Writes:  runs/<competition>/store/<hash>/  units/ (a folder an image), patches.csv (the grid of training windows
+Writes:  runs/<competition>/store/<hash>/  units/ (a folder an image), patches-HxW.csv (the grid of training windows
          with the foreground of each class); shared by all experiments that prepare alike
 
 Example: python pipeline/03_prepare_data.py tgs-salt --workers 2 --set prepare.store=hdf5
@@ -15,10 +15,8 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 try:
-    from pipeline.preparation import fill_store, patch_table, peak_memory, prepare_stage
-    from pipeline.store import open_store
+    from pipeline.preparation import fill_store, index_patches, peak_memory, prepare_stage
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
-    from submissions.table import write_atomic
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -27,16 +25,15 @@ def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
     """Store what is not stored yet; an interrupted run goes on after the last finished image."""
     stage = prepare_stage(space)
     if not stage.begin(overwrite=space.overwrite):
+        index_patches(space, stage.folder)
         return already(stage)
     print(f"{stage.name}: needs at most {peak_memory(space):.1f} GB of memory")
     with tqdm(desc="images", unit="image") as bar:
         for done, total in fill_store(space, stage.folder):
             bar.total = total
             bar.update(done - bar.n)
-    store = open_store(stage.folder)
-    patches = patch_table(space, store)
-    write_atomic(stage.folder / "patches.csv", patches.to_csv(index=False, lineterminator="\n"))
-    finish(stage, f"{len(store.ids())} images, {len(patches)} windows in the patch index")
+    windows = index_patches(space, stage.folder)
+    finish(stage, f"{bar.n} images, {windows} windows in the patch index")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 
 try:
     from inference.precision import resolve_precision
+    from pipeline.extra_data import extra_data, extra_inputs
     from pipeline.folding import open_folds
     from pipeline.preparation import open_prepared
     from pipeline.stage import Stage
@@ -36,7 +38,7 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
     folds, folds_hash = open_folds(space)
     inventory, _ = space.training_images()
     settings = experiment.model_dump(
-        mode="json", include={"seed", "input", "model", "loss", "augment", "train"},
+        mode="json", include={"seed", "input", "model", "loss", "augment", "train", "external"},
         exclude={"train": {"workers", "validate_every", "validate_images"}},
     )  # fmt: skip
     if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
@@ -44,7 +46,7 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
     settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
     first = os.environ.get("RANK", "0") == "0"
     for fold in experiment.used_folds:
-        inputs = {"store": prepared, "folds": folds_hash}
+        inputs = {"store": prepared, "folds": folds_hash, **extra_inputs(space, fold)}
         stage = Stage("04_train", space.fold(fold), {**settings, "fold": fold}, inputs)
         if not (stage.begin(overwrite=space.overwrite) if first else space.overwrite or not stage.done()):
             if first:
@@ -52,7 +54,7 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
             continue
         facts = train_fold(
             experiment, fold, store=store, folds=folds, inventory=inventory, folder=stage.folder,
-            device=space.device, validate=make_validator(space, folds, fold),
+            device=space.device, validate=make_validator(space, folds, fold), extra=partial(extra_data, space, fold),
         )  # fmt: skip
         if first:
             finish(stage, f"fold {fold} trained", **facts)

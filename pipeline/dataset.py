@@ -13,7 +13,7 @@ from inference.inputs import Statistics, normalise, read_input, statistics
 from pipeline.augmentation import build_augmentation
 from pipeline.batches import Sample
 from pipeline.experiment import SamplingSettings
-from pipeline.patches import Window, WindowSampler, grid_index, window_odds
+from pipeline.patches import Window, WindowSampler, keep_tissue, read_index, window_odds
 from pipeline.seeds import generator_of, seed_of
 from pipeline.store import Store, StoredImage
 from submissions.images import ImageSource, StackSource
@@ -53,7 +53,10 @@ class TrainingSet:
         self.fold = fold
         self.image_ids = training_ids(folds, fold)
         check_targets(store, self.image_ids, len(classes))
-        index = self._allowed(pd.concat([grid_index(store.image(name), patch, classes) for name in self.image_ids]))
+        filtered = sampling.background < 1
+        index = self._allowed(read_index(store, self.image_ids, patch, classes, tissue=filtered))
+        if filtered:
+            index = keep_tissue(index, sampling.background, generator_of(seed, "background"))
         self.sampler = WindowSampler(index, sample_odds(index, inventory, sampling))
         self.stacks = stack_members(inventory, set(store.ids()))
         self._augmentations = {channels: build_augmentation(recipe, patch, channels=channels) for channels in (1, 3)}

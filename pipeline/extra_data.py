@@ -39,6 +39,26 @@ def extra_data(space: Workspace, fold: int) -> list[Extra]:
     return found
 
 
+def extra_inputs(space: Workspace, fold: int) -> dict[str, str]:
+    """Fingerprints of what `extra_data` reads, for the stage that trains on it."""
+    inputs = {}
+    for number in range(len(space.experiment.external)):
+        _, inputs[f"external_{number}"] = open_prepared(external_space(space, number))
+    run = space.experiment.train.pseudo_labels
+    if run is not None:
+        folder = check_predictions(space.shared / run, fold, open_folds(space)[1])
+        inputs["pseudo_labels"] = str(read_stage(folder, f"07_predict_test.py {run}")["fingerprint"])
+    return inputs
+
+
+def external_space(space: Workspace, number: int) -> Workspace:
+    """The other experiment, with its own contract and data, and the same folder of runs."""
+    wanted = space.experiment.external[number]
+    loaded = load_experiment(wanted.experiment)
+    contract = load_competition(loaded.competition)
+    return Workspace(resolve(loaded, contract), contract, Path(wanted.data or "."), space.runs)
+
+
 def external_data(space: Workspace, number: int) -> Extra:
     """Images of another competition, prepared by its own experiment; for training only.
 
@@ -46,9 +66,7 @@ def external_data(space: Workspace, number: int) -> Extra:
     other classes, and FileNotFoundError where the other experiment was not prepared.
     """
     wanted, experiment = space.experiment.external[number], space.experiment
-    loaded = load_experiment(wanted.experiment)
-    contract = load_competition(loaded.competition)
-    other = Workspace(resolve(loaded, contract), contract, Path(wanted.data or "."), space.runs)
+    other = external_space(space, number)
     if list(other.experiment.model.classes) != list(experiment.model.classes):
         raise ValueError(
             f"external[{number}]: {wanted.experiment!r} has the classes {other.experiment.model.classes}, expected "

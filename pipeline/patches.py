@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from inference.tiles import has_tissue, tile_positions
-from pipeline.store import StoredImage
+from pipeline.store import Store, StoredImage
+from submissions.table import write_atomic
 
 VOID = 255
 PREFIX = "foreground_"
@@ -159,3 +161,31 @@ class WindowSampler:
     def sample(self, seed: int, epoch: int, index: int) -> Window:
         """Window of sample `index` of an epoch: the same in every process and after every restart."""
         return self.draw(np.random.default_rng([seed, epoch, index]))
+
+
+def index_path(store: Store, patch: tuple[int, int]) -> Path:
+    """Where the patch index of a store for one patch size lies."""
+    return store.folder / f"patches-{patch[0]}x{patch[1]}.csv"
+
+
+def write_index(store: Store, patch: tuple[int, int], classes: Sequence[str], *, tissue: bool = False) -> pd.DataFrame:
+    """Index every stored image and write the table into the store's folder, aside and then renamed."""
+    index = pd.concat([grid_index(store.image(name), patch, classes, tissue=tissue) for name in store.ids()])
+    write_atomic(index_path(store, patch), index.to_csv(index=False, lineterminator="\n"))
+    return index
+
+
+def read_index(
+    store: Store, image_ids: Sequence[str], patch: tuple[int, int], classes: Sequence[str], *, tissue: bool = False
+) -> pd.DataFrame:
+    """Index of some stored images, in the order of `image_ids`; made anew where the store's table does not serve."""
+    path = index_path(store, patch)
+    if path.is_file():
+        table = pd.read_csv(path, dtype={"image_id": str}, float_precision="round_trip", keep_default_na=False)
+        columns = {*(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])}
+        if columns <= set(table.columns) and set(image_ids) <= set(table["image_id"]):
+            parts = dict(tuple(table.groupby("image_id", sort=False)))
+            return pd.concat([parts[name] for name in image_ids], ignore_index=True)
+    return pd.concat(
+        [grid_index(store.image(name), patch, classes, tissue=tissue) for name in image_ids], ignore_index=True
+    )

@@ -15,7 +15,7 @@ import pandas as pd
 from inference.ensemble import working_scale
 from inference.inputs import statistics
 from pipeline.experiment import Experiment
-from pipeline.patches import grid_index
+from pipeline.patches import index_path, write_index
 from pipeline.stage import Stage, read_stage
 from pipeline.store import Store, create_store, open_store, strips, working_size
 from pipeline.targets import build_target
@@ -134,9 +134,12 @@ def open_prepared(space: Workspace) -> tuple[Store, str]:
     return open_store(stage.folder, opener=opener), str(made["fingerprint"])
 
 
-def patch_table(space: Workspace, store: Store) -> pd.DataFrame:
-    """The grid of training-size windows over every stored image, with the foreground of each class."""
-    patch = space.experiment.train.patch
-    names = [*space.competition.classes, *space.experiment.prepare.targets]
-    tables = [grid_index(store.image(image_id), patch, names) for image_id in store.ids()]
-    return pd.concat(tables, ignore_index=True)
+def index_patches(space: Workspace, folder: Path) -> int:
+    """Write the patch index of the experiment's patch size where it is not there yet; returns its rows."""
+    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
+    store, train = open_store(folder, opener=opener), space.experiment.train
+    path = index_path(store, train.patch)
+    if path.is_file():
+        return len(pd.read_csv(path))
+    classes = space.experiment.model.classes
+    return len(write_index(store, train.patch, classes, tissue=train.sampling.background < 1))

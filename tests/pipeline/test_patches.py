@@ -11,7 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.patches import Window, WindowSampler, grid_index, keep_tissue, window_odds
+from pipeline.patches import (
+    Window,
+    WindowSampler,
+    grid_index,
+    index_path,
+    keep_tissue,
+    read_index,
+    window_odds,
+    write_index,
+)
 from pipeline.store import Store, StoredImage, create_store
 
 RNG = np.random.default_rng(0)
@@ -173,3 +182,19 @@ def test_workers_share_no_sequence_and_change_no_sample(tmp_path: Path, kind: st
     assert [row[2] for row in rows] == alone
     first, second = ({row[2] for row in rows if row[1] == worker} for worker in (0, 1))
     assert len(first) == len(second) == 20 and not first & second
+
+
+def test_a_written_index_is_read_back_as_it_was_made(tmp_path: Path) -> None:
+    store = create_store(tmp_path / "store")
+    rng = np.random.default_rng(0)
+    for name in ("010", "b", "a"):
+        target = (rng.random((1, 1, 40, 53)) > 0.7).astype(np.uint8)
+        store.write(name, rng.integers(0, 255, (1, 40, 53, 3), np.uint8), target)
+    made = read_index(store, ["b", "010"], (16, 24), ["k"])
+    assert not index_path(store, (16, 24)).is_file()
+    write_index(store, (16, 24), ["k"])
+    pd.testing.assert_frame_equal(read_index(store, ["b", "010"], (16, 24), ["k"]), made)
+    with_tissue = read_index(store, ["b", "010"], (16, 24), ["k"], tissue=True)
+    assert "tissue" in with_tissue and "tissue" not in made
+    index_path(store, (16, 24)).write_text("image_id\nother\n")
+    pd.testing.assert_frame_equal(read_index(store, ["b", "010"], (16, 24), ["k"]), made)
