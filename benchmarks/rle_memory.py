@@ -54,9 +54,7 @@ def encode_one(path: Path, side: int, order: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=50_000)
     parser.add_argument("--folder", type=Path, default=None, help="where the file goes")
     parser.add_argument("--limit-mb", type=float, default=1000)

@@ -101,9 +101,7 @@ def compare(title: str, masks: list[np.ndarray], texts: list[str], rounds: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--numpy", action="store_true", help="measure the NumPy path")
@@ -122,9 +120,7 @@ def main() -> None:
     texts = pd.read_csv(table, dtype=str)["rle"].iloc[::18].tolist()
     masks = [rle.decode(text, (SIDE, SIDE), KAGGLE) for text in texts]
     runs = sum(len(text.split()) // 2 for text in texts)
-    compare(
-        f"{len(texts)} real annotations of 3000x3000, {runs:,} runs", masks, texts, max(3, args.rounds // 3)
-    )
+    compare(f"{len(texts)} real annotations of 3000x3000, {runs:,} runs", masks, texts, max(3, args.rounds // 3))
 
 
 if __name__ == "__main__":
