@@ -14,9 +14,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from tqdm import tqdm
-
 try:
+    from pipeline.bars import image_bar
     from pipeline.inventory import (
         check_masks_aligned,
         host_digest,
@@ -45,11 +44,10 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
     inspections = []
-    with tqdm(desc="images", unit="image") as bar:
+    with image_bar() as progress:
         for done, total, found in take_inventory(competition, space.data, workers=space.workers):
             inspections += found
-            bar.total = total
-            bar.update(done - bar.n)
+            progress(done, total)
     table, problems = write_inventory(stage.folder, inspections)
     alignment = check_masks_aligned(competition, space.data, table) if not problems else None
     if alignment is not None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 try:
+    from pipeline.bars import show
     from pipeline.preparation import fill_store, index_patches, peak_memory, prepare_stage
+    from pipeline.runs import no_training
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -23,17 +23,16 @@ except ModuleNotFoundError as error:
 
 def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
     """Store what is not stored yet; an interrupted run goes on after the last finished image."""
+    if no_training(space, "03_prepare_data"):
+        return
     stage = prepare_stage(space)
     if not stage.begin(overwrite=space.overwrite):
         index_patches(space, stage.folder)
         return already(stage)
     print(f"{stage.name}: needs at most {peak_memory(space):.1f} GB of memory")
-    with tqdm(desc="images", unit="image") as bar:
-        for done, total in fill_store(space, stage.folder):
-            bar.total = total
-            bar.update(done - bar.n)
+    stored = show(fill_store(space, stage.folder), "images")
     windows = index_patches(space, stage.folder)
-    finish(stage, f"{bar.n} images, {windows} windows in the patch index")
+    finish(stage, f"{stored} images, {windows} windows in the patch index")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

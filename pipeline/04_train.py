@@ -20,6 +20,7 @@ try:
     from pipeline.extra_data import extra_data, extra_inputs
     from pipeline.folding import open_folds
     from pipeline.preparation import open_prepared
+    from pipeline.runs import no_training
     from pipeline.stage import Stage
     from pipeline.training import pick_device, train_fold
     from pipeline.validation import make_validator
@@ -33,6 +34,8 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
 
     Of several processes the first keeps the stage's books; the others only join the training.
     """
+    if no_training(space, "04_train"):
+        return
     experiment = space.experiment
     store, prepared = open_prepared(space)
     folds, folds_hash = open_folds(space)
@@ -57,7 +60,8 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
             device=space.device, validate=make_validator(space, folds, fold), extra=partial(extra_data, space, fold),
         )  # fmt: skip
         if first:
-            finish(stage, f"fold {fold} trained", **facts)
+            speed, waited = facts["images_per_second"] or 0.0, facts["wait_share"] or 0.0
+            finish(stage, f"fold {fold}, {speed:.1f} images/s, {waited:.0%} of a step waiting for data", **facts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from inference.decision import load_decision
+from inference.rules import ThresholdRule
 from pipeline.__main__ import run_stages
 from pipeline.demo_data import make_demo_data
 from pipeline.pictures import draw_comparison
@@ -35,10 +37,13 @@ def run_demo(folder: Path, *, short: bool = False) -> float:
     picture = own / "demo.png"
     draw_test_slices(data, own / "submission.csv", picture)
     tuning = pd.read_csv(own / "tuning" / "folds.csv")
+    rule = load_decision(own / "tuning" / "decision.json").rule
+    assert isinstance(rule, ThresholdRule)
     print()
     print(f"{'':22}  Dice")
     for row in tuning.to_dict("records"):
         print(f"{'CV, fold ' + str(row['fold']):22}  {row['score']:.4f}")
+    print(f"{'tuned threshold':22}  {rule.thresholds[0] / 255:.4f}")
     print(f"{'local leaderboard':22}  {scored.score:.4f}   ({len(scored.table)} test slices)")
     print(f"{'submission':22}  {own / 'submission.csv'}")
     print(f"{'picture':22}  {picture}")

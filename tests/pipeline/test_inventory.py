@@ -103,3 +103,11 @@ def test_no_mask_no_alignment(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="put the host's files there"):
         list(take_inventory(rle_contract(), tmp_path / "nowhere"))
+
+
+def test_one_corrupt_file_of_many_is_reported_with_the_other_problems(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path, train=500, test=1)
+    (tmp_path / "train" / "train137.png").write_bytes((tmp_path / "train" / "train136.png").read_bytes()[:60])
+    (tmp_path / "train" / "train300.png").unlink()
+    _, problems = look(competition, tmp_path)
+    assert sorted(problem.where.split("/")[-1] for problem in problems) == ["train.csv: id 'train300'", "train137.png"]

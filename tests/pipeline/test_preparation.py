@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_hosts import draw_mask
+from tiny_run import write_tiny_experiment
+
+from pipeline.__main__ import run_stages
+from pipeline.preparation import fill_store, open_prepared, peak_memory
+from pipeline.workspace import Workspace, open_workspace, stage_parser
+
+
+def prepared(folder: Path, kind: str, **change: object) -> Workspace:
+    arguments = write_tiny_experiment(folder, prepare={"store": kind}, **change)
+    run_stages(arguments, ["01", "02", "03"])
+    return open_workspace(stage_parser("").parse_args(arguments))
+
+
+@pytest.mark.parametrize("kind", ["memmap", "hdf5", "raw"])
+def test_every_kind_of_store_gives_the_same_pixels(tmp_path: Path, kind: str) -> None:
+    stored, _ = open_prepared(prepared(tmp_path, kind))
+    image = stored.image("train03")
+    assert (image.shape, image.attrs["host"], image.attrs["scale"]) == ((1, 40, 56, 3), [1, 40, 56], 1.0)
+    np.testing.assert_array_equal(image.read_target(0)[0], draw_mask(3))
+    reference, _ = open_prepared(prepared(tmp_path / "reference", "memmap"))
+    np.testing.assert_array_equal(image.read(0), reference.image("train03").read(0))
+
+
+def test_images_are_stored_at_the_working_size(tmp_path: Path) -> None:
+    stored, _ = open_prepared(prepared(tmp_path, "memmap", input={"channels": 3, "scale": 0.5}))
+    image = stored.image("train03")
+    assert image.shape == (1, 20, 28, 3)
+    assert set(np.unique(image.read_target(0))) <= {0, 1}
+
+
+def test_processes_store_the_same_and_stored_images_are_not_stored_again(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    run_stages([*arguments, "--workers", "2"], ["01", "02", "03"])
+    space = open_workspace(stage_parser("").parse_args([*arguments, "--workers", "2"]))
+    stored, _ = open_prepared(space)
+    assert len(stored.ids()) == 12
+    assert list(fill_store(space, stored.folder)) == [(12, 12)]
+    alone = open_workspace(stage_parser("").parse_args(arguments))
+    assert peak_memory(space) == 2 * peak_memory(alone)
+
+
+def test_before_stage_03_there_is_no_store(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    importlib.import_module("pipeline.01_check_data").main(arguments)
+    with pytest.raises(FileNotFoundError, match="03_prepare_data"):
+        open_prepared(open_workspace(stage_parser("").parse_args(arguments)))
