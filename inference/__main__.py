@@ -17,10 +17,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.add_argument("bundle", type=Path)
     run.add_argument("--data", type=Path, required=True, help="the host's files")
     run.add_argument("--out", type=Path, default=Path("submission.csv"))
-    run.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
+    run.add_argument("--device", help="cpu, cuda, or several as in cuda:0,cuda:1 (default: a GPU where there is one)")
+    run.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time")
     run.add_argument("--on-error", choices=["stop", "empty"], default="stop")
     arguments = parser.parse_args(argv)
 
+    from inference.budget import parse_budget
     from inference.bundle import run as run_bundle
 
     try:
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             summary = run_bundle(
                 arguments.bundle, arguments.data, arguments.out,
                 device=arguments.device, on_error=arguments.on_error, report=tqdm.write, progress=progress,
+                seconds=parse_budget(arguments.time_budget) if arguments.time_budget else None,
             )  # fmt: skip
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

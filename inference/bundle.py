@@ -18,13 +18,13 @@ import submissions
 from inference.config import PredictConfig
 from inference.decision import load_decision
 from inference.listed import OnError
-from inference.submission import SubmissionSummary, make_submission
+from inference.submission import SubmissionSummary, in_turn, make_submission
 from inference.weights import load_model, save_model
 from submissions.competition import Competition, load_competition
 from submissions.lint import lint_submission
 from submissions.table import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "MANIFEST.json"
 DISTRIBUTIONS = (
     "h5py", "imagecodecs", "nibabel", "numba", "numpy", "opencv-python-headless", "pandas", "pydantic", "PyYAML",
@@ -55,13 +55,14 @@ def write_bundle(
     folds: Mapping[str, Sequence[Path]],
     decision: Path,
     *,
-    config: PredictConfig,
+    configs: Mapping[str, PredictConfig],
     facts: Mapping[str, Any],
 ) -> Path:
     """Write a bundle of trained folds; built aside and renamed. Returns its folder.
 
-    folds: experiment -> folders with weights; config replaces the prediction settings that lay beside them; facts
-    go into the manifest (cross-validation, git state). Raises ValueError where the folder exists already.
+    folds: experiment -> folders fold_k with weights; configs: experiment -> prediction settings, which replace those
+    beside the weights; facts go into the manifest (cross-validation, git state). Raises ValueError where the folder
+    exists already.
     """
     if folder.exists():
         raise ValueError(f"{folder}: exists already; --overwrite makes it again")
@@ -72,10 +73,10 @@ def write_bundle(
         source = Path(package.__path__[0])
         shutil.copytree(source, partial / "code" / source.name, ignore=ignored)
     for experiment, folders in folds.items():
-        for number, source in enumerate(folders):
+        for source in folders:
             loaded = load_model(source)
-            target = partial / "weights" / experiment / f"fold_{number}"
-            save_model(target, loaded.model, loaded.model_config, loaded.input_config, config)
+            target = partial / "weights" / experiment / source.name
+            save_model(target, loaded.model, loaded.model_config, loaded.input_config, configs[experiment])
     contract = competition.model_dump(mode="json", exclude_unset=True)
     write_atomic(partial / "competition.yaml", json.dumps(contract, indent=1) + "\n")
     shutil.copyfile(decision, partial / "decision.json")
@@ -83,7 +84,7 @@ def write_bundle(
     manifest = {
         "format": FORMAT,
         "competition": competition.name,
-        "experiments": {experiment: len(folders) for experiment, folders in folds.items()},
+        "experiments": {name: [int(one.name.removeprefix("fold_")) for one in own] for name, own in folds.items()},
         "made_with": installed_versions(),
         **facts,
         "files": {path.relative_to(partial).as_posix(): file_hash(path) for path in files},
@@ -121,26 +122,26 @@ def run(
     folder: Path | None = None,
     device: str | None = None,
     on_error: OnError = "stop",
+    seconds: float | None = None,
     report: Callable[[str], None] = print,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> SubmissionSummary:
     """Verify, predict, decide, lint, and write `out`, from the bundle's files and the host's alone.
 
-    folder: where predictions are kept (default: beside `out`). Raises ValueError where the bundle is damaged, a test
+    folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1";
+    seconds: a time budget, as for `make_submission`. Raises ValueError where the bundle is damaged, a test
     image cannot be read (unless on_error is 'empty') or the linter finds an error; `out` is then not left behind.
     """
     manifest = verify(bundle)
     competition = load_competition(bundle / "competition.yaml")
     decision = load_decision(bundle / "decision.json")
-    models = [
-        load_model(bundle / "weights" / experiment / f"fold_{number}")
-        for experiment, count in manifest["experiments"].items()
-        for number in range(count)
-    ]
+    experiments: dict[str, list[int]] = manifest["experiments"]
+    origins = in_turn(experiments)
+    models = [load_model(bundle / "weights" / origin.experiment / f"fold_{origin.fold}") for origin in origins]
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     summary = make_submission(
         competition, data, models, decision, folder=folder or out.with_name("predictions"), out=out, device=place,
-        on_error=on_error, report=report, progress=progress,
+        origins=origins, on_error=on_error, seconds=seconds, report=report, progress=progress,
     )  # fmt: skip
     errors = [finding for finding in lint_submission(out, competition, data) if finding.level == "error"]
     if errors:

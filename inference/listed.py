@@ -115,6 +115,11 @@ def pixels_of(images: ListedImages, image_id: str) -> int:
     return depth * height * width
 
 
+def count_views(member: ReadyMember) -> int:
+    """Number of test-time views of a member."""
+    return len(expand_views(member.predict_config.views))
+
+
 @dataclass(eq=False)
 class _Job:
     """What one image's prediction needs; every device starts its own, with its own open files."""
@@ -146,7 +151,8 @@ class _Job:
                 used, source if self.shown is None else self.shown(source), slices, None,
                 prediction_path(self.folder, image_id), weights=weights, separate=self.separate,
                 pixel_size_um=pixel_size(images.competition, images.row(image_id)),
-                volume=images.competition.images.kind == "volumes", attrs={"image_id": image_id},
+                volume=images.competition.images.kind == "volumes", 
+                attrs={"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
             )  # fmt: skip
             if not self.said:
                 self.said.append(str(done.memory))

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
+from inference.budget import TimeKeeper
 from inference.config import PredictConfig
-from inference.decision import Decision, apply
-from inference.listed import OnError, Outcome, predict_listed
+from inference.decision import Decision, Mask, apply, apply_vote
+from inference.listed import OnError, Outcome, predict_listed, prediction_path
 from inference.members import ReadyMember
 from inference.store import open_prediction
+from inference.views import expand_views
 from inference.weights import LoadedModel
 from submissions.competition import Competition
 from submissions.listing import ListedImages, list_images
 from submissions.problems import ProblemsError
 from submissions.table import Row, encode_rows, write_submission
 
+Decided = Callable[[str, np.ndarray, Mask], None]
+
+
+class Origin(NamedTuple):
+    """Where a member comes from: its experiment, and the fold that it was not trained on."""
+
+    experiment: str
+    fold: int
+
 
 @dataclass(frozen=True)
 class SubmissionSummary:
-    """What was written, and the images that got an empty mask because they could not be predicted."""
+    """What was written, and the images that got an empty mask because they could not be predicted.
+
+    given_up: sentences about what a time budget cost.
+    """
 
     path: Path
     table: pd.DataFrame
     images: int
     failures: list[Outcome] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
 
 
 def open_test_images(competition: Competition, data: Path) -> ListedImages:
@@ -49,44 +65,172 @@ def make_submission(
     *,
     folder: Path,
     out: Path,
+    origins: Sequence[Origin] | None = None,
+    fold_folders: Mapping[int, Path] | None = None,
     device: torch.device | str = "cpu",
     config: PredictConfig | None = None,
-    weights: Sequence[float] | None = None,
     on_error: OnError = "stop",
+    seconds: float | None = None,
     report: Callable[[str], None] = print,
     progress: Callable[[int, int], Any] = lambda done, total: None,
+    decided: Decided = lambda image_id, probs, mask: None,
 ) -> SubmissionSummary:
     """Predict the test images into `folder`, decide, and write `out` in the order of the sample submission.
 
     Images predicted before are not predicted again. With on_error='empty' an image that cannot be read gets an
     empty mask; otherwise it stops everything with a ValueError that names it. No test image at all is fine: the
     table then has no row.
+
+    Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
+    `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
+    `seconds` is a time budget: views, then members from the last are given up to keep it; not where folds vote.
+    `decided` is told of every image that was predicted, with its (mean) probabilities.
     """
     images = open_test_images(competition, data)
+    used, weights = used_members(members, decision, config), None
+    if not decision.vote:
+        used, weights = _weighed(used, member_shares(decision, origins, len(used)))
+    budget = None
+    if seconds is not None:
+        if decision.vote:
+            raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
+        views = max((expand_views(member.predict_config.views) for member in used), key=len)
+        budget = TimeKeeper(seconds, views, len(used))
+    options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
+    if decision.vote:
+        found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
+    else:
+        outcomes = predict_listed(used, images, images.ids, folder, weights=weights, budget=budget, **options)
+        found = ((outcome, [(0, outcome.path)]) for outcome in outcomes)
     rows: list[Row] = []
     failures: list[Outcome] = []
-    outcomes = predict_listed(
-        members, images, images.ids, folder,
-        device=device, config=config, weights=weights, on_error=on_error, report=report,
-    )  # fmt: skip
-    for done, outcome in enumerate(outcomes, start=1):
-        rows += image_rows(competition, images.row(outcome.image_id), outcome, decision)
+    for done, (outcome, paths) in enumerate(found, start=1):
+        rows += image_rows(competition, images.row(outcome.image_id), outcome, paths, decision, decided)
         if outcome.failure is not None:
             failures.append(outcome)
             report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
         progress(done, len(images.ids))
     table = write_submission(out, competition, data, rows)
-    return SubmissionSummary(out, table, len(images.ids), failures)
+    return SubmissionSummary(out, table, len(images.ids), failures, budget.said if budget else [])
 
 
-def image_rows(competition: Competition, fields: dict[str, Any], outcome: Outcome, decision: Decision) -> list[Row]:
-    """Submission rows of one predicted image; of one that failed, those of an empty mask."""
+def used_members(
+    members: Sequence[LoadedModel | ReadyMember], decision: Decision, config: PredictConfig | None = None
+) -> list[LoadedModel | ReadyMember]:
+    """The members with the views that the decision keeps; `config` replaces their prediction settings.
+
+    Raises ValueError where it keeps none of those that are set.
+    """
+    found = []
+    for member in members:
+        settings = config or member.predict_config
+        if decision.views is not None:
+            views = [view for view in expand_views(settings.views) if view in decision.views]
+            if not views:
+                raise ValueError(
+                    f"the decision keeps the views {decision.views}, predict.views are {settings.views}: none is left; "
+                    "run stage 06 for these views"
+                )
+            settings = settings.model_copy(update={"views": views})
+        found.append(replace(member, predict_config=settings))
+    return found
+
+
+def in_turn(experiments: Mapping[str, Sequence[int]]) -> list[Origin]:
+    """Origins of experiments and their folds: everyone's first fold, then everyone's second.
+
+    What a time budget gives up first comes last, and no experiment is given up as long as folds are left.
+    """
+    places = [
+        (place, Origin(name, fold)) for name, folds in experiments.items() for place, fold in enumerate(sorted(folds))
+    ]
+    return [origin for _, origin in sorted(places, key=lambda one: one[0])]
+
+
+def named(origins: Sequence[Origin] | None, number: int) -> Sequence[Origin]:
+    """The origins; raises ValueError where they are not one a member."""
+    if origins is None or len(origins) != number:
+        found = "none" if origins is None else len(origins)
+        raise ValueError(
+            f"{found} origins for {number} members; weights and votes need the experiment and fold of each"
+        )
+    return origins
+
+
+def member_shares(decision: Decision, origins: Sequence[Origin] | None, number: int) -> list[float] | None:
+    """Weight of each member: its experiment's, shared equally by its folds; None where all count alike.
+
+    Raises ValueError where the decision weighs other experiments than those of the members.
+    """
+    if not decision.weights:
+        return None
+    given = named(origins, number)
+    folds = Counter(origin.experiment for origin in given)
+    if set(folds) != set(decision.weights):
+        raise ValueError(
+            f"the decision weighs {sorted(decision.weights)}, the members are of {sorted(folds)}; run stage 06 again"
+        )
+    return [decision.weights[origin.experiment] / folds[origin.experiment] for origin in given]
+
+
+def _weighed(
+    members: list[LoadedModel | ReadyMember], shares: list[float] | None
+) -> tuple[list[LoadedModel | ReadyMember], list[float] | None]:
+    """Members and shares without those that count nothing."""
+    if shares is None:
+        return members, None
+    kept = [index for index, share in enumerate(shares) if share > 0]
+    return [members[index] for index in kept], [shares[index] for index in kept]
+
+
+def _fold_by_fold(
+    members: Sequence[LoadedModel | ReadyMember],
+    images: ListedImages,
+    folder: Path,
+    origins: Sequence[Origin],
+    folders: Mapping[int, Path],
+    options: Mapping[str, Any],
+    decision: Decision,
+) -> Iterator[tuple[Outcome, list[tuple[int, Path]]]]:
+    """Predict fold after fold, each into its own folder; then an outcome an image with (fold, file) of all folds."""
+    places = {fold: folders.get(fold, folder / f"fold_{fold}") for fold in sorted({origin.fold for origin in origins})}
+    failed: dict[str, Outcome] = {}
+    for fold, place in places.items():
+        chosen = [index for index, origin in enumerate(origins) if origin.fold == fold]
+        shares = member_shares(decision, [origins[index] for index in chosen], len(chosen))
+        outcomes = predict_listed(
+            [members[index] for index in chosen], images, images.ids, place, weights=shares, **options
+        )
+        failed |= {outcome.image_id: outcome for outcome in outcomes if outcome.failure is not None}
+    for image_id in images.ids:
+        paths = [(fold, prediction_path(place, image_id)) for fold, place in places.items()]
+        yield failed.get(image_id, Outcome(image_id, paths[0][1])), paths
+
+
+def image_rows(
+    competition: Competition,
+    fields: dict[str, Any],
+    outcome: Outcome,
+    paths: Sequence[tuple[int, Path]],
+    decision: Decision,
+    decided: Decided,
+) -> list[Row]:
+    """Submission rows of one predicted image, of its file or those of the folds; of one that failed, an empty mask."""
     if outcome.failure is not None:
         planes = np.zeros((len(competition.classes), 1, 1), bool)
         return encode_rows(competition, fields, planes, instances=np.zeros((1, 1), np.int32), scores=[])
-    with open_prediction(outcome.path) as prediction:
-        probs = prediction.read()
-    mask = apply(probs, decision, group=decision_group(competition, fields))
+    read = []
+    for fold, path in paths:
+        with open_prediction(path) as prediction:
+            read.append((fold, prediction.read()))
+    group = decision_group(competition, fields)
+    if decision.vote:
+        mask = apply_vote(read, decision, group=group)
+        probs = np.rint(np.mean([one for _, one in read], axis=0)).astype(np.uint8)
+    else:
+        probs = read[0][1]
+        mask = apply(probs, decision, group=group)
+    decided(outcome.image_id, probs, mask)
     return encode_rows(competition, fields, mask.planes, instances=mask.instances, scores=mask.scores)
 
 

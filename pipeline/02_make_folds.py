@@ -18,6 +18,7 @@ from pathlib import Path
 try:
     from pipeline.audit_report import audit_and_report
     from pipeline.folding import fold_table, folds_stage, freeze
+    from pipeline.runs import no_training
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -25,6 +26,8 @@ except ModuleNotFoundError as error:
 
 def make_folds(space: Workspace, arguments: argparse.Namespace) -> None:
     """Split, freeze, audit; the leaks that the split leaves are printed with their remedy."""
+    if no_training(space, "02_make_folds"):
+        return
     table = fold_table(space, arguments.folds, group_duplicates=arguments.group_duplicates)
     stage = folds_stage(space, table)
     begun = stage.begin(overwrite=space.overwrite)

@@ -11,11 +11,12 @@ Example: python pipeline/05_predict_oof.py tgs-salt --device cuda:0,cuda:1
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
 try:
+    from pipeline.bars import show
     from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction import oof_stage, predict_oof
     from pipeline.runs import no_training
@@ -51,15 +52,6 @@ def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:
         space, part.stage.folder, only=chosen, separate=part.shift is None, shift=part.shift, report=tqdm.write
     )
     finish(part.stage, f"{show(steps, part.title)} images predicted {part.title}")
-
-
-def show(steps: Iterable[tuple[int, int]], what: str) -> int:
-    """Go through (done, of how many) beside a bar; returns how many there were."""
-    with tqdm(desc=what, unit="image") as bar:
-        for done, total in steps:
-            bar.total = total
-            bar.update(done - bar.n)
-        return int(bar.n)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

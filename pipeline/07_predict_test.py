@@ -1,20 +1,28 @@
 """Stage 07: predict the test images, decide, write the submission in the sample's order, and lint it.
 
-Reads:   runs/<competition>/<experiment>/fold_k/ (weights) and tuning/decision.json, the host's test images
-Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, and .../submission.csv
+Reads:   runs/<competition>/<experiment>/fold_k/ (weights; of an ensemble its members') and tuning/, the test images
+Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, drift.md (do they look like the training
+         images?), and .../submission.csv; where folds vote, or with --keep-folds, test_folds/fold_k/
 
-Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error empty
+Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error empty --device cuda:0,cuda:1
+         python pipeline/07_predict_test.py tgs-salt --keep-folds       (what train.pseudo_labels learns from)
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
 try:
-    from pipeline.prediction import lint_own, predict_test, test_stage
+    from inference.budget import parse_budget
+    from inference.decision import load_decision
+    from pipeline.bars import image_bar, show
+    from pipeline.prediction import decision_path, fold_stages, lint_own, predict_fold, predict_test, test_stage
+    from pipeline.runs import Run, open_runs
+    from pipeline.tuning.extras import write_drift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -25,28 +33,52 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     if space.competition.submission is None:
         print(f"07_predict_test: the contract of {space.competition.name} has no test images; nothing to submit")
         return
-    stage = test_stage(space)
+    if arguments.keep_folds and arguments.time_budget:
+        raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")
+    seconds = parse_budget(arguments.time_budget) if arguments.time_budget else None
+    runs = open_runs(space)
+    stage = test_stage(space, runs)
+    apart = arguments.keep_folds or load_decision(decision_path(space)).vote
+    folders = predict_folds(space, runs, arguments) if apart else {}
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
-    with tqdm(desc="images", unit="image") as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        summary = predict_test(space, stage.folder, on_error=arguments.on_error, report=tqdm.write, progress=progress)
-    warnings = lint_own(space, summary.path)
-    for warning in warnings:
-        print(f"lint: {warning}")
+    with image_bar() as progress:
+        summary, found = predict_test(
+            space, runs, stage.folder, fold_folders=folders, on_error=arguments.on_error, seconds=seconds,
+            report=tqdm.write, progress=progress,
+        )  # fmt: skip
+    if found is not None:
+        write_drift(stage.folder, found)
+    warnings = [f"lint: {warning}" for warning in lint_own(space, summary.path)]
+    warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
+    for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
+        print(said)
     failed = f", {len(summary.failures)} of them empty because unreadable" if summary.failures else ""
-    said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} lint warning(s)"
-    finish(stage, f"{said} -> {summary.path}", submission=str(summary.path.name))
+    said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
+    finish(stage, f"{said} -> {summary.path}", submission=str(summary.path.name), given_up=summary.given_up)
+
+
+def predict_folds(space: Workspace, runs: Sequence[Run], arguments: argparse.Namespace) -> dict[int, Path]:
+    """Predict the test images by each fold alone."""
+    decision = load_decision(decision_path(space))
+    stages = fold_stages(space, runs, decision)
+    for fold, stage in stages.items():
+        if not stage.begin(overwrite=space.overwrite):
+            already(stage)
+            continue
+        steps = predict_fold(
+            space, runs, decision, fold=fold, folder=stage.folder, on_error=arguments.on_error, report=tqdm.write
+        )
+        finish(stage, f"{show(steps, f'fold {fold}')} images predicted by fold {fold} alone")
+    return {fold: stage.folder for fold, stage in stages.items()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--on-error", choices=["stop", "empty"], default="stop",
                         help="what to do with a test image that cannot be read (default: stop)")  # fmt: skip
+    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time")
+    parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
     run_stage(predict_submission, parser, argv)
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inference.decision import load_decision
+import pandas as pd
+
+from inference.decision import Decision, load_decision
 from inference.devices import split_devices
 from inference.listed import OnError, predict_listed
 from inference.precision import resolve_precision
 from inference.shifts import ShiftedSource, shifted_input
-from inference.submission import SubmissionSummary, make_submission
+from inference.submission import (
+    Origin,
+    SubmissionSummary,
+    in_turn,
+    make_submission,
+    member_shares,
+    open_test_images,
+    used_members,
+)
 from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
+from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
 from pipeline.stage import Stage, read_stage
 from pipeline.training import pick_device
+from pipeline.tuning.drift import Drift, drift, image_features
 from pipeline.workspace import Workspace, git_state
 from submissions.lint import lint_submission
 from submissions.listing import ListedImages
@@ -100,24 +112,93 @@ def decision_path(space: Workspace) -> Path:
     return space.own / "tuning" / "decision.json"
 
 
-def test_stage(space: Workspace) -> Stage:
+def load_members(runs: Sequence[Run], only: int | None = None) -> tuple[list[LoadedModel], list[Origin]]:
+    """Models of all runs (of one fold, where given) with their origins."""
+    folds = {run.name: [fold for fold in run.folds if only in (None, fold)] for run in runs}
+    origins, named = in_turn(folds), {run.name: run for run in runs}
+    return [named[origin.experiment].model(origin.fold) for origin in origins], origins
+
+
+def run_settings(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:
+    """Prediction settings of the runs as they enter a fingerprint; of an ensemble each member's."""
+    own = predict_settings(space)
+    if not space.experiment.members:
+        return own
+    machine = {key: own[key] for key in ("batch_size", "precision", "runtime")}
+    return {run.name: run.predict.model_dump(mode="json", exclude={"memory_cap_gb"}) | machine for run in runs}
+
+
+def test_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
     """Stage 07 of the experiment."""
     name = space.experiment.name
     tuned = read_stage(space.own / "tuning", f"06_tune.py {name}")
     checked = read_stage(space.inventory, f"01_check_data.py {name}")
-    inputs = held_out_inputs(space) | {"tuning": str(tuned["fingerprint"]), "inventory": str(checked["output"])}
-    return Stage("07_predict_test", space.own / "test", predict_settings(space), inputs)
+    inputs = trained_inputs(runs) | {"tuning": str(tuned["fingerprint"]), "inventory": str(checked["output"])}
+    return Stage("07_predict_test", space.own / "test", run_settings(space, runs), inputs)
+
+
+def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:
+    """Stage 07 for each fold alone, which votes and pseudo-labels read: the test images by that fold's models."""
+    checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
+    stages = {}
+    for fold in sorted({fold for run in runs for fold in run.folds}):
+        chosen = [replace(run, trained={fold: run.trained[fold]}) for run in runs if fold in run.folds]
+        settings = {"fold": fold, "predict": run_settings(space, chosen)}
+        settings |= {"views": decision.views, "weights": decision.weights}
+        inputs = trained_inputs(chosen) | {"inventory": str(checked["output"])}
+        stages[fold] = Stage("07_predict_test", space.own / "test_folds" / f"fold_{fold}", settings, inputs)
+    return stages
+
+
+def predict_fold(
+    space: Workspace,
+    runs: Sequence[Run],
+    decision: Decision,
+    *,
+    fold: int,
+    folder: Path,
+    on_error: OnError,
+    report: Callable[[str], None],
+) -> Iterator[tuple[int, int]]:
+    """The test images by the models of one fold; yields (done, of how many)."""
+    models, origins = load_members(runs, fold)
+    images = open_test_images(space.competition, space.data)
+    outcomes = predict_listed(
+        used_members(models, decision), images, images.ids, folder, device=pick_devices(space),
+        weights=member_shares(decision, origins, len(models)), on_error=on_error, report=report,
+    )  # fmt: skip
+    for done, _ in enumerate(outcomes, start=1):
+        yield done, len(images.ids)
 
 
 def predict_test(
-    space: Workspace, folder: Path, *, on_error: OnError, report: Callable[[str], None], progress: Any
-) -> SubmissionSummary:
-    """The test images through the mean of the folds and the decision of stage 06, into submission.csv."""
-    return make_submission(
-        space.competition, space.data, list(fold_models(space).values()), load_decision(decision_path(space)),
-        folder=folder, out=space.own / "submission.csv", device=pick_device(space.device),
-        config=space.experiment.predict, on_error=on_error, report=report, progress=progress,
+    space: Workspace,
+    runs: Sequence[Run],
+    folder: Path,
+    *,
+    fold_folders: Mapping[int, Path],
+    on_error: OnError,
+    seconds: float | None,
+    report: Callable[[str], None],
+    progress: Any,
+) -> tuple[SubmissionSummary, Drift | None]:
+    """The test images through the mean of all members and the decision of stage 06, into submission.csv.
+
+    Also how far the test images are from those that the decision learned on; None where there is none.
+    """
+    decision = load_decision(decision_path(space), fingerprint=runs_fingerprint(runs))
+    features: list[dict[str, Any]] = []
+    models, origins = load_members(runs)
+    summary = make_submission(
+        space.competition, space.data, models, decision, folder=folder, out=space.own / "submission.csv",
+        origins=origins, fold_folders=fold_folders, device=pick_devices(space), on_error=on_error, seconds=seconds,
+        report=report, progress=progress,
+        decided=lambda image_id, probs, mask: features.append(
+            {"image_id": image_id, **image_features(probs, mask, decision)}
+        ),
     )  # fmt: skip
+    learned = pd.read_csv(space.own / "tuning" / "features.csv", dtype={"image_id": str})
+    return summary, drift(learned, pd.DataFrame(features)) if features else None
 
 
 def lint_own(space: Workspace, path: Path) -> list[str]:
@@ -134,4 +215,4 @@ def bundle_facts(space: Workspace) -> dict[str, Any]:
     """What a bundle's manifest says of where it comes from: cross-validation, fingerprints, the code's state."""
     tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
     cv = {name: tuned[name] for name in ("metric", "score", "interval", "nested", "prediction")}
-    return {"cv": cv, "inputs": held_out_inputs(space), "git": git_state(Path(__file__).parent)}
+    return {"cv": cv, "inputs": trained_inputs(open_runs(space)), "git": git_state(Path(__file__).parent)}

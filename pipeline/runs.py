@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,12 @@ def check_ensemble(space: Workspace) -> None:
         )
 
 
-def runs_fingerprint(runs: list[Run]) -> str:
+def runs_fingerprint(runs: Sequence[Run]) -> str:
     """Fingerprint of the out-of-fold predictions of one run, or of several together."""
     return runs[0].oof if len(runs) == 1 else digest([[run.name, run.oof] for run in runs])
 
 
-def trained_inputs(runs: list[Run]) -> dict[str, str]:
+def trained_inputs(runs: Sequence[Run]) -> dict[str, str]:
     """Fingerprints of all trained folds, and the hash of the fold file, as a stage's inputs."""
     alone = len(runs) == 1
     found = {

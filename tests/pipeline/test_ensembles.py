@@ -1,0 +1,162 @@
+"""Ensembles of experiments, and a second seed: what is skipped, mixed, weighed and refused."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from tiny_run import EXPERIMENT, write_tiny_experiment
+
+from inference.bundle import run
+from inference.decision import load_decision, save_decision
+from inference.store import open_prediction, write_prediction
+from pipeline.__main__ import run_stages
+from pipeline.measurements import out_of_fold, second_seed_shift
+from pipeline.runs import open_runs
+from pipeline.tuning.search import tuning_metric
+from pipeline.workspace import Workspace, open_workspace, stage_parser
+
+
+def stage(name: str) -> Callable[[list[str]], None]:
+    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
+    return made
+
+
+def space_of(arguments: list[str], *more: str) -> Workspace:
+    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
+
+
+def write_experiment(folder: Path, arguments: list[str], name: str, **change: Any) -> list[str]:
+    """Another experiment beside the tiny one; returns its arguments."""
+    document = {"competition": str(folder / "drawn.yaml"), **EXPERIMENT, **change}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
+    return [str(folder / f"{name}.yaml"), *arguments[1:]]
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], list[str]]:
+    """Two runs that differ by the seed, one predicted otherwise, and an ensemble of both: (folder, a's, both's)."""
+    folder = tmp_path_factory.mktemp("members")
+    own = write_tiny_experiment(folder)
+    run_stages(own, ("01", "02", "03", "04", "05", "06"))
+    other = write_experiment(folder, own, "other", seed=1, predict={"mode": "tiles", "tile": [32, 32]})
+    (frozen,) = (folder / "runs/drawn/folds").glob("*/folds.csv")
+    stage("02_make_folds")([*other, "--folds", str(frozen)])
+    run_stages(other, ("03", "04", "05"))
+    return folder, own, write_experiment(folder, own, "both", members=["tiny", "other"])
+
+
+def test_an_ensemble_goes_through_all_stages(
+    members: tuple[Path, list[str], list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, _, both = members
+    run_stages(both)
+    said = capsys.readouterr().out
+    assert said.count("is an ensemble of tiny, other; nothing to do") == 4
+    assert "weights: tiny 0.500, other 0.500" in said
+    own = folder / "runs/drawn/both"
+    assert sorted(path.name for path in own.iterdir()) == ["submission.csv", "test", "tuning"]
+    path = own / "tuning/decision.json"
+    assert load_decision(path).weights == {"tiny": 0.5, "other": 0.5}
+    for weights in ({"tiny": 0.25, "other": 0.75}, {"tiny": 0.0, "other": 1.0}):
+        save_decision(path, load_decision(path).model_copy(update={"weights": weights}))
+        stage("07_predict_test")([*both, "--overwrite"])
+        stage("08_bundle")([*both, "--overwrite"])
+        summary = run(own / "bundle", folder / "data", tmp_path / str(weights["tiny"]) / "s.csv", device="cpu")
+        assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
+        with open_prediction(own / "test/test00.h5") as prediction:
+            assert prediction.attrs["members"] == (4 if weights["tiny"] else 2)
+    save_decision(path, load_decision(path).model_copy(update={"weights": {"tiny": 1.0}}))
+    with pytest.raises(SystemExit):
+        stage("07_predict_test")([*both, "--overwrite"])
+    assert "the members are of ['other', 'tiny']" in capsys.readouterr().err
+
+
+def test_members_are_predicted_as_their_oof_was(members: tuple[Path, list[str], list[str]]) -> None:
+    one, other = open_runs(space_of(members[2], "--set", "predict.memory_cap_gb=1"))
+    assert (one.predict.mode, other.predict.mode) == ("whole", "tiles")
+    assert other.predict.memory_cap_gb == 1 and one.folds_hash == other.folds_hash
+
+
+def test_the_mean_of_the_members_is_what_is_tuned_on(members: tuple[Path, list[str], list[str]]) -> None:
+    space = space_of(members[2])
+    found = out_of_fold(space, open_runs(space), tuning_metric(space.competition, space.experiment.tune))
+    assert len(found.items) == 12 and found.channels == ["thing"]
+    parts = []
+    for name in ("tiny", "other"):
+        with open_prediction(space.shared / name / f"oof/{found.items[0].image_id}.h5") as prediction:
+            parts.append(prediction.read().astype(float))
+    assert np.abs(found.items[0].probs() - (parts[0] + parts[1]) / 2).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("members=[tiny, tiny]", "expected other experiments, each once"),
+        ("members=[both]", "expected other experiments, each once"),
+        ("members=[nobody]", "run 05_predict_oof.py nobody first"),
+        ("tune.sample=5", r"leave out tune\.sample"),
+        ("tune.second_seed=tiny", r"leave out tune\.second_seed"),
+    ],
+)
+def test_what_is_no_ensemble_is_refused(members: tuple[Path, list[str], list[str]], setting: str, words: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        open_runs(space_of(members[2], "--set", setting))
+
+
+def edit_inputs(path: Path, **change: str) -> str:
+    """Change the inputs of a stage's document; returns what was there."""
+    before = path.read_text()
+    document = json.loads(before)
+    document["identity"]["inputs"].update(change)
+    path.write_text(json.dumps(document))
+    return before
+
+
+def test_members_of_other_splits_or_channels_are_refused(members: tuple[Path, list[str], list[str]]) -> None:
+    folder, own, both = members
+    path = folder / "runs/drawn/other/oof/stage.json"
+    before = edit_inputs(path, folds="0123")
+    with pytest.raises(ValueError, match="'other' by 0123: out-of-fold predictions of different splits"):
+        open_runs(space_of(both))
+    space = space_of(own, "--set", "tune.second_seed=other")
+    metric = tuning_metric(space.competition, space.experiment.tune)
+    with pytest.raises(ValueError, match=r"trained on folds \[0, 1\] of 0123"):
+        second_seed_shift(space, open_runs(space), metric, out_of_fold(space, open_runs(space), metric))
+    path.write_text(before)
+    space = space_of(both)
+    items = out_of_fold(space, open_runs(space), metric).items
+    first = space.shared / "other/oof" / f"{items[0].image_id}.h5"
+    kept = first.read_bytes()
+    write_prediction(first, np.zeros((2, 40, 56), np.uint8), ["thing", "border"])
+    with pytest.raises(ValueError, match="members need the same channels"):
+        out_of_fold(space, open_runs(space), metric)
+    first.write_bytes(kept)
+
+
+def test_a_second_seed_shows_what_a_mean_changes(
+    members: tuple[Path, list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, own, _ = members
+    more = ["--set", "tune.second_seed=other", "--overwrite"]
+    stage("06_tune")([*own, *more])
+    assert "a mean of two models: score" in capsys.readouterr().out
+    assert "ensemble_shift" in load_decision(folder / "runs/drawn/tiny/tuning/decision.json").learned
+    assert "## Mean of models" in (folder / "runs/drawn/tiny/tuning/report.md").read_text()
+    inputs = json.loads((folder / "runs/drawn/tiny/tuning/stage.json").read_text())["identity"]["inputs"]
+    assert "oof of other" in inputs
+    path = folder / "runs/drawn/other/fold_1/stage.json"
+    before = path.read_text()
+    document = json.loads(before)
+    document["identity"]["settings"]["train"]["lr"] = 5.0
+    path.write_text(json.dumps(document))
+    with pytest.raises(SystemExit):
+        stage("06_tune")([*own, *more])
+    assert "'other' differs in ['seed', 'train'], expected the seed and nothing else" in capsys.readouterr().err
+    path.write_text(before)

@@ -1,0 +1,174 @@
+"""Stage 07: the decision's views and votes, folds kept apart, drift, time budgets, several devices."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_run import write_tiny_experiment
+
+from inference.bundle import run
+from inference.decision import load_decision, save_decision
+from inference.store import open_prediction
+from pipeline.__main__ import run_stages
+from pipeline.extra_data import check_predictions
+from pipeline.folding import open_folds
+from pipeline.prediction import pick_devices
+from pipeline.workspace import Workspace, open_workspace, stage_parser
+
+
+def stage(name: str) -> Callable[[list[str]], None]:
+    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
+    return made
+
+
+def space_of(arguments: list[str], *more: str) -> Workspace:
+    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Stages 01 to 06, with thresholds of single folds: (the experiment's folder, arguments)."""
+    folder = tmp_path_factory.mktemp("tuned")
+    arguments = write_tiny_experiment(folder, tune={"rounds": 100, "rules": ["global", "fold_mean"], "vote": True})
+    run_stages(arguments, ("01", "02", "03", "04", "05", "06"))
+    return folder / "runs/drawn/tiny", arguments
+
+
+def again(arguments: list[str], *more: str) -> None:
+    stage("07_predict_test")([*arguments, "--overwrite", *more])
+
+
+def attributes(own: Path) -> dict[str, tuple[int, int]]:
+    found = {}
+    for path in sorted((own / "test").glob("*.h5")):
+        with open_prediction(path) as prediction:
+            found[path.stem] = (prediction.attrs["members"], prediction.attrs["views"])
+    return found
+
+
+def decide(own: Path, **update: object) -> None:
+    path = own / "tuning/decision.json"
+    save_decision(path, load_decision(path).model_copy(update=update))
+
+
+def test_folds_vote_and_the_bundle_votes_alike(
+    tuned: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=True, views=None)
+    again(arguments)
+    assert "6 images predicted by fold 1 alone" in capsys.readouterr().out
+    assert not list((own / "test").glob("*.h5"))
+    for fold in (0, 1):
+        assert check_predictions(own, fold, open_folds(space_of(arguments))[1]) == own / f"test_folds/fold_{fold}"
+        assert len(list((own / f"test_folds/fold_{fold}").glob("*.h5"))) == 6
+    stage("08_bundle")([*arguments, "--overwrite"])
+    summary = run(own / "bundle", own.parents[2] / "data", tmp_path / "submission.csv", device="cpu")
+    assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
+    with pytest.raises(ValueError, match="cannot be kept where folds vote"):
+        run(own / "bundle", own.parents[2] / "data", tmp_path / "b/submission.csv", device="cpu", seconds=9.0)
+
+
+def test_folds_are_kept_beside_the_mean_and_not_made_twice(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    mean = (own / "submission.csv").read_bytes()
+    again(arguments, "--keep-folds")
+    assert (own / "submission.csv").read_bytes() == mean
+    for name in ("test00", "test05"):
+        parts = []
+        for folder in ("test_folds/fold_0", "test_folds/fold_1", "test"):
+            with open_prediction(own / folder / f"{name}.h5") as prediction:
+                parts.append(prediction.read().astype(float))
+        assert np.abs((parts[0] + parts[1]) / 2 - parts[2]).max() <= 1
+    stage("07_predict_test")([*arguments, "--keep-folds"])
+    assert capsys.readouterr().out.count("already made") == 3
+    with pytest.raises(SystemExit):
+        again(arguments, "--keep-folds", "--time-budget", "1h")
+    assert "--time-budget cannot pay for" in capsys.readouterr().err
+
+
+def test_views_that_the_decision_dropped_are_not_used(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    assert set(attributes(own).values()) == {(2, 2)}
+    decide(own, views=["identity"])
+    again(arguments)
+    assert set(attributes(own).values()) == {(2, 1)}
+    decide(own, views=["vflip"])
+    with pytest.raises(SystemExit):
+        again(arguments)
+    assert "none is left" in capsys.readouterr().err
+    decide(own, fingerprint="another", views=None)
+    with pytest.raises(SystemExit):
+        again(arguments)
+    assert "learned from the predictions 'another'" in capsys.readouterr().err
+    decide(own, fingerprint=json.loads((own / "oof/stage.json").read_text())["fingerprint"])
+
+
+def test_a_time_budget_is_said_and_kept(tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments, "--time-budget", "0.001s")
+    said = capsys.readouterr().out
+    assert "views reduced from 2 to 1: identity" in said and "models reduced from 2 to 1" in said
+    found = list(attributes(own).values())
+    assert found.count((2, 2)) == 3 and found.count((1, 1)) == 3
+    assert json.loads((own / "test/stage.json").read_text())["given_up"]
+    again(arguments, "--time-budget", "8h")
+    assert set(attributes(own).values()) == {(2, 2)}
+    assert "more are needed" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        again(arguments, "--time-budget", "soon")
+    assert "time budget is 'soon'" in capsys.readouterr().err
+
+
+def test_two_devices_write_the_same_submission(tuned: tuple[Path, list[str]]) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    alone = (own / "submission.csv").read_bytes()
+    again(arguments, "--device", "cpu,cpu:0")
+    assert (own / "submission.csv").read_bytes() == alone
+    assert pick_devices(space_of(arguments, "--device", "cpu, cpu:0")) == "cpu,cpu:0"
+
+
+def test_devices_of_unlike_precision_are_refused(
+    tuned: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "pipeline.prediction.resolve_precision", lambda wanted, name: "bf16" if name == "cpu" else "fp16"
+    )
+    with pytest.raises(ValueError, match=r"set predict\.precision so that it is one"):
+        pick_devices(space_of(tuned[1], "--device", "cpu,cpu:0"))
+
+
+def test_test_images_unlike_those_learned_on_are_noticed(
+    tuned: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    features = pd.read_csv(own / "tuning/features.csv")
+    kept = (own / "tuning/features.csv").read_bytes()
+    for name in features.columns.drop("image_id"):
+        features[name] = features[name] * 0 + 5
+    features.to_csv(own / "tuning/features.csv", index=False)
+    again(arguments)
+    (own / "tuning/features.csv").write_bytes(kept)
+    assert "drift: share of pixels called thing" in capsys.readouterr().out
+    assert "share of pixels called thing" in (own / "test/drift.md").read_text()
+    assert (own / "test/drift_histograms.csv").is_file()
+    assert cv2.imread(str(own.parents[2] / "data/test/test00.png")) is not None
