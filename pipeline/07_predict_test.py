@@ -43,10 +43,8 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
     with image_bar() as progress:
-        summary, found = predict_test(
-            space, runs, stage.folder, fold_folders=folders, on_error=arguments.on_error, seconds=seconds,
-            report=tqdm.write, progress=progress,
-        )  # fmt: skip
+        options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
+        summary, found = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
     if found is not None:
         write_drift(stage.folder, found)
     warnings = [f"lint: {warning}" for warning in lint_own(space, summary.path)]
@@ -63,13 +61,12 @@ def predict_folds(space: Workspace, runs: Sequence[Run], arguments: argparse.Nam
     decision = load_decision(decision_path(space))
     stages = fold_stages(space, runs, decision)
     for fold, stage in stages.items():
-        if not stage.begin(overwrite=space.overwrite):
+        if stage.begin(overwrite=space.overwrite):
+            options = {"folder": stage.folder, "on_error": arguments.on_error, "report": tqdm.write}
+            number = show(predict_fold(space, runs, decision, fold=fold, **options), f"fold {fold}")
+            finish(stage, f"{number} images predicted by fold {fold} alone")
+        else:
             already(stage)
-            continue
-        steps = predict_fold(
-            space, runs, decision, fold=fold, folder=stage.folder, on_error=arguments.on_error, report=tqdm.write
-        )
-        finish(stage, f"{show(steps, f'fold {fold}')} images predicted by fold {fold} alone")
     return {fold: stage.folder for fold, stage in stages.items()}
 
 
