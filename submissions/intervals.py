@@ -122,9 +122,7 @@ def paired_bootstrap(
     if ids_a is not None and ids_b is not None:
         table_b = table_b.iloc[_positions(ids_a, ids_b)]
     if len(table_a) != len(table_b):
-        raise ValueError(
-            f"{len(table_a)} rows against {len(table_b)}: a paired comparison needs the same units"
-        )
+        raise ValueError(f"{len(table_a)} rows against {len(table_b)}: a paired comparison needs the same units")
     order, code, n = _order(table_a, groups, [table_a, table_b])
     a, b = table_a.iloc[order], table_b.iloc[order]
     draws = _draws(n, rounds, seed, None)
@@ -146,9 +144,7 @@ def _positions(ids_a: pd.Series, ids_b: pd.Series) -> np.ndarray:
             raise ValueError(f"unit {twice.iloc[0]!r} is twice in the {name} table: expected one row a unit")
     alone = set(ids_a) ^ set(ids_b)
     if alone:
-        raise ValueError(
-            f"{len(alone)} units are in one table only, such as {min(alone)!r}: compare the same units"
-        )
+        raise ValueError(f"{len(alone)} units are in one table only, such as {min(alone)!r}: compare the same units")
     return pd.Index(ids_b).get_indexer(pd.Index(ids_a))
 
 
@@ -157,17 +153,13 @@ def _ordered(table: pd.DataFrame, groups: Groups) -> tuple[pd.DataFrame, np.ndar
     return table.iloc[order], code, n
 
 
-def _order(
-    table: pd.DataFrame, groups: Groups, tables: list[pd.DataFrame]
-) -> tuple[np.ndarray, np.ndarray, int]:
+def _order(table: pd.DataFrame, groups: Groups, tables: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray, int]:
     """An order of the rows that is the same however they come, their groups' codes in it, and how many."""
     if len(table) == 0:
         raise ValueError("the table has no rows: there is nothing to resample")
     if isinstance(groups, str):
         if groups not in table.columns:
-            raise ValueError(
-                f"the table has no column {groups!r} of groups, it has {list(table.columns)[:9]}"
-            )
+            raise ValueError(f"the table has no column {groups!r} of groups, it has {list(table.columns)[:9]}")
         groups = table[groups]
     if groups is not None and len(groups) != len(table):
         raise ValueError(f"{len(groups)} groups for {len(table)} rows: expected one a row")
@@ -212,8 +204,7 @@ def _scores(metric: Metric, table: pd.DataFrame, code: np.ndarray, draws: np.nda
     """Scores (rounds,) of a table whose rows belong to the groups `code`, in parts that fit into memory."""
     step = max(1, _CELLS // len(code))
     parts = [
-        metric.bootstrap(table, draws[i : i + step][:, code].astype(np.float64))
-        for i in range(0, len(draws), step)
+        metric.bootstrap(table, draws[i : i + step][:, code].astype(np.float64)) for i in range(0, len(draws), step)
     ]
     return np.concatenate(parts)
 

@@ -80,9 +80,7 @@ class MeanMetric(SumMetric):
 def exact_sum(values: np.ndarray) -> np.ndarray:
     """Sum over the first axis of float64 (N, ...), rounded once: the same for any order of the rows."""
     flat = values.reshape(len(values), math.prod(values.shape[1:]))
-    return np.array([math.fsum(column.tolist()) for column in flat.T], dtype=np.float64).reshape(
-        values.shape[1:]
-    )
+    return np.array([math.fsum(column.tolist()) for column in flat.T], dtype=np.float64).reshape(values.shape[1:])
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = math.nan) -> np.ndarray:
@@ -132,9 +130,7 @@ def checked_multiplicities(weights: np.ndarray, n_rows: int, *, dimensions: int 
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != dimensions or weights.shape[-1] != n_rows:
         expected = f"({n_rows},)" if dimensions == 1 else f"(rounds, {n_rows})"
-        raise ValueError(
-            f"multiplicities have shape {weights.shape}, expected {expected}: one a row of the table"
-        )
+        raise ValueError(f"multiplicities have shape {weights.shape}, expected {expected}: one a row of the table")
     if (weights < 0).any():
         raise ValueError(f"multiplicities must not be negative, found {weights.min()}")
     return weights
@@ -147,16 +143,12 @@ def checked_planes(
     pred, truth = np.asarray(pred), np.asarray(truth)
     for what, array in (("prediction", pred), ("truth", truth)):
         if array.dtype != np.bool_:
-            raise ValueError(
-                f"{what} has dtype {array.dtype}, expected bool planes: compare with a threshold first"
-            )
+            raise ValueError(f"{what} has dtype {array.dtype}, expected bool planes: compare with a threshold first")
     if pred.shape != truth.shape:
         raise ValueError(f"prediction has shape {pred.shape}, truth {truth.shape}: expected the same")
     if truth.ndim not in dimensions:
         names = {3: "(classes, height, width)", 4: "(classes, depth, height, width)"}
-        raise ValueError(
-            f"planes have shape {truth.shape}, expected {' or '.join(names[d] for d in dimensions)}"
-        )
+        raise ValueError(f"planes have shape {truth.shape}, expected {' or '.join(names[d] for d in dimensions)}")
     return pred, truth, checked_valid(valid, truth.shape[1:])
 
 
@@ -166,9 +158,7 @@ def checked_valid(valid: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarra
         return None
     valid = np.asarray(valid)
     if valid.dtype != np.bool_ or valid.shape != shape:
-        raise ValueError(
-            f"valid is {valid.dtype} {valid.shape}, expected bool {shape} (void pixels are False)"
-        )
+        raise ValueError(f"valid is {valid.dtype} {valid.shape}, expected bool {shape} (void pixels are False)")
     return valid
 
 

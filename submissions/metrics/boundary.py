@@ -47,18 +47,14 @@ class BoundaryF1(MeanMetric):
 
     def __post_init__(self) -> None:
         if not self.tolerance > 0:
-            raise ValueError(
-                f"tolerance={self.tolerance!r}, expected a share of the image's diagonal above 0"
-            )
+            raise ValueError(f"tolerance={self.tolerance!r}, expected a share of the image's diagonal above 0")
 
     def rows(self, pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
         """Row of bool planes (K, H, W): bf_k (NaN where left out) and score."""
         pred, truth, valid = checked_planes(pred, truth, valid, dimensions=(3,))
         distance = self.tolerance * math.hypot(*truth.shape[1:])
         values = np.array([_agreement(p, t, valid, distance) for p, t in zip(pred, truth, strict=True)])
-        return {f"bf_{k}": float(v) for k, v in enumerate(values)} | {
-            "score": float(mean_where_defined(values))
-        }
+        return {f"bf_{k}": float(v) for k, v in enumerate(values)} | {"score": float(mean_where_defined(values))}
 
 
 def _agreement(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None, distance: float) -> float:

@@ -62,9 +62,7 @@ class AveragePrecision(Metric):
             kept = np.arange(n) if valid is None else np.flatnonzero(np.isin(names, pred[valid]))
         scores = np.ones(n) if confidences is None else np.asarray(confidences, dtype=np.float64)
         if scores.shape != (n,) or not np.isfinite(scores).all():
-            raise ValueError(
-                f"confidences have shape {scores.shape}, expected {n} finite numbers: one an instance"
-            )
+            raise ValueError(f"confidences have shape {scores.shape}, expected {n} finite numbers: one an instance")
         order, hit = _match(found, scores[kept], self.iou)
         row = {"truths": float(len(found.truth_areas))}
         for i, (confidence, tp) in enumerate(zip(scores[kept][order], hit, strict=True)):
@@ -98,9 +96,7 @@ class AveragePrecision(Metric):
         return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _mask_overlaps(
-    masks: np.ndarray, truth: np.ndarray, valid: np.ndarray | None
-) -> tuple[Overlaps, np.ndarray]:
+def _mask_overlaps(masks: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> tuple[Overlaps, np.ndarray]:
     """Overlaps of bool masks (n, H, W) with labels (H, W), and the indices of masks with a valid pixel."""
     truth = checked_label("truth", truth)
     if masks.dtype != np.bool_ or masks.shape[1:] != truth.shape:
@@ -150,6 +146,4 @@ def _areas(
     precision = np.divide(true, every, out=np.zeros_like(true), where=every > 0)
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     steps = np.diff(true, axis=1, prepend=0.0)
-    return np.divide(
-        (steps * precision).sum(axis=1), truths, out=np.full(len(truths), math.nan), where=truths > 0
-    )
+    return np.divide((steps * precision).sum(axis=1), truths, out=np.full(len(truths), math.nan), where=truths > 0)

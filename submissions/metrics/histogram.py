@@ -66,9 +66,7 @@ def counts(hist: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return tp, fp, tp[..., :1] - tp, fp[..., :1] - fp
 
 
-def threshold_curve(
-    metric: CountMetric, hists: np.ndarray, multiplicities: np.ndarray | None = None
-) -> np.ndarray:
+def threshold_curve(metric: CountMetric, hists: np.ndarray, multiplicities: np.ndarray | None = None) -> np.ndarray:
     """Scores (256,) of N units at every threshold, one threshold for all classes; (B, 256) when resampled.
 
     `hists` int64 (N, K, 2, 256), `multiplicities` (B, N) as `submissions.intervals.resample` draws them. Each
@@ -91,9 +89,7 @@ def class_threshold_values(metric: CountMetric, hists: np.ndarray) -> np.ndarray
 def _checked(metric: Any, kind: type) -> Any:
     if not isinstance(metric, kind):
         name = getattr(metric, "name", metric)
-        raise ValueError(
-            f"{name} does not follow from pixel counts of each class: score it threshold by threshold"
-        )
+        raise ValueError(f"{name} does not follow from pixel counts of each class: score it threshold by threshold")
     return metric
 
 

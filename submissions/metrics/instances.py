@@ -87,9 +87,7 @@ def checked_label(what: str, label: np.ndarray) -> np.ndarray:
     if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
         raise ValueError(f"{what} is {label.dtype} {label.shape}, expected int32 labels (height, width)")
     if label.size and label.min() < 0:
-        raise ValueError(
-            f"{what} holds the label {label.min()}, expected 0 for background and 1..n for instances"
-        )
+        raise ValueError(f"{what} holds the label {label.min()}, expected 0 for background and 1..n for instances")
     return label
 
 
@@ -116,9 +114,7 @@ def overlaps(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = Non
     codes, inter = _pairs(t * wide + p, (len(truth_names) + 1) * wide)
     hit = (codes >= wide) & (codes % wide > 0)
     codes, inter = codes[hit], inter[hit]
-    areas = [
-        np.bincount(x.reshape(-1), minlength=n + 1)[1:] for x, n in ((t, len(truth_names)), (p, wide - 1))
-    ]
+    areas = [np.bincount(x.reshape(-1), minlength=n + 1)[1:] for x, n in ((t, len(truth_names)), (p, wide - 1))]
     return Overlaps(codes // wide - 1, codes % wide - 1, inter.astype(np.int64), areas[0], areas[1])
 
 

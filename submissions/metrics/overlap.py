@@ -71,11 +71,7 @@ class CountMetric(SumMetric):
         """
         pred, truth, valid = checked_planes(pred, truth, valid, dimensions=(3, 4))
         counts = pixel_counts(pred, truth, valid)
-        row = {
-            f"{name}_{k}": float(n)
-            for name, per in zip(COUNTS, counts, strict=True)
-            for k, n in enumerate(per)
-        }
+        row = {f"{name}_{k}": float(n) for name, per in zip(COUNTS, counts, strict=True) for k, n in enumerate(per)}
         return row | {"score": float(self.from_counts(*counts))}
 
     def summands(self, table: pd.DataFrame) -> np.ndarray:
@@ -164,9 +160,7 @@ class ClassMetric(CountMetric):
         if not isinstance(self.classes, tuple):
             return count
         if max(self.classes) >= count.shape[-1]:
-            raise ValueError(
-                f"classes={list(self.classes)}, but there are {count.shape[-1]} planes (0-based)"
-            )
+            raise ValueError(f"classes={list(self.classes)}, but there are {count.shape[-1]} planes (0-based)")
         return count[..., list(self.classes)]
 
 

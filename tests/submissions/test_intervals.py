@@ -28,14 +28,10 @@ def drawn(seed: int, n: int = 40, groups: int = 8) -> pd.DataFrame:
     rows = {"tp_0": tp, "fp_0": 1000 - tp, "fn_0": 0.0, "tn_0": 500.0}
     ids = [f"image_{i:03d}" for i in rng.permutation(n)]
     table = pd.DataFrame({"image_id": ids, "patient": [f"p{g}" for g in group], **rows})
-    return table.assign(
-        score=METRIC.from_counts(*(table[[f"{c}_0"]].to_numpy() for c in ("tp", "fp", "fn", "tn")))
-    )
+    return table.assign(score=METRIC.from_counts(*(table[[f"{c}_0"]].to_numpy() for c in ("tp", "fp", "fn", "tn"))))
 
 
-def slow_samples(
-    table: pd.DataFrame, groups: str | None, rounds: int, seed: int, n_groups: int | None
-) -> list:
+def slow_samples(table: pd.DataFrame, groups: str | None, rounds: int, seed: int, n_groups: int | None) -> list:
     """Tables put together group by group from the same draws."""
     table = table.sort_values("image_id")
     names = sorted(set(table[groups])) if groups else list(table["image_id"])

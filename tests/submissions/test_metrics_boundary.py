@@ -83,9 +83,7 @@ def test_tolerance_is_strict_and_a_wider_one_never_hurts() -> None:
     a[:, 10:], b[:, 12:] = True, True
     assert build_metric("boundary_f1", tolerance=2 / 50).rows(a, b)["score"] == 0.0
     assert build_metric("boundary_f1", tolerance=2.01 / 50).rows(a, b)["score"] == 1.0
-    scores = [
-        build_metric("boundary_f1", tolerance=t).rows(drawn(1), drawn(2))["score"] for t in (0.01, 0.05, 0.1)
-    ]
+    scores = [build_metric("boundary_f1", tolerance=t).rows(drawn(1), drawn(2))["score"] for t in (0.01, 0.05, 0.1)]
     assert scores == sorted(scores)
 
 

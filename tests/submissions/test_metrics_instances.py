@@ -95,9 +95,7 @@ def test_sweeps_over_iou(name: str) -> None:
         for threshold in TWENTIETHS:
             tp = slow_tp(p, t, threshold)
             fp, fn = len(p) - tp, len(t) - tp
-            top, bottom = (
-                (tp, tp + fp + fn) if name == "dsb2018_precision" else (5 * tp, 5 * tp + 4 * fn + fp)
-            )
+            top, bottom = (tp, tp + fp + fn) if name == "dsb2018_precision" else (5 * tp, 5 * tp + 4 * fn + fp)
             scores.append(top / bottom if bottom else 1.0)
         rows.append(metric.rows(pred, truth, valid))
         assert rows[-1]["score"] == pytest.approx(sum(scores) / 10)
@@ -106,9 +104,7 @@ def test_sweeps_over_iou(name: str) -> None:
     assert table["score"].tolist()[-3:] == [1.0, 0.0, 0.0]
     assert metric.score(table) == pytest.approx(table["score"].mean())
     draws = np.random.default_rng(0).integers(0, 3, (5, len(table)))
-    np.testing.assert_allclose(
-        metric.bootstrap(table, draws), [np.average(table["score"], weights=w) for w in draws]
-    )
+    np.testing.assert_allclose(metric.bootstrap(table, draws), [np.average(table["score"], weights=w) for w in draws])
 
 
 def test_an_iou_on_the_threshold_is_no_match() -> None:
@@ -145,9 +141,7 @@ def test_panoptic_quality(over: str) -> None:
             rows.append(metric.rows(pred, truth))
             slow.append((float(sum(ious)), len(ious), len(p) - len(ious), len(t) - len(ious)))
             assert tuple(rows[-1][c] for c in ("iou_sum", "tp", "fp", "fn")) == pytest.approx(slow[-1])
-    quality = [
-        s[0] / (s[1] + s[2] / 2 + s[3] / 2) if sum(s) else math.nan for s in [*slow, np.sum(slow, axis=0)]
-    ]
+    quality = [s[0] / (s[1] + s[2] / 2 + s[3] / 2) if sum(s) else math.nan for s in [*slow, np.sum(slow, axis=0)]]
     expected = quality[-1] if over == "dataset" else np.nanmean(quality[:-1])
     assert metric.score(pd.DataFrame(rows)) == pytest.approx(expected)
     none = np.zeros(SHAPE, dtype=np.int32)

@@ -95,9 +95,7 @@ def test_over_the_data_set_counts_are_summed_first(name: str) -> None:
     assert micro.score(table) == pytest.approx(slow_value(name, tuple(total.sum(axis=0)), math.nan))
     for k in range(2):
         assert build_metric(name, over="dataset", classes=k).score(table) == pytest.approx(per_class[k])
-    assert build_metric(name, over="dataset", classes=[1, 0]).score(table) == pytest.approx(
-        slow_mean(per_class)
-    )
+    assert build_metric(name, over="dataset", classes=[1, 0]).score(table) == pytest.approx(slow_mean(per_class))
 
 
 def test_empty_rules_have_defaults() -> None:
@@ -155,9 +153,7 @@ def test_pixel_accuracy(exclusive: bool) -> None:
         row = metric.rows(pred, truth, valid)
         assert row["score"] == pytest.approx(sum(right) / len(right))
         twice = pd.DataFrame([row, row])
-        assert (
-            build_metric("pixel_accuracy", over="dataset", exclusive=exclusive).score(twice) == row["score"]
-        )
+        assert build_metric("pixel_accuracy", over="dataset", exclusive=exclusive).score(twice) == row["score"]
 
 
 def test_tgs_precision_counts_thresholds_below_the_iou() -> None:
@@ -177,9 +173,7 @@ def test_dice_and_iou_do_not_care_which_is_the_truth() -> None:
     for name in ("dice", "iou", "pixel_accuracy", "tgs_precision"):
         assert build_metric(name).rows(a, b)["score"] == build_metric(name).rows(b, a)["score"]
     assert build_metric("recall").rows(a, b)["score"] == build_metric("precision").rows(b, a)["score"]
-    assert build_metric("f_beta", beta=1).rows(a, b)["score"] == pytest.approx(
-        build_metric("dice").rows(a, b)["score"]
-    )
+    assert build_metric("f_beta", beta=1).rows(a, b)["score"] == pytest.approx(build_metric("dice").rows(a, b)["score"])
 
 
 def test_a_volume_is_scored_as_its_slices_side_by_side() -> None:

@@ -21,10 +21,7 @@ def drawn(seed: int, k: int = 2, share: float = 0.3) -> np.ndarray:
 
 
 def slow_hausdorff(a: np.ndarray, b: np.ndarray) -> float:
-    points = [
-        [tuple(c / s for c, s in zip(i, SHAPE, strict=True)) for i in np.ndindex(SHAPE) if m[i]]
-        for m in (a, b)
-    ]
+    points = [[tuple(c / s for c, s in zip(i, SHAPE, strict=True)) for i in np.ndindex(SHAPE) if m[i]] for m in (a, b)]
     if not points[0] or not points[1]:
         return 1.0 if points[0] or points[1] else math.nan
     one = max(min(math.dist(p, q) for q in points[1]) for p in points[0])
@@ -158,9 +155,7 @@ def slow_surface_dice(pred: np.ndarray, truth: np.ndarray, tolerance: float, spa
     elements = []
     for mask in (pred, truth):
         codes = neighbour_codes(mask)
-        elements.append(
-            {i: surface_areas(spacing)[codes[i]] for i in np.ndindex(codes.shape) if 0 < codes[i] < 255}
-        )
+        elements.append({i: surface_areas(spacing)[codes[i]] for i in np.ndindex(codes.shape) if 0 < codes[i] < 255})
     matched = 0.0
     for mine, other in (elements, elements[::-1]):
         for i, size in mine.items():
