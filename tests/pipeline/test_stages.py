@@ -63,9 +63,7 @@ def test_every_stage_leaves_what_it_says(finished: tuple[Path, list[str]]) -> No
     assert table["id"].tolist() == [f"test{index:02d}" for index in range(6)]
 
 
-def test_what_is_made_is_not_made_again(
-    finished: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_made_is_not_made_again(finished: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     folder, arguments = finished
     before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*.h5")}
     run_stages(arguments)
@@ -238,9 +236,7 @@ def test_an_unknown_word_lists_the_known_ones(capsys: pytest.CaptureFixture[str]
     assert "found 'fly', expected one of run, demo" in capsys.readouterr().out
 
 
-def test_a_contract_without_test_images_ends_after_stage_06(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_contract_without_test_images_ends_after_stage_06(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rle_host(tmp_path / "data", train=8)
     arguments = write_tiny_experiment(tmp_path / "own")
     contract = (tmp_path / "own/drawn.yaml").read_text()
