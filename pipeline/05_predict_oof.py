@@ -13,9 +13,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 try:
+    from tqdm import tqdm
+
     from pipeline.bars import show
     from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction import oof_stage, predict_oof

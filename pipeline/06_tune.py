@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from math import isnan
 from typing import Any
 
-import pandas as pd
-from tqdm import tqdm
-
 try:
+    import pandas as pd
+    from tqdm import tqdm
+
     from pipeline.measurements import measure, measured_reasons, out_of_fold
     from pipeline.oof import test_groups, tune_stage
     from pipeline.runs import open_runs, runs_fingerprint
@@ -45,7 +46,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
         fingerprint=runs_fingerprint(runs), channels=found.channels, test_groups=test_groups(space), **options,
     )  # fmt: skip
     _, score = score_through_submission(competition, found.items, result.decision, metric, **options)
-    if score != result.cv:
+    if score != result.cv and not (isnan(score) and isnan(result.cv)):
         raise ValueError(f"CV is {result.cv}, but {score} through the submission table; a mask is lost on the way")
     extras = measure(space, runs, metric, found, **options)
     write_tuning(stage.folder, result, extras=extras, settings=settings)

@@ -14,9 +14,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 try:
+    from tqdm import tqdm
+
     from inference.budget import parse_budget
     from inference.decision import load_decision
     from pipeline.bars import image_bar, show

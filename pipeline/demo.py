@@ -10,9 +10,9 @@ import pandas as pd
 
 from inference.decision import load_decision
 from inference.rules import ThresholdRule
-from pipeline.__main__ import run_stages
 from pipeline.demo_data import make_demo_data
 from pipeline.pictures import draw_comparison
+from pipeline.sequence import run_stages
 from submissions.competition import load_competition
 from submissions.listing import ListedImages, list_images
 from submissions.scoring import score_submission

@@ -32,23 +32,12 @@ from pipeline.tuning.learners import base_decision, build_learners, pick_rule
 from pipeline.tuning.levels import FoldThresholds
 from pipeline.tuning.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.post import PostReport, choose_post
-from pipeline.tuning.report import write_tuning
 from pipeline.tuning.rules import Learner
 from pipeline.tuning.settings import TuneSettings
-from pipeline.tuning.submission import score_through_submission
 from submissions.competition import Competition
 from submissions.intervals import Interval, bootstrap_interval, prediction_interval
 from submissions.metrics import Metric, build_metric
 from submissions.scoring import host_metric
-
-__all__ = [
-    "OofItem",
-    "TuneResult",
-    "score_through_submission",
-    "tune",
-    "tuning_metric",
-    "write_tuning",
-]
 
 
 @dataclass(frozen=True)

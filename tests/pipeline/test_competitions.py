@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from inference.decision import load_decision
-from pipeline.__main__ import run_stages
+from pipeline.sequence import run_stages
 from submissions.competition import load_competition
 from submissions.lint import lint_submission
 

@@ -16,9 +16,9 @@ from tiny_run import EXPERIMENT, write_tiny_experiment
 from inference.bundle import run
 from inference.decision import load_decision, save_decision
 from inference.store import open_prediction, write_prediction
-from pipeline.__main__ import run_stages
 from pipeline.measurements import out_of_fold, second_seed_shift
 from pipeline.runs import open_runs
+from pipeline.sequence import run_stages
 from pipeline.tuning.search import tuning_metric
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 

@@ -15,9 +15,9 @@ from tiny_run import write_tiny_experiment
 from inference.decision import load_decision
 from inference.listed import prediction_path
 from inference.store import open_prediction
-from pipeline.__main__ import run_stages
 from pipeline.measurements import measured_reasons
 from pipeline.oof_sample import finished_parts, sample_ids, sample_parts, unfit_shifts
+from pipeline.sequence import run_stages
 from pipeline.tuning.ensemble import EnsembleShift, ViewWorth
 from pipeline.tuning.extras import Extras
 from pipeline.workspace import Workspace, open_workspace, stage_parser

@@ -16,10 +16,10 @@ from tiny_run import write_tiny_experiment
 from inference.bundle import run
 from inference.decision import load_decision, save_decision
 from inference.store import open_prediction
-from pipeline.__main__ import run_stages
 from pipeline.extra_data import check_predictions
 from pipeline.folding import open_folds
 from pipeline.prediction import pick_devices
+from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 

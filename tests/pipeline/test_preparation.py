@@ -8,8 +8,8 @@ import pytest
 from drawn_hosts import draw_mask
 from tiny_run import write_tiny_experiment
 
-from pipeline.__main__ import run_stages
 from pipeline.preparation import fill_store, open_prepared, peak_memory
+from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 

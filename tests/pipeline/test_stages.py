@@ -17,8 +17,9 @@ from drawn_hosts import rle_contract, write_rle_host
 from tiny_run import write_tiny_experiment
 
 from inference.bundle import run, verify
-from pipeline.__main__ import main, run_stages
+from pipeline.__main__ import main
 from pipeline.ceiling import resolution_ceiling
+from pipeline.sequence import run_stages
 from pipeline.workspace import open_workspace, stage_parser
 from submissions.listing import list_images
 from submissions.scoring import score_submission

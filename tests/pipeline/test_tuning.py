@@ -13,14 +13,10 @@ from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, dra
 
 from inference.decision import apply, apply_vote, load_decision
 from pipeline.experiment import Experiment
-from pipeline.tuning.search import (
-    TuneResult,
-    score_through_submission,
-    tune,
-    tuning_metric,
-    write_tuning,
-)
+from pipeline.tuning.report import write_tuning
+from pipeline.tuning.search import TuneResult, tune, tuning_metric
 from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.submission import score_through_submission
 from submissions.competition import Competition
 from submissions.masks import Truth
 from submissions.metrics import build_metric

@@ -18,7 +18,8 @@ from pipeline.tuning.arms import judge_arms, mixed_items
 from pipeline.tuning.drift import drift, image_features, learned_ranges
 from pipeline.tuning.ensemble import ensemble_shift, fit_weights, view_worth, with_ensemble_shift
 from pipeline.tuning.extras import Extras, write_drift
-from pipeline.tuning.search import tune, write_tuning
+from pipeline.tuning.report import write_tuning
+from pipeline.tuning.search import tune
 from pipeline.tuning.settings import TuneSettings
 from pipeline.tuning.shift import shift_table
 from submissions.metrics import build_metric
