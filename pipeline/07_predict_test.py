@@ -12,16 +12,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 try:
     from tqdm import tqdm
 
     from inference.budget import parse_budget
     from inference.decision import load_decision
-    from pipeline.bars import image_bar, show
-    from pipeline.prediction import decision_path, fold_stages, lint_own, predict_fold, predict_test, test_stage
-    from pipeline.runs import Run, open_runs
+    from pipeline.bars import image_bar
+    from pipeline.prediction import (
+        decision_path,
+        is_decided,
+        lint_own,
+        predict_folds,
+        predict_test,
+        test_stage,
+        tuned_fingerprint,
+    )
+    from pipeline.runs import open_runs
     from pipeline.tuning.extras import write_drift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
@@ -37,10 +44,11 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")
     seconds = parse_budget(arguments.time_budget) if arguments.time_budget else None
     runs = open_runs(space)
-    stage = test_stage(space, runs)
-    apart = arguments.keep_folds or load_decision(decision_path(space)).vote
-    folders = predict_folds(space, runs, arguments) if apart else {}
-    if not stage.begin(overwrite=space.overwrite):
+    tuned, decision = tuned_fingerprint(space), load_decision(decision_path(space))
+    stage = test_stage(space, runs, decision)
+    apart = arguments.keep_folds or decision.vote
+    folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
+    if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage):
         return already(stage)
     with image_bar() as progress:
         options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
@@ -53,21 +61,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         print(said)
     failed = f", {len(summary.failures)} of them empty because unreadable" if summary.failures else ""
     said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
-    finish(stage, f"{said} -> {summary.path}", submission=str(summary.path.name), given_up=summary.given_up)
-
-
-def predict_folds(space: Workspace, runs: Sequence[Run], arguments: argparse.Namespace) -> dict[int, Path]:
-    """Predict the test images by each fold alone."""
-    decision = load_decision(decision_path(space))
-    stages = fold_stages(space, runs, decision)
-    for fold, stage in stages.items():
-        if stage.begin(overwrite=space.overwrite):
-            options = {"folder": stage.folder, "on_error": arguments.on_error, "report": tqdm.write}
-            number = show(predict_fold(space, runs, decision, fold=fold, **options), f"fold {fold}")
-            finish(stage, f"{number} images predicted by fold {fold} alone")
-        else:
-            already(stage)
-    return {fold: stage.folder for fold, stage in stages.items()}
+    finish(stage, f"{said} -> {summary.path}", tuning=tuned, given_up=summary.given_up)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

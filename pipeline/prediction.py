@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from inference.decision import Decision, load_decision
 from inference.devices import split_devices
@@ -25,12 +26,13 @@ from inference.submission import (
     used_members,
 )
 from inference.weights import LoadedModel, load_model
+from pipeline.bars import show
 from pipeline.folding import open_folds
 from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
 from pipeline.stage import Stage, read_stage
 from pipeline.training import pick_device
 from pipeline.tuning.drift import Drift, drift, image_features
-from pipeline.workspace import Workspace, git_state
+from pipeline.workspace import Workspace, already, finish, git_state
 from submissions.lint import lint_submission
 from submissions.listing import ListedImages
 
@@ -128,13 +130,24 @@ def run_settings(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:
     return {run.name: run.predict.model_dump(mode="json", exclude={"memory_cap_gb"}) | machine for run in runs}
 
 
-def test_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
-    """Stage 07 of the experiment."""
-    name = space.experiment.name
-    tuned = read_stage(space.own / "tuning", f"06_tune.py {name}")
-    checked = read_stage(space.inventory, f"01_check_data.py {name}")
-    inputs = trained_inputs(runs) | {"tuning": str(tuned["fingerprint"]), "inventory": str(checked["output"])}
-    return Stage("07_predict_test", space.own / "test", run_settings(space, runs), inputs)
+def test_stage(space: Workspace, runs: Sequence[Run], decision: Decision) -> Stage:
+    """Stage 07 of the experiment. Thresholds do not enter: predicted once, the test images are decided many times."""
+    checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
+    settings = {"predict": run_settings(space, runs), "views": decision.views, "weights": decision.weights}
+    inputs = trained_inputs(runs) | {"inventory": str(checked["output"])}
+    return Stage("07_predict_test", space.own / "test", settings, inputs)
+
+
+def tuned_fingerprint(space: Workspace) -> str:
+    """Fingerprint of the decision that a submission is written by."""
+    return str(read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")["fingerprint"])
+
+
+def is_decided(space: Workspace, stage: Stage) -> bool:
+    """Whether the submission was written, from these predictions, by the decision of now."""
+    if not stage.done() or not (space.own / "submission.csv").is_file():
+        return False
+    return bool(read_stage(stage.folder, stage.name)["tuning"] == tuned_fingerprint(space))
 
 
 def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:
@@ -169,6 +182,20 @@ def predict_fold(
     )  # fmt: skip
     for done, _ in enumerate(outcomes, start=1):
         yield done, len(images.ids)
+
+
+def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, on_error: OnError) -> dict[int, Path]:
+    """Predict the test images by each fold alone, each a stage of its own; fold -> folder."""
+    stages = fold_stages(space, runs, decision)
+    for fold, stage in stages.items():
+        if not stage.begin(overwrite=space.overwrite):
+            already(stage)
+            continue
+        steps = predict_fold(
+            space, runs, decision, fold=fold, folder=stage.folder, on_error=on_error, report=tqdm.write
+        )
+        finish(stage, f"{show(steps, f'fold {fold}')} images predicted by fold {fold} alone")
+    return {fold: stage.folder for fold, stage in stages.items()}
 
 
 def predict_test(

@@ -244,3 +244,20 @@ def test_a_contract_without_test_images_ends_after_stage_06(tmp_path: Path, caps
     (tmp_path / "own/drawn.yaml").write_text(contract.replace("submission: {}", "submission: null"))
     stage("07_predict_test")(arguments)
     assert "nothing to submit" in capsys.readouterr().out
+
+
+def test_deciding_anew_predicts_nothing_again(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    run_stages(arguments)
+    first, document = (own(tmp_path) / "submission.csv").stat().st_mtime_ns, own(tmp_path) / "test/stage.json"
+    decided = json.loads(document.read_text())["tuning"]
+    before = {path: path.stat().st_mtime_ns for path in (own(tmp_path) / "test").glob("*.h5")}
+    other = [*arguments, "--set", "tune.rules=[quantile]"]
+    stage("06_tune")([*other, "--overwrite"])
+    stage("07_predict_test")(other)
+    assert {path: path.stat().st_mtime_ns for path in (own(tmp_path) / "test").glob("*.h5")} == before
+    assert (own(tmp_path) / "submission.csv").stat().st_mtime_ns != first
+    assert json.loads(document.read_text())["tuning"] != decided
+    (own(tmp_path) / "submission.csv").unlink()
+    stage("07_predict_test")(other)
+    assert (own(tmp_path) / "submission.csv").is_file()
