@@ -170,7 +170,9 @@ def draw_plot(table: pd.DataFrame, path: Path) -> None:
         part = alone[alone["mode"] == mode].pivot(index="store", columns="cache", values="mbs")
         part = part.loc[alone["store"].unique(), ["cold", "warm"]]
         part.plot.barh(ax=axis, color=["#7a9cc6", "#d98c5f"], legend=axis is axes[0], title=mode)
-        axis.set(xlabel="MB/s of pixels", ylabel="", xscale="log")
+        axis.set(xlabel="MB/s of pixels (logarithmic)", ylabel="", xscale="log", xlim=(10, 5000))
+        axis.set_xticks([10, 100, 1000], ["10", "100", "1000"])
+        axis.tick_params(axis="x", which="minor", labelbottom=False)
         axis.invert_yaxis()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
