@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from inference.bars import image_bar
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
@@ -26,12 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from inference.bundle import run as run_bundle
 
     try:
-        with tqdm(desc="images", unit="image") as bar:
-
-            def progress(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with image_bar() as progress:
             summary = run_bundle(
                 arguments.bundle, arguments.data, arguments.out,
                 device=arguments.device, on_error=arguments.on_error, report=tqdm.write, progress=progress,

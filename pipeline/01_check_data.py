@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 try:
-    from pipeline.bars import image_bar
+    from inference.bars import image_bar
     from pipeline.inventory import (
         check_masks_aligned,
         host_digest,

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 try:
-    from pipeline.bars import show
+    from inference.bars import show
     from pipeline.preparation import fill_store, index_patches, peak_memory, prepare_stage
     from pipeline.runs import no_training
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser

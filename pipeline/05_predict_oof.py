@@ -16,7 +16,7 @@ from collections.abc import Sequence
 try:
     from tqdm import tqdm
 
-    from pipeline.bars import show
+    from inference.bars import show
     from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction import oof_stage, predict_oof
     from pipeline.runs import no_training

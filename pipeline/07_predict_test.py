@@ -16,9 +16,9 @@ from collections.abc import Sequence
 try:
     from tqdm import tqdm
 
+    from inference.bars import image_bar
     from inference.budget import parse_budget
     from inference.decision import load_decision
-    from pipeline.bars import image_bar
     from pipeline.prediction import (
         decision_path,
         is_decided,

@@ -149,7 +149,7 @@ def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """The inventory table and its thumbnails uint8 (N, 64, 64), row for row."""
     path = folder / "inventory.csv"
     table = pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
-    return table, np.load(folder / "thumbnails.npy")
+    return table, np.load(folder / "thumbnails.npy", mmap_mode="r")
 
 
 def inventory_digest(table: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from inference.store import open_prediction
 from inference.submission import decision_group
 from pipeline.inventory import read_inventory
 from pipeline.oof_sample import finished_parts
-from pipeline.runs import Run, open_runs, read_run
+from pipeline.runs import Run, read_run
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 from submissions.masks import MaskReader, Truth
@@ -72,12 +72,6 @@ def run_items(
             )
         )  # fmt: skip
     return items
-
-
-def oof_items(space: Workspace) -> list[StoredItem]:
-    """Every image of the experiment's used folds with its prediction."""
-    (run,) = open_runs(space)
-    return run_items(space, run)
 
 
 def oof_channels(items: Sequence[StoredItem]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from inference.bars import show
 from inference.decision import Decision, load_decision
 from inference.devices import split_devices
 from inference.listed import OnError, predict_listed
@@ -26,7 +27,6 @@ from inference.submission import (
     used_members,
 )
 from inference.weights import LoadedModel, load_model
-from pipeline.bars import show
 from pipeline.folding import open_folds
 from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
 from pipeline.stage import Stage, read_stage

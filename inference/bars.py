@@ -1,4 +1,4 @@
-"""Progress bars of the stages."""
+"""Progress bars of the stages and of the bundle's command."""
 
 from __future__ import annotations
 
