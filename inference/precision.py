@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from inference.folding import simplify
+from inference.simplification import simplify
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from inference.folding import RunningSum, simplify
 from inference.precision import cpu_has_bf16, prepare_model, resolve_precision
+from inference.simplification import RunningSum, simplify
 
 
 class Branching(nn.Module):
