@@ -78,6 +78,13 @@ def export(
     return found
 
 
+def first_fold(run: Path) -> set[str]:
+    """Images of fold 0 in the fold file that a run uses."""
+    note = json.loads((run / "folds.json").read_text())
+    folds = pd.read_csv(run.parent / "folds" / note["folds"] / "folds.csv", dtype={"image_id": str})
+    return set(folds.loc[folds["fold"] == 0, "image_id"])
+
+
 def dice(mask: np.ndarray, truth: np.ndarray) -> float:
     """Dice of two bool masks (H, W); 1 where both are empty."""
     total = int(mask.sum()) + int(truth.sum())
@@ -126,11 +133,9 @@ def compare(name: str, data: Path, runs: Path, budget: float) -> dict[str, objec
     seconds, steps = train_ours(name, data, runs, fixed, budget)
     stage("05_predict_oof.py", name, data, runs, *fixed, "name=equal-budget", "train.epochs=1")
     own = runs / competition.name / "equal-budget"
-    note = json.loads((own / "folds.json").read_text())
-    folds = pd.read_csv(runs / competition.name / "folds" / note["folds"] / "folds.csv", dtype={"image_id": str})
+    held_out = first_fold(own)
     table, _ = read_inventory(runs / competition.name / "inventory")
     listing = table[table["split"] == "train"]
-    held_out = set(folds.loc[folds["fold"] == 0, "image_id"])
     with tempfile.TemporaryDirectory() as scratch:
         truth = export(competition, data, listing, held_out, Path(scratch))
         encoder = imagenet_encoder()

@@ -1,0 +1,117 @@
+"""What skips are worth: the U-Net beside its encoder-decoder twin, the same layers, data and number of steps.
+
+    python benchmarks/unet_twin.py --data ../shared/data/isbi2012 [--steps 300] [--picture benchmarks/unet_twin.png]
+
+The experiment `isbi2012` (membranes in an EM stack), one slab of sections held out, two plain networks without
+pretrained weights trained by stage 04 with the same seed, hence on the same patches in the same order, and predicted
+by stage 05. Intersection over union at 0.5, of the cells and of the thin membranes between them, over all held-out
+sections; the picture shows the section in the middle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from equal_budget import first_fold, stage
+
+from inference.listed import prediction_path
+from inference.store import open_prediction
+from pipeline.experiment import load_experiment
+from pipeline.inventory import read_inventory
+from pipeline.pictures import new_figure, save_figure
+from submissions.competition import load_competition
+from submissions.listing import ListedImages
+from submissions.masks import MaskReader
+from submissions.show import overlay, shown
+
+TWINS = {"encoder_decoder": "encoder-decoder", "plain_unet": "U-Net (the same with skips)"}
+CHANNELS = "[16, 32, 64, 128, 256]"
+Section = tuple[np.ndarray, np.ndarray]
+
+
+def train_twin(name: str, architecture: str, data: Path, runs: Path, steps: int) -> dict[str, np.ndarray]:
+    """Train and predict the held-out fold; returns image id -> mask at 0.5, bool (H, W)."""
+    settings = [
+        f"name={architecture}", "folds.use=[0]", f"model.architecture={architecture}",
+        "model.weights=none", f"model.options={{channels: {CHANNELS}}}", "train.epochs=1",
+        f"train.steps_per_epoch={steps}", "train.validate_images=1", "predict.views=[identity]",
+    ]  # fmt: skip
+    for script in ("01_check_data.py", "02_make_folds.py", "03_prepare_data.py", "04_train.py", "05_predict_oof.py"):
+        stage(script, name, data, runs, *settings)
+    found = {}
+    own = runs / name / architecture
+    for image_id in first_fold(own):
+        with open_prediction(prediction_path(own / "oof", image_id)) as prediction:
+            found[image_id] = prediction.read()[0] >= 128
+    return found
+
+
+def read_sections(name: str, data: Path, runs: Path, wanted: list[str]) -> dict[str, Section]:
+    """Image id -> pixels (H, W, C) and truth, bool (H, W)."""
+    competition = load_competition(load_experiment(name).competition)
+    table, _ = read_inventory(runs / competition.name / "inventory")
+    images, masks = ListedImages(competition, data, table), MaskReader(competition, data)
+    found = {}
+    for image_id in wanted:
+        source, slices = images.open(image_id)
+        truth = masks.read(images.row(image_id), (1, *source.shape[1:3])).planes[0, 0]
+        found[image_id] = (source.read(slices[0]), truth)
+    return found
+
+
+def iou(said: list[np.ndarray], truth: list[np.ndarray]) -> float:
+    """Intersection over union of all pixels together."""
+    inside = sum(int((a & b).sum()) for a, b in zip(said, truth, strict=True))
+    return inside / sum(int((a | b).sum()) for a, b in zip(said, truth, strict=True))
+
+
+def draw(sections: dict[str, Section], masks: dict[str, dict[str, np.ndarray]], scores: pd.DataFrame, to: Path) -> None:
+    """The middle section, a corner of it enlarged: image, truth, and each twin's errors."""
+    middle = sorted(sections)[len(sections) // 2]
+    image, truth = sections[middle]
+    corner = np.s_[: image.shape[0] // 2, : image.shape[1] // 2]
+    panels = [(shown(image), middle), (overlay(image, truth), "truth")]
+    for name, title in TWINS.items():
+        score = scores.loc[title]
+        text = f"{title}\nIoU cells {score['cells']:.3f}, membranes {score['membranes']:.3f}"
+        panels.append((overlay(image, masks[name][middle], truth), text))
+    figure, axes = new_figure(2, len(panels), 3 * len(panels), 6.6)
+    for column, (picture, title) in enumerate(panels):
+        for axis, part in zip(axes[:, column], (picture, picture[corner]), strict=True):
+            axis.imshow(part, interpolation="nearest")
+            axis.axis("off")
+        axes[0, column].set_title(title, fontsize=9)
+    figure.suptitle("green: right, blue: missed, red: too much; below, the upper left quarter enlarged", fontsize=9)
+    save_figure(figure, to)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the host's files")
+    parser.add_argument("--steps", type=int, default=300, help="training steps of each, 8 patches of 256 x 256 a step")
+    parser.add_argument("--picture", type=Path, default=Path("benchmarks/unet_twin.png"))
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        masks = {one: train_twin("isbi2012", one, arguments.data, runs, arguments.steps) for one in TWINS}
+        sections = read_sections("isbi2012", arguments.data, runs, sorted(masks["plain_unet"]))
+    truth = [sections[one][1] for one in sorted(sections)]
+    rows = {}
+    for name, title in TWINS.items():
+        said = [masks[name][one] for one in sorted(sections)]
+        rows[title] = {"cells": iou(said, truth), "membranes": iou([~one for one in said], [~one for one in truth])}
+    scores = pd.DataFrame(rows).T
+    print(scores.round(4).to_string())
+    draw(sections, masks, scores, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()
