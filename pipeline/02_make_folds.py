@@ -5,6 +5,7 @@ Writes:  runs/<competition>/folds/<hash>/  folds.csv (image_id, fold, group, str
          balance.csv and balance.png, leaks.csv and leaks.png (pairs of images that one should not find on both sides)
 
 Example: python pipeline/02_make_folds.py tgs-salt --set folds.n=5
+         python pipeline/02_make_folds.py tgs-salt --set folds.repeats=3     (three different splits)
          python pipeline/02_make_folds.py tgs-salt --folds team_folds.csv     (a team's frozen file)
          python pipeline/02_make_folds.py tgs-salt --group-duplicates         (near duplicates into one fold)
 """
@@ -18,16 +19,20 @@ from pathlib import Path
 try:
     from pipeline.audit_report import audit_and_report
     from pipeline.folding import fold_table, folds_stage, freeze
-    from pipeline.runs import no_training
+    from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
 
 def make_folds(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Split, freeze, audit; the leaks that the split leaves are printed with their remedy."""
-    if no_training(space, "02_make_folds"):
-        return
+    """Split, freeze, audit, once or for each of the repeated splits."""
+    for each in trained_spaces(space, "02_make_folds"):
+        make_split(each, arguments)
+
+
+def make_split(space: Workspace, arguments: argparse.Namespace) -> None:
+    """One split; the leaks that it leaves are printed with their remedy."""
     table = fold_table(space, arguments.folds, group_duplicates=arguments.group_duplicates)
     stage = folds_stage(space, table)
     begun = stage.begin(overwrite=space.overwrite)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 try:
     from inference.bars import show
     from pipeline.preparation import fill_store, index_patches, peak_memory, prepare_stage
-    from pipeline.runs import no_training
+    from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
 
 def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
     """Store what is not stored yet; an interrupted run goes on after the last finished image."""
-    if no_training(space, "03_prepare_data"):
+    if not trained_spaces(space, "03_prepare_data"):
         return
     stage = prepare_stage(space)
     if not stage.begin(overwrite=space.overwrite):

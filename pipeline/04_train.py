@@ -20,7 +20,7 @@ try:
     from pipeline.extra_data import extra_data, extra_inputs
     from pipeline.folding import open_folds
     from pipeline.preparation import open_prepared
-    from pipeline.runs import no_training
+    from pipeline.runs import trained_spaces
     from pipeline.stage import Stage
     from pipeline.training import pick_device, train_fold
     from pipeline.validation import make_validator
@@ -30,12 +30,16 @@ except ModuleNotFoundError as error:
 
 
 def train(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Train every used fold that is not trained yet; an interrupted one goes on after its last epoch.
+    """Train every used fold, of each of the repeated splits, that is not trained yet."""
+    for each in trained_spaces(space, "04_train"):
+        train_split(each)
+
+
+def train_split(space: Workspace) -> None:
+    """Train the used folds of one split; an interrupted one goes on after its last epoch.
 
     Of several processes the first keeps the stage's books; the others only join the training.
     """
-    if no_training(space, "04_train"):
-        return
     experiment = space.experiment
     store, prepared = open_prepared(space)
     folds, folds_hash = open_folds(space)

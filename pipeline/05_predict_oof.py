@@ -19,20 +19,25 @@ try:
     from inference.bars import show
     from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction import oof_stage, predict_oof
-    from pipeline.runs import no_training
+    from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
 
 def predict_held_out(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Predict what is not predicted yet; an interrupted run goes on after the last finished image."""
-    if no_training(space, "05_predict_oof"):
-        return
+    """Predict what is not predicted yet, of each of the repeated splits."""
+    for each in trained_spaces(space, "05_predict_oof"):
+        predict_split(each)
+
+
+def predict_split(space: Workspace) -> None:
+    """Predict the images of one split; an interrupted run goes on after the last finished image."""
     stage = oof_stage(space)
     if stage.begin(overwrite=space.overwrite):
         number = show(predict_oof(space, stage.folder, report=tqdm.write), "images")
-        finish(stage, f"{number} images predicted, each by the fold that held it out")
+        _, inventory = space.training_images()
+        finish(stage, f"{number} images predicted, each by the fold that held it out", inventory=inventory)
     else:
         already(stage)
     parts = sample_parts(space)

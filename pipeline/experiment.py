@@ -26,6 +26,8 @@ class FoldsSettings(Settings):
     group: str | None = Field(None, description="column; the contract's group where not given")
     strata: list[str] | None = Field(None, description="columns; the contract's strata where not given")
     buffer: int = Field(0, ge=0, description="slices (or pixels of a block) between training and validation")
+    repeats: int = Field(1, ge=1, description="different splits; each is trained, and all models are one ensemble")
+    split: int = Field(0, ge=0, description="which of the different splits; `repeats` gives each its own")
     options: dict[str, Any] = Field(default_factory=dict, description="further options of the method")
 
 
@@ -146,6 +148,10 @@ class Experiment(Settings):
         wrong = [fold for fold in self.folds.use or [] if not 0 <= fold < self.folds.n]
         if wrong:
             raise ValueError(f"folds.use names {wrong}; with folds.n {self.folds.n} they run from 0")
+        asked = {"members": self.members, "folds.split": self.folds.split, "tune.vote": self.tune.vote}
+        other = [name for name, value in asked.items() if value]
+        if self.folds.repeats > 1 and other:
+            raise ValueError(f"folds.repeats makes an ensemble of several splits; leave out {other[0]}, or repeats")
         return self
 
     @property
@@ -153,9 +159,22 @@ class Experiment(Settings):
         """Folds that are trained and predicted."""
         return sorted(self.folds.use) if self.folds.use is not None else list(range(self.folds.n))
 
+    @property
+    def repeated(self) -> list[Experiment]:
+        """An experiment a split, `<name>-split0` and on, where splits are repeated; else none."""
+        if self.folds.repeats == 1:
+            return []
+        splits = [self.folds.model_copy(update={"repeats": 1, "split": k}) for k in range(self.folds.repeats)]
+        return [
+            self.model_copy(update={"name": f"{self.name}-split{k}", "folds": folds, "members": []})
+            for k, folds in enumerate(splits)
+        ]
+
 
 def resolve(experiment: Experiment, competition: Competition) -> Experiment:
     """The experiment with what follows from the contract filled in: the model's channels, classes, activation.
+
+    Where splits are repeated it becomes the ensemble of them.
 
     Raises ValueError where the experiment says otherwise, or a setting and the contract do not fit.
     """
@@ -172,7 +191,8 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
             )
     if experiment.prepare.targets and (competition.exclusive or not competition.masks.instances):
         raise ValueError(f"{experiment.name}: prepare.targets need a contract whose masks are instances")
-    return experiment.model_copy(update={"model": experiment.model.model_copy(update=follows)})
+    members = [split.name for split in experiment.repeated] or experiment.members
+    return experiment.model_copy(update={"model": experiment.model.model_copy(update=follows), "members": members})
 
 
 def list_experiments() -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from folds.audit import find_duplicates, suggest_groups
 from folds.foldfile import folds_hash, read_folds, write_folds
-from folds.splitters import METHODS, make_folds, with_groups
+from folds.splitters import METHODS, make_repeated_folds, with_groups
 from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
@@ -45,6 +45,8 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
     train, _ = space.training_images()
     settings = space.experiment.folds
     if file is not None:
+        if settings.split:
+            raise ValueError("--folds is one split, folds.repeats asks for several; leave one of them out")
         if group_duplicates:
             raise ValueError("--folds keeps a frozen file as it is; --group-duplicates needs a new split")
         table = read_folds(file, train)
@@ -53,7 +55,8 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
         if group_duplicates:
             merged = suggest_groups(training_duplicates(space), train, options.get("group"))
             method, options = with_groups(method, options, merged)
-        table = make_folds(train, method, settings.n, space.experiment.seed, **options)
+        number, seed = settings.split + 1, space.experiment.seed
+        table = make_repeated_folds(train, method, settings.n, seed, repeats=number, **options)[-1]
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
@@ -110,5 +113,7 @@ def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
 
 def _settings_digest(space: Workspace) -> str:
     _, inventory = space.training_images()
-    settings = space.experiment.folds.model_dump(mode="json", exclude={"use"})
-    return digest([settings, space.experiment.seed, space.experiment.limit, inventory])
+    experiment = space.experiment
+    settings = experiment.folds.model_dump(mode="json", exclude={"use", "repeats", "split"})
+    split = [experiment.folds.split] if experiment.folds.split else []
+    return digest([settings, experiment.seed, experiment.limit, inventory, *split])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from inference.store import open_prediction
 from pipeline.oof import StoredItem, oof_channels, run_items
 from pipeline.oof_sample import finished_parts, sample_ids
-from pipeline.runs import Run, read_run
+from pipeline.runs import Run, read_run, split_apart
 from pipeline.stage import read_stage
 from pipeline.tuning.arms import Mixed, mixed_items
 from pipeline.tuning.ensemble import EnsembleShift, ViewWorth, Weights, ensemble_shift, fit_weights, view_worth
@@ -23,11 +24,15 @@ from submissions.metrics import Metric
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What a decision is learned from: items, the channels of their probabilities, weights where they are a mean."""
+    """What a decision is learned from: items, the channels of their probabilities, weights where they are a mean.
+
+    notes: sentences on how the members' splits went together.
+    """
 
     items: Sequence[StoredItem] | Sequence[Mixed]
     channels: list[str]
     weights: Weights | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def out_of_fold(
@@ -35,7 +40,8 @@ def out_of_fold(
 ) -> OutOfFold:
     """The run's own predictions, or the weighted mean of the members', with weights fitted on them.
 
-    Raises ValueError where members have other images or other channels than the first.
+    Members split by different fold files have their own folds; the mean goes by those of the first, and holds the
+    images that all of them predicted. Raises ValueError where there is none, and for members of other channels.
     """
     members = {run.name: run_items(space, run) for run in runs}
     channels = {name: oof_channels(items) for name, items in members.items()}
@@ -46,8 +52,33 @@ def out_of_fold(
     if not space.experiment.members:
         return OutOfFold(members[runs[0].name], first)
     settings = space.experiment.tune
+    members, notes = shared_images(runs, members)
     weights = fit_weights(space.competition, metric, members, settings, first, workers=workers, progress=progress)
-    return OutOfFold(mixed_items(members, weights.weights), first, weights)
+    return OutOfFold(mixed_items(members, weights.weights), first, weights, notes)
+
+
+def shared_images(
+    runs: Sequence[Run], members: Mapping[str, Sequence[StoredItem]]
+) -> tuple[dict[str, list[StoredItem]], list[str]]:
+    """The items of the images that all runs predicted, and what has to be said about it.
+
+    Raises ValueError where the runs have no image in common.
+    """
+    ids = {name: {item.image_id for item in items} for name, items in members.items()}
+    common = set.intersection(*ids.values())
+    if not common:
+        sizes = ", ".join(f"{name} {len(found)}" for name, found in ids.items())
+        raise ValueError(f"the members have no out-of-fold image in common ({sizes}); give them the same folds.use")
+    notes, total = [], len(set.union(*ids.values()))
+    if split_apart(runs):
+        files = ", ".join(f"{run.name} {run.folds_hash}" for run in runs)
+        notes.append(
+            f"the members were split by different fold files ({files}): folds, and what is nested in them, are those "
+            f"of {runs[0].name}"
+        )
+    if len(common) < total:
+        notes.append(f"{total - len(common)} of {total} images are left out: not every member has predicted them")
+    return {name: [item for item in items if item.image_id in common] for name, items in members.items()}, notes
 
 
 def measure(space: Workspace, runs: Sequence[Run], metric: Metric, found: OutOfFold, **options: Any) -> Extras:
@@ -66,7 +97,14 @@ def measure(space: Workspace, runs: Sequence[Run], metric: Metric, found: OutOfF
         arms = {"none": run_items(space, runs[0], only=chosen)}
         arms |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
         shifts = shift_table(*given, arms, space.experiment.tune, found.channels, **options)
-    return Extras(found.weights, views, shifts, second_seed_shift(space, runs, metric, found, **options))
+    seen = repeated_shift if space.experiment.members else second_seed_shift
+    ensemble = seen(space, runs, metric, found, **options)
+    if ensemble is None and space.experiment.tune.correct_shift:
+        raise ValueError(
+            "tune.correct_shift: no ensemble shift was measured; it takes a rule with thresholds, and "
+            "tune.second_seed, folds.repeats or members that differ by seed or split alone"
+        )
+    return Extras(found.weights, views, shifts, ensemble, found.notes)
 
 
 def stored_views(folder: Path) -> list[str]:
@@ -103,6 +141,32 @@ def second_seed_shift(
     return ensemble_shift(space.competition, metric, singles, means, space.experiment.tune, found.channels, **options)
 
 
+def repeated_shift(
+    space: Workspace, runs: Sequence[Run], metric: Metric, found: OutOfFold, **options: Any
+) -> EnsembleShift | None:
+    """The mean of two members that differ by seed or split alone, against the first of them alone.
+
+    None where no two members are alike, and where the rule has no threshold that could move.
+    """
+    pair = next((pair for pair in combinations(runs, 2) if is_repeated(*pair)), None)
+    if pair is None or space.competition.exclusive:
+        return None
+    members, _ = shared_images(pair, {run.name: run_items(space, run) for run in pair})
+    singles, settings = members[pair[0].name], space.experiment.tune
+    shift = ensemble_shift(
+        space.competition, metric, singles, mixed_items(members), settings, found.channels, **options
+    )
+    return replace(shift, members=len(runs))
+
+
+def is_repeated(one: Run, other: Run) -> bool:
+    """Whether two runs were trained alike but for the seed or the split."""
+    settings = [trained_settings(run, run.folds[0]) for run in (one, other)]
+    plain = [{key: value for key, value in each.items() if key not in ("seed", "fold")} for each in settings]
+    moved = one.folds_hash != other.folds_hash or settings[0].get("seed") != settings[1].get("seed")
+    return moved and plain[0] == plain[1] and one.predict == other.predict
+
+
 def trained_settings(run: Run, fold: int) -> dict[str, Any]:
     """The settings that a fold of a run was trained with."""
     document = read_stage(run.folder / f"fold_{fold}", f"04_train.py {run.name}")
@@ -112,7 +176,7 @@ def trained_settings(run: Run, fold: int) -> dict[str, Any]:
 
 def measured_reasons(extras: Extras) -> list[str]:
     """Sentences about what was measured, for the terminal."""
-    said = []
+    said = list(extras.notes)
     if extras.weights is not None:
         shares = ", ".join(f"{name} {weight:.3f}" for name, weight in extras.weights.weights.items())
         said.append(f"weights: {shares} ({extras.weights.reason})")

@@ -28,7 +28,7 @@ from inference.submission import (
 )
 from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
-from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
+from pipeline.runs import Run, open_runs, runs_fingerprint, split_apart, trained_inputs
 from pipeline.stage import Stage, read_stage
 from pipeline.training import pick_device
 from pipeline.tuning.drift import Drift, drift, image_features
@@ -151,7 +151,15 @@ def is_decided(space: Workspace, stage: Stage) -> bool:
 
 
 def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:
-    """Stage 07 for each fold alone, which votes and pseudo-labels read: the test images by that fold's models."""
+    """Stage 07 for each fold alone, which votes and pseudo-labels read: the test images by that fold's models.
+
+    Raises ValueError where the runs were split by different fold files, whose folds have nothing in common.
+    """
+    if split_apart(runs):
+        raise ValueError(
+            f"{space.experiment.name}: {', '.join(run.name for run in runs)} were split by different fold files, so "
+            "there is no fold to predict alone; leave out tune.vote and --keep-folds"
+        )
     checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
     stages = {}
     for fold in sorted({fold for run in runs for fold in run.folds}):

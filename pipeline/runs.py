@@ -23,7 +23,8 @@ class Run:
     """An experiment that stage 05 finished, as it lies under runs/<competition>/.
 
     folds: those that were trained; folds_hash: of the fold file; predict: how its images were predicted; trained:
-    fingerprints by fold; oof: fingerprint of its out-of-fold predictions.
+    fingerprints by fold; oof: fingerprint of its out-of-fold predictions; inventory: hash of the images predicted,
+    None of a run that does not say.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Run:
     predict: PredictConfig
     trained: dict[int, str]
     oof: str
+    inventory: str | None = None
 
     def table(self, space: Workspace) -> pd.DataFrame:
         """Its fold table: the rows of the folds that were trained, one an image."""
@@ -55,15 +57,16 @@ def read_run(space: Workspace, name: str) -> Run:
     machine = space.experiment.predict.model_dump(include={"memory_cap_gb", "batch_size", "precision", "runtime"})
     settings = validate(PredictConfig, {**document["identity"]["settings"], **machine}, str(folder / "oof"))
     trained = {int(key.removeprefix("fold_")): str(value) for key, value in inputs.items() if key.startswith("fold_")}
-    fingerprint = str(document["fingerprint"])
-    return Run(name, folder, sorted(trained), str(inputs["folds"]), settings, trained, fingerprint)
+    fingerprint, inventory = str(document["fingerprint"]), document.get("inventory")
+    return Run(name, folder, sorted(trained), str(inputs["folds"]), settings, trained, fingerprint, inventory)
 
 
 def open_runs(space: Workspace) -> list[Run]:
     """The members of an ensemble in their order, or the experiment's own run alone.
 
-    Raises ValueError for a member named twice, and for members that were split by different fold files: an image
-    held out by one would have been trained on by another.
+    Members may be split by different fold files: each has its out-of-fold predictions by models that, by its own
+    file, never trained on the image. Raises ValueError for a member named twice, and for one whose images are not
+    those that lie in the inventory now.
     """
     members, name = space.experiment.members, space.experiment.name
     if not members:
@@ -74,12 +77,12 @@ def open_runs(space: Workspace) -> list[Run]:
         raise ValueError(f"{name}: members are {members}, expected other experiments, each once")
     check_ensemble(space)
     runs = [read_run(space, member) for member in members]
-    for run in runs[1:]:
-        if run.folds_hash != runs[0].folds_hash:
+    _, inventory = space.training_images()
+    for run in runs:
+        if run.inventory not in (None, inventory):
             raise ValueError(
-                f"{name}: {runs[0].name!r} was split by the fold file {runs[0].folds_hash}, {run.name!r} by "
-                f"{run.folds_hash}: out-of-fold predictions of different splits cannot be mixed; train one of them "
-                "again with 02_make_folds.py --folds and the other's folds.csv"
+                f"{name}: {run.name!r} predicted the images of inventory {run.inventory}, that of now is {inventory}: "
+                "other files, or other pixels; make that member again from stage 03 on, or leave it out"
             )
     return runs
 
@@ -99,20 +102,34 @@ def runs_fingerprint(runs: Sequence[Run]) -> str:
     return runs[0].oof if len(runs) == 1 else digest([[run.name, run.oof] for run in runs])
 
 
+def split_apart(runs: Sequence[Run]) -> bool:
+    """Whether the runs were split by different fold files."""
+    return len({run.folds_hash for run in runs}) > 1
+
+
 def trained_inputs(runs: Sequence[Run]) -> dict[str, str]:
-    """Fingerprints of all trained folds, and the hash of the fold file, as a stage's inputs."""
+    """Fingerprints of all trained folds, and the hash of the fold file, or of each run's, as a stage's inputs."""
     alone = len(runs) == 1
     found = {
         f"fold_{fold}" if alone else f"{run.name} fold_{fold}": value
         for run in runs
         for fold, value in run.trained.items()
     }
+    if split_apart(runs):
+        return found | {f"{run.name} folds": run.folds_hash for run in runs}
     return found | {"folds": runs[0].folds_hash}
 
 
-def no_training(space: Workspace, stage: str) -> bool:
-    """Whether the experiment is an ensemble, which this stage has nothing to do for; says so."""
-    if not space.experiment.members:
-        return False
-    print(f"{stage}: {space.experiment.name} is an ensemble of {', '.join(space.experiment.members)}; nothing to do")
-    return True
+def trained_spaces(space: Workspace, stage: str) -> list[Workspace]:
+    """What a stage of training works on: the experiment, a member a split where they are repeated, else nothing.
+
+    Says so where the experiment is an ensemble of others, which the stage has nothing to do for. Raises ValueError as
+    `check_ensemble`, before anything is trained.
+    """
+    experiment = space.experiment
+    if not experiment.members:
+        return [space]
+    check_ensemble(space)
+    if not experiment.repeated:
+        print(f"{stage}: {experiment.name} is an ensemble of {', '.join(experiment.members)}; nothing to do")
+    return [replace(space, experiment=split) for split in experiment.repeated]

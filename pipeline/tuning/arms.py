@@ -79,8 +79,8 @@ class Mixed:
 def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, float] | None = None) -> list[Mixed]:
     """Items of the mean of several experiments (or views), sorted by id; equal weights where none are given.
 
-    Raises ValueError where a member lacks an image of another, predicted it in another fold, or the weights
-    are not of these members, negative, or do not sum to 1.
+    Fold and group are the first member's. Raises ValueError where a member lacks an image of another, or the
+    weights are not of these members, negative, or do not sum to 1.
     """
     if not members:
         raise ValueError("there are no members to mix; name at least one experiment")
@@ -91,11 +91,9 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
     first, *others = by_id
     for name in others:
         differ = sorted(set(by_id[first]) ^ set(by_id[name]))
-        moved = [key for key in by_id[first] if not differ and by_id[first][key].fold != by_id[name][key].fold]
-        if differ or moved:
+        if differ:
             raise ValueError(
-                f"{first!r} and {name!r} cannot be mixed: {len(differ)} image(s) are in one only, "
-                f"{len(moved)} in another fold, such as {(differ or moved)[0]!r}; they need one fold file"
+                f"{first!r} and {name!r} cannot be mixed: {len(differ)} image(s) are in one only, such as {differ[0]!r}"
             )
     scale = tuple(given[name] for name in by_id)
     return [Mixed(tuple(by_id[name][key] for name in by_id), scale) for key in sorted(by_id[first])]

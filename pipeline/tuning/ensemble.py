@@ -48,7 +48,8 @@ def fit_weights(
     They minimise the squared error of the mean probability against the truth over the scored classes, each
     image counting alike: a convex problem with one solution (Breiman, Stacked Regressions, 1996). The
     images of a fold are mixed by weights fitted without it; equal weights stay unless the nested gain of
-    the host's metric is clear. Raises ValueError where the members do not have the same images and folds.
+    the host's metric is clear; folds are the first member's. Raises ValueError where the members do not have the
+    same images.
     """
     given = {name: list(items) for name, items in members.items()}
     equal = mixed_items(given)
@@ -194,7 +195,9 @@ class EnsembleShift:
 
     threshold: best candidate of one model, of the mean; moved: their difference with its interval over
     resampled groups; gain: nested score of the mean minus that of one model; lost: score of the mean at its
-    own threshold minus that at the single model's, which is what an uncorrected threshold costs.
+    own threshold minus that at the single model's, which is what an uncorrected threshold costs. members: how many
+    models the probabilities are a mean of that the decision is learned on; of their variance every further
+    doubling takes that fraction of what it takes of one model's, and moves thresholds by that much less.
     """
 
     single: int
@@ -204,6 +207,12 @@ class EnsembleShift:
     moved_high: int
     gain: Interval
     lost: float
+    members: int = 1
+
+    @property
+    def correction(self) -> int:
+        """What the decision's thresholds are to be moved by."""
+        return round(self.moved / self.members)
 
 
 def ensemble_shift(
@@ -262,6 +271,7 @@ def with_ensemble_shift(decision: Decision, shift: EnsembleShift, *, correct: bo
         "gain_interval": [shift.gain.low, shift.gain.high],
         "lost_without_correction": shift.lost,
         "corrected": correct,
+        "correction": shift.correction,
     }
     update: dict[str, Any] = {"learned": {**decision.learned, "ensemble_shift": shown}}
     if correct:
@@ -269,8 +279,8 @@ def with_ensemble_shift(decision: Decision, shift: EnsembleShift, *, correct: bo
         if not isinstance(rule, ThresholdRule):
             raise ValueError(f"tune.correct_shift: rule {rule.kind!r} has no thresholds that could be moved")
         update["rule"] = ThresholdRule(
-            thresholds=[_moved(value, shift.moved) for value in rule.thresholds],
-            groups={name: [_moved(v, shift.moved) for v in values] for name, values in rule.groups.items()},
+            thresholds=[_moved(value, shift.correction) for value in rule.thresholds],
+            groups={name: [_moved(v, shift.correction) for v in values] for name, values in rule.groups.items()},
         )
     return decision.model_copy(update=update)
 

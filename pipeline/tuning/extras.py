@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +18,13 @@ from submissions.table import write_atomic
 
 @dataclass(frozen=True)
 class Extras:
-    """Measurements beside the rule; None where they were not made."""
+    """Measurements beside the rule, None where they were not made; notes: sentences on the members' splits."""
 
     weights: Weights | None = None
     views: ViewWorth | None = None
     shifts: ShiftTable | None = None
     ensemble: EnsembleShift | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def decision_with(decision: Decision, extras: Extras, settings: TuneSettings) -> Decision:
@@ -33,6 +34,8 @@ def decision_with(decision: Decision, extras: Extras, settings: TuneSettings) ->
     of models, and its score on out-of-fold predictions of single models is no longer the CV that was
     reported.
     """
+    if extras.notes:
+        decision = decision.model_copy(update={"learned": {**decision.learned, "splits": extras.notes}})
     if extras.weights is not None:
         decision = decision.model_copy(update={"weights": extras.weights.weights})
     if extras.views is not None:
@@ -48,6 +51,8 @@ def decision_with(decision: Decision, extras: Extras, settings: TuneSettings) ->
 def extras_report(extras: Extras, settings: TuneSettings) -> list[str]:
     """Sections of the report, as Markdown lines."""
     lines: list[str] = []
+    if extras.notes:
+        lines += ["## Splits", "", *(f"- {note}." for note in extras.notes), ""]
     if extras.weights is not None:
         lines += ["## Weights of experiments", "", f"{extras.weights.reason}.", ""]
         lines += ["| experiment | used | fitted |", "|---|---|---|"]
@@ -66,7 +71,8 @@ def extras_report(extras: Extras, settings: TuneSettings) -> list[str]:
 
 
 def _ensemble(shift: EnsembleShift, settings: TuneSettings) -> str:
-    done = "moved by it" if settings.correct_shift else "left as they are (tune.correct_shift moves them)"
+    part = "" if shift.members == 1 else f" divided by the {shift.members} members that they are already learned on"
+    done = f"moved by it{part}" if settings.correct_shift else "left as they are (tune.correct_shift moves them)"
     return (
         f"The mean scores {shift.gain.estimate:+.4f} [{shift.gain.low:.4f}, {shift.gain.high:.4f}] against one "
         f"model on the same images. Its best threshold is {shift.mean}, that of one model {shift.single}: moved by "

@@ -110,21 +110,22 @@ def test_what_is_no_ensemble_is_refused(members: tuple[Path, list[str], list[str
         open_runs(space_of(members[2], "--set", setting))
 
 
-def edit_inputs(path: Path, **change: str) -> str:
-    """Change the inputs of a stage's document; returns what was there."""
-    before = path.read_text()
-    document = json.loads(before)
+def edit_inputs(path: Path, **change: str) -> None:
+    """Change the inputs of a stage's document."""
+    document = json.loads(path.read_text())
     document["identity"]["inputs"].update(change)
     path.write_text(json.dumps(document))
-    return before
 
 
-def test_members_of_other_splits_or_channels_are_refused(members: tuple[Path, list[str], list[str]]) -> None:
+def test_members_of_other_images_splits_or_channels_are_refused(members: tuple[Path, list[str], list[str]]) -> None:
     folder, own, both = members
     path = folder / "runs/drawn/other/oof/stage.json"
-    before = edit_inputs(path, folds="0123")
-    with pytest.raises(ValueError, match="'other' by 0123: out-of-fold predictions of different splits"):
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"inventory": "0123"}))
+    with pytest.raises(ValueError, match="'other' predicted the images of inventory 0123"):
         open_runs(space_of(both))
+    path.write_text(before)
+    edit_inputs(path, folds="0123")
     space = space_of(own, "--set", "tune.second_seed=other")
     metric = tuning_metric(space.competition, space.experiment.tune)
     with pytest.raises(ValueError, match=r"trained on folds \[0, 1\] of 0123"):

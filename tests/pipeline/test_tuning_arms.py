@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,18 @@ def test_a_mean_is_weighted_and_rounded() -> None:
     assert alone[0].probs() is items[0].given
 
 
-def test_members_that_cannot_be_mixed_are_refused() -> None:
+def test_members_of_other_splits_are_mixed_by_the_first_ones_folds() -> None:
     items = draw_items(4)
     moved = changed(items, noise(1))
-    moved[2].fold += 1
+    for item in moved:
+        item.fold += 1
+    assert [item.fold for item in mixed_items({"a": items, "b": moved})] == [item.fold for item in items]
+
+
+def test_members_that_cannot_be_mixed_are_refused() -> None:
+    items = draw_items(4)
     with pytest.raises(ValueError, match="no members"):
         mixed_items({})
-    with pytest.raises(ValueError, match="1 in another fold, such as 'im002'"):
-        mixed_items({"a": items, "b": moved})
     with pytest.raises(ValueError, match="1 image\\(s\\) are in one only"):
         mixed_items({"a": items, "b": items[:3]})
     for weights in ({"a": 0.5}, {"a": 1.5, "b": -0.5}, {"a": 0.5, "b": 0.6}):
@@ -135,6 +140,8 @@ def test_the_shift_of_a_mean_is_measured_and_corrected() -> None:
     assert told.rule == rule and told.learned["ensemble_shift"]["moved"] == shift.moved
     done = with_ensemble_shift(base, shift, correct=True)
     assert done.rule == ThresholdRule(thresholds=[shift.mean], groups={"a": [1], "b": [256]})
+    pair = with_ensemble_shift(base, replace(shift, moved=-9, members=3), correct=True)
+    assert pair.rule == ThresholdRule(thresholds=[shift.single - 3], groups={"a": [2], "b": [256]})
     other = base.model_copy(update={"rule": QuantileRule(shares=[0.1])})
     with pytest.raises(ValueError, match="no thresholds that could be moved"):
         with_ensemble_shift(other, shift, correct=True)
