@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +20,16 @@ class ModelConfig(Settings):
     classes: list[str] = Field(default_factory=lambda: ["mask"], min_length=1, description="output channels")
     activation: Literal["sigmoid", "softmax"] = Field("sigmoid", description="softmax: classes exclude each other")
     options: dict[str, Any] = Field(default_factory=dict, description="options of the architecture")
+
+    @property
+    def channels(self) -> list[str]:
+        """Channels of a prediction: the classes, then `present:<class>` where the model has an image-level head."""
+        return [*self.classes, *(level_channels("present", self.classes) if self.options.get("image_head") else [])]
+
+
+def level_channels(source: str, classes: Sequence[str]) -> list[str]:
+    """Names of the channels that say, for an image or tile as a whole, whether it shows each class."""
+    return [f"{source}:{name}" for name in classes]
 
 
 class InputConfig(Settings):
@@ -52,7 +63,9 @@ class PredictConfig(Settings):
     """How an image is turned into probabilities."""
 
     mode: Literal["tiles", "whole", "both"] = Field("tiles", description="'both': mean of tiles and whole image")
-    tile: tuple[int, int] = Field((512, 512), description="height, width of a tile at working size")
+    tile: tuple[int, int] = Field(
+        (512, 512), description="height, width of a tile at working size; a classifier's whole image is brought to it"
+    )
     overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile shared with its neighbour, at least")
     window: Literal["gaussian", "uniform"] = Field("gaussian", description="weight of a tile's pixels")
     border: int = Field(0, ge=0, description="mirrored pixels around the image at working size")

@@ -29,12 +29,18 @@ POST_STEPS = {
 class Gate(Settings):
     """A class's mask is empty unless at least `area` pixels of the channel reach q >= top.
 
-    With area 1 it is a gate by the largest probability. The channel may be an image-level classifier.
+    With area 1 it is a gate by the largest probability. The channel may be what is said of the image as a whole.
     """
 
-    channel: str | None = Field(None, description="channel looked at; each class's own where not given")
+    channel: str | None = Field(
+        None, description="channel looked at, {class} in it is each class's name; each class's own where not given"
+    )
     top: list[Level] = Field(description="one a class")
     area: list[Count] = Field(description="pixels, one a class; 0: no gate")
+
+    def channel_of(self, name: str) -> str:
+        """The channel that the class `name` is gated by."""
+        return (self.channel or "{class}").replace("{class}", name)
 
 
 class PostStep(Settings):
@@ -61,6 +67,7 @@ class Decision(Settings):
     fold_thresholds: dict[int, list[Level]] = Field(default_factory=dict, description="fold -> for a vote")
     vote: bool = Field(False, description="masks are a vote of each fold's own (`apply_vote`)")
     gate: Gate | None = None
+    classifier: str | None = Field(None, description="experiment that answers for whole images: the last channels")
     post: list[PostStep] = Field(default_factory=list, description="in this order")
     instances: InstanceSettings | None = None
     learned: dict[str, Any] = Field(default_factory=dict, description="scores, intervals and ranges, to show")
@@ -79,8 +86,9 @@ class Decision(Settings):
 
     @model_validator(mode="after")
     def _names_what_exists(self) -> Decision:
-        names = [self.gate.channel if self.gate else None, self.instances.channel if self.instances else None]
-        absent = [name for name in names if name is not None and name not in self.channels]
+        names = [self.gate.channel_of(name) for name in self.classes] if self.gate else []
+        names += [self.instances.channel] if self.instances and self.instances.channel else []
+        absent = [name for name in names if name not in self.channels]
         if absent:
             raise ValueError(f"{absent[0]!r} is no channel of the store, which has {self.channels}")
         plane = self.instances.plane if self.instances else 0
@@ -201,7 +209,7 @@ def finish(probs: np.ndarray, planes: np.ndarray, decision: Decision) -> Mask:
 def _gated(probs: np.ndarray, planes: np.ndarray, decision: Decision, gate: Gate) -> np.ndarray:
     planes = planes.copy()
     for k, name in enumerate(decision.classes):
-        q = probs[decision.channels.index(gate.channel or name)]
+        q = probs[decision.channels.index(gate.channel_of(name))]
         if gate.area[k] and np.count_nonzero(q >= gate.top[k]) < gate.area[k]:
             lost = planes[k].copy()
             planes[k] = False

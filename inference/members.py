@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
+from inference.models.planes import as_planes
 from inference.precision import DTYPES, Precision, prepare_model, resolve_precision
 from inference.runtime import wrap_model
 from inference.views import View, build_views
@@ -59,9 +60,9 @@ def prepare_members(
     ready = []
     for member in members:
         other = member.model_config
-        if (other.classes, other.activation) != (first.classes, first.activation):
+        if (other.channels, other.activation) != (first.channels, first.activation):
             raise ValueError(
-                f"members differ: {other.classes} ({other.activation}), {first.classes} ({first.activation})"
+                f"members differ: {other.channels} ({other.activation}), {first.channels} ({first.activation})"
                 ": expected the same classes in the same order; leave one of them out"
             )
         settings = config or member.predict_config
@@ -70,7 +71,7 @@ def prepare_members(
         else:
             where = torch.device(device)
             precision = resolve_precision(settings.precision, where)
-            model = prepare_model(member.model, other.in_channels, where, precision)
+            model = prepare_model(as_planes(member.model), other.in_channels, where, precision)
             model = wrap_model(model, settings.runtime, where, precision)
         ready.append(ReadyMember(model, other, member.input_config, settings, where, precision))
     return ready
@@ -81,9 +82,17 @@ def make_vote(member: ReadyMember, share: float) -> Vote:
     return Vote(member, build_views(member.predict_config.views, member.input_config), share)
 
 
-def activate(logits: torch.Tensor, activation: str) -> torch.Tensor:
-    """Turn float32 logits `(N, K, h, w)` into probs by "sigmoid" or "softmax" over K."""
-    return logits.sigmoid() if activation == "sigmoid" else logits.softmax(dim=1)
+def activate(logits: torch.Tensor, config: ModelConfig) -> torch.Tensor:
+    """Turn float32 logits `(N, channels, h, w)` into probs: sigmoid, or softmax over the classes.
+
+    Image-level channels, which come after the classes, do not exclude each other.
+    """
+    if config.activation == "sigmoid":
+        return logits.sigmoid()
+    k = len(config.classes)
+    if logits.shape[1] == k:
+        return logits.softmax(dim=1)
+    return torch.cat([logits[:, :k].softmax(dim=1), logits[:, k:].sigmoid()], dim=1)
 
 
 @torch.inference_mode()
@@ -107,7 +116,7 @@ def predict_batch(
             for (view, _), output in zip(group, outputs.split(len(x)), strict=True):
                 output = output.float()
                 if merge == "probs":
-                    output = activate(output, member.model_config.activation)
+                    output = activate(output, member.model_config)
                 part = view.inverse(output, (x.shape[2], x.shape[3]))
                 if separate or not parts:
                     parts.append(part.contiguous() if separate else part.clone())

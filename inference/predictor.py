@@ -17,6 +17,7 @@ import torch
 from inference.assemble import Emit, StripAccumulator
 from inference.config import PredictConfig
 from inference.ensemble import HostSum, Pass, plan_passes
+from inference.image_level import classify_image, is_classifier
 from inference.inputs import Statistics, statistics
 from inference.members import ReadyMember, activate, predict_batch, prepare_members
 from inference.memory import MemoryPlan, pass_grid, plan_memory
@@ -68,14 +69,19 @@ def predict_image(
 
     source: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config`
     replaces the prediction settings of all members; None leaves each its own. `channels`: names in the
-    store, default the classes. `weights`: one a member, scaled to sum 1. `pixel_size_um`: the host's, for
-    members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default: more than one slice.
+    store, default those of the model. `weights`: one a member, scaled to sum 1. `pixel_size_um`: the host's,
+    for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default: more than one slice.
     `separate`: every view apart, as channels "view/class". Pass members through `prepare_members` once
-    where many images follow. Raises ValueError for members that do not fit together, views or axes that do
-    not fit the image, and buffers larger than the cap.
+    where many images follow. Classifiers write one pixel, see `classify_image`. Raises ValueError for
+    members that do not fit together, views or axes that do not fit the image, and buffers larger than the cap.
     """
     began = time.perf_counter()
     ready = prepare_members(members, device, config)
+    if is_classifier(ready[0].model_config):
+        if separate:
+            raise ValueError("views of classifiers are not kept apart; predict them together")
+        memory = classify_image(ready, source, slices, out, weights=weights, attrs=attrs)
+        return PredictionReport(Path(out), 1, 0, seconds=time.perf_counter() - began, memory=memory)
     passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
     _check(passes, source, slices)
     names = _channel_names(ready, channels, separate)
@@ -134,15 +140,16 @@ def _check(passes: Sequence[Pass], source: ImageSource, slices: Sequence[int]) -
 
 
 def _channel_names(ready: Sequence[ReadyMember], channels: Sequence[str] | None, separate: bool) -> list[str]:
-    classes = list(channels or ready[0].model_config.classes)
-    if len(classes) != len(ready[0].model_config.classes):
-        raise ValueError(f"channels are {classes}, expected one name for each of {ready[0].model_config.classes}")
+    made = ready[0].model_config.channels
+    names = list(channels or made)
+    if len(names) != len(made):
+        raise ValueError(f"channels are {names}, expected one name for each of {made}")
     if not separate:
-        return classes
+        return names
     views = [expand_views(member.predict_config.views) for member in ready]
     if any(other != views[0] for other in views):
         raise ValueError("members have different views, expected the same for all where views are kept apart")
-    return [f"{view}/{name}" for view in views[0] for name in classes]
+    return [f"{view}/{name}" for view in views[0] for name in names]
 
 
 def _decoded_bytes(source: ImageSource) -> int:
@@ -156,11 +163,11 @@ def _finisher(passes: Sequence[Pass], first: ReadyMember, channels: int) -> Call
     """Return what turns a finished float32 block `(channels, rows, W)` into stored uint8 probabilities."""
     if passes[0].predict_config.merge == "probs":
         return quantise
-    classes = len(first.model_config.classes)
+    own = len(first.model_config.channels)
 
     def finish(block: np.ndarray) -> np.ndarray:
-        logits = torch.from_numpy(block).reshape(channels // classes, classes, *block.shape[1:])
-        return quantise(activate(logits, first.model_config.activation).reshape(block.shape).numpy())
+        logits = torch.from_numpy(block).reshape(channels // own, own, *block.shape[1:])
+        return quantise(activate(logits, first.model_config).reshape(block.shape).numpy())
 
     return finish
 

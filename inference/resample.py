@@ -81,3 +81,20 @@ class RowResizer:
         self._kept = kept[begin - self._begin :].copy()
         self._begin = begin
         return result
+
+
+def restore(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """float32 back to the image's dtype: whole numbers are rounded to the nearest and kept in their range."""
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    if dtype == np.bool_:
+        return values >= 0.5
+    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, C) uint8, uint16, float32 or bool to `size` (height, width), dtype kept."""
+    if image.shape[:2] == tuple(size):
+        return image
+    resized = RowResizer((image.shape[0], image.shape[1]), size).push(image.astype(np.float32))
+    return restore(resized, image.dtype)

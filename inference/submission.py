@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import torch
 from inference.budget import TimeKeeper
 from inference.config import PredictConfig
 from inference.decision import Decision, Mask, apply, apply_vote
+from inference.image_level import with_gate
 from inference.listed import OnError, Outcome, predict_listed, prediction_path
 from inference.members import ReadyMember
 from inference.store import open_prediction
@@ -26,6 +28,7 @@ from submissions.problems import ProblemsError
 from submissions.table import Row, encode_rows, write_submission
 
 Decided = Callable[[str, np.ndarray, Mask], None]
+ANSWERS = "classified"  # folder, inside that of the predictions, of what the decision's classifier says
 
 
 class Origin(NamedTuple):
@@ -84,9 +87,15 @@ def make_submission(
     Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
     `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
     `seconds` is a time budget: views, then members from the last are given up to keep it; not where folds vote.
+    Members of the experiment `decision.classifier` answer for whole images, first of all, into a folder of their own.
     `decided` is told of every image that was predicted, with its (mean) probabilities.
     """
+    began = time.monotonic()
     images = open_test_images(competition, data)
+    options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
+    members, origins, classifiers = apart(members, origins, decision)
+    answers = list(predict_listed(classifiers, images, images.ids, folder / ANSWERS, **options)) if classifiers else []
+    answered = {outcome.image_id: outcome for outcome in answers}
     used, weights = used_members(members, decision, config), None
     if not decision.vote:
         used, weights = _weighed(used, member_shares(decision, origins, len(used)))
@@ -95,8 +104,7 @@ def make_submission(
         if decision.vote:
             raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
         views = max((expand_views(member.predict_config.views) for member in used), key=len)
-        budget = TimeKeeper(seconds, views, len(used))
-    options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
+        budget = TimeKeeper(max(1.0, seconds - (time.monotonic() - began)), views, len(used))
     if decision.vote:
         found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
     else:
@@ -105,13 +113,38 @@ def make_submission(
     rows: list[Row] = []
     failures: list[Outcome] = []
     for done, (outcome, paths) in enumerate(found, start=1):
-        rows += image_rows(competition, images.row(outcome.image_id), outcome, paths, decision, decided)
+        said = answered.get(outcome.image_id)
+        outcome = said if said is not None and said.failure is not None else outcome
+        rows += image_rows(
+            competition, images.row(outcome.image_id), outcome, paths, decision, decided,
+            answers=None if said is None else said.path,
+        )  # fmt: skip
         if outcome.failure is not None:
             failures.append(outcome)
             report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
         progress(done, len(images.ids))
     table = write_submission(out, competition, data, rows)
     return SubmissionSummary(out, table, len(images.ids), failures, budget.said if budget else [])
+
+
+def apart(
+    members: Sequence[LoadedModel | ReadyMember], origins: Sequence[Origin] | None, decision: Decision
+) -> tuple[Sequence[LoadedModel | ReadyMember], Sequence[Origin] | None, list[LoadedModel | ReadyMember]]:
+    """Members and origins without those of the decision's classifier, and these.
+
+    Raises ValueError where the decision names a classifier that no member comes from.
+    """
+    if decision.classifier is None or not members:
+        return members, origins, []
+    given = list(zip(members, named(origins, len(members)), strict=True))
+    classifiers = [member for member, origin in given if origin.experiment == decision.classifier]
+    if not classifiers:
+        raise ValueError(
+            f"the decision asks the classifier {decision.classifier!r} whether an image shows a class, and its models "
+            "are not among the members; run stage 07 or 08 again"
+        )
+    rest = [pair for pair in given if pair[1].experiment != decision.classifier]
+    return [member for member, _ in rest], [origin for _, origin in rest], classifiers
 
 
 def used_members(
@@ -214,15 +247,21 @@ def image_rows(
     paths: Sequence[tuple[int, Path]],
     decision: Decision,
     decided: Decided,
+    *,
+    answers: Path | None = None,
 ) -> list[Row]:
-    """Submission rows of one predicted image, of its file or those of the folds; of one that failed, an empty mask."""
+    """Submission rows of one predicted image, of its file or those of the folds; of one that failed, an empty mask.
+
+    answers: what the decision's classifier said about the image.
+    """
     if outcome.failure is not None:
         planes = np.zeros((len(competition.classes), 1, 1), bool)
         return encode_rows(competition, fields, planes, instances=np.zeros((1, 1), np.int32), scores=[])
     read = []
     for fold, path in paths:
         with open_prediction(path) as prediction:
-            read.append((fold, prediction.read()))
+            probs = prediction.read()
+        read.append((fold, probs if answers is None else with_gate(probs, answers)))
     group = decision_group(competition, fields)
     if decision.vote:
         mask = apply_vote(read, decision, group=group)

@@ -48,19 +48,23 @@ class TrainingSet:
         soft: bool = False,
     ) -> None:
         self.store, self.config, self.seed = store, input_config, seed
-        self.weight, self.soft = weight, soft
+        self.weight, self.soft, self.patch, self.classes = weight, soft, patch, list(classes)
         self.blocks = folds if set(BLOCK_COLUMNS) <= set(folds.columns) else None
         self.fold = fold
         self.image_ids = training_ids(folds, fold)
         check_targets(store, self.image_ids, len(classes))
         filtered = sampling.background < 1
-        index = self._allowed(read_index(store, self.image_ids, patch, classes, tissue=filtered))
+        index = self._allowed(self.windows(tissue=filtered))
         if filtered:
             index = keep_tissue(index, sampling.background, generator_of(seed, "background"))
         self.sampler = WindowSampler(index, sample_odds(index, inventory, sampling))
         self.stacks = stack_members(inventory, set(store.ids()))
         self._augmentations = {channels: build_augmentation(recipe, patch, channels=channels) for channels in (1, 3)}
         self._measured: dict[str, Statistics] = {}
+
+    def windows(self, *, tissue: bool) -> pd.DataFrame:
+        """The patch index of the images; with `tissue` whether a window shows any."""
+        return read_index(self.store, self.image_ids, self.patch, self.classes, tissue=tissue)
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Sample `index` of epoch `epoch`.

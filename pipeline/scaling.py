@@ -12,8 +12,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from inference.resample import RowResizer, axis_matrix
+from inference.resample import RowResizer, axis_matrix, resize_image, restore
 from submissions.sources import ImageSource, check_window
+
+__all__ = [
+    "ScaledSource", "nearest_indices", "resize_image", "resize_label", "resize_planes", "strips", "working_size",
+]  # fmt: skip
 
 STRIP_BYTES = 64 << 20
 
@@ -23,23 +27,6 @@ def working_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     if not scale > 0:
         raise ValueError(f"scale {scale} does not make an image: expected more than 0, 1 keeps the host's size")
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _restore(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """float32 back to the image's dtype: whole numbers are rounded to the nearest and kept in their range."""
-    if dtype.kind == "f":
-        return values.astype(dtype, copy=False)
-    if dtype == np.bool_:
-        return values >= 0.5
-    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
-
-
-def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, C) uint8, uint16, float32 or bool to `size` (height, width), dtype kept."""
-    if image.shape[:2] == tuple(size):
-        return image
-    resized = RowResizer((image.shape[0], image.shape[1]), size).push(image.astype(np.float32))
-    return _restore(resized, image.dtype)
 
 
 def nearest_indices(start: int, stop: int, size: int, target: int) -> np.ndarray:
@@ -83,7 +70,7 @@ def strips(source: ImageSource, size: tuple[int, int], strip_bytes: int = STRIP_
         for top in range(0, height, rows):
             block = source.read(z, slice(top, min(height, top + rows)))
             if not resizer.same:
-                block = _restore(resizer.push(block.astype(np.float32)), source.dtype)
+                block = restore(resizer.push(block.astype(np.float32)), source.dtype)
             if len(block):
                 yield block
 
@@ -114,7 +101,7 @@ class ScaledSource:
         tall = np.asarray(down[:, y0:y1] @ block.reshape(y1 - y0, -1)).reshape(bottom - top, x1 - x0, channels)
         wide = tall.transpose(1, 0, 2).reshape(x1 - x0, -1)
         window = np.asarray(across[:, x0:x1] @ wide).reshape(right - left, bottom - top, channels)
-        return _restore(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)
+        return restore(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)
 
     def close(self) -> None:
         """Close the source underneath."""

@@ -94,7 +94,7 @@ def grid_decisions(space: Workspace) -> dict[str, Decision]:
     """The candidate decisions of a validation, by name."""
     competition, model = space.competition, space.experiment.model
     common: dict[str, Any] = {
-        "fingerprint": "validation", "classes": competition.classes, "channels": model.classes,
+        "fingerprint": "validation", "classes": competition.classes, "channels": model.channels,
         "exclusive": competition.exclusive,
     }  # fmt: skip
     if competition.exclusive:

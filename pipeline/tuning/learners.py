@@ -7,18 +7,21 @@ from functools import partial
 
 import numpy as np
 
+from inference.config import level_channels
 from inference.decision import Decision
 from inference.instances import InstanceSettings
 from inference.rules import ArgmaxRule, ThresholdRule
 from pipeline.tuning.boards import CountBoard
 from pipeline.tuning.choice import Judge
+from pipeline.tuning.gates import GatedGrid, counted_gate, exclusive_gate, gate_rules, image_levels
 from pipeline.tuning.items import Scorer, over_units, unit_histograms
 from pipeline.tuning.levels import FoldThresholds, PerClass, PerGroup
 from pipeline.tuning.nested import RuleReport
 from pipeline.tuning.pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
 from pipeline.tuning.rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
-from pipeline.tuning.settings import COUNT_RULES, EXCLUSIVE_RULES, GRID_RULES, TuneSettings
+from pipeline.tuning.settings import COUNT_RULES, EXCLUSIVE_RULES, GATES, GRID_RULES, IMAGE_RULES, TuneSettings
 from submissions.competition import Competition
+from submissions.intervals import paired_bootstrap
 from submissions.metrics import CountMetric, Metric
 
 
@@ -39,20 +42,30 @@ def base_decision(
         exclusive=competition.exclusive,
         rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
         instances=given,
+        classifier=settings.gate,
         vote=settings.vote,
     )
 
 
 def suitable_rules(competition: Competition, metric: Metric, strata: int, channels: Sequence[str]) -> list[str]:
-    """Rules that can be learned for this contract and metric, those that are compared by default first."""
+    """Rules that can be learned for this contract and metric, the simplest first.
+
+    Gates by what is said of an image need images that are scored one by one, and a metric that counts pixels or a
+    single class.
+    """
+    if competition.masks.kind == "none":
+        return ["argmax"] if competition.exclusive else ["global", "per_class"]
+    gates = gate_rules(channels, competition.classes) if competition.metric.unit == "image" else []
     if competition.exclusive:
-        return [name for name in EXCLUSIVE_RULES if name != "argmax_reject" or "background" in competition.classes]
+        names = [name for name in EXCLUSIVE_RULES if name != "argmax_reject" or "background" in competition.classes]
+        return [*names, *(gates if "background" in competition.classes else [])]
     if not isinstance(metric, CountMetric):
         guides = [name for name in ("border", "centre") if name in channels]
-        return ["grid", *guides] if metric.needs == "instances" else ["grid"]
+        guided = ["grid", *(guides if metric.needs == "instances" else [])]
+        return [*guided, *(gates if len(competition.classes) == 1 else [])]
     absent = {"per_class"} if len(competition.scored_classes) < 2 else set()
     absent |= {"per_group"} if strata < 2 else set()
-    return [name for name in COUNT_RULES if name not in absent]
+    return [*(name for name in COUNT_RULES if name not in absent), *gates]
 
 
 def build_learners(
@@ -64,6 +77,11 @@ def build_learners(
     """
     strata = judge.meta["stratum"].to_numpy()
     suits = suitable_rules(competition, scorer.metric, len(set(strata)), base.channels)
+    if settings.gate is not None and "gated_classifier" not in suits:
+        raise ValueError(
+            f"tune.gate: an image-level gate does not suit {competition.name} with the metric {scorer.metric.name}; "
+            "it takes images scored one by one and a metric that counts pixels, or a single class, or a background"
+        )
     known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
     names = list(settings.rules or suits)
     names += [settings.rule] if settings.rule is not None and settings.rule not in names else []
@@ -73,7 +91,8 @@ def build_learners(
             f"tune: rule {wrong[0]!r} does not suit {competition.name} with the metric {scorer.metric.name}; "
             f"expected some of {', '.join(dict.fromkeys(known))}"
         )
-    if set(names) <= {*GRID_RULES, "argmax", "argmax_reject"}:
+    counted = isinstance(scorer.metric, CountMetric) and not competition.exclusive
+    if set(names) <= {*GRID_RULES, "argmax", "argmax_reject", *(() if counted else IMAGE_RULES)}:
         hists = np.zeros((len(scorer.units), 0, 2, 256), np.int64)
     else:
         indices = [base.channels.index(name) for name in base.classes]
@@ -93,6 +112,8 @@ def _learner(
     hists: np.ndarray,
     strata: np.ndarray,
 ) -> Learner:
+    if name in IMAGE_RULES:
+        return _image_gate(name.removeprefix("gated_"), competition, base, settings, scorer, judge, hists, strata)
     if name in ("grid", "border", "centre"):
         return threshold_grid(name, base, settings, scorer, judge)
     if name == "hysteresis":
@@ -121,14 +142,42 @@ def _learner(
     return FoldThresholds(evidence, board, name)
 
 
-def pick_rule(reports: Sequence[RuleReport], settings: TuneSettings, groups: int) -> tuple[RuleReport, list[str]]:
-    """The rule that decides, and why: the one that was set, or the best nested score (to four decimals)."""
+def _image_gate(
+    source: str,
+    competition: Competition,
+    base: Decision,
+    settings: TuneSettings,
+    scorer: Scorer,
+    judge: Judge,
+    hists: np.ndarray,
+    strata: np.ndarray,
+) -> Learner:
+    """A gate by image-level channels, as the contract and the metric allow it."""
+    if competition.exclusive:
+        return exclusive_gate(base, source, scorer, judge)
+    function = partial(image_levels, [base.channels.index(name) for name in level_channels(source, base.classes)])
+    made = over_units(function, scorer.units, "image levels", pool=scorer.pool, progress=scorer.progress)
+    said = np.stack(list(made))
+    if isinstance(scorer.metric, CountMetric):
+        evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
+        return counted_gate(evidence, source, said)
+    return GatedGrid(threshold_grid("grid", base, settings, scorer, judge), source, scorer, judge, said[:, 0])
+
+
+def pick_rule(
+    reports: Sequence[RuleReport], settings: TuneSettings, metric: Metric, judge: Judge
+) -> tuple[RuleReport, list[str]]:
+    """The rule that decides, and why: the one that was set, or the best nested score (to four decimals).
+
+    A gate is something added: it decides where its nested gain over the best rule without one is clear
+    (`settings.confidence`, one-sided, over at least `settings.min_groups` groups).
+    """
     if settings.rule is not None:
         found = next(report for report in reports if report.name == settings.rule)
         return found, [f"rule {found.name!r}: set by tune.rule, whatever the nested estimates say"]
-    worth = [report.score if np.isnan(report.nested) else report.nested for report in reports]
-    chosen = reports[int(np.nanargmax(np.round(worth, 4)))]  # nothing less is a difference
-    shown = ", ".join(f"{report.name} {value:.4f}" for report, value in zip(reports, worth, strict=True))
+    plain = [report for report in reports if report.name not in GATES] or list(reports)
+    chosen = plain[int(np.nanargmax(np.round([_worth(report) for report in plain], 4)))]  # less is no difference
+    shown = ", ".join(f"{report.name} {_worth(report):.4f}" for report in plain)
     reasons = [f"rule {chosen.name!r}: the best nested score ({shown})"]
     if chosen.gain is not None:
         bound = chosen.gain.lower_bound(settings.confidence)
@@ -137,6 +186,37 @@ def pick_rule(reports: Sequence[RuleReport], settings: TuneSettings, groups: int
             f"its nested gain over {reports[0].name!r} is {chosen.gain.estimate:+.4f}, {clear} (one-sided "
             f"{settings.confidence:.0%} bound {bound:+.4f})"
         )
+    groups = judge.meta["group"].nunique()
     if groups < settings.min_groups and len(reports) > 1:
         reasons.append(f"not reliable: {groups} groups, at least {settings.min_groups} are wanted to compare rules")
-    return chosen, reasons
+    gated, said = _pick_gate([report for report in reports if report not in plain], chosen, settings, metric, judge)
+    return gated or chosen, [*reasons, *said]
+
+
+def _worth(report: RuleReport) -> float:
+    return report.score if np.isnan(report.nested) else report.nested
+
+
+def _pick_gate(
+    gates: Sequence[RuleReport], plain: RuleReport, settings: TuneSettings, metric: Metric, judge: Judge
+) -> tuple[RuleReport | None, list[str]]:
+    """The best of the gates whose gain over the rule without one is clear, and a sentence about each."""
+    found: RuleReport | None = None
+    said = []
+    for gate in gates:
+        gain = paired_bootstrap(
+            metric, gate.nested_table, plain.nested_table, "group", rounds=judge.rounds, seed=judge.seed
+        )
+        bound = gain.lower_bound(settings.confidence)
+        if gain.groups < settings.min_groups:
+            verdict = f"not reliable: {gain.groups} groups"
+        elif bound > 0:
+            verdict = "clear"
+            found = gate if found is None or _worth(gate) > _worth(found) else found
+        else:
+            verdict = "not used: no clear gain"
+        said.append(
+            f"{gate.name}: nested {_worth(gate):.4f}, gain over {plain.name!r} {gain.estimate:+.4f} (one-sided "
+            f"{settings.confidence:.0%} bound {bound:+.4f}), {verdict}"
+        )
+    return found, [*said, *([f"rule {found.name!r} decides: the best gate with a clear gain"] if found else [])]

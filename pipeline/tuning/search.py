@@ -110,7 +110,7 @@ def tune(
         scorer = Scorer(competition, metric, units, pool=pool, progress=progress)
         learners = build_learners(competition, base, settings, scorer, judge)
         reports = assess(learners, scorer, judge, level=settings.level)
-        chosen, reasons = pick_rule(reports, settings, meta["group"].nunique())
+        chosen, reasons = pick_rule(reports, settings, metric, judge)
         by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
         decision, by_fold, post = choose_post(
             chosen.fit.decision, by_fold, competition.scored_classes, settings, scorer, judge

@@ -14,6 +14,8 @@ from submissions.settings import Settings
 COUNT_RULES = ("global", "per_class", "per_group", "quantile", "gated", "fold_mean", "fold_median")
 GRID_RULES = ("grid", "border", "centre", "hysteresis")
 EXCLUSIVE_RULES = ("argmax", "argmax_reject", "prior", "priority")
+IMAGE_RULES = ("gated_present", "gated_classifier")
+GATES = ("gated", *IMAGE_RULES)
 POST_STEPS = ("opening", "closing", "holes", "min_area", "largest")
 MOST_CANDIDATES = 12
 
@@ -55,6 +57,9 @@ class TuneSettings(Settings):
     post: list[str] = Field(default_factory=list, description="post-processing that must show a gain")
     min_groups: int = Field(15, ge=2, description="groups below which a comparison is called not reliable")
     confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, for what is added")
+    gate: str | None = Field(
+        None, description="classifier experiment of the same folds that says which classes an image shows"
+    )
     vote: bool = Field(False, description="the test masks are a vote of each fold's own; nothing measures it")
     correct_shift: bool = Field(False, description="move the thresholds by the measured ensemble shift")
     sample: int = Field(
@@ -74,7 +79,7 @@ class TuneSettings(Settings):
     @field_validator("rules", "rule")
     @classmethod
     def _rules_exist(cls, value: list[str] | str | None) -> list[str] | str | None:
-        known = (*COUNT_RULES, *GRID_RULES, *EXCLUSIVE_RULES)
+        known = (*COUNT_RULES, *GRID_RULES, *EXCLUSIVE_RULES, *IMAGE_RULES)
         wrong = [name for name in ([value] if isinstance(value, str) else value or []) if name not in known]
         if wrong:
             raise ValueError(f"unknown rule {wrong}, expected some of {', '.join(known)}")

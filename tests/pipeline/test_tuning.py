@@ -135,7 +135,7 @@ def test_processes_give_the_same() -> None:
 
 
 def test_a_gate_is_found_where_empty_images_are_noisy() -> None:
-    rng, items = np.random.default_rng(1), draw_items(24, empty_every=3)
+    rng, items = np.random.default_rng(1), draw_items(48, empty_every=3)
     for item in items:
         if not item.true.planes.any():
             item.given = (rng.random(item.given.shape) < 0.01).astype(np.uint8) * 150
