@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -15,6 +20,8 @@ from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, read_stage
 from submissions.competition import Competition, load_competition
+
+NOTED = ("torch", "timm", "segmentation-models-pytorch", "albumentations", "numpy", "opencv-python-headless", "pandas")
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,21 @@ def run_stage(
 
 
 def finish(stage: Stage, summary: str, **facts: object) -> None:
-    """Close a stage with its final line."""
-    seconds = stage.finish(**facts)
+    """Close a stage with its final line; its document keeps how it was made."""
+    seconds = stage.finish(**facts, made=provenance())
     print(f"{stage.name}: {summary} -> {stage.folder} ({seconds:.1f} s)")
+
+
+def provenance() -> dict[str, Any]:
+    """The command, the versions, the commit and the time of now, for a stage's document; in no fingerprint."""
+    versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in NOTED}}
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    return {
+        "command": shlex.join(sys.orig_argv),
+        "versions": versions,
+        "git": git_state(Path.cwd()),
+        "finished": moment,
+    }
 
 
 def already(stage: Stage) -> None:
