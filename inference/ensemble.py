@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inference.axes import ORDER
 from inference.config import InputConfig, PredictConfig
 from inference.members import ReadyMember, Vote, make_vote
 
@@ -100,7 +101,7 @@ class HostSum:
     def add(self, axis: str, plane: int, row: int, block: np.ndarray) -> None:
         """Add `(K, rows, width)` to plane `plane` along `axis` from row `row` on (file: only axis "z")."""
         if self._array is not None:
-            order = {"z": (0, 1, 2, 3), "y": (0, 2, 1, 3), "x": (0, 3, 1, 2)}[axis]
+            order = (0, *(1 + place for place in ORDER[axis]))
             self._array.transpose(order)[:, plane, row : row + block.shape[1]] += block
             return
         assert axis == "z", "planes along y and x are summed in memory"

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from inference.axes import turned_shape
 from inference.ensemble import Pass
 from inference.store import CHUNK, PENDING
 from inference.strips import BLOCK_BYTES, Grid, make_grid
@@ -96,8 +97,7 @@ def plan_memory(
 
 def plane_size(shape: tuple[int, int, int, int], axis: str) -> tuple[int, int]:
     """Height and width of a plane across `axis` of an image of `shape` (Z, H, W, C)."""
-    depth, height, width, _ = shape
-    return {"z": (height, width), "y": (depth, width), "x": (depth, height)}[axis]
+    return turned_shape(shape, axis)[1:3]
 
 
 def pass_grid(one: Pass, shape: tuple[int, int, int, int]) -> Grid:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from inference.assemble import Emit, StripAccumulator
+from inference.axes import ORDER
 from inference.config import PredictConfig
 from inference.ensemble import HostSum, Pass, plan_passes
 from inference.image_level import classify_image, is_classifier
@@ -101,7 +102,8 @@ def predict_image(
     with PredictionWriter(out, names, shape, attrs=attrs) as writer:
         if len(passes) == 1 and passes[0].axis == "z":
             counts = _run_pass(
-                passes[0], source, slices, plan, channels=len(names), separate=separate,
+                passes[0], source, slices, plan, measured=statistics(source, passes[0].input_config, slices),
+                channels=len(names), separate=separate,
                 emit=lambda plane, _, block: writer.write_rows(finish(block), plane),
             )  # fmt: skip
         else:
@@ -192,9 +194,10 @@ def _sum_passes(
     tiles = skipped = 0
     try:
         for one in passes:
+            measured = statistics(source, one.input_config, slices)  # of the volume, whichever way it is sliced
             seen, planes = (source, slices) if one.axis == "z" else _turned(source, one.axis)
             done = _run_pass(
-                one, seen, planes, plan, channels=channels, separate=separate,
+                one, seen, planes, plan, measured=measured, channels=channels, separate=separate,
                 emit=partial(total.add, one.axis),
             )  # fmt: skip
             tiles, skipped = tiles + done[0], skipped + done[1]
@@ -210,8 +213,7 @@ def _sum_passes(
 def _turned(source: ImageSource, axis: str) -> tuple[ImageSource, Sequence[int]]:
     """Return the whole volume sliced along "y" or "x", and its plane numbers."""
     volume = np.stack([source.read(z, None, None) for z in range(source.shape[0])])
-    order = (1, 0, 2, 3) if axis == "y" else (2, 0, 1, 3)
-    turned = ArraySource(volume.transpose(order))
+    turned = ArraySource(volume.transpose(*ORDER[axis], 3))
     return turned, range(turned.shape[0])
 
 
@@ -221,6 +223,7 @@ def _run_pass(
     planes: Sequence[int],
     plan: MemoryPlan,
     *,
+    measured: Statistics,
     channels: int,
     separate: bool,
     emit: Emit,
@@ -230,7 +233,6 @@ def _run_pass(
     grid = pass_grid(one, source.shape if one.axis == "z" else _unturned(source.shape, one.axis))
     merge_blank = BLANK_LOGIT * one.share if config.merge == "logits" else 0.0
     collect = StripAccumulator(grid, channels, emit, skipping=config.skip_background, blank=merge_blank)
-    measured: Statistics = statistics(source, one.input_config, planes)
     cuda = first.device.type == "cuda"
     made = batches(
         source, planes, grid, measured,

@@ -14,6 +14,7 @@ from pipeline.augmentation import build_augmentation
 from pipeline.batches import Sample
 from pipeline.experiment import SamplingSettings
 from pipeline.patches import Window, WindowSampler, keep_tissue, read_index, window_odds
+from pipeline.planes import along
 from pipeline.seeds import generator_of, seed_of
 from pipeline.store import Store, StoredImage
 from submissions.images import ImageSource, StackSource
@@ -28,7 +29,8 @@ class TrainingSet:
 
     `folds` and `fold` say which images, and inside images cut into blocks which windows; `inventory` has the
     columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image. `soft`
-    targets are planes of 0 to SOFT_TOP; samples then have float32 planes in [0, 1], 255 = ignore.
+    targets are planes of 0 to SOFT_TOP; samples then have float32 planes in [0, 1], 255 = ignore. `axes`: those
+    along which volumes are sliced.
     """
 
     def __init__(
@@ -44,13 +46,16 @@ class TrainingSet:
         sampling: SamplingSettings,
         recipe: str,
         seed: int,
+        axes: Sequence[str] = ("z",),
         weight: float = 1.0,
         soft: bool = False,
     ) -> None:
         self.store, self.config, self.seed = store, input_config, seed
         self.weight, self.soft, self.patch, self.classes = weight, soft, patch, list(classes)
         self.blocks = folds if set(BLOCK_COLUMNS) <= set(folds.columns) else None
-        self.fold = fold
+        self.fold, self.axes = fold, axes
+        if self.blocks is not None and set(axes) != {"z"}:
+            raise ValueError(f"train.axes is {list(axes)}, but folds of blocks cut slices; leave it out")
         self.image_ids = training_ids(folds, fold)
         check_targets(store, self.image_ids, len(classes))
         filtered = sampling.background < 1
@@ -64,7 +69,7 @@ class TrainingSet:
 
     def windows(self, *, tissue: bool) -> pd.DataFrame:
         """The patch index of the images; with `tissue` whether a window shows any."""
-        return read_index(self.store, self.image_ids, self.patch, self.classes, tissue=tissue)
+        return read_index(self.store, self.image_ids, self.patch, self.classes, tissue=tissue, axes=self.axes)
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Sample `index` of epoch `epoch`.
@@ -80,7 +85,9 @@ class TrainingSet:
         pixels = normalise(image, self.measured(stored), self.config)
         if self.soft:
             target = np.where(target == IGNORE, np.float32(IGNORE), target / np.float32(SOFT_TOP))
-        name = f"{window.image_id} z={window.z} y={window.y} x={window.x}"
+        where = (window.z, window.y, window.x)
+        across = window.axis if window.axis == "z" else f"across {window.axis}"
+        name = f"{window.image_id} {across}={where[0]} y={where[1]} x={where[2]}"
         return Sample(pixels, target, self.weight, name)
 
     def draw(self, generator: np.random.Generator) -> Window:
@@ -98,8 +105,9 @@ class TrainingSet:
         """Pixels (h, w, C * slices) in the stored dtype, and the target of the window's own slice."""
         stored = self.store.image(window.image_id)
         rows, cols = slice(window.y, window.y + window.height), slice(window.x, window.x + window.width)
-        source, z = self.source(stored, window.z)
-        return read_input(source, z, rows, cols, self.config), stored.read_target(window.z, rows, cols)
+        seen = along(stored, window.axis)
+        source, z = self.source(stored, window.z) if window.axis == "z" else (seen, window.z)
+        return read_input(source, z, rows, cols, self.config), seen.read_target(window.z, rows, cols)
 
     def source(self, stored: StoredImage, z: int) -> tuple[ImageSource, int]:
         """The image with what lies above and below it, and the slice's place there; a volume has its own."""

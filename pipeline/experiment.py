@@ -74,6 +74,9 @@ class TrainSettings(Settings):
     batch_size: int = Field(8, ge=1, description="samples a step and process")
     accumulate: int = Field(1, ge=1, description="batches an optimizer step")
     patch: tuple[int, int] = Field((256, 256), description="height, width of a training patch at working size")
+    axes: list[Literal["z", "y", "x"]] = Field(
+        default=["z"], min_length=1, description="axes along which volumes are sliced, each as often; see predict.axes"
+    )
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     optimizer: str = Field("adamw", description="a name that timm's optimizer factory knows")
     optimizer_options: dict[str, Any] = Field(default_factory=dict, description="e.g. {betas: [0.9, 0.95]}")
@@ -106,6 +109,12 @@ class TrainSettings(Settings):
     pseudo_confidence: float = Field(0.9, ge=0.5, le=1, description="pixels less sure than this are not learned")
     pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
     pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
+
+
+    @field_validator("axes")
+    @classmethod
+    def _axes_in_order(cls, axes: list[str]) -> list[str]:
+        return [axis for axis in ("z", "y", "x") if axis in axes]
 
 
 class ExternalSettings(Settings):

@@ -138,8 +138,9 @@ def index_patches(space: Workspace, folder: Path) -> int:
     """Write the patch index of the experiment's patch size where it is not there yet; returns its rows."""
     opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
     store, train = open_store(folder, opener=opener), space.experiment.train
-    path = index_path(store, train.patch)
+    path = index_path(store, train.patch, train.axes)
     if path.is_file():
         return len(pd.read_csv(path))
     classes = space.experiment.model.classes
-    return len(write_index(store, train.patch, classes, tissue=train.sampling.background < 1))
+    tissue = train.sampling.background < 1
+    return len(write_index(store, train.patch, classes, tissue=tissue, axes=train.axes))

@@ -114,7 +114,7 @@ def training_set(
     return TrainingSet(
         store, folds, fold, inventory=inventory, input_config=experiment.input,
         classes=experiment.model.classes, patch=experiment.train.patch, sampling=experiment.train.sampling,
-        recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold),
+        recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold), axes=experiment.train.axes,
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
     held_out = sorted(folds.loc[folds["fold"] == fold, "image_id"].astype(str).unique())
     step = max(1, len(held_out) // space.experiment.train.validate_images)
     chosen = held_out[::step][: space.experiment.train.validate_images]
-    config = space.experiment.predict.model_copy(update={"views": ["identity"], "axes": ["z"]})
+    config = space.experiment.predict.model_copy(update={"views": ["identity"]})
     metric = host_metric(space.competition.metric)
 
     def validate(model: nn.Module) -> Mapping[str, Any]:

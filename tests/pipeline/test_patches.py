@@ -101,6 +101,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": ["a", "a", "a", "b", "c"],
+            "axis": "z",
             "z": 0,
             "y": [0, 10, 20, 0, 0],
             "x": 0,
