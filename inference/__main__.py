@@ -1,4 +1,8 @@
-"""python -m inference run BUNDLE --data DIR --out submission.csv: test images to a submission, with no network."""
+"""A bundle on the command line.
+
+python -m inference run BUNDLE --data DIR --out submission.csv      test images to a submission, with no network
+python -m inference dry-run BUNDLE --data DIR --copies 500          does it fit the host's machine and hours?
+"""
 
 from __future__ import annotations
 
@@ -12,32 +16,62 @@ from tqdm import tqdm
 from inference.bars import image_bar
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m inference", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words = parser.add_subparsers(dest="word", required=True)
     run = words.add_parser("run", help="predict the test images with a bundle")
-    run.add_argument("bundle", type=Path)
-    run.add_argument("--data", type=Path, required=True, help="the host's files")
     run.add_argument("--out", type=Path, default=Path("submission.csv"))
-    run.add_argument("--device", help="cpu, cuda, or several as in cuda:0,cuda:1 (default: a GPU where there is one)")
+    run.add_argument("--device", help="cpu, cuda, or several as in cuda:0,cuda:1 (default: every GPU, else the CPU)")
     run.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time")
+    run.add_argument("--memory-cap", type=float, metavar="GB", help="host memory for buffers (default: as trained)")
     run.add_argument("--on-error", choices=["stop", "empty"], default="stop")
-    arguments = parser.parse_args(argv)
+    trial = words.add_parser("dry-run", help="try a bundle in a fresh environment, with no network, and measure it")
+    trial.add_argument("--copies", type=int, default=500, help="size of the hidden test set; 0: the images as they are")
+    trial.add_argument("--limit", default="9h", help="what the host grants (default: 9h)")
+    trial.add_argument("--sources", type=int, default=12, help="images that are predicted and timed (default: 12)")
+    trial.add_argument("--work", type=Path, help="folder for what is made on the way (default: a temporary one)")
+    for word in (run, trial):
+        word.add_argument("bundle", type=Path)
+        word.add_argument("--data", type=Path, required=True, help="the host's files")
+    return parser
 
+
+def _run(arguments: argparse.Namespace) -> None:
     from inference.budget import parse_budget
-    from inference.bundle import run as run_bundle
+    from inference.bundle import run
 
+    with image_bar() as progress:
+        summary = run(
+            arguments.bundle, arguments.data, arguments.out,
+            device=arguments.device, on_error=arguments.on_error, report=tqdm.write, progress=progress,
+            memory_cap_gb=arguments.memory_cap,
+            seconds=parse_budget(arguments.time_budget) if arguments.time_budget else None,
+        )  # fmt: skip
+    print(f"{summary.images} images, {len(summary.failures)} unreadable, {len(summary.table)} rows -> {summary.path}")
+
+
+def _dry_run(arguments: argparse.Namespace) -> None:
+    from inference.budget import parse_budget
+    from inference.dry_run import dry_run
+
+    found = dry_run(
+        arguments.bundle, arguments.data, copies=arguments.copies, seconds=parse_budget(arguments.limit),
+        sources=arguments.sources, work=arguments.work,
+    )  # fmt: skip
+    print(found)
+    if not found.fits:
+        raise ValueError("it does not fit: fewer views, folds or models, or larger steps between tiles")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = _parser().parse_args(argv)
     try:
-        with image_bar() as progress:
-            summary = run_bundle(
-                arguments.bundle, arguments.data, arguments.out,
-                device=arguments.device, on_error=arguments.on_error, report=tqdm.write, progress=progress,
-                seconds=parse_budget(arguments.time_budget) if arguments.time_budget else None,
-            )  # fmt: skip
+        {"run": _run, "dry-run": _dry_run}[arguments.word](arguments)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    print(f"{summary.images} images, {len(summary.failures)} unreadable, {len(summary.table)} rows -> {summary.path}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""A bundle: code, weights, contract and decision in one folder, checked against its manifest, run with no network."""
+"""A bundle: code, weights, wheels, contract and decision in one folder, checked against its manifest, run offline."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +16,29 @@ import torch
 import inference
 import submissions
 from inference.config import PredictConfig
-from inference.decision import load_decision
+from inference.decision import Decision, load_decision
 from inference.listed import OnError
+from inference.manifest import FORMAT, MANIFEST, files_below, list_files, verify
+from inference.models.tensors import halve
 from inference.submission import SubmissionSummary, in_turn, make_submission
-from inference.weights import load_model, save_model
+from inference.versions import accepted_ranges, installed_versions, refuse, unmet
+from inference.weights import LoadedModel, load_model, save_model
+from inference.wheels import FOLDER as WHEELS
+from inference.wheels import PLATFORMS, fetch_wheels
 from submissions.competition import Competition, load_competition
 from submissions.lint import lint_submission
 from submissions.table import write_atomic
 
-FORMAT = 2
-MANIFEST = "MANIFEST.json"
-DISTRIBUTIONS = (
-    "h5py", "imagecodecs", "nibabel", "numba", "numpy", "opencv-python-headless", "pandas", "pydantic", "PyYAML",
-    "safetensors", "scipy", "segmentation-models-pytorch", "tifffile", "timm", "torch", "torchvision", "tqdm",
-)  # fmt: skip
+__all__ = ["run", "submit", "verify", "write_bundle"]
 
-
-def installed_versions() -> dict[str, str]:
-    """Versions of what inference uses; a distribution that is absent is left out."""
-    found = {}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+GB = 1e9
+NOTEBOOK = "submit.ipynb"
+HALF = (
+    "kernels and matrices in half precision, rounded to 11 bits (a relative error of at most 0.0005 a weight; what is "
+    "below 0.00006 loses more) and computed with in float32 again; biases and statistics are not rounded. Expect "
+    "probabilities that differ in the third digit, and a few pixels along the borders"
+)
+FULL = "as trained"
 
 
 def write_bundle(
@@ -56,62 +48,73 @@ def write_bundle(
     decision: Path,
     *,
     configs: Mapping[str, PredictConfig],
+    taught_by: str,
     facts: Mapping[str, Any],
-) -> Path:
-    """Write a bundle of trained folds; built aside and renamed. Returns its folder.
+    documents: Mapping[str, Mapping[str, Any]] | None = None,
+    notebook: Path | None = None,
+    python: str | None = None,
+    half: bool = False,
+    max_bytes: float = 20 * GB,
+) -> dict[str, Any]:
+    """Write a bundle of trained folds, built aside and renamed; returns its manifest.
 
-    folds: experiment -> folders fold_k with weights; configs: experiment -> prediction settings, which replace those
-    beside the weights; facts go into the manifest (cross-validation, git state). Raises ValueError where the folder
-    exists already.
+    folds: experiment -> folders fold_k with weights (the exponential mean, which is what training keeps); configs:
+    experiment -> prediction settings, which replace those beside the weights; taught_by: fingerprint of the
+    out-of-fold predictions that the decision was learned from; facts go into the manifest (cross-validation, git
+    state); documents: experiment -> its resolved settings, kept to be read; python: version to fetch wheels for
+    ("3.11"), none where not given; half: weights as float16.
+    Raises ValueError where the folder exists already, the decision was learned from another experiment, a wheel
+    cannot be fetched, or the bundle is larger than `max_bytes`; nothing is left behind then.
     """
     if folder.exists():
         raise ValueError(f"{folder}: exists already; --overwrite makes it again")
+    load_decision(decision, fingerprint=taught_by)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for package in (inference, submissions):
-        source = Path(package.__path__[0])
-        shutil.copytree(source, partial / "code" / source.name, ignore=ignored)
-    for experiment, folders in folds.items():
-        for source in folders:
-            loaded = load_model(source)
-            target = partial / "weights" / experiment / source.name
-            save_model(target, loaded.model, loaded.model_config, loaded.input_config, configs[experiment])
-    contract = competition.model_dump(mode="json", exclude_unset=True)
-    write_atomic(partial / "competition.yaml", json.dumps(contract, indent=1) + "\n")
-    shutil.copyfile(decision, partial / "decision.json")
-    files = sorted(path for path in partial.rglob("*") if path.is_file())
-    manifest = {
-        "format": FORMAT,
-        "competition": competition.name,
-        "experiments": {name: [int(one.name.removeprefix("fold_")) for one in own] for name, own in folds.items()},
-        "made_with": installed_versions(),
-        **facts,
-        "files": {path.relative_to(partial).as_posix(): file_hash(path) for path in files},
-    }
-    write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
-    os.replace(partial, folder)
-    return folder
-
-
-def verify(bundle: Path) -> dict[str, Any]:
-    """The manifest, after every file was compared with it.
-
-    Raises FileNotFoundError where there is no manifest, ValueError that names the files that are missing, changed,
-    or not listed.
-    """
-    path = bundle / MANIFEST
-    if not path.is_file():
-        raise FileNotFoundError(f"{bundle}: no {MANIFEST}; expected a folder that stage 08 wrote")
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{bundle}: bundle of format {manifest.get('format')!r}, expected {FORMAT}; bundle again")
-    listed: dict[str, str] = manifest["files"]
-    missing = [name for name in listed if not (bundle / name).is_file()]
-    changed = [name for name, hashed in listed.items() if name not in missing and file_hash(bundle / name) != hashed]
-    if missing or changed:
-        raise ValueError(f"{bundle}: files missing {missing}, changed {changed}; copy the bundle again")
+    try:
+        used = _copy_weights(partial, folds, configs, half)
+        _copy_code(partial)
+        contract = competition.model_dump(mode="json", exclude_unset=True)
+        write_atomic(partial / "competition.yaml", json.dumps(contract, indent=1) + "\n")
+        shutil.copyfile(decision, partial / "decision.json")
+        for name, document in (documents or {}).items():
+            write_atomic(partial / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
+        if notebook is not None:
+            shutil.copyfile(notebook, partial / NOTEBOOK)
+        wheels = fetch_wheels(partial / WHEELS, python) if python else []
+        check_size(partial, max_bytes)
+        accepts = accepted_ranges(used)
+        manifest = {
+            "format": FORMAT,
+            "competition": competition.name,
+            "experiments": {name: [int(one.name.removeprefix("fold_")) for one in own] for name, own in folds.items()},
+            "weights": {"kept": "exponential mean (EMA)", "precision": "fp16" if half else "fp32",
+                        "effect": HALF if half else FULL},
+            "made_with": installed_versions(accepts),
+            "accepts": accepts,
+            "wheels": {"python": python, "platforms": list(PLATFORMS), "files": wheels},
+            "taught_by": taught_by,
+            **facts,
+            "files": list_files(partial),
+        }  # fmt: skip
+        write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     return manifest
+
+
+def check_size(folder: Path, max_bytes: float) -> None:
+    """Raises ValueError that names the five largest files where a folder holds more than `max_bytes`."""
+    sizes = sorted(((path.stat().st_size, name) for name, path in files_below(folder)), reverse=True)
+    total = sum(size for size, _ in sizes)
+    if total > max_bytes:
+        largest = ", ".join(f"{name} {size / 1e6:.1f} MB" for size, name in sizes[:5])
+        raise ValueError(
+            f"the bundle has {total / GB:.3f} GB, --max-size is {max_bytes / GB:.3f} GB: the largest are {largest}; "
+            "bundle fewer folds or experiments, take --fp16, or raise the cap"
+        )
 
 
 def run(
@@ -123,24 +126,29 @@ def run(
     device: str | None = None,
     on_error: OnError = "stop",
     seconds: float | None = None,
+    memory_cap_gb: float | None = None,
     report: Callable[[str], None] = print,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> SubmissionSummary:
     """Verify, predict, decide, lint, and write `out`, from the bundle's files and the host's alone.
 
-    folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1";
-    seconds: a time budget, as for `make_submission`. Raises ValueError where the bundle is damaged, a test
-    image cannot be read (unless on_error is 'empty') or the linter finds an error; `out` is then not left behind.
+    folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1" (default:
+    every GPU, else the CPU); seconds: a time budget, as for `make_submission`; memory_cap_gb: host memory for buffers
+    instead of what the experiments set. Raises ValueError where the bundle is damaged, the installed versions or the
+    decision do not fit it, `out` cannot be written, a test image cannot be read (unless on_error is 'empty') or the
+    linter finds an error; `out` is then not left behind.
     """
     manifest = verify(bundle)
+    refuse(unmet(manifest["accepts"]))
     competition = load_competition(bundle / "competition.yaml")
-    decision = load_decision(bundle / "decision.json")
-    experiments: dict[str, list[int]] = manifest["experiments"]
-    origins = in_turn(experiments)
-    models = [load_model(bundle / "weights" / origin.experiment / f"fold_{origin.fold}") for origin in origins]
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    decision = load_decision(bundle / "decision.json", fingerprint=manifest["taught_by"])
+    folder = folder or out.with_name("predictions")
+    _check_writable(out.parent)
+    _claim(folder, {name: one for name, one in manifest["files"].items() if name.startswith("weights/")})
+    origins = in_turn(manifest["experiments"])
+    models = [_loaded(bundle / "weights" / one.experiment / f"fold_{one.fold}", memory_cap_gb) for one in origins]
     summary = make_submission(
-        competition, data, models, decision, folder=folder or out.with_name("predictions"), out=out, device=place,
+        competition, data, models, decision, folder=folder, out=out, device=device or every_device(),
         origins=origins, on_error=on_error, seconds=seconds, report=report, progress=progress,
     )  # fmt: skip
     errors = [finding for finding in lint_submission(out, competition, data) if finding.level == "error"]
@@ -148,3 +156,81 @@ def run(
         out.unlink()
         raise ValueError("\n".join(["the linter refuses the submission:", *(f"  {error}" for error in errors)]))
     return summary
+
+
+def submit(
+    bundle: Path, data: Path, out: Path, *, seconds: float, memory_cap_gb: float, report: Callable[[str], None] = print
+) -> SubmissionSummary:
+    """`run` as a notebook on the host's machine does: it ends with a whole submission where that can be had.
+
+    A test image that cannot be read gets an empty mask. Where folds vote, which leaves nothing to give up, the time
+    budget is not kept, and that is said.
+    """
+    decision = load_decision(bundle / "decision.json")
+    summary = run(
+        bundle, data, out, on_error="empty", memory_cap_gb=memory_cap_gb, report=report,
+        seconds=_kept(decision, seconds, report),
+    )  # fmt: skip
+    for said in summary.given_up:
+        report(f"time budget: {said}")
+    report(f"{summary.images} images, {len(summary.failures)} unreadable, {len(summary.table)} rows -> {summary.path}")
+    return summary
+
+
+def every_device() -> str:
+    """All GPUs as `run` takes them, or the CPU where there is none."""
+    return ",".join(f"cuda:{index}" for index in range(torch.cuda.device_count())) or "cpu"
+
+
+def _kept(decision: Decision, seconds: float, report: Callable[[str], None]) -> float | None:
+    if decision.vote:
+        report("folds vote: every model is needed, so the time budget is not kept")
+        return None
+    return seconds
+
+
+def _loaded(folder: Path, memory_cap_gb: float | None) -> LoadedModel:
+    loaded = load_model(folder)
+    if memory_cap_gb is None:
+        return loaded
+    return replace(loaded, predict_config=loaded.predict_config.model_copy(update={"memory_cap_gb": memory_cap_gb}))
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises ValueError where no file can be made in a folder, before hours are spent on what would go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+
+
+def _claim(folder: Path, weights: Mapping[str, Any]) -> None:
+    """Note whose predictions a folder holds; raises ValueError where they are by other weights."""
+    note = folder / "weights.json"
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != weights:
+        raise ValueError(f"{folder}: holds predictions by other weights; delete it, or write to another folder")
+    write_atomic(note, json.dumps(weights, indent=1) + "\n")
+
+
+def _copy_code(folder: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "ledger.csv*")
+    for package in (inference, submissions):
+        source = Path(package.__path__[0])
+        shutil.copytree(source, folder / "code" / source.name, ignore=ignored)
+
+
+def _copy_weights(
+    folder: Path, folds: Mapping[str, Sequence[Path]], configs: Mapping[str, PredictConfig], half: bool
+) -> set[str]:
+    """Save every fold's weights with its settings; returns the architectures and runtimes that they need."""
+    used = {str(config.runtime) for config in configs.values()}
+    for experiment, folders in folds.items():
+        for source in folders:
+            loaded = load_model(source)
+            state = halve(loaded.model.state_dict()) if half else loaded.model
+            target = folder / "weights" / experiment / source.name
+            save_model(target, state, loaded.model_config, loaded.input_config, configs[experiment])
+            used.add(loaded.model_config.architecture)
+    return used

@@ -1,46 +1,76 @@
 """Stage 08: everything inference needs in one folder, to be uploaded as a data set and run with no network.
 
-Reads:   runs/<competition>/<experiment>/fold_k/ (weights; its members'), tuning/decision.json
-Writes:  runs/<competition>/<experiment>/bundle/  code/, weights/, competition.yaml, decision.json, MANIFEST.json
+Reads:   runs/<competition>/<experiment>/fold_k/ (weights; its members'), tuning/decision.json; from the package index
+         wheels of what the host's image may lack
+Writes:  runs/<competition>/<experiment>/bundle/  code/, weights/, wheels/, experiments/, competition.yaml,
+         decision.json, MANIFEST.json, submit.ipynb, dataset-metadata.json; and kernel/, the notebook to push
 
-Example: python pipeline/08_bundle.py tgs-salt
+Several experiments are one bundle where a decision was learned from them together (`members: [a, b]`).
+
+Example: python pipeline/08_bundle.py tgs-salt --user me --python 3.11
          python -m inference run runs/tgs-salt/tgs-salt/bundle --data data/tgs-salt --out submission.csv
+         python -m inference dry-run runs/tgs-salt/tgs-salt/bundle --data data/tgs-salt --copies 500
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 
 try:
     from inference.bundle import write_bundle
+    from inference.wheels import PYTHONS
+    from pipeline.bundling import (
+        dataset_slug,
+        experiment_documents,
+        parse_size,
+        size_table,
+        template_notebook,
+        together,
+        write_upload_files,
+    )
     from pipeline.prediction import bundle_facts, decision_path
-    from pipeline.runs import open_runs
+    from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.workspace import Workspace, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
 
 def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Write the bundle of all used folds, and say how large it is."""
+    """Write the bundle of all used folds, say how large it is and how to upload it."""
     started = time.monotonic()
-    facts = bundle_facts(space)
-    folder = space.own / "bundle"
+    space = together(space, arguments.others) if arguments.others else space
+    slug, max_bytes = dataset_slug(space, arguments.slug), parse_size(arguments.max_size)
+    runs, facts, folder = open_runs(space), bundle_facts(space), space.own / "bundle"
     if space.overwrite:
         shutil.rmtree(folder, ignore_errors=True)
-    runs = open_runs(space)
-    folds = {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in runs}
-    configs = {run.name: run.predict for run in runs}
-    write_bundle(folder, space.competition, folds, decision_path(space), configs=configs, facts=facts)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    models, seconds = sum(map(len, folds.values())), time.monotonic() - started
-    print(f"08_bundle: {models} model(s), {size / 1e6:.0f} MB -> {folder} ({seconds:.1f} s)")
+    manifest = write_bundle(
+        folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in runs},
+        decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in runs},
+        facts=facts, documents=experiment_documents(space, runs), notebook=template_notebook(),
+        half=arguments.fp16, python=None if arguments.no_wheels else arguments.python, max_bytes=max_bytes,
+    )  # fmt: skip
+    print("\n".join(write_upload_files(space, folder, arguments.user, slug)))
+    size = sum(one["bytes"] for one in manifest["files"].values())
+    said = f"{sum(len(run.folds) for run in runs)} model(s), {size / 1e6:.1f} MB ({size_table(manifest)})"
+    print(f"08_bundle: {said} -> {folder} ({time.monotonic() - started:.1f} s)")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_stage(bundle, stage_parser(__doc__ or ""), argv)
+    parser = stage_parser(__doc__ or "")
+    here = ".".join(map(str, sys.version_info[:2]))
+    parser.add_argument("others", nargs="*", metavar="EXPERIMENT", help="further members of the same ensemble")
+    parser.add_argument("--fp16", action="store_true", help="half the size: kernels in half precision, run in float32")
+    parser.add_argument("--python", choices=PYTHONS, default=here if here in PYTHONS else PYTHONS[-1],
+                        help=f"the host's Python, which wheels are fetched for (default: {here})")  # fmt: skip
+    parser.add_argument("--no-wheels", action="store_true", help="no wheels, no network: the image has all")
+    parser.add_argument("--max-size", default="20GB", metavar="20GB", help="larger is refused (default: 20GB)")
+    parser.add_argument("--user", help="your user name on the host, for the metadata files")
+    parser.add_argument("--slug", help="name of the data set (default: <competition>-<experiment>)")
+    run_stage(bundle, parser, argv)
 
 
 if __name__ == "__main__":

@@ -54,3 +54,20 @@ def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, s
     partial = path.with_name(f"{path.name}.partial")
     save_file(dict(state), partial, metadata=metadata)
     partial.replace(path)
+
+
+def halve(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Kernels and matrices (two dimensions or more) as float16; biases and statistics, which are few, as they are.
+
+    Raises ValueError that names a tensor whose values float16 does not hold (above 65504).
+    """
+    limit = torch.finfo(torch.float16).max
+    halved = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or tensor.ndim < 2:
+            halved[name] = tensor
+            continue
+        if tensor.abs().max() > limit:
+            raise ValueError(f"{name} reaches {float(tensor.abs().max()):.3g}, float16 {limit:g}; leave out --fp16")
+        halved[name] = tensor.half()
+    return halved

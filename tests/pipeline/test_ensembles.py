@@ -67,7 +67,7 @@ def test_an_ensemble_goes_through_all_stages(
     for weights in ({"tiny": 0.25, "other": 0.75}, {"tiny": 0.0, "other": 1.0}):
         save_decision(path, load_decision(path).model_copy(update={"weights": weights}))
         stage("07_predict_test")([*both, "--overwrite"])
-        stage("08_bundle")([*both, "--overwrite"])
+        stage("08_bundle")([*both, "--overwrite", "--no-wheels"])
         summary = run(own / "bundle", folder / "data", tmp_path / str(weights["tiny"]) / "s.csv", device="cpu")
         assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
         with open_prediction(own / "test/test00.h5") as prediction:

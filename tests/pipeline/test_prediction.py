@@ -69,7 +69,7 @@ def test_folds_vote_and_the_bundle_votes_alike(
     for fold in (0, 1):
         assert check_predictions(own, fold, open_folds(space_of(arguments))[1]) == own / f"test_folds/fold_{fold}"
         assert len(list((own / f"test_folds/fold_{fold}").glob("*.h5"))) == 6
-    stage("08_bundle")([*arguments, "--overwrite"])
+    stage("08_bundle")([*arguments, "--overwrite", "--no-wheels"])
     summary = run(own / "bundle", own.parents[2] / "data", tmp_path / "submission.csv", device="cpu")
     assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
     with pytest.raises(ValueError, match="cannot be kept where folds vote"):

@@ -56,7 +56,7 @@ def test_every_split_is_trained_and_all_are_one_ensemble(
     assert decision.learned["ensemble_shift"]["moved"] is not None and len(decision.learned["splits"]) == 1
     inputs = json.loads((folder / "runs/drawn/tiny/test/stage.json").read_text())["identity"]["inputs"]
     assert [inputs[f"tiny-split{k} folds"] for k in range(2)] == hashes
-    importlib.import_module("pipeline.08_bundle").main(arguments)
+    importlib.import_module("pipeline.08_bundle").main([*arguments, "--no-wheels"])
     summary = run(folder / "runs/drawn/tiny/bundle", folder / "data", tmp_path / "s.csv", device="cpu")
     assert summary.path.read_bytes() == (folder / "runs/drawn/tiny/submission.csv").read_bytes()
     capsys.readouterr()

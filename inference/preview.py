@@ -1,0 +1,30 @@
+"""A look at what a bundle wrote: some test images with their masks, as one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inference.submission import SubmissionSummary, open_test_images
+from submissions.competition import load_competition
+from submissions.rows import image_shape, row_places
+from submissions.show import draw_submission
+from submissions.table import row_keys, submission_format
+
+
+def draw_preview(bundle: Path, data: Path, summary: SubmissionSummary, out: Path, *, number: int = 12) -> list[str]:
+    """Draw at most `number` test images that have a row, spread over the test set, into the PNG `out`.
+
+    Returns their ids. Images that could not be predicted are left out; where none is left, as in a test set without
+    images, nothing is written.
+    """
+    competition = load_competition(bundle / "competition.yaml")
+    images = open_test_images(competition, data)
+    failed = {outcome.image_id for outcome in summary.failures}
+    shapes = {image_id: image_shape(images, image_id) for image_id in images.ids if image_id not in failed}
+    written = set(row_keys(summary.table, submission_format(competition)))
+    places = row_places(competition, images, shapes)
+    ids = list(dict.fromkeys(place.image_id for key, place in places.items() if key in written))
+    chosen = [ids[step * len(ids) // number] for step in range(number)] if len(ids) > number else ids
+    if chosen:
+        draw_submission(competition, summary.path, data, chosen, out)
+    return chosen
