@@ -6,6 +6,7 @@ demo-data           only its files, laid out as a host would
 new-competition DIR a first contract from a host's files, its guesses marked
 ceiling EXPERIMENT  what is lost by working at a smaller size, before anyone trains
 show-augmentations EXPERIMENT   a sheet of training samples, before and after augmentation
+report RUN          one HTML page to look at: thresholds, worst images, learning, folds, leaderboard
 compare RUN_A RUN_B is the difference of two runs noise? RUN is runs/<competition>/<experiment>
 """
 
@@ -71,6 +72,23 @@ def _show_augmentations(argv: Sequence[str]) -> None:
     print(f"augmentations -> {write_augmentation_sheet(open_workspace(parser.parse_args(argv)))}")
 
 
+def _report(argv: Sequence[str]) -> None:
+    from tqdm import tqdm
+
+    from pipeline.report.finished import open_finished
+    from pipeline.report.page import LEDGER, write_report
+
+    parser = argparse.ArgumentParser(prog="python -m pipeline report")
+    parser.add_argument("run", type=Path, help="runs/<competition>/<experiment>, after stage 06")
+    parser.add_argument("--data", type=Path, help="the host's files, for the pictures (default: data/<competition>)")
+    parser.add_argument("--competition", help="contract (default: the one named as the folder), or the path of a .yaml")
+    parser.add_argument("--ledger", type=Path, default=LEDGER, help=f"default: {LEDGER}")
+    parser.add_argument("--out", type=Path, help="default: report.html in the run's folder")
+    arguments = parser.parse_args(argv)
+    run = open_finished(arguments.run, data=arguments.data, competition=arguments.competition)
+    print(f"report -> {write_report(run, arguments.out, ledger=arguments.ledger, progress=tqdm)}")
+
+
 def _compare(argv: Sequence[str]) -> None:
     from pipeline.comparison import compare_runs
 
@@ -88,6 +106,7 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "new-competition": _new_competition,
     "ceiling": _ceiling,
     "show-augmentations": _show_augmentations,
+    "report": _report,
     "compare": _compare,
 }
 

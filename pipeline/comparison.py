@@ -116,17 +116,20 @@ def compare_runs(run_a: Path, run_b: Path) -> str:
     Raises FileNotFoundError where one was not tuned, ValueError where they were scored by different metrics.
     """
     stages = [read_stage(run / "tuning", f"06_tune.py {run.name}")["identity"]["settings"] for run in (run_a, run_b)]
-    metrics = [_metric_of(settings) for settings in stages]
+    metrics = [metric_of(settings) for settings in stages]
     if metrics[0] != metrics[1]:
         raise ValueError(f"{run_a} was scored by {metrics[0]}, {run_b} by {metrics[1]}; tune both for one metric")
-    tables = [pd.read_csv(run / "tuning" / "scores.csv", dtype=TEXT, keep_default_na=False, na_values=[""])
-              for run in (run_a, run_b)]  # fmt: skip
-    for table in tables:
-        table["stratum"] = table["stratum"].fillna("")
-    return comparison_text(compare(tables[0], tables[1], metrics[0]), str(run_a), str(run_b))
+    return comparison_text(compare(read_scores(run_a), read_scores(run_b), metrics[0]), str(run_a), str(run_b))
 
 
-def _metric_of(settings: dict[str, Any]) -> Metric:
+def read_scores(run: Path) -> pd.DataFrame:
+    """The scores that stage 06 left in a run's folder, a row a unit."""
+    table = pd.read_csv(run / "tuning" / "scores.csv", dtype=TEXT, keep_default_na=False, na_values=[""])
+    return table.assign(stratum=table["stratum"].fillna(""))
+
+
+def metric_of(settings: dict[str, Any]) -> Metric:
+    """The metric that stage 06 tuned for, from the settings in its document."""
     if settings["tune"]["metric"] is not None:
         return build_metric(settings["tune"]["metric"], **settings["tune"]["metric_params"])
     return build_metric(settings["metric"]["name"], **settings["metric"]["params"])

@@ -1,0 +1,72 @@
+"""The page of a run: one HTML file with everything inside it, to be opened from disk with no network."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import plotly.offline
+
+from pipeline.report import images, sections
+from pipeline.report.finished import FinishedRun
+from pipeline.report.markup import Safe, element, text
+from pipeline.tuning.items import Progress, quiet
+from submissions.table import write_atomic
+
+LEDGER = Path("submissions/ledger.csv")
+CONTENTS = {
+    "thresholds": "Thresholds", "images": "Images", "learning": "Learning", "folds": "Folds",
+    "averages": "Views and ensemble", "shifts": "Shift test", "ledger": "Leaderboard", "made": "How it was made",
+}  # fmt: skip
+
+
+def write_report(
+    run: FinishedRun, path: Path | None = None, *, ledger: Path = LEDGER, progress: Progress = quiet
+) -> Path:
+    """Write the page, by default report.html in the run's folder; returns where. The same run gives the same file."""
+    path = path or run.folder / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, render(run, ledger=ledger, progress=progress))
+    return path
+
+
+def render(run: FinishedRun, *, ledger: Path = LEDGER, progress: Progress = quiet) -> str:
+    """The page as text; of the pictures it opens the host's files, of the ledger the rows of this competition."""
+    body = [
+        _header(run), sections.headline(run), _contents(),
+        images.explorer(run, progress=progress), images.scores(run, progress=progress), sections.learning(run),
+        sections.folds(run), sections.averages(run), sections.shifts(run), sections.ledger(run, ledger),
+        sections.made(run),
+    ]  # fmt: skip
+    own = resources.files("pipeline.report")
+    style = (own / "page.css").read_text(encoding="utf-8")
+    script = (own / "page.js").read_text(encoding="utf-8")
+    title = text(f"{run.name}, {run.space.competition.name}")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{_policy()}<title>{title}</title>\n<style>\n{style}</style>\n"
+        f"<script>{plotly.offline.get_plotlyjs()}</script>\n</head>\n<body>\n{element('main', *body)}\n"
+        f"<dialog></dialog>\n<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _policy() -> str:
+    """The browser itself refuses whatever would leave the page."""
+    rules = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+    return f'<meta http-equiv="Content-Security-Policy" content="{rules}">\n'
+
+
+def _header(run: FinishedRun) -> Safe:
+    competition = run.space.competition
+    learned = run.decision.learned
+    members = f", the mean of {', '.join(each.name for each in run.runs)}" if len(run.runs) > 1 else ""
+    words = (
+        f"{competition.name}: {learned['images']} images in {learned['groups']} groups, "
+        f"{len(run.tuned['folds'])} fold(s), classes {', '.join(competition.classes)}{members}"
+    )
+    return element("header", element("h1", run.name), element("p", words))
+
+
+def _contents() -> Safe:
+    return element("nav", *(element("a", title, href=f"#{name}") for name, title in CONTENTS.items()))
