@@ -27,9 +27,10 @@ def predict(
     """Probabilities of an image file at its own size: float32 in [0, 1], in steps of 1/255.
 
     (H, W) for a model of one class, (K, H, W) for several; an image of Z slices (a volume, a multi-page TIFF,
-    a list of files) has (Z, H, W) or (K, Z, H, W). `model` is what `load_model` gave, or the path it takes.
-    `config` replaces the prediction settings that lie beside the weights; `device` is a GPU where there is
-    one. Raises what `load_model` and `open_image` raise, and ValueError where image and model do not fit.
+    a list of files) has (Z, H, W) or (K, Z, H, W). A classifier answers with one pixel, H = W = 1. `model` is
+    what `load_model` gave, or the path it takes. `config` replaces the prediction settings that lie beside the
+    weights; `device` is a GPU where there is one. Raises what `load_model` and `open_image` raise, and ValueError
+    where image and model do not fit.
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(Path(model))
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -41,7 +42,7 @@ def predict(
                 [loaded], source, range(source.shape[0]), config, out, device=place, pixel_size_um=pixel_size_um
             )
             with open_prediction(out) as prediction:
-                probs = prediction.read().astype(np.float32) / np.float32(255)
+                probs = prediction.read()[: len(loaded.model_config.classes)].astype(np.float32) / np.float32(255)
     finally:
         source.close()
     return probs[0] if len(probs) == 1 else probs

@@ -2,7 +2,8 @@
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights), the fold file, the host's images under --data
 Writes:  runs/<competition>/<experiment>/oof/  a prediction file an image, at the host's size; for a sample of
-         tune.sample images also oof_views/ (every view apart) and oof_shifts/<shift>/ (under each of tune.shifts)
+         tune.sample images also oof_views/ (every view apart) and oof_shifts/<shift>/ (under each of tune.shifts);
+         of a classifier oof/answers.csv (a row an image) and pictures/answers.png
 
 Example: python pipeline/05_predict_oof.py tgs-salt --device cuda:0,cuda:1
          python pipeline/05_predict_oof.py tgs-salt --set tune.sample=100 --set 'tune.shifts=["blur:1.5"]'
@@ -17,6 +18,7 @@ try:
     from tqdm import tqdm
 
     from inference.bars import show
+    from pipeline.answers import write_answers
     from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction import oof_stage, predict_oof
     from pipeline.runs import trained_spaces
@@ -37,7 +39,11 @@ def predict_split(space: Workspace) -> None:
     if stage.begin(overwrite=space.overwrite):
         number = show(predict_oof(space, stage.folder, report=tqdm.write), "images")
         _, inventory = space.training_images()
-        finish(stage, f"{number} images predicted, each by the fold that held it out", inventory=inventory)
+        scores = write_answers(space, stage.folder) if space.experiment.task == "classify" else {}
+        said = "".join(f", {name} {value:.4f}" for name, value in scores.items())
+        finish(
+            stage, f"{number} images predicted, each by the fold that held it out{said}", inventory=inventory, **scores
+        )
     else:
         already(stage)
     parts = sample_parts(space)

@@ -19,6 +19,7 @@ try:
     import pandas as pd
     from tqdm import tqdm
 
+    from pipeline.gating import only_a_gate
     from pipeline.measurements import measure, measured_reasons, out_of_fold
     from pipeline.oof import test_groups, tune_stage
     from pipeline.runs import open_runs, runs_fingerprint
@@ -33,6 +34,8 @@ except ModuleNotFoundError as error:
 
 def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     """Tune, then score once more the whole way - mask, rows, text, rows, mask - which has to give the same number."""
+    if only_a_gate(space, "06_tune"):
+        return
     runs = open_runs(space)
     stage = tune_stage(space, runs)
     if not stage.begin(overwrite=space.overwrite):

@@ -19,6 +19,7 @@ try:
     from inference.bars import image_bar
     from inference.budget import parse_budget
     from inference.decision import load_decision
+    from pipeline.gating import only_a_gate
     from pipeline.prediction import (
         decision_path,
         is_decided,
@@ -39,6 +40,8 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     """Predict what is not predicted yet; the submission is only left where the linter finds no error."""
     if space.competition.submission is None:
         print(f"07_predict_test: the contract of {space.competition.name} has no test images; nothing to submit")
+        return
+    if only_a_gate(space, "07_predict_test"):
         return
     if arguments.keep_folds and arguments.time_budget:
         raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")

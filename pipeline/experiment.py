@@ -110,7 +110,6 @@ class TrainSettings(Settings):
     pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
     pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
 
-
     @field_validator("axes")
     @classmethod
     def _axes_in_order(cls, axes: list[str]) -> list[str]:
@@ -131,6 +130,9 @@ class Experiment(Settings):
 
     name: str = Field(description="folder under runs/<competition>/; the file's name where not given")
     competition: str = Field(description="contract: a name under submissions/competitions/ or a .yaml file")
+    task: Literal["segment", "classify"] = Field(
+        "segment", description="classify: which classes a whole image shows; or the one it is of, where it has no masks"
+    )
     seed: int = 0
     limit: int | None = Field(None, ge=4, description="use only so many training images, spread over all")
     members: list[str] = Field(default_factory=list, description="an ensemble of these experiments, no training")
@@ -181,27 +183,63 @@ class Experiment(Settings):
 
 
 def resolve(experiment: Experiment, competition: Competition) -> Experiment:
-    """The experiment with what follows from the contract filled in: the model's channels, classes, activation.
+    """The experiment with what follows from contract and task filled in: the model's channels, classes, activation.
 
     Where splits are repeated it becomes the ensemble of them.
 
     Raises ValueError where the experiment says otherwise, or a setting and the contract do not fit.
     """
-    follows = {
-        "in_channels": experiment.input.in_channels,
-        "classes": [*competition.classes, *experiment.prepare.targets],
-        "activation": "softmax" if competition.exclusive else "sigmoid",
-    }
-    for key, value in follows.items():
-        written = getattr(experiment.model, key)
-        if key in experiment.model.model_fields_set and written != value:
-            raise ValueError(
-                f"{experiment.name}: model.{key} is {written!r}, but input and contract make it {value!r}; leave it out"
-            )
+    labels, classify = competition.masks.kind == "none", experiment.task == "classify"
+    if labels and not classify:
+        raise ValueError(f"{experiment.name}: {competition.name} has a class an image and no masks; set task: classify")
+    exclusive = competition.exclusive and (labels or not classify)
+    model = _following(
+        experiment, "model", in_channels=experiment.input.in_channels,
+        classes=[*competition.classes, *experiment.prepare.targets], activation="softmax" if exclusive else "sigmoid",
+    )  # fmt: skip
+    if classify:
+        experiment = _as_classifier(experiment, competition, "softmax" if exclusive else "sigmoid")
     if experiment.prepare.targets and (competition.exclusive or not competition.masks.instances):
         raise ValueError(f"{experiment.name}: prepare.targets need a contract whose masks are instances")
     members = [split.name for split in experiment.repeated] or experiment.members
-    return experiment.model_copy(update={"model": experiment.model.model_copy(update=follows), "members": members})
+    return experiment.model_copy(update={"model": model, "members": members})
+
+
+def _following(experiment: Experiment, section: str, **follows: Any) -> Settings:
+    """A section with these values; ValueError where the user wrote others."""
+    given: Settings = getattr(experiment, section)
+    for key, value in follows.items():
+        written = getattr(given, key)
+        if key in given.model_fields_set and written != value:
+            raise ValueError(
+                f"{experiment.name}: {section}.{key} is {written!r}, but contract, input and task make it {value!r}; "
+                "leave it out"
+            )
+    return given.model_copy(update=follows)
+
+
+def _as_classifier(experiment: Experiment, competition: Competition, mode: str) -> Experiment:
+    """The settings that follow from `task: classify`: whole images at the size `train.patch`, drawn evenly."""
+    augment, train = experiment.augment, experiment.train
+    unfit = {
+        "prepare.targets": experiment.prepare.targets, "augment.cutmix": augment.cutmix,
+        "augment.copy_paste": augment.copy_paste, "external": experiment.external,
+        "train.pseudo_labels": train.pseudo_labels, "tune.sample": experiment.tune.sample,
+        "tune.gate": experiment.tune.gate, "input.pixel_size_um": experiment.input.pixel_size_um,
+        "input.scale": experiment.input.scale != 1, "images.kind volumes": competition.images.kind == "volumes",
+    }  # fmt: skip
+    found = [name for name, value in unfit.items() if value]
+    if found:
+        raise ValueError(f"{experiment.name}: task classify sees whole images at train.patch and has no {found[0]}")
+    if "loss" in experiment.model_fields_set and experiment.loss.name != "classify":
+        raise ValueError(f"{experiment.name}: loss.name is {experiment.loss.name!r}, for task classify 'classify'")
+    loss = experiment.loss.model_copy(update={"name": "classify", "params": {"mode": mode, **experiment.loss.params}})
+    update: dict[str, Any] = {"loss": loss}
+    update["predict"] = _following(experiment, "predict", mode="whole", tile=train.patch)
+    if "foreground" not in train.sampling.model_fields_set:
+        sampling = train.sampling.model_copy(update={"foreground": 0.0})
+        update["train"] = train.model_copy(update={"sampling": sampling})
+    return experiment.model_copy(update=update)
 
 
 def list_experiments() -> list[str]:

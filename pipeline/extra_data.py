@@ -149,11 +149,12 @@ def _store_pseudo(store: Store, image_id: str, path: Path, images: ListedImages,
         (height, width), working_scale(experiment.input, pixel_size(images.competition, images.row(image_id)))
     )
     with open_prediction(path) as prediction:
-        if list(prediction.channels) != list(experiment.model.classes):
+        classes = len(experiment.model.classes)
+        if prediction.channels[:classes] != list(experiment.model.classes):
             raise ValueError(
                 f"{path}: channels {list(prediction.channels)}, expected the classes {experiment.model.classes}"
             )
-        probs = prediction.read()
+        probs = prediction.read()[:classes]
     volume = probs[:, None] if probs.ndim == 3 else probs
     exclusive = experiment.model.activation == "softmax"
     target = np.stack(

@@ -9,22 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from inference.config import level_channels
+from inference.image_level import with_gate
 from inference.listed import prediction_path
 from inference.store import open_prediction
 from inference.submission import decision_group
+from pipeline.gating import answers_folder, answers_path, gate_run
 from pipeline.inventory import read_inventory
 from pipeline.oof_sample import finished_parts
 from pipeline.runs import Run, read_run
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
-from submissions.masks import MaskReader, Truth
+from submissions.masks import MaskReader, Truth, classes_shown
 
 
 @dataclass(frozen=True)
 class StoredItem:
     """An image whose prediction lies on disk; nothing is read before it is asked for.
 
-    view: the test-time view that is read, of a file that holds views apart; '' of any other file.
+    view: the test-time view that is read, of a file that holds views apart; '' of any other file. answers: the
+    prediction of a classifier, whose channels come last. whole: the prediction is a classifier's own.
     """
 
     image_id: str
@@ -37,19 +41,34 @@ class StoredItem:
     path: Path
     masks: MaskReader
     view: str = ""
+    answers: Path | None = None
+    whole: bool = False
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels of `probs`."""
+        with open_prediction(self.path) as prediction:
+            names = prediction.channels
+        if self.answers is None:
+            return names
+        with open_prediction(self.answers) as said:
+            return [*names, *level_channels("classifier", said.channels)]
 
     def probs(self) -> np.ndarray:
         """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
         with open_prediction(self.path) as prediction:
             if not self.view:
-                return prediction.read()
-            names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
-            return np.stack([prediction.read(name) for name in names])
+                probs = prediction.read()
+            else:
+                names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
+                probs = np.stack([prediction.read(name) for name in names])
+        return probs if self.answers is None else with_gate(probs, self.answers)
 
     def truth(self) -> Truth:
-        """What the host says is there."""
+        """What the host says is there; where `whole`, which classes the image shows, as one pixel."""
         depth, height, width = (int(self.fields[name]) for name in ("depth", "height", "width"))
-        return self.masks.read(self.fields, (depth, height, width))
+        truth = self.masks.read(self.fields, (depth, height, width))
+        return Truth(classes_shown(truth)[:, None, None, None]) if self.whole else truth
 
 
 def run_items(
@@ -59,7 +78,8 @@ def run_items(
     table, _ = read_inventory(space.inventory)
     rows = {str(row["image_id"]): row for row in table[table["split"] == "train"].to_dict("records")}
     masks = MaskReader(space.competition, space.data)
-    used = run.table(space)
+    used, answers = run.table(space), answers_folder(space, run)
+    whole = space.experiment.task == "classify"
     items = []
     for image_id, fold, group in zip(used["image_id"].astype(str), used["fold"], used["group"], strict=True):
         if only is not None and image_id not in only:
@@ -69,6 +89,7 @@ def run_items(
             StoredItem(
                 image_id, int(fold), str(group), decision_group(space.competition, row) or "", str(row["stack"]),
                 int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks, view,
+                answers_path(answers, image_id), whole,
             )
         )  # fmt: skip
     return items
@@ -76,19 +97,21 @@ def run_items(
 
 def oof_channels(items: Sequence[StoredItem]) -> list[str]:
     """Names of the channels that the predictions have."""
-    with open_prediction(items[0].path) as prediction:
-        return prediction.channels
+    return items[0].channels
 
 
 def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
     """Stage 06 of the experiment, on the predictions of these runs."""
     settings = {
-        "tune": space.experiment.tune.model_dump(mode="json"),
+        "tune": space.experiment.tune.model_dump(mode="json", exclude={"gate"}),
         "metric": space.competition.metric.model_dump(mode="json"),
     }
     alone = len(runs) == 1 and not space.experiment.members
     inputs = {"oof" if alone else f"oof of {run.name}": run.oof for run in runs}
     inputs |= {f"sample {part.title}": fingerprint for part, fingerprint in finished_parts(space)}
+    gate = gate_run(space)
+    if gate is not None:
+        inputs[f"answers of {gate.name}"] = gate.oof
     second = space.experiment.tune.second_seed
     if second is not None:
         inputs[f"oof of {second}"] = read_run(space, second).oof

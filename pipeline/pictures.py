@@ -50,6 +50,18 @@ def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
     save_figure(figure, path)
 
 
+def draw_answers(cells: Sequence[tuple[np.ndarray, str]], path: Path, *, across: int = 4) -> None:
+    """Images with what they are and what was said of them: (image, title), `across` in a line."""
+    lines = -(-len(cells) // across)
+    figure, axes = new_figure(lines, across, 2.6 * across, 3 * lines)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (image, title) in zip(axes.flat, cells, strict=False):
+        axis.imshow(shown(image), interpolation="nearest")
+        axis.set_title(title, fontsize=7, loc="left")
+    save_figure(figure, path)
+
+
 def draw_balance(balance: pd.DataFrame, path: Path) -> None:
     """A panel a column of the fold balance (index: fold, last row 'all'), a bar a fold, the whole as a line."""
     columns = [name for name in ("images", "groups", "train", "empty", "distance") if name in balance]

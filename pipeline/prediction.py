@@ -28,6 +28,7 @@ from inference.submission import (
 )
 from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
+from pipeline.gating import asked_classifier
 from pipeline.runs import Run, open_runs, runs_fingerprint, split_apart, trained_inputs
 from pipeline.stage import Stage, read_stage
 from pipeline.training import pick_device
@@ -135,6 +136,7 @@ def test_stage(space: Workspace, runs: Sequence[Run], decision: Decision) -> Sta
     checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
     settings = {"predict": run_settings(space, runs), "views": decision.views, "weights": decision.weights}
     inputs = trained_inputs(runs) | {"inventory": str(checked["output"])}
+    inputs |= {f"answers of {run.name}": run.oof for run in asked_classifier(space, decision)}
     return Stage("07_predict_test", space.own / "test", settings, inputs)
 
 
@@ -223,7 +225,7 @@ def predict_test(
     """
     decision = load_decision(decision_path(space), fingerprint=runs_fingerprint(runs))
     features: list[dict[str, Any]] = []
-    models, origins = load_members(runs)
+    models, origins = load_members([*runs, *asked_classifier(space, decision)])
     summary = make_submission(
         space.competition, space.data, models, decision, folder=folder, out=space.own / "submission.csv",
         origins=origins, fold_folders=fold_folders, device=pick_devices(space), on_error=on_error, seconds=seconds,

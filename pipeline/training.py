@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 from tqdm import tqdm
 
-from inference.models import build_model
+from inference.models import Classifier, build_model
 from inference.weights import SETTINGS_FILE, load_encoder_weights, save_model
 from pipeline.batches import Batch, SampleSource, load_batches
 from pipeline.checkpoint import LAST, load_state, save_state
 from pipeline.dataset import TrainingSet
 from pipeline.experiment import Experiment, TrainSettings
+from pipeline.image_samples import ImageSet
 from pipeline.journal import Journal
 from pipeline.keeping import Keeper
 from pipeline.losses import build_loss
@@ -97,6 +99,11 @@ def initial_model(experiment: Experiment, fold: int) -> nn.Module:
         )
     torch.manual_seed(seed_of(experiment.seed, "model", fold))
     model = build_model(experiment.model)
+    if isinstance(model, Classifier) != (experiment.task == "classify"):
+        raise ValueError(
+            f"model.architecture {experiment.model.architecture!r} does not answer task: {experiment.task}; "
+            "`python -m inference.models` lists classifiers apart"
+        )
     load_encoder_weights(model, experiment.model)
     return model
 
@@ -111,7 +118,8 @@ def training_set(
             f"loss.name {experiment.loss.name!r} is a {mode} loss, but model.activation is "
             f"{experiment.model.activation!r}; choose two that fit (some losses take params: {{mode: ...}})"
         )
-    return TrainingSet(
+    kind = partial(ImageSet, exclusive=mode == "softmax") if experiment.task == "classify" else TrainingSet
+    return kind(
         store, folds, fold, inventory=inventory, input_config=experiment.input,
         classes=experiment.model.classes, patch=experiment.train.patch, sampling=experiment.train.sampling,
         recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold), axes=experiment.train.axes,
@@ -209,7 +217,8 @@ class _Run:
         scores = _from_main(self.trainer.accelerator, scores)
         if scores:
             row["validation"] = scores
-            bar.set_postfix(loss=f"{row['loss']:.4f}", **{name: f"{value:.4f}" for name, value in scores.items()})
+            held_out = {f"held-out {name}": f"{value:.4f}" for name, value in scores.items()}
+            bar.set_postfix({"loss": f"{row['loss']:.4f}", **held_out})
         self.stopped = self.keeper.see(epoch, next(iter(scores.values()), None), self.trainer.model)
         self.epoch += 1
         if journal is not None:

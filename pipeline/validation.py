@@ -16,6 +16,7 @@ from inference.instances import InstanceSettings
 from inference.listed import predict_listed
 from inference.store import open_prediction
 from inference.weights import LoadedModel
+from pipeline.answers import answer_scores, answer_table
 from pipeline.pictures import overlay
 from pipeline.training import Validate, pick_device
 from pipeline.tuning.items import as_volume
@@ -32,8 +33,9 @@ SHOWN = 4
 def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate:
     """What `train_fold` calls: scores of a network on a spread sample of the fold's held-out images.
 
-    It returns the metric at the best threshold of GRID and at 0.5 (for exclusive classes: of the argmax), and the
-    worst images as pictures. Views are left out; reports take their scores from stages 05 and 06 instead.
+    Of a classifier it returns accuracy and loss; else the metric at the best threshold of GRID and at 0.5 (for
+    exclusive classes: of the argmax), and the worst images as pictures. Views are left out; reports take their scores
+    from stages 05 and 06 instead.
     """
     listing, _ = space.training_images()
     held_out = sorted(folds.loc[folds["fold"] == fold, "image_id"].astype(str).unique())
@@ -52,8 +54,12 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
                 [loaded], images, images.in_reading_order(chosen), Path(scratch),
                 device=pick_device(space.device), config=config,
             )  # fmt: skip
-            tables = _score_all(space, metric, images, masks, [(one.image_id, one.path) for one in outcomes])
-        return tables
+            found = [(one.image_id, one.path) for one in outcomes]
+            if experiment.task == "classify":
+                table = answer_table(images, masks, found, experiment.model.classes)
+                exclusive = experiment.model.activation == "softmax"
+                return answer_scores(table, experiment.model.classes, exclusive=exclusive)
+            return _score_all(space, metric, images, masks, found)
 
     return validate
 

@@ -115,8 +115,8 @@ class SubmissionFormat(Settings):
     sample: str = Field("sample_submission.csv", description="path relative to the data folder")
     id_column: str = "id"
     mask_column: str = "rle"
-    rows: Literal["image", "instance", "image_class"] = Field(
-        "image", description="one row an image; one an instance; one for each image and class"
+    rows: Literal["image", "instance", "image_class", "label"] = Field(
+        "image", description="one row an image; one an instance; one for each image and class; the image's class"
     )
     class_column: str | None = Field(None, description="image_class: column of the class")
     id_template: str = Field("{id}", description="how the id cell is built from {id}, {class} and image fields")
@@ -165,6 +165,8 @@ class Competition(Settings):
             raise ValueError(f"masks or metric.classes name {unknown}, which classes does not list")
         if self.masks.instances and len(self.classes) != 1:
             raise ValueError("masks.instances needs exactly one class")
+        if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):
+            raise ValueError("submission.rows is 'label' where masks.kind is 'none', and nowhere else")
         if self.submission and not self.images.test:
             raise ValueError("a submission needs images.test: where do the test images lie?")
         return self

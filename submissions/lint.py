@@ -57,9 +57,10 @@ def lint_submission(
     findings += read.findings
     rows = {image_id: images.row(image_id) for image_id in images.ids}
     findings += extra_column_findings(competition, frame, keys, rows_by_id=rows, places=places, shapes=shapes)
-    if training is not None:
-        findings += size_findings(competition, read, shapes, training)
-    findings += alignment_findings(competition, frame, read, images, shapes)
+    if form.rows != "label":
+        if training is not None:
+            findings += size_findings(competition, read, shapes, training)
+        findings += alignment_findings(competition, frame, read, images, shapes)
     return sorted(findings, key=lambda finding: finding.level != "error")
 
 

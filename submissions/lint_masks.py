@@ -13,7 +13,7 @@ from submissions.findings import Finding, rows_findings
 from submissions.rle import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle_text import I64
 from submissions.rows import Place, Shape3
-from submissions.table import cell_masks, submission_format
+from submissions.table import cell_masks, label_index, submission_format
 
 UNKNOWN = -1
 LOOSE = (1 << 31, 1 << 31)  # stands for the size of an image that is not at hand
@@ -48,6 +48,8 @@ def read_masks(
     need it, are not.
     """
     form = submission_format(competition)
+    if form.rows == "label":
+        return _read_labels(competition, frame[form.mask_column].tolist(), keys)
     images: dict[tuple[str, int], int] = {}
     place = np.full(len(frame), UNKNOWN)
     class_index = np.full(len(frame), competition.scored_classes[0])
@@ -82,6 +84,19 @@ def read_masks(
         findings.append(Finding("warning", None, f"{blind} row(s) are of no image under the data folder; they {cause}"))
     findings += _placeholders(frame[form.mask_column], competition)
     return ReadMasks(list(images), place, class_index, area, findings)
+
+
+def _read_labels(competition: Competition, cells: list[str], keys: list[tuple[str, ...]]) -> ReadMasks:
+    """Rows that name a class instead of a mask: none has a place or an area."""
+    faults = []
+    for index, (key, cell) in enumerate(zip(keys, cells, strict=True)):
+        try:
+            label_index(competition, cell)
+        except ValueError as error:
+            faults.append((index, f"id {'/'.join(key)}: {error}"))
+    unknown = np.full(len(cells), UNKNOWN)
+    findings = rows_findings("error", "labels that are no class", faults)
+    return ReadMasks([], unknown, np.zeros(len(cells), np.int64), unknown.astype(np.int64), findings)
 
 
 def _overlaps(

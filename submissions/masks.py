@@ -45,6 +45,12 @@ class Truth:
         return label
 
 
+def classes_shown(truth: Truth) -> np.ndarray:
+    """bool (K,): which classes the image shows anywhere that counts."""
+    planes = truth.planes if truth.valid is None else truth.planes & truth.valid
+    return np.asarray(planes.any(axis=(1, 2, 3)))
+
+
 class MaskReader:
     """Reads the truth of one image after another; the host's table is opened once."""
 
@@ -83,9 +89,10 @@ class MaskReader:
         Raises ValueError / FileNotFoundError that names the image, what was found and what was expected.
         """
         kind = self.competition.masks.kind
-        if kind == "none":
-            raise ValueError(f"{row['image_id']}: the contract of {self.competition.name} has no masks")
-        read = {"rle": self._from_runs, "images": self._from_images, "polygons": self._from_polygons}[kind]
+        read = {
+            "rle": self._from_runs, "images": self._from_images, "polygons": self._from_polygons,
+            "none": self._from_labels,
+        }[kind]  # fmt: skip
         truth = read(row, shape)
         if self.competition.masks.valid is None:
             return truth
@@ -156,6 +163,18 @@ class MaskReader:
                 else:
                     planes[classes.index(name)] |= pixels == value
         return self._complete(planes, valid if "void" in values.values() else None)
+
+    def _from_labels(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
+        """Every pixel has the image's class (several rows of an image: each has its own)."""
+        masks = self.competition.masks
+        file = masks.table.file if masks.table else ""
+        labels = [text for text, _ in self.runs.get(str(row["image_id"]), [])]
+        if not labels:
+            raise ValueError(f"{row['image_id']}: no row in {file}, expected one with its class")
+        planes = np.zeros((len(self.competition.classes), *shape), bool)
+        for name in labels:
+            planes[self._plane_index(str(name), f"{file}: id {row['image_id']}")] = True
+        return Truth(planes)
 
     def _pixels(self, file: str, row: Mapping[str, Any], shape: tuple[int, int, int]) -> np.ndarray:
         path = resolve_inside(self.data, file)

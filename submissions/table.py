@@ -58,7 +58,7 @@ def encode_rows(
     Parameters
     ----------
     fields : what the templates may name; `image_id`, and for a volume `z` is added slice by slice
-    planes : bool (K, H, W), or (K, Z, H, W) for a volume
+    planes : bool (K, H, W), or (K, Z, H, W) for a volume; for labels an image that shows nothing has the first class
     instances : int32 (H, W), needed where the host wants a row (or part) an instance
     scores : confidence of each instance, in label order
     """
@@ -68,6 +68,8 @@ def encode_rows(
             row for z in range(planes.shape[1]) for row in encode_rows(competition, {**fields, "z": z}, planes[:, z])
         ]
     given = {**fields, "id": fields["image_id"], "height": planes.shape[1], "width": planes.shape[2]}
+    if form.rows == "label":
+        return [_row(form, given, competition.classes[int(planes.any(axis=(1, 2)).argmax())])]
     if form.rows == "image_class":
         return [
             _row(form, {**given, "class": name}, encode(planes[index], competition.dialect))
@@ -177,6 +179,10 @@ def decode_rows(
     """
     form = submission_format(competition)
     planes = np.zeros((len(competition.classes), *shape), bool)
+    if form.rows == "label":
+        for row in rows:
+            planes[label_index(competition, row[form.mask_column])] = True
+        return planes, None
     if has_instances(form):
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
         names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
@@ -189,6 +195,13 @@ def decode_rows(
             where = "/".join(row_keys(pd.DataFrame([row]), form)[0])
             planes[index] = decode(row[form.mask_column], shape, competition.dialect, where=f"id {where}")
     return planes, None
+
+
+def label_index(competition: Competition, cell: str) -> int:
+    """Index of the class that a cell names; ValueError for another text."""
+    if cell not in competition.classes:
+        raise ValueError(f"{cell!r} is no class of {competition.name}, expected one of {competition.classes}")
+    return competition.classes.index(cell)
 
 
 def read_confidences(competition: Competition, rows: Sequence[Row], instances: np.ndarray) -> list[float] | None:

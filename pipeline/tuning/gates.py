@@ -46,6 +46,15 @@ def gate_of(base: Decision, source: str, level: int) -> Gate | None:
     return Gate(channel=f"{source}:{{class}}", top=[level] * len(area), area=area)
 
 
+def without_idle_classifier(decision: Decision) -> Decision:
+    """The decision without the classifier, whose channels come last, where its gate does not ask it."""
+    if decision.classifier is None or (decision.gate is not None and decision.gate.channel == "classifier:{class}"):
+        return decision
+    asked = level_channels("classifier", decision.classes)
+    kept = [name for name in decision.channels if name not in asked]
+    return decision.model_copy(update={"classifier": None, "channels": kept})
+
+
 def counted_gate(evidence: Evidence, source: str, said: np.ndarray) -> Candidates:
     """One threshold and one level of the gate for all classes; said: int (N, K) of `image_levels`."""
     grid = [(threshold, level) for threshold in GATE_THRESHOLDS for level in (0, *LEVELS)]

@@ -102,8 +102,8 @@ def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.Data
 
 
 def decided(item: OofItem, probs: np.ndarray, decision: Decision) -> Mask:
-    """Mask of one item."""
-    return apply(probs, decision, group=str(item.stratum))
+    """Mask of one item. A classifier's channels come last; a decision that does not ask it knows nothing of them."""
+    return apply(probs[: len(decision.channels)], decision, group=str(item.stratum))
 
 
 def as_volume(mask: Mask, depth: int) -> Segmentation:

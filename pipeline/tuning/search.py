@@ -15,6 +15,7 @@ from inference.decision import Decision
 from pipeline.experiment import Experiment
 from pipeline.tuning.choice import Judge, selection_folds
 from pipeline.tuning.drift import image_features, learned_ranges
+from pipeline.tuning.gates import without_idle_classifier
 from pipeline.tuning.items import (
     OofItem,
     Progress,
@@ -118,7 +119,7 @@ def tune(
         changed = any(each.used for each in post)
         if changed:
             scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
-        decision = _with_votes(decision, learners, settings)
+        decision = without_idle_classifier(_with_votes(decision, learners, settings))
         rows, features = _final_pass(competition, metric, decision, units, pool, progress)
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     if not trained_apart:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from submissions.masks import VOID, MaskReader, Truth
+from submissions.masks import VOID, MaskReader, Truth, classes_shown
 from submissions.rle import Dialect, encode
 
 
@@ -173,10 +173,25 @@ def test_broken_polygons_are_named(tmp_path: Path, file: str, text: str, words: 
         reader.read(row("a"), (1, *SHAPE))
 
 
-def test_a_contract_without_masks_says_so(tmp_path: Path) -> None:
-    masks = {"kind": "none", "table": {"file": "t.csv"}}
-    with pytest.raises(ValueError, match="has no masks"):
-        MaskReader(rle_contract(masks=masks, tables=[]), tmp_path).read(row("a"), (1, *SHAPE))
+def test_an_image_with_a_label_shows_its_class_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,label\na,dog\nb,bird\n")
+    masks = {"kind": "none", "table": {"file": "t.csv"}, "column": "label"}
+    contract = rle_contract(masks=masks, tables=[], classes=["cat", "dog"], exclusive=True, submission=None)
+    truth = MaskReader(contract, tmp_path).read(row("a"), (1, *SHAPE))
+    assert truth.planes.shape == (2, 1, *SHAPE)
+    assert (truth.label == 1).all() and classes_shown(truth).tolist() == [False, True]
+    with pytest.raises(ValueError, match="class 'bird', expected one of"):
+        MaskReader(contract, tmp_path).read(row("b"), (1, *SHAPE))
+    with pytest.raises(ValueError, match="c: no row in t.csv"):
+        MaskReader(contract, tmp_path).read(row("c"), (1, *SHAPE))
+
+
+def test_what_does_not_count_is_not_shown() -> None:
+    planes = np.zeros((2, 1, 3, 5), bool)
+    planes[:, 0, 1, 2] = True
+    valid = np.ones((1, 3, 5), bool)
+    valid[0, 1, 2] = False
+    assert classes_shown(Truth(planes)).all() and not classes_shown(Truth(planes, valid)).any()
 
 
 def test_soft_masks_are_cut_and_what_the_host_does_not_score_is_void(tmp_path: Path) -> None:

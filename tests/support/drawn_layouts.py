@@ -342,7 +342,9 @@ def cassava(folder: Path) -> Layout:
         rows.append({"image_id": f"100{number}.jpg", "label": number + 2})
     _save(folder / "test_images/2216849948.jpg", draw_image(draw_mask(4), 4))
     _table(folder, "train.csv", rows)
-    return Layout({f"100{number}": NONE[:0] for number in range(3)}, {"2216849948": SHAPE})
+    _table(folder, "sample_submission.csv", [{"image_id": "2216849948.jpg", "label": 4}])
+    truth = np.arange(5)[:, None, None] == np.arange(2, 5)[:, None, None, None]
+    return Layout({f"100{n}": np.tile(truth[n], (1, *SHAPE)) for n in range(3)}, {"2216849948": SHAPE})
 
 
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
