@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.augmentation import build_augmentation
 from pipeline.folding import open_folds
 from pipeline.pictures import new_figure, overlay, save_figure
 from pipeline.preparation import open_prepared
+from pipeline.runs import trained_spaces
 from pipeline.seeds import generator_of, seed_of
 from pipeline.training import training_set
 from pipeline.workspace import Workspace
@@ -20,8 +20,13 @@ DRAWN = 4
 def write_augmentation_sheet(space: Workspace, *, samples: int = 6) -> Path:
     """Windows as they are drawn for training, each with DRAWN augmented versions; foreground in green.
 
-    Returns the picture in the experiment's folder. Needs stages 01 to 03.
+    Returns the picture in the experiment's folder (of repeated splits: by the first). Needs stages 01 to 03. Raises
+    ValueError for an ensemble of other experiments, which trains nothing.
     """
+    folder, split = space.own, trained_spaces(space, "show-augmentations")
+    if not split:
+        raise ValueError(f"{space.experiment.name} is an ensemble; show the augmentations of one of its members")
+    space = split[0]
     experiment = space.experiment
     store, _ = open_prepared(space)
     inventory, _ = space.training_images()
@@ -32,7 +37,7 @@ def write_augmentation_sheet(space: Workspace, *, samples: int = 6) -> Path:
         image, target = source.read(source.draw(generator_of(experiment.seed, 0, number)))
         middle = experiment.input.offsets.index(0) if 0 in experiment.input.offsets else 0
         channels = image.shape[2] // len(experiment.input.offsets)
-        augment = build_augmentation(experiment.augment.recipe, experiment.train.patch, channels=min(channels, 3))
+        augment = source.augmentation(channels)
         shown = [(image, target)]
         shown += [augment(image, target, seed_of(experiment.seed, 0, number, turn)) for turn in range(DRAWN)]
         for axis, (pixels, truth) in zip(line, shown, strict=True):
@@ -41,7 +46,7 @@ def write_augmentation_sheet(space: Workspace, *, samples: int = 6) -> Path:
             axis.axis("off")
         line[0].set_title("as drawn", fontsize=8)
         line[1].set_title(f"recipe {experiment.augment.recipe}", fontsize=8)
-    path = space.own / "augmentations.png"
+    path = folder / "augmentations.png"
     save_figure(figure, path)
     return path
 

@@ -10,12 +10,13 @@ import pandas as pd
 from folds.blocks import BLOCK_COLUMNS, training_windows_allowed
 from inference.config import InputConfig
 from inference.inputs import Statistics, normalise, read_input, statistics
-from pipeline.augmentation import build_augmentation
+from pipeline.augmentation import Augmentation, build_augmentation
 from pipeline.batches import Sample
 from pipeline.experiment import SamplingSettings
 from pipeline.patches import Window, WindowSampler, keep_tissue, read_index, window_odds
 from pipeline.planes import along
 from pipeline.seeds import generator_of, seed_of
+from pipeline.stains import ColourStatistics
 from pipeline.store import Store, StoredImage
 from submissions.images import ImageSource, StackSource
 
@@ -30,7 +31,7 @@ class TrainingSet:
     `folds` and `fold` say which images, and inside images cut into blocks which windows; `inventory` has the
     columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image. `soft`
     targets are planes of 0 to SOFT_TOP; samples then have float32 planes in [0, 1], 255 = ignore. `axes`: those
-    along which volumes are sliced.
+    along which volumes are sliced. `references`: colours that the recipe transfers to the samples.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TrainingSet:
         recipe: str,
         seed: int,
         axes: Sequence[str] = ("z",),
+        references: Sequence[ColourStatistics] = (),
         weight: float = 1.0,
         soft: bool = False,
     ) -> None:
@@ -64,12 +66,18 @@ class TrainingSet:
             index = keep_tissue(index, sampling.background, generator_of(seed, "background"))
         self.sampler = WindowSampler(index, sample_odds(index, inventory, sampling))
         self.stacks = stack_members(inventory, set(store.ids()))
-        self._augmentations = {channels: build_augmentation(recipe, patch, channels=channels) for channels in (1, 3)}
+        self._augmentations = {
+            channels: build_augmentation(recipe, patch, channels=channels, references=references) for channels in (1, 3)
+        }
         self._measured: dict[str, Statistics] = {}
 
     def windows(self, *, tissue: bool) -> pd.DataFrame:
         """The patch index of the images; with `tissue` whether a window shows any."""
         return read_index(self.store, self.image_ids, self.patch, self.classes, tissue=tissue, axes=self.axes)
+
+    def augmentation(self, channels: int) -> Augmentation:
+        """What changes samples of so many channels a slice."""
+        return self._augmentations[3 if channels == 3 else 1]
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Sample `index` of epoch `epoch`.
@@ -80,7 +88,7 @@ class TrainingSet:
         window = self.draw(generator_of(self.seed, epoch, index))
         stored = self.store.image(window.image_id)
         image, target = self.read(window)
-        augment = self._augmentations[3 if stored.shape[3] == 3 else 1]
+        augment = self.augmentation(stored.shape[3])
         image, target = augment(image, target, seed_of(self.seed, epoch, index, "augment"))
         pixels = normalise(image, self.measured(stored), self.config)
         if self.soft:

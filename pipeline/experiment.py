@@ -53,6 +53,9 @@ class AugmentSettings(Settings):
     """The augmentation recipe by name."""
 
     recipe: str = "light"
+    references: list[str] = Field(
+        default_factory=list, description="training images whose colours are taken over; those a fold holds out are not"
+    )
     cutmix: float = Field(0.0, ge=0, le=1, description="share of batches mixed by CutMix")
     copy_paste: float = Field(0.0, ge=0, le=1, description="share of batches with instances pasted")
 

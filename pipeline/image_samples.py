@@ -43,7 +43,7 @@ class ImageSet(TrainingSet):
         stored = self.store.image(window.image_id)
         image, target = self.read(window)
         shown = resize_image(image, self.patch)
-        augment = self._augmentations[3 if stored.shape[3] == 3 else 1]
+        augment = self.augmentation(stored.shape[3])
         shown, _ = augment(shown, np.zeros(self.patch, np.uint8), seed_of(self.seed, epoch, index, "augment"))
         said = image_target(target, len(self.classes), exclusive=self.exclusive)
         return Sample(normalise(shown, self.measured(stored), self.config), said, self.weight, window.image_id)

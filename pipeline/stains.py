@@ -118,7 +118,7 @@ def _lab(image: np.ndarray) -> np.ndarray:
 def colour_statistics(image: np.ndarray) -> ColourStatistics:
     """Statistics of a reference picture (h, w, 3), uint8 or float32 in [0, 1]."""
     lab = _lab(image).reshape(-1, 3)
-    mean, std = lab.mean(axis=0), lab.std(axis=0)
+    mean, std = lab.mean(axis=0, dtype=np.float64), lab.std(axis=0, dtype=np.float64)  # float32 loses large sums
     return ColourStatistics(
         (float(mean[0]), float(mean[1]), float(mean[2])), (float(std[0]), float(std[1]), float(std[2]))
     )

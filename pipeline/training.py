@@ -31,6 +31,7 @@ from pipeline.keeping import Keeper
 from pipeline.losses import build_loss
 from pipeline.mixed_batches import BatchMixer
 from pipeline.mixture import Extra, Mixture
+from pipeline.references import reference_colours
 from pipeline.seeds import seed_of
 from pipeline.store import Store
 from pipeline.trainer import BadLoss, Trainer, start_processes
@@ -123,6 +124,7 @@ def training_set(
         store, folds, fold, inventory=inventory, input_config=experiment.input,
         classes=experiment.model.classes, patch=experiment.train.patch, sampling=experiment.train.sampling,
         recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold), axes=experiment.train.axes,
+        references=reference_colours(experiment.augment.references, store, folds, fold),
     )  # fmt: skip
 
 
