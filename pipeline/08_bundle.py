@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 try:
     from inference.bundle import write_bundle
+    from inference.decision import load_decision
     from inference.wheels import PYTHONS
     from pipeline.bundling import (
         dataset_slug,
@@ -32,6 +33,7 @@ try:
         together,
         write_upload_files,
     )
+    from pipeline.gating import asked_classifier
     from pipeline.prediction import bundle_facts, decision_path
     from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.workspace import Workspace, run_stage, stage_parser
@@ -47,15 +49,16 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     runs, facts, folder = open_runs(space), bundle_facts(space), space.own / "bundle"
     if space.overwrite:
         shutil.rmtree(folder, ignore_errors=True)
+    used = [*runs, *asked_classifier(space, load_decision(decision_path(space)))]
     manifest = write_bundle(
-        folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in runs},
-        decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in runs},
-        facts=facts, documents=experiment_documents(space, runs), notebook=template_notebook(),
+        folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in used},
+        decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in used},
+        facts=facts, documents=experiment_documents(space, used), notebook=template_notebook(),
         half=arguments.fp16, python=None if arguments.no_wheels else arguments.python, max_bytes=max_bytes,
     )  # fmt: skip
     print("\n".join(write_upload_files(space, folder, arguments.user, slug)))
     size = sum(one["bytes"] for one in manifest["files"].values())
-    said = f"{sum(len(run.folds) for run in runs)} model(s), {size / 1e6:.1f} MB ({size_table(manifest)})"
+    said = f"{sum(len(run.folds) for run in used)} model(s), {size / 1e6:.1f} MB ({size_table(manifest)})"
     print(f"08_bundle: {said} -> {folder} ({time.monotonic() - started:.1f} s)")
 
 

@@ -12,6 +12,7 @@ from inference.inputs import normalise
 from inference.resample import resize_image
 from pipeline.batches import Sample
 from pipeline.dataset import TrainingSet
+from pipeline.loss_terms import Mode
 from pipeline.losses import classes_present
 from pipeline.patches import grid_index
 from pipeline.seeds import generator_of, seed_of
@@ -51,6 +52,6 @@ class ImageSet(TrainingSet):
 
 def image_target(target: np.ndarray, n_classes: int, *, exclusive: bool) -> np.ndarray:
     """What an image shows, from its uint8 target, label (H, W) or planes (K, H, W), 255 = void; see `ImageSet`."""
-    mode = "sigmoid" if target.ndim == 3 else "softmax"
+    mode: Mode = "sigmoid" if target.ndim == 3 else "softmax"
     shown = classes_present(torch.from_numpy(target[None]), mode, n_classes)[0].numpy()
-    return np.argmax(shown == 1).astype(np.uint8) if exclusive else shown
+    return np.asarray(np.argmax(shown == 1), np.uint8) if exclusive else shown

@@ -180,8 +180,8 @@ def decode_rows(
     form = submission_format(competition)
     planes = np.zeros((len(competition.classes), *shape), bool)
     if form.rows == "label":
-        for row in rows:
-            planes[label_index(competition, row[form.mask_column])] = True
+        for cell in [row[form.mask_column] for row in rows]:
+            planes[label_index(competition, cell)] = True
         return planes, None
     if has_instances(form):
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]

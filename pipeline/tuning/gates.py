@@ -95,12 +95,11 @@ class GatedGrid:
     scorer: Scorer
     judge: Judge
     said: np.ndarray
+    name: str = field(init=False)
     coordinate: str | None = field(default=None)
 
-    @property
-    def name(self) -> str:
-        """The rule's name."""
-        return f"gated_{self.source}"
+    def __post_init__(self) -> None:
+        self.name = f"gated_{self.source}"
 
     def requests(self) -> list[Request]:
         """The grid, and empty masks."""

@@ -17,6 +17,7 @@ import yaml
 from drawn_hosts import SHAPE, rle_contract
 from tiny_run import EXPERIMENT, write_tiny_experiment
 
+from inference.bundle import run
 from inference.config import ModelConfig
 from inference.decision import load_decision
 from inference.store import open_prediction
@@ -136,6 +137,10 @@ def test_a_classifier_gates_the_masks_of_another_experiment(
         assert prediction.shape == (1, 1, 1)
     identity = json.loads((made / "test/stage.json").read_text())["identity"]
     assert "answers of lenet" in identity["inputs"]
+    stage("08_bundle")([*with_rule, "--no-wheels"])
+    run(made / "bundle", folder / "data", folder / "again/submission.csv", device="cpu")
+    assert (folder / "again/submission.csv").read_bytes() == (made / "submission.csv").read_bytes()
+    assert len(list((folder / "again/predictions/classified").glob("*.h5"))) == 6
 
 
 def test_a_gate_that_is_not_out_of_fold_or_no_classifier_is_refused(

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from submissions.masks import VOID, MaskReader, Truth, classes_shown
+from submissions.competition import Competition, list_competitions, load_competition
+from submissions.masks import VOID, MaskReader, Truth, classes_shown, shared_reader
 from submissions.rle import Dialect, encode
 
 
@@ -182,7 +183,7 @@ def test_an_image_with_a_label_shows_its_class_everywhere(tmp_path: Path) -> Non
     assert (truth.label == 1).all() and classes_shown(truth).tolist() == [False, True]
     with pytest.raises(ValueError, match="class 'bird', expected one of"):
         MaskReader(contract, tmp_path).read(row("b"), (1, *SHAPE))
-    with pytest.raises(ValueError, match="c: no row in t.csv"):
+    with pytest.raises(ValueError, match="c: no row in"):
         MaskReader(contract, tmp_path).read(row("c"), (1, *SHAPE))
 
 
@@ -241,3 +242,21 @@ def test_parts_of_a_coco_object_are_joined_and_small_objects_lie_on_top(tmp_path
     path.write_text(json.dumps(document))
     with pytest.raises(ValueError, match="annotation 5 holds runs"):
         MaskReader(exclusive, tmp_path).read(row(), (1, *SHAPE))
+
+
+def test_a_process_reads_the_table_once_until_it_changes(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path, train=4)
+    reader = shared_reader(competition, tmp_path)
+    assert shared_reader(competition, tmp_path) is reader and "train00" in reader.runs
+    other = competition.model_copy(update={"classes": ["other"]})
+    assert shared_reader(other, tmp_path).competition.classes == ["other"]
+    table = pd.read_csv(tmp_path / "train.csv", dtype=str).iloc[1:]
+    table.to_csv(tmp_path / "train.csv", index=False)
+    again = shared_reader(competition, tmp_path)
+    assert again is not reader and "train00" not in again.runs
+
+
+@pytest.mark.parametrize("name", list_competitions())
+def test_every_contract_survives_the_readers_key(name: str) -> None:
+    competition = load_competition(name)
+    assert Competition.model_validate_json(competition.model_dump_json()) == competition
