@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from folds.buffers import folds_set, folds_text
-from folds.near_duplicates import LEAST_MOVED, LEAST_UNMOVED, check_thumbnails, find_near_duplicates
+from folds.near_duplicates import LEAST_MOVED, LEAST_UNMOVED, Progress, check_thumbnails, find_near_duplicates
 from folds.places import neighbour_pairs, overlap_pairs
 from folds.strata import require_columns
 
@@ -24,6 +24,7 @@ def find_duplicates(
     *,
     least_unmoved: float = LEAST_UNMOVED,
     least_moved: float = LEAST_MOVED,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """All duplicates among the images, whatever their folds: image_a, image_b, kind, similarity, shifts.
 
@@ -31,8 +32,8 @@ def find_duplicates(
     'exact' (same content hash; every copy is paired with the first, similarity 1), 'near' (same place:
     other exposure, compression, neighbouring slice or frame) or 'shifted' (another crop of the same scene;
     the shift is in thumbnail pixels). similarity: correlation of the fine structure where the two overlap,
-    in -1..1. The slow step of the audit; raises ValueError for missing columns or thumbnails of another
-    shape.
+    in -1..1. The slow step of the audit: `progress` is told (images done, of how many). Raises ValueError
+    for missing columns or thumbnails of another shape.
     """
     require_columns(inventory, ["image_id", "content_hash"], "audit")
     check_thumbnails(thumbnails, len(inventory))
@@ -45,7 +46,9 @@ def find_duplicates(
     exact = pd.DataFrame({"image_a": ids[first[codes[copies]]], "image_b": ids[copies]})
     exact = exact.assign(kind="exact", similarity=1.0, shift_rows=0, shift_cols=0)
     kept = np.sort(first)
-    near = find_near_duplicates(thumbnails[order[kept]], least_unmoved=least_unmoved, least_moved=least_moved)
+    near = find_near_duplicates(
+        thumbnails[order[kept]], least_unmoved=least_unmoved, least_moved=least_moved, progress=progress
+    )
     near = near.assign(
         image_a=ids[kept][near["a"].to_numpy(dtype=int)],
         image_b=ids[kept][near["b"].to_numpy(dtype=int)],

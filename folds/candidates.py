@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,6 +18,7 @@ PARTNERS = 6
 LEAST = {"layout": 0.85, "spectrum": 0.25, "window": 0.85, "hash": 0.75}
 BUCKETS = 512
 PROBES = 24
+SEARCHES = 4
 _BLOCK = 1024
 
 
@@ -104,20 +105,29 @@ def _bucket_hits(
     return np.stack([askers[busy][row] % count, members[top[row, col]] % count, values[row, col]], axis=1)
 
 
-def candidate_pairs(thumbnails: np.ndarray, *, partners: int = PARTNERS) -> np.ndarray:
+def candidate_pairs(
+    thumbnails: np.ndarray, *, partners: int = PARTNERS, searched: Callable[[], None] | None = None
+) -> np.ndarray:
     """Pairs `(P, 2)` int64 of rows, smaller first, in order, that may show the same thing.
 
     thumbnails: `(N, 64, 64)` uint8. Four searches, each bringing at most `partners` of every image: layout
     (another exposure), perceptual hash, spectrum (small shifts), windows (shifts up to 3/8 of the side). N²
-    scalar products of short vectors, in blocks of about 80 MB for 20,000 images.
+    scalar products of short vectors, in blocks of about 80 MB for 20,000 images. `searched` is called after
+    each of the SEARCHES searches.
     """
     if len(thumbnails) < 2:
         return np.empty((0, 2), dtype=np.int64)
     signs = np.where(perceptual_hash(thumbnails), 1, -1).astype(np.float32) / np.sqrt(63)
-    pairs = [
-        _best_partners(_product_rows(layout_descriptor(thumbnails)), LEAST["layout"], partners),
-        _best_partners(_product_rows(signs.astype(np.float32)), LEAST["hash"], partners),
-        _best_partners(_product_rows(spectrum_descriptor(thumbnails)), LEAST["spectrum"], partners),
-        _window_pairs(*window_descriptors(thumbnails), LEAST["window"], partners),
+    searches: list[Callable[[], np.ndarray]] = [
+        lambda: _best_partners(_product_rows(layout_descriptor(thumbnails)), LEAST["layout"], partners),
+        lambda: _best_partners(_product_rows(signs.astype(np.float32)), LEAST["hash"], partners),
+        lambda: _best_partners(_product_rows(spectrum_descriptor(thumbnails)), LEAST["spectrum"], partners),
+        lambda: _window_pairs(*window_descriptors(thumbnails), LEAST["window"], partners),
     ]
+    assert len(searches) == SEARCHES
+    pairs = []
+    for search in searches:
+        pairs.append(search())
+        if searched is not None:
+            searched()
     return np.unique(np.concatenate(pairs), axis=0)

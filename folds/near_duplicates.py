@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
+
 import numpy as np
 import pandas as pd
 
-from folds.candidates import candidate_pairs
+from folds.candidates import SEARCHES, candidate_pairs
 from folds.descriptors import SIDE, perceptual_hash, taper
 
 LEAST_CONTRAST = 2.0
@@ -17,6 +20,8 @@ MOST_SHIFT = 26
 SOFT_CONTRAST = 2.0
 LEAST_POWER = 0.02
 _SMOOTH = 9
+
+Progress = Callable[[int, int], None]
 
 
 def check_thumbnails(thumbnails: np.ndarray, count: int) -> np.ndarray:
@@ -94,12 +99,15 @@ def overlap_correlation(a: np.ndarray, b: np.ndarray, shifts: np.ndarray) -> np.
     return np.where(clear, product / np.sqrt(np.where(clear, power_a * power_b, 1)), 0)
 
 
-def measure_pairs(thumbnails: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
+def measure_pairs(
+    thumbnails: np.ndarray, pairs: np.ndarray, *, measured: Callable[[float], None] | None = None
+) -> pd.DataFrame:
     """How alike the two of each pair `(P, 2)` are, where they fit best (unmoved, or at the found shift).
 
     Columns a, b (rows of the thumbnails), shift_rows, shift_cols (thumbnail pixels), layout and detail
     (correlation of the grey levels, and of the fine structure, over the overlap), area (share of the
-    thumbnail where the two overlap and both have fine structure), hash_distance (0..63).
+    thumbnail where the two overlap and both have fine structure), hash_distance (0..63). `measured` is told
+    the share that is done, 0 to 1.
     """
     hashes, parts = perceptual_hash(thumbnails), []
     fine, rich = np.empty(thumbnails.shape, dtype=np.float16), np.empty(thumbnails.shape, dtype=bool)
@@ -125,11 +133,17 @@ def measure_pairs(thumbnails: np.ndarray, pairs: np.ndarray) -> pd.DataFrame:
             "hash_distance": (hashes[a] != hashes[b]).sum(axis=1),
         }
         parts.append(pd.DataFrame(columns))
+        if measured is not None:
+            measured(min(1.0, (start + 256) / max(len(pairs), 1)))
     return pd.concat(parts, ignore_index=True)
 
 
 def find_near_duplicates(
-    thumbnails: np.ndarray, *, least_unmoved: float = LEAST_UNMOVED, least_moved: float = LEAST_MOVED
+    thumbnails: np.ndarray,
+    *,
+    least_unmoved: float = LEAST_UNMOVED,
+    least_moved: float = LEAST_MOVED,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Pairs of thumbnails `(N, 64, 64)` uint8 that show the same thing, with `moved` (bool).
 
@@ -138,11 +152,17 @@ def find_near_duplicates(
     there is less structure than that, only unmoved, with a detail of 0.8 and a layout of 0.95. Flat images
     are left out. Not found: rotated or mirrored copies, other magnifications, shifts beyond 3/8 of the
     side. The thresholds are calibrated on seismic sections, road video, brain MRI, H&E and fluorescence
-    (see benchmarks).
+    (see benchmarks). `progress` is told (images done, of how many): a share of them after each search, and
+    while pairs are measured.
     """
-    rows = np.flatnonzero(has_contrast(thumbnails))
-    pairs = candidate_pairs(thumbnails[rows])
-    table = measure_pairs(thumbnails[rows], pairs)
+    rows, number = np.flatnonzero(has_contrast(thumbnails)), count(1)
+
+    def reached(share: float) -> None:
+        if progress is not None:
+            progress(int(len(thumbnails) * share), len(thumbnails))
+
+    pairs = candidate_pairs(thumbnails[rows], searched=lambda: reached(next(number) / (SEARCHES + 1)))
+    table = measure_pairs(thumbnails[rows], pairs, measured=lambda share: reached((SEARCHES + share) / (SEARCHES + 1)))
     reach = table[["shift_rows", "shift_cols"]].abs().max(axis=1)
     table["moved"] = reach > UNMOVED
     least = np.where(table["moved"], least_moved, least_unmoved)

@@ -20,6 +20,7 @@ try:
         check_masks_aligned,
         host_digest,
         inventory_digest,
+        peak_memory,
         take_inventory,
         write_inventory,
     )
@@ -43,6 +44,8 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = Stage("01_check_data", space.inventory, settings)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
+    memory = peak_memory(competition, space.data, workers=space.workers)
+    print(f"{stage.name}: needs at most {memory:.1f} GB of memory")
     inspections = []
     with image_bar() as progress:
         for done, total, found in take_inventory(competition, space.data, workers=space.workers):

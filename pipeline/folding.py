@@ -12,6 +12,7 @@ import pandas as pd
 from folds.audit import find_duplicates, suggest_groups
 from folds.foldfile import folds_hash, read_folds, write_folds
 from folds.splitters import METHODS, make_repeated_folds, with_groups
+from inference.bars import image_bar
 from pipeline.inventory import read_inventory
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
@@ -69,7 +70,8 @@ def training_duplicates(space: Workspace) -> pd.DataFrame:
     path = space.inventory / f"duplicates-{inventory}-{len(train)}.csv"
     if path.is_file():
         return pd.read_csv(path, dtype={"image_a": str, "image_b": str}, keep_default_na=False)
-    pairs = find_duplicates(train, training_thumbnails(space, train))
+    with image_bar("near duplicates") as progress:
+        pairs = find_duplicates(train, training_thumbnails(space, train), progress=progress)
     write_atomic(path, pairs.to_csv(index=False, lineterminator="\n"))
     return pairs
 

@@ -16,14 +16,15 @@ import pandas as pd
 from submissions.alignment import Alignment, check_alignment
 from submissions.competition import Competition, find_files
 from submissions.images import ImageSource
-from submissions.listing import TEXT_COLUMNS, ListedImages, list_images, pixel_size
-from submissions.masks import MaskReader
+from submissions.listing import LAYER_SEPARATOR, TEXT_COLUMNS, ListedImages, list_images, pixel_size
+from submissions.masks import MaskReader, shared_reader
 from submissions.problems import Problem, problem_table
 from submissions.table import write_atomic
 
 THUMBNAIL = 64
 STRIP = 1024
 ALIGNMENT_SAMPLE = 60
+PROBED = 64
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def inspect_images(
 ) -> list[Inspection]:
     """Look at some images of a listing; runs in any process, its arguments are plain."""
     cv2.setNumThreads(0)
-    images, masks = ListedImages(competition, data, listing), MaskReader(competition, data)
+    images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
     return [_inspect(competition, images, masks, image_id) for image_id in image_ids]
 
 
@@ -130,6 +131,34 @@ def take_inventory(
         found = inspect_images(*task)
         done += len(found)
         yield done, total, found
+
+
+def peak_memory(competition: Competition, data: Path, *, workers: int = 0) -> float:
+    """GB that stage 01 needs at most: processes times the largest image, decoded, with its mask.
+
+    Sizes are those that the headers of the PROBED longest files of each split say; what cannot be read is left to the
+    list of problems.
+    """
+    largest = 0
+    planes = 0 if competition.masks.kind == "none" else 2 * len(competition.classes) + 4
+    for split in ("train", "test"):
+        listing, _ = list_images(competition, data, split)  # type: ignore[arg-type]
+        images = ListedImages(competition, data, listing)
+        bytes_of = {str(row["image_id"]): _file_bytes(data, str(row["path"])) for row in listing.to_dict("records")}
+        for image_id in sorted(bytes_of, key=lambda name: -bytes_of[name])[:PROBED]:
+            try:
+                source = images.open_alone(image_id)
+            except (ValueError, OSError):
+                continue
+            depth, height, width, channels = source.shape
+            largest = max(largest, depth * height * width * (channels * source.dtype.itemsize + planes))
+            source.close()
+    return max(1, workers) * (largest + 200e6) / 1e9
+
+
+def _file_bytes(data: Path, paths: str) -> int:
+    files = [data / path for path in paths.split(LAYER_SEPARATOR)]
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:

@@ -23,7 +23,7 @@ from pipeline.workspace import Workspace
 from submissions.competition import Competition
 from submissions.images import ImageSource
 from submissions.listing import ListedImages, pixel_size
-from submissions.masks import MaskReader
+from submissions.masks import MaskReader, shared_reader
 
 
 def prepare_stage(space: Workspace) -> Stage:
@@ -52,7 +52,7 @@ def prepare_images(
 ) -> list[str]:
     """Store some images of a listing; runs in any process, its arguments are plain. Returns their ids."""
     cv2.setNumThreads(0)
-    images, masks = ListedImages(competition, data, listing), MaskReader(competition, data)
+    images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
     store = create_store(folder, experiment.prepare.store)
     for image_id in image_ids:
         _prepare(competition, experiment, images, masks, store, image_id)

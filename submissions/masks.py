@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,20 @@ def classes_shown(truth: Truth) -> np.ndarray:
     """bool (K,): which classes the image shows anywhere that counts."""
     planes = truth.planes if truth.valid is None else truth.planes & truth.valid
     return np.asarray(planes.any(axis=(1, 2, 3)))
+
+
+def shared_reader(competition: Competition, data: Path) -> MaskReader:
+    """This process' reader of these masks: the host's table is read once, and again where the file has changed."""
+    masks = competition.masks
+    files = [data / name for name in (masks.file, masks.table.file if masks.table else None) if name]
+    states = [path.stat() for path in files if path.is_file()]
+    state = tuple((found.st_mtime_ns, found.st_size) for found in states)
+    return _kept_reader(competition.model_dump_json(), data.resolve(), state)
+
+
+@lru_cache(maxsize=2)
+def _kept_reader(contract: str, data: Path, state: tuple[tuple[int, int], ...]) -> MaskReader:
+    return MaskReader(Competition.model_validate_json(contract), data)
 
 
 class MaskReader:

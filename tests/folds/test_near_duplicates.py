@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from folds.candidates import candidate_pairs
@@ -140,3 +141,11 @@ def test_a_lower_corner_is_a_window_of_the_moved_image() -> None:
     assert windows.shape == (49, 12, 32) and corners.shape == (2, 12, 32)
     cosines = np.einsum("d,pnd->pn", corners[1, 0], windows)
     assert np.unravel_index(cosines[:, 1:].argmax(), (49, 11)) == (4 * 7 + 2, 0)
+
+
+def test_progress_rises_to_all_images() -> None:
+    thumbnails = np.random.default_rng(8).integers(0, 255, (9, 64, 64)).astype(np.uint8)
+    told: list[tuple[int, int]] = []
+    found = find_near_duplicates(thumbnails, progress=lambda done, total: told.append((done, total)))
+    pd.testing.assert_frame_equal(found, find_near_duplicates(thumbnails))
+    assert told == sorted(told) and told[-1] == (9, 9) and len(told) >= 2

@@ -11,6 +11,7 @@ from pipeline.inventory import (
     check_masks_aligned,
     host_digest,
     inventory_digest,
+    peak_memory,
     read_inventory,
     scan,
     take_inventory,
@@ -111,3 +112,14 @@ def test_one_corrupt_file_of_many_is_reported_with_the_other_problems(tmp_path: 
     (tmp_path / "train" / "train300.png").unlink()
     _, problems = look(competition, tmp_path)
     assert sorted(problem.where.split("/")[-1] for problem in problems) == ["train.csv: id 'train300'", "train137.png"]
+
+
+def test_memory_is_that_of_the_largest_image_in_every_process(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path, train=4, test=2)
+    cv2.imwrite(str(tmp_path / "test" / "test00.png"), np.zeros((900, 2000, 3), np.uint8))
+    (tmp_path / "train" / "train01.png").write_bytes(b"no picture")
+    one = peak_memory(competition, tmp_path)
+    assert one == pytest.approx((900 * 2000 * (3 + 6) + 200e6) / 1e9)
+    assert peak_memory(competition, tmp_path, workers=3) == pytest.approx(3 * one)
+    without = competition.model_copy(update={"masks": competition.masks.model_copy(update={"kind": "none"})})
+    assert peak_memory(without, tmp_path) == pytest.approx((900 * 2000 * 3 + 200e6) / 1e9)

@@ -10,8 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from tiny_run import write_tiny_experiment
+
+import pipeline
+from pipeline.sequence import run_stages
 
 
 def start(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -38,6 +43,26 @@ def kill_when(folder: Path, arguments: list[str], ready: Callable[[], bool]) -> 
 
 def count(folder: Path, pattern: str) -> int:
     return sum(1 for _ in folder.glob(pattern))
+
+
+def test_stage_03_killed_among_200_images_loses_none_that_was_finished(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=200, test=1)
+    run_stages(arguments, ("01",))
+    script = [sys.executable, str(Path(pipeline.__file__).parent / "03_prepare_data.py"), *arguments]
+    with (tmp_path / "log.txt").open("wb") as log:
+        process = subprocess.Popen(script, stdout=log, stderr=log)
+        while count(tmp_path, "runs/drawn/store/*/units/*[0-9]/unit.json") < 60:
+            assert process.poll() is None, (tmp_path / "log.txt").read_text()[-4000:]
+        process.kill()
+        process.wait()
+    (store,) = (tmp_path / "runs/drawn/store").iterdir()
+    finished = {path: path.stat().st_mtime_ns for path in store.glob("units/*[0-9]/*")}
+    assert 60 <= count(store, "units/*[0-9]") < 200 and not (store / "stage.json").exists()
+    run_stages(arguments, ("03",))
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert count(store, "units/*") == 200 and (store / "stage.json").exists()
+    for path in sorted((tmp_path / "data/train").glob("*.png"))[::13]:
+        assert np.array_equal(np.load(store / "units" / path.stem / "image.npy")[0], cv2.imread(str(path))[..., ::-1])
 
 
 @pytest.mark.timeout(600)
