@@ -1,9 +1,10 @@
 # make demo: from nothing to a scored submission; make test: the tests; both install what they need into .venv.
 PYTHON ?= python3
+PYTHON_OLD ?= python3.11
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo demo-short test test-all smoke lint clean
+.PHONY: install demo demo-short test test-all test-old smoke offline lint clean
 
 install: .venv/installed
 
@@ -30,6 +31,21 @@ test-all: install
 smoke: install
 	$(BIN)/pytest -q -m smoke tests/pipeline/test_competitions.py $(PYTEST_ARGS)
 
+# A bundle as the host runs it: a fresh environment, no network, the notebook, the dry run; wheels come from the index.
+offline: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/test_bundle_offline.py tests/inference/test_dry_run.py $(PYTEST_ARGS)
+
+# inference and submissions under versions as old as those of Kaggle's image; that torch brings its GPU libraries, 4 GB.
+test-old: .venv-old/installed
+	OMP_NUM_THREADS=1 .venv-old/bin/pytest -q -m 'not smoke' --ignore=tests/submissions/test_contracts.py tests/inference tests/submissions
+	OMP_NUM_THREADS=1 .venv-old/bin/pytest -q -m smoke tests/inference/test_dry_run.py
+
+.venv-old/installed: tests/old-stack.txt pyproject.toml
+	test -d .venv-old || $(PYTHON_OLD) -m venv .venv-old
+	.venv-old/bin/pip install --quiet --disable-pip-version-check -r tests/old-stack.txt
+	.venv-old/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch .venv-old/installed
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,4 +53,4 @@ lint: install
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-old build *.egg-info

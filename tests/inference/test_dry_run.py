@@ -111,3 +111,18 @@ def test_why_the_network_cannot_be_cut_off(monkeypatch: pytest.MonkeyPatch) -> N
     assert "no-such-command" in str(why_not())
     monkeypatch.setattr(offline, "APART", ("sh", "-c", "echo no >&2; exit 1"))
     assert why_not() == "no"
+
+
+@pytest.mark.smoke
+@pytest.mark.timeout(900)
+def test_a_dry_run_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, work = tmp_path / "data", tmp_path / "work"
+    work.mkdir()
+    write_rle_host(data)
+    bundle = write_tiny_bundle(tmp_path, python=".".join(map(str, sys.version_info[:2])))
+    main(["dry-run", str(bundle), "--data", str(data), "--copies", "40", "--work", str(work)])
+    said = capsys.readouterr().out
+    print(said)
+    assert "40, copies of 3; 3 were predicted, the others forecast" in said
+    assert said.count("  fits") >= 3 and "6 installed from wheels/" in said
+    assert list(work.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The bundle as the host runs it: its notebook, a fresh environment, no network; and the dry run."""
+"""The bundle as the host runs it: its notebook, a fresh environment, no network, after all stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from tiny_run import write_tiny_experiment
 
 import inference
-from inference.__main__ import main as inference_main
 from inference.manifest import read_manifest
 from inference.offline import cut_off, why_not
 from inference.stand_in import make_environment
@@ -86,17 +85,3 @@ def test_the_notebook_takes_a_hidden_test_set_without_images(
     out = run_mounted(environment, tmp_path, made[1] / "bundle", data)
     assert (out / "submission.csv").read_text() == "id,rle\n"
     assert not (out / "preview.png").exists()
-
-
-def test_a_dry_run_measures(made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, own = made
-    words = ["dry-run", str(own / "bundle"), "--data", str(data), "--copies", "40", "--work", str(tmp_path)]
-    inference_main(words)
-    said = capsys.readouterr().out
-    assert "40, copies of 6; 6 were predicted" in said
-    assert said.count("  fits") >= 3 and "distributions linked, 6 installed from wheels/" in said
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(SystemExit):
-        inference_main([*words, "--limit", "1s"])
-    captured = capsys.readouterr()
-    assert "DOES NOT FIT" in captured.out and "it does not fit" in captured.err

@@ -78,6 +78,20 @@ def test_an_ensemble_goes_through_all_stages(
     assert "the members are of ['other', 'tiny']" in capsys.readouterr().err
 
 
+def test_several_names_are_the_ensemble_that_was_tuned_for_them(
+    members: tuple[Path, list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, own, both = members
+    run_stages(both, ("06",))
+    stage("08_bundle")([str(folder / "other.yaml"), own[0], *own[1:], "--overwrite", "--no-wheels"])
+    bundle = folder / "runs/drawn/both/bundle"
+    assert "4 model(s), " in capsys.readouterr().out
+    manifest = json.loads((bundle / "MANIFEST.json").read_text())
+    assert list(manifest["experiments"]) == ["tiny", "other"]
+    assert json.loads((bundle / "experiments/other.json").read_text())["seed"] == 1
+    assert sorted(path.name for path in (bundle / "experiments").iterdir()) == ["both.json", "other.json", "tiny.json"]
+
+
 def test_members_are_predicted_as_their_oof_was(members: tuple[Path, list[str], list[str]]) -> None:
     one, other = open_runs(space_of(members[2], "--set", "predict.memory_cap_gb=1"))
     assert (one.predict.mode, other.predict.mode) == ("whole", "tiles")
