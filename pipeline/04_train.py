@@ -5,6 +5,7 @@ Writes:  runs/<competition>/<experiment>/fold_k/  weights.safetensors and model.
          last.pt (everything a restart needs), log.jsonl, TensorBoard events
 
 Example: python pipeline/04_train.py tgs-salt --set train.epochs=5 --set 'folds.use=[0]'
+         python pipeline/04_train.py tgs-salt --device cuda:0,cuda:1    (two folds at once)
          torchrun --nproc_per_node 2 pipeline/04_train.py tgs-salt      (two GPUs)
 """
 
@@ -16,11 +17,13 @@ from collections.abc import Sequence
 from functools import partial
 
 try:
+    from inference.devices import split_devices
     from inference.precision import resolve_precision
     from pipeline.extra_data import extra_data, extra_inputs
     from pipeline.folding import open_folds
     from pipeline.preparation import open_prepared
     from pipeline.runs import trained_spaces
+    from pipeline.spreading import train_on_devices
     from pipeline.stage import Stage
     from pipeline.training import pick_device, train_fold
     from pipeline.validation import make_validator
@@ -30,7 +33,11 @@ except ModuleNotFoundError as error:
 
 
 def train(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Train every used fold, of each of the repeated splits, that is not trained yet."""
+    """Train every used fold, of each of the repeated splits, that is not trained yet; on several devices at once."""
+    devices, folds = split_devices(space.device or "cpu"), space.experiment.used_folds
+    if len(devices) > 1 and (space.experiment.repeated or not space.experiment.members):
+        print(f"04_train: folds {folds} are trained on {', '.join(devices)}, one at a time on each")
+        return train_on_devices(arguments, folds, devices)
     for each in trained_spaces(space, "04_train"):
         train_split(each)
 

@@ -35,7 +35,12 @@ def predict_held_out(space: Workspace, arguments: argparse.Namespace) -> None:
 
 def predict_split(space: Workspace) -> None:
     """Predict the images of one split; an interrupted run goes on after the last finished image."""
-    stage = oof_stage(space)
+    stage, parts = oof_stage(space), sample_parts(space)
+    again = [
+        one.folder.relative_to(space.own) for one in (stage, *(part.stage for part in parts)) if one.folder.exists()
+    ]
+    if space.overwrite and again:
+        print(f"{stage.name}: --overwrite deletes and predicts again {', '.join(map(str, again))}")
     if stage.begin(overwrite=space.overwrite):
         number = show(predict_oof(space, stage.folder, report=tqdm.write), "images")
         _, inventory = space.training_images()
@@ -46,7 +51,6 @@ def predict_split(space: Workspace) -> None:
         )
     else:
         already(stage)
-    parts = sample_parts(space)
     if parts:
         for shift, reason in unfit_shifts(space).items():
             print(f"{stage.name}: shift {shift} is left out: {reason}")

@@ -79,7 +79,7 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=5")
     parser.add_argument("--overwrite", action="store_true", help="delete what this stage made before")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one)")
+    parser.add_argument("--device", help="cpu, cuda:1, or several: cuda:0,cuda:1 (default: a GPU where there is one)")
     parser.add_argument("--workers", type=int, default=0, help="processes for reading images (default: 0)")
     return parser
 
