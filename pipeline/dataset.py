@@ -171,7 +171,7 @@ def _box(window: Window) -> np.ndarray:
 def sample_odds(index: pd.DataFrame, inventory: pd.DataFrame, sampling: SamplingSettings) -> np.ndarray:
     """Odds of each window of the patch index, as the sampling settings and the inventory's columns say.
 
-    Raises ValueError for an unknown column, and where nothing can be drawn.
+    Raises ValueError for an unknown column or class, and where nothing can be drawn.
     """
     rows = inventory[inventory["image_id"].isin(set(index["image_id"]))].set_index("image_id")
     images: dict[str, float] | None = None
@@ -183,7 +183,8 @@ def sample_odds(index: pd.DataFrame, inventory: pd.DataFrame, sampling: Sampling
             known = ", ".join(map(str, rows.columns))
             raise ValueError(f"train.sampling.balance: no column {sampling.balance!r}; the inventory has {known}")
         groups = {str(name): str(value) for name, value in rows[sampling.balance].items()}
-    return window_odds(index, foreground=sampling.foreground, images=images, groups=groups)
+    classes = sampling.classes or None
+    return window_odds(index, foreground=sampling.foreground, classes=classes, images=images, groups=groups)
 
 
 def stack_members(inventory: pd.DataFrame, stored: set[str]) -> dict[str, list[str]]:

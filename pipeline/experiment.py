@@ -64,6 +64,9 @@ class SamplingSettings(Settings):
     """Where training patches come from."""
 
     foreground: float = Field(0.5, ge=0, le=1, description="share of patches centred on a foreground pixel")
+    classes: dict[str, float] = Field(
+        default_factory=dict, description="share of these classes among foreground patches, others none; else all alike"
+    )
     empty: float = Field(1.0, ge=0, description="weight of an image without foreground; 1: as any other")
     background: float = Field(1.0, ge=0, le=1, description="slides: share of windows without tissue that are kept")
     balance: str | None = Field(None, description="column whose values are drawn equally often")

@@ -58,10 +58,19 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
             method, options = with_groups(method, options, merged)
         number, seed = settings.split + 1, space.experiment.seed
         table = make_repeated_folds(train, method, settings.n, seed, repeats=number, **options)[-1]
+    if file is None and settings.method == "slab":
+        _check_buffer(space)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
     return table
+
+
+def _check_buffer(space: Workspace) -> None:
+    """Raises ValueError where slabs lie closer than a sample reaches: its neighbours would be held-out slices."""
+    reach, buffer = max(map(abs, space.experiment.input.offsets)), split_options(space).get("buffer", 0)
+    if buffer < reach:
+        raise ValueError(f"folds.buffer is {buffer} slices, but input.offsets reach {reach}: expected at least {reach}")
 
 
 def training_duplicates(space: Workspace) -> pd.DataFrame:

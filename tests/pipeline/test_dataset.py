@@ -162,6 +162,11 @@ def test_odds_by_emptiness_and_column(tmp_path: Path) -> None:
     assert balanced == pytest.approx(np.array([1, 1, 1, 3]) / 6)
     with pytest.raises(ValueError, match="no column 'scanner'"):
         sample_odds(index, inventory, SamplingSettings(balance="scanner"))
+    with pytest.raises(ValueError, match="no class rare"):
+        sample_odds(index, inventory, SamplingSettings(classes={"rare": 1.0}))
+    two = index.assign(foreground_rare=[1.0, *[0.0] * (len(index) - 1)])
+    rare = sample_odds(two, inventory, SamplingSettings(foreground=1.0, classes={"mask": 1.0, "rare": 3.0}))
+    assert rare[0] >= 0.75 > 0.5 > sample_odds(two, inventory, SamplingSettings())[0]
 
 
 def test_stacks_are_ordered_and_hold_stored_images_only() -> None:

@@ -105,3 +105,10 @@ def test_a_limit_spreads_over_all_images() -> None:
     table = pd.DataFrame({"image_id": [f"{index:02d}" for index in range(10)]})
     assert limited(table, 5)["image_id"].tolist() == ["00", "02", "04", "06", "08"]
     assert limited(table, None) is table and limited(table, 20) is table
+
+
+def test_slabs_lie_further_apart_than_a_sample_reaches(tmp_path: Path) -> None:
+    for folds in ({"buffer": 1}, {"options": {"buffer": 1}}):
+        space = space_of(tmp_path, folds={"method": "slab", "n": 2, **folds}, input={"offsets": [-2, 0, 1]})
+        with pytest.raises(ValueError, match=r"folds\.buffer is 1 slices, but input\.offsets reach 2"):
+            fold_table(space, None)
