@@ -136,9 +136,25 @@ def member_names(tuned: dict[str, Any], own: str) -> list[str]:
     return [own] if "oof" in inputs else [str(name).removeprefix("oof of ") for name in inputs if "oof of " in name]
 
 
-def finished_experiments(runs: Path, competition: str) -> list[Path]:
-    """Folders of the experiments of a competition that stage 06 decided, by name."""
-    return sorted(path.parents[1] for path in (runs / competition).glob(f"*/tuning/{DONE}"))
+def finished_runs(runs: Path | str, competition: str | None = None) -> list[FinishedRun]:
+    """Every experiment of a competition that stage 06 decided, by name; the notebooks begin with it.
+
+    competition: by default the first of which something is finished. The host's files are taken from
+    data/<competition> beside the folder `runs`, and a contract that does not come with the package from
+    <competition>.yaml there. Raises FileNotFoundError where nothing is finished.
+    """
+    runs = Path(runs)
+    found = sorted(path.parents[1] for path in runs.glob(f"{competition or '*'}/*/tuning/{DONE}"))
+    if not found:
+        raise FileNotFoundError(f"{runs.resolve()}: no experiment is finished; run `make demo`, or name another folder")
+    name, beside = found[0].parent.name, runs.resolve().parent
+    own = beside / f"{name}.yaml"
+    contract = own if own.is_file() else name
+    return [
+        open_finished(path, data=beside / "data" / name, competition=contract)
+        for path in found
+        if path.parent.name == name
+    ]
 
 
 def learning_curves(run: FinishedRun) -> pd.DataFrame:

@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from inference.rules import ThresholdRule
 from pipeline.report.figures import COLOURS, plain_list, threshold_figure
 from pipeline.report.finished import FinishedRun
 from pipeline.report.looks import EXPLORED, Look, data_uri, look_at, shrink
 from pipeline.report.markup import Safe, data_script, element, figure, picture, table
 from pipeline.report.sections import absent, section
-from pipeline.report.thresholds import Thresholds, explore_thresholds, plateau_of_run, worst_units
+from pipeline.report.thresholds import Thresholds, explore_thresholds, plateau_of_run, start_threshold, worst_units
 from pipeline.tuning.items import Progress, quiet
 from submissions.show import EXTRA, MISSED, RIGHT
 
@@ -80,8 +79,7 @@ def _pictures(run: FinishedRun, ordered: pd.DataFrame, progress: Progress) -> di
     names = [str(name) for name in ordered["image_id"].head(MOST_PICTURES)]
     for name in progress(names, desc="pictures"):
         look = look_at(run, units[name])
-        panels = {"truth": look.true_picture, "prediction": look.said_picture, "error": look.error_picture}
-        drawn = [picture(data_uri(panel), f"{look.name}, {what}") for what, panel in panels.items()]
+        drawn = [picture(data_uri(panel), title) for title, panel in look.panels]
         size += sum(map(len, drawn))
         if size > MOST_BYTES:
             break
@@ -121,13 +119,6 @@ def explorer(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
         element("p", "From the lowest score to the highest, at the threshold of the slider:", _key(), class_="note"),
         element("div", *figures, id_="pictures"), data_script("thresholds-data", data),
     )  # fmt: skip
-
-
-def start_threshold(run: FinishedRun, found: Thresholds) -> int:
-    """The decision's threshold where it has one for all; else the best."""
-    rule = run.decision.rule
-    own = {rule.thresholds[index] for index in run.foreground} if isinstance(rule, ThresholdRule) else set()
-    return min(own.pop(), 255) if len(own) == 1 else found.best
 
 
 def shown_units(found: Thresholds, threshold: int, number: int = EXPLORED_IMAGES) -> list[int]:

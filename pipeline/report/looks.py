@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
+from pipeline.pictures import new_figure
 from pipeline.report.finished import FinishedRun
 from pipeline.tuning.items import OofItem, Unit, as_volume, decided
 from submissions.listing import ListedImages
@@ -54,6 +57,12 @@ class Look:
         true, said = (_label(planes) * self.valid for planes in (self.truth, self.mask))
         confused = (true > 0) & (said > 0) & (true != said)
         return overlay(self.image, said > 0, (true > 0) & ~confused)
+
+    @property
+    def panels(self) -> list[tuple[str, np.ndarray]]:
+        """Truth, prediction and error under their titles."""
+        drawn = {"truth": self.true_picture, "prediction": self.said_picture, "error": self.error_picture}
+        return [(f"{self.name}: {what}", picture) for what, picture in drawn.items()]
 
 
 def look_at(run: FinishedRun, unit: Unit) -> Look:
@@ -131,3 +140,26 @@ def _label(planes: np.ndarray) -> np.ndarray:
     for value, plane in enumerate(planes, start=1):
         label[plane] = value
     return label
+
+
+def sheet(pictures: Sequence[tuple[str, np.ndarray]], *, across: int = 4, side: float = 2.6) -> Figure:
+    """Pictures uint8 (H, W, 3) or (H, W) under their titles, `across` in a line, for a notebook."""
+    lines = -(-len(pictures) // across)
+    tallest = max((pixels.shape[0] / pixels.shape[1] for _, pixels in pictures), default=1.0)
+    made, axes = new_figure(lines, across, side * across, (side * tallest + 0.3) * lines)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (title, pixels) in zip(axes.flat, pictures, strict=False):
+        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title(title if len(title) < 28 else f"{title[:26]}…", fontsize=8)
+    return made
+
+
+def pair_sheet(run: FinishedRun, pairs: pd.DataFrame) -> Figure:
+    """Thumbnails of pairs of training images (image_a, image_b, kind, similarity), side by side."""
+    made = []
+    for row in pairs.to_dict("records"):
+        first, second = run.thumbnails([str(row["image_a"]), str(row["image_b"])])
+        gap = np.full((len(first), 3), 255, np.uint8)
+        made.append((f"{row['kind']} {row['similarity']:.2f}: {row['image_a']}", np.hstack([first, gap, second])))
+    return sheet(made, across=3, side=3.2)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from inference.rules import ThresholdRule
 from pipeline.report.finished import FinishedRun
 from pipeline.tuning.choice import widest_run
 from pipeline.tuning.items import Progress, over_units, quiet, unit_histograms
@@ -83,9 +84,33 @@ def worst_units(run: FinishedRun, number: int) -> pd.DataFrame:
     return run.scores.sort_values(["score", "image_id"], na_position="last").head(number).reset_index(drop=True)
 
 
+def start_threshold(run: FinishedRun, found: Thresholds) -> int:
+    """The decision's threshold where it has one for all; else the best."""
+    rule = run.decision.rule
+    own = {rule.thresholds[index] for index in run.foreground} if isinstance(rule, ThresholdRule) else set()
+    return min(own.pop(), 255) if len(own) == 1 else found.best
+
+
 def plateau_of_run(run: FinishedRun) -> tuple[int, int] | None:
     """First and last threshold of the decision's plateau, from stage 06's curve; None where there is none."""
     curve = _curve(run)
     if curve is None or run.decision.learned["rule"] != "global":
         return None
     return widest_run(curve["within"].to_numpy(bool), int(curve["score"].to_numpy(float).argmax()))
+
+
+def worth_table(run: FinishedRun) -> pd.DataFrame:
+    """What the decision is worth: measure, score, low, high (NaN where there is no interval)."""
+    nan = float("nan")
+    known = {"CV": (run.tuned["score"], *run.tuned["interval"]), "nested": (run.tuned["nested"], nan, nan)}
+    known["CV minus nested"] = (run.tuned["score"] - run.tuned["nested"], nan, nan)
+    if run.tuned["prediction"]:
+        known["one leaderboard"] = (run.tuned["nested"], *run.tuned["prediction"])
+    return pd.DataFrame.from_dict(known, orient="index", columns=["score", "low", "high"]).rename_axis("measure")
+
+
+def group_scores(run: FinishedRun) -> pd.DataFrame:
+    """A row a group of images: group, units, score under the decision; the lowest first."""
+    rows = [(str(name), len(own), run.metric.score(own)) for name, own in run.scores.groupby("group", sort=True)]
+    made = pd.DataFrame(rows, columns=["group", "units", "score"])
+    return made.sort_values(["score", "group"], na_position="last").reset_index(drop=True)

@@ -15,7 +15,7 @@ import pytest
 from tiny_run import write_tiny_experiment
 
 from pipeline.__main__ import main
-from pipeline.report.finished import FinishedRun, finished_experiments, learning_curves, open_finished, stage_documents
+from pipeline.report.finished import FinishedRun, finished_runs, learning_curves, open_finished, stage_documents
 from pipeline.report.looks import look_at, shrink
 from pipeline.report.markup import data_script, element, number, span, table
 from pipeline.report.page import CONTENTS, render, write_report
@@ -192,7 +192,10 @@ def test_a_run_that_is_not_finished_or_of_another_contract_is_refused(folder: Pa
         open_finished(folder / "runs" / "drawn" / "tiny", competition="tgs-salt")
     with pytest.raises(FileNotFoundError, match="name the host's files with --data"):
         _ = reopened(folder, "nowhere").units
-    assert finished_experiments(folder / "runs", "drawn") == [folder / "runs" / "drawn" / "tiny"]
+    with pytest.raises(FileNotFoundError, match="no experiment is finished"):
+        finished_runs(folder / "runs", "salt")
+    (found,) = finished_runs(folder / "runs")
+    assert (found.name, found.space.data) == ("tiny", folder / "data" / "drawn")
 
 
 def test_every_threshold_scores_what_counting_pixels_gives(run: FinishedRun) -> None:

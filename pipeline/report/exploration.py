@@ -1,0 +1,120 @@
+"""What the training images are like before anything is trained: tables for people, and checks of the host's masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from pipeline.folding import training_duplicates
+from pipeline.report.finished import FinishedRun
+from pipeline.report.looks import Look, outline
+from submissions.listing import ListedImages
+from submissions.masks import MaskReader
+from submissions.rle import decode, encode
+from submissions.show import PALETTE, shown
+
+T = TypeVar("T")
+
+
+def size_table(run: FinishedRun) -> pd.DataFrame:
+    """A row a kind of image: depth, height, width, channels, dtype, images; the commonest first."""
+    columns = ["depth", "height", "width", "channels", "dtype"]
+    return run.training.groupby(columns).size().rename("images").sort_values(ascending=False).reset_index()
+
+
+def area_shares(run: FinishedRun) -> dict[str, np.ndarray]:
+    """Share of an image's pixels by class, float64 (N,) in the order of `run.training`."""
+    table = run.training
+    pixels = (table["depth"] * table["height"] * table["width"]).to_numpy(float)
+    return {
+        name: table[f"area_{name}"].to_numpy(float) / pixels
+        for name in run.space.competition.classes
+        if f"area_{name}" in table
+    }
+
+
+def class_table(run: FinishedRun) -> pd.DataFrame:
+    """A row a class: images that show it, share of all pixels, median share where it is shown."""
+    rows = []
+    pixels = (run.training["depth"] * run.training["height"] * run.training["width"]).to_numpy(float)
+    for name, shares in area_shares(run).items():
+        inside = shares[shares > 0]
+        share = float(np.nansum(shares * pixels) / pixels.sum())
+        rows.append((name, len(inside), share, float(np.median(inside)) if len(inside) else float("nan")))
+    return pd.DataFrame(rows, columns=["class", "images", "share of pixels", "median share"])
+
+
+def group_table(run: FinishedRun) -> pd.DataFrame:
+    """A row a group (patient, slab): images, fold, and the mean share of its pixels that are foreground."""
+    shares = area_shares(run)
+    names = [run.space.competition.classes[index] for index in run.foreground]
+    total = np.sum([shares[name] for name in names if name in shares], axis=0)
+    own = pd.DataFrame({"image_id": run.training["image_id"].astype(str), "foreground": total})
+    folds = run.runs[0].table(run.space).assign(image_id=lambda table: table["image_id"].astype(str))
+    joined = folds.merge(own, on="image_id")
+    grouped = joined.groupby("group", sort=True)
+    made = grouped.agg(images=("image_id", "size"), fold=("fold", "first"), foreground=("foreground", "mean"))
+    return made.reset_index()
+
+
+def intensity_table(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
+    """Brightness and colour of images spread over the training set: image_id, group, mean and deviation (0..255) of the
+    middle slice, and its saturation (0 where grey, up to 1)."""
+    images = ListedImages(run.space.competition, run.space.data, run.training)
+    groups = dict(run.runs[0].table(run.space)[["image_id", "group"]].astype(str).to_numpy())
+    rows = []
+    for image_id in spread(images.ids, sample):
+        source = images.open_alone(image_id)
+        pixels = shown(source.read(source.shape[0] // 2)).astype(np.float32)
+        source.close()
+        brightest = pixels.max(axis=2)
+        saturation = float(np.mean((brightest - pixels.min(axis=2)) / np.maximum(brightest, 1)))
+        rows.append((image_id, groups.get(image_id, ""), float(pixels.mean()), float(pixels.std()), saturation))
+    return pd.DataFrame(rows, columns=["image_id", "group", "mean", "deviation", "saturation"])
+
+
+def duplicate_table(run: FinishedRun) -> pd.DataFrame:
+    """Pairs of training images that show the same, whatever their folds, the most similar first."""
+    return (
+        training_duplicates(run.space).sort_values("similarity", ascending=False, kind="stable").reset_index(drop=True)
+    )
+
+
+def mask_checks(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
+    """What was checked of the host's masks: check, result.
+
+    Masks of images spread over the training set are encoded as the submission wants them and decoded again; what stage
+    01 found when it laid masks over images in all turns and mirrors is told.
+    """
+    masks = MaskReader(run.space.competition, run.space.data)
+    chosen = set(spread([str(name) for name in run.training["image_id"]], sample))
+    dialect, same, number = run.space.competition.dialect, 0, 0
+    for row in run.training[run.training["image_id"].astype(str).isin(chosen)].to_dict("records"):
+        shape = (int(row["depth"]), int(row["height"]), int(row["width"]))
+        truth = masks.read({str(name): value for name, value in row.items()}, shape)
+        for plane in truth.planes.reshape(-1, *shape[1:]):
+            number += 1
+            same += bool(np.array_equal(decode(encode(plane, dialect), shape[1:], dialect), plane))
+    words = f"{same} of {number} planes come back the same ({dialect.order} order, first pixel {dialect.base})"
+    rows = [("RLE out and in", words)]
+    path = run.space.inventory / "alignment.json"
+    if path.is_file():
+        rows.append(("masks lie on their images", str(json.loads(path.read_text(encoding="utf-8"))["message"])))
+    empty = int(run.training["empty"].sum()) if "empty" in run.training else 0
+    rows.append(("images without foreground", f"{empty} of {len(run.training)}"))
+    return pd.DataFrame(rows, columns=["check", "result"])
+
+
+def contours(look: Look) -> np.ndarray:
+    """uint8 (H, W, 3): the truth's borders over the image, a colour a class."""
+    return outline(look.image, look.truth, [tuple(int(part) for part in colour) for colour in PALETTE])
+
+
+def spread(names: Sequence[T], number: int) -> list[T]:
+    """At most `number` of the names (or units), evenly spread over them in order."""
+    count = min(number, len(names))
+    return [names[index * len(names) // count] for index in range(count)]
