@@ -34,6 +34,7 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
     from inference.listed import pixels_of, prediction_path
     from inference.submission import open_test_images
     from submissions.competition import load_competition
+    from submissions.lint import lint_submission
 
     folder = Path(asked["folder"])
     predictions, clock = folder / "predictions", _Clock()
@@ -46,7 +47,10 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
             if copy != original:
                 os.link(prediction_path(place, original), prediction_path(place, copy))
     images, end = open_test_images(load_competition(bundle / "competition.yaml"), seen), _Clock()
-    summary = run(bundle, full, folder / "submission.csv", folder=predictions, progress=end.note)
+    # Copies are no independent images, so what the linter finds in them by statistics says nothing: only its time counts.
+    summary = run(bundle, full, folder / "submission.csv", folder=predictions, lint=False, progress=end.note)
+    lint_submission(summary.path, load_competition(bundle / "competition.yaml"), full)
+    ending = time.monotonic() - end.last
     copied = open_test_images(load_competition(bundle / "competition.yaml"), full)
     return {
         "images": summary.images,
@@ -55,7 +59,7 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
         "first": first,
         "seconds": clock.steps,
         "one_by_one": places in ([], [predictions]),
-        "ending": time.monotonic() - end.last,
+        "ending": ending,
         "memory": _peak_memory(),
         "gpu_memory": [torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())],
         "disk": written * summary.images // max(1, len(images.ids)) + summary.path.stat().st_size,
