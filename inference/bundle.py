@@ -55,6 +55,7 @@ def write_bundle(
     python: str | None = None,
     half: bool = False,
     max_bytes: float = 20 * GB,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a bundle of trained folds, built aside and renamed; returns its manifest.
 
@@ -62,11 +63,12 @@ def write_bundle(
     experiment -> prediction settings, which replace those beside the weights; taught_by: fingerprint of the
     out-of-fold predictions that the decision was learned from; facts go into the manifest (cross-validation, git
     state); documents: experiment -> its resolved settings, kept to be read; python: version to fetch wheels for
-    ("3.11"), none where not given; half: weights as float16.
+    ("3.11"), none where not given; half: weights as float16; overwrite: a bundle that is there is replaced,
+    once the new one is whole.
     Raises ValueError where the folder exists already, the decision was learned from another experiment, a wheel
     cannot be fetched, or the bundle is larger than `max_bytes`; nothing is left behind then.
     """
-    if folder.exists():
+    if folder.exists() and not overwrite:
         raise ValueError(f"{folder}: exists already; --overwrite makes it again")
     load_decision(decision, fingerprint=taught_by)
     partial = folder.with_name(folder.name + ".partial")
@@ -98,6 +100,7 @@ def write_bundle(
             "files": list_files(partial),
         }  # fmt: skip
         write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+        shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

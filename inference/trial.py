@@ -47,7 +47,7 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
             if copy != original:
                 os.link(prediction_path(place, original), prediction_path(place, copy))
     images, end = open_test_images(load_competition(bundle / "competition.yaml"), seen), _Clock()
-    # Copies are no independent images, so what the linter finds in them by statistics says nothing: only its time counts.
+    # The linter's statistics take images for independent, which copies are not: only its time counts.
     summary = run(bundle, full, folder / "submission.csv", folder=predictions, lint=False, progress=end.note)
     lint_submission(summary.path, load_competition(bundle / "competition.yaml"), full)
     ending = time.monotonic() - end.last

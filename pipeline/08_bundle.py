@@ -15,7 +15,6 @@ Example: python pipeline/08_bundle.py tgs-salt --user me --python 3.11
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -47,14 +46,13 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     space = together(space, arguments.others) if arguments.others else space
     slug, max_bytes = dataset_slug(space, arguments.slug), parse_size(arguments.max_size)
     runs, facts, folder = open_runs(space), bundle_facts(space), space.own / "bundle"
-    if space.overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
     used = [*runs, *asked_classifier(space, load_decision(decision_path(space)))]
     manifest = write_bundle(
         folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in used},
         decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in used},
         facts=facts, documents=experiment_documents(space, used), notebook=template_notebook(),
         half=arguments.fp16, python=None if arguments.no_wheels else arguments.python, max_bytes=max_bytes,
+        overwrite=space.overwrite,
     )  # fmt: skip
     print("\n".join(write_upload_files(space, folder, arguments.user, slug)))
     size = sum(one["bytes"] for one in manifest["files"].values())

@@ -50,11 +50,14 @@ def test_stage_08_writes_what_the_host_is_told(tuned: list[str], capsys: pytest.
     assert "2 model(s)" in said and "(weights " in said
 
 
-def test_a_bundle_over_its_cap_leaves_nothing(tuned: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bundle_over_its_cap_leaves_the_one_before(tuned: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    bundle(tuned)
+    before = (space_of(tuned).own / "bundle/MANIFEST.json").read_bytes()
     with pytest.raises(SystemExit):
         bundle([*tuned, "--max-size", "1MB"])
     assert "--max-size is 0.001 GB: the largest are weights/tiny/fold_" in capsys.readouterr().err
-    assert not list(space_of(tuned).own.glob("bundle*"))
+    assert [path.name for path in space_of(tuned).own.glob("bundle*")] == ["bundle"]
+    assert (space_of(tuned).own / "bundle/MANIFEST.json").read_bytes() == before
 
 
 def test_experiments_without_a_common_decision_are_told_how_to_get_one(
