@@ -56,7 +56,7 @@ def test_every_stage_leaves_what_it_says(finished: tuple[Path, list[str]]) -> No
         own(folder) / "bundle/MANIFEST.json",
     ]  # fmt: skip
     assert [path for path in expected if not path.is_file()] == []
-    for pattern in ("folds/*/folds.csv", "folds/*/balance.png", "store/*/patches-32x32.csv"):
+    for pattern in ("folds/*/folds.csv", "folds/*/balance.png", "store/*/patches-32x32-z.csv"):
         assert len(list(shared.glob(pattern))) == 1
     assert len(list((own(folder) / "oof").glob("*.h5"))) == 12
     assert not list(shared.rglob("*.partial"))
