@@ -111,7 +111,7 @@ def mask_checks(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
 
 def contours(look: Look) -> np.ndarray:
     """uint8 (H, W, 3): the truth's borders over the image, a colour a class."""
-    return outline(look.image, look.truth, [tuple(int(part) for part in colour) for colour in PALETTE])
+    return outline(look.image, look.truth, [(int(red), int(green), int(blue)) for red, green, blue in PALETTE])
 
 
 def spread(names: Sequence[T], number: int) -> list[T]:

@@ -69,6 +69,17 @@ class FinishedRun:
         classes = self.space.competition.classes
         return [index for index in self.space.competition.scored_classes if classes[index] != "background"]
 
+    @property
+    def unpictured(self) -> str:
+        """Why no picture can be drawn, as a part of a sentence; '' where they can."""
+        if not self.space.data.is_dir():
+            return f"the host's files are not at {self.space.data}; name them with --data"
+        for run in self.runs:
+            trained = read_stage(run.folder / f"fold_{run.folds[0]}", f"04_train.py {run.name}")
+            if trained["identity"]["settings"]["loss"]["name"] == "classify":
+                return f"{run.name} answers for whole images and draws no mask"
+        return ""
+
     @cached_property
     def units(self) -> list[Unit]:
         """The scored units, each with its images and their stored predictions, in the order of their names.

@@ -22,13 +22,12 @@ MOST_PICTURES = 60
 MOST_BYTES = 7_000_000  # of pictures in the table: the page stays below 15 MB
 EXPLORED_IMAGES = 6
 MOST_PARTS = 12
-NO_DATA = "the host's files are not at {path}; name them with --data"
 
 
 def scores(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
     """Every scored unit in a table, worst first; the worst with truth, prediction and error."""
     ordered = worst_units(run, len(run.scores))
-    pictures = _pictures(run, ordered, progress) if run.space.data.is_dir() else {}
+    pictures = _pictures(run, ordered, progress) if not run.unpictured else {}
     nested = run.table("nested_scores.csv")
     more = pd.DataFrame({"image_id": run.scores["image_id"]})
     if nested is not None:
@@ -58,8 +57,7 @@ def scores(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
 
 def _words(run: FinishedRun, number: int, drawn: int) -> Safe:
     if not drawn:
-        where = NO_DATA.format(path=run.space.data)
-        return absent(f"{number} scored, the worst first; no pictures, because {where}.")
+        return absent(f"{number} scored, the worst first; no pictures: {run.unpictured}.")
     words = f"{number} scored, the worst first"
     words += f"; the {drawn} lowest with pictures." if drawn < number else "."
     return element("p", words, " Click a heading to sort, a picture to enlarge it.", _key(), class_="note")
@@ -90,9 +88,8 @@ def _pictures(run: FinishedRun, ordered: pd.DataFrame, progress: Progress) -> di
 def explorer(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
     """A slider over all thresholds that moves the score, its noise, and the masks of some images."""
     title = "Thresholds"
-    if not run.space.data.is_dir():
-        where = NO_DATA.format(path=run.space.data)
-        return section("thresholds", title, absent(f"Nothing to explore: {where}."))
+    if run.unpictured:
+        return section("thresholds", title, absent(f"Nothing to explore: {run.unpictured}."))
     found = explore_thresholds(run, progress=progress)
     if found is None:
         return section("thresholds", title, absent("Classes exclude each other: the most probable one is taken."))

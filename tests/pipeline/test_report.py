@@ -151,6 +151,19 @@ def test_what_is_missing_is_said(folder: Path, tmp_path: Path) -> None:
     assert "<canvas" not in page
 
 
+def test_a_classifier_has_no_pictures(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    shutil.copytree(folder / "data", tmp_path / "data")
+    shutil.copy(folder / "drawn.yaml", tmp_path)
+    made = tmp_path / "runs" / "drawn" / "tiny" / "fold_0" / "stage.json"
+    document = json.loads(made.read_text())
+    document["identity"]["settings"]["loss"]["name"] = "classify"
+    made.write_text(json.dumps(document))
+    page = render(reopened(tmp_path), ledger=tmp_path / "ledger.csv")
+    assert "tiny answers for whole images and draws no mask" in page and "<canvas" not in page
+    assert ">train00<" in page
+
+
 def test_leaks_and_a_checkpoint_chosen_on_its_fold_are_warned_of(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "runs", tmp_path / "runs")
     shutil.copy(folder / "drawn.yaml", tmp_path)
