@@ -4,7 +4,7 @@ PYTHON_OLD ?= python3.11
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo demo-short test test-all test-old smoke offline lint clean
+.PHONY: install demo demo-short test test-all test-old smoke pages offline lint clean
 
 install: .venv/installed
 
@@ -30,6 +30,10 @@ test-all: install
 # The six real competitions in their smoke size, from ../shared/data where it is at hand.
 smoke: install
 	$(BIN)/pytest -q -m smoke tests/pipeline/test_competitions.py $(PYTEST_ARGS)
+
+# The page of a run in a browser with no network (Debian's chromium and chromium-driver), and the notebooks.
+pages: install
+	$(BIN)/pytest -q -m smoke tests/notebooks tests/pipeline/test_report_browser.py $(PYTEST_ARGS)
 
 # A bundle as the host runs it: a fresh environment, no network, the notebook, the dry run; wheels come from the index.
 offline: install
