@@ -34,9 +34,9 @@ __all__ = ["run", "submit", "verify", "write_bundle"]
 GB = 1e9
 NOTEBOOK = "submit.ipynb"
 HALF = (
-    "kernels and matrices in half precision, rounded to 11 bits (a relative error of at most 0.0005 a weight; what is "
-    "below 0.00006 loses more) and computed with in float32 again; biases and statistics are not rounded. Expect "
-    "probabilities that differ in the third digit, and a few pixels along the borders"
+    "kernels and matrices rounded to half precision (a relative error of at most 0.0005 a weight; more below 0.00006) and "
+    "computed with in float32 again; biases and statistics are not rounded. Expect probabilities that differ by some "
+    "thousandths, at single pixels by some hundredths, and pixels along the borders"
 )
 FULL = "as trained"
 
