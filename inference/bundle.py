@@ -34,7 +34,7 @@ __all__ = ["run", "submit", "verify", "write_bundle"]
 GB = 1e9
 NOTEBOOK = "submit.ipynb"
 HALF = (
-    "kernels and matrices rounded to half precision (a relative error of at most 0.0005 a weight; more below 0.00006) and "
+    "kernels and matrices rounded to half precision (a relative error of at most 0.0005 a weight, more below 0.00006), "
     "computed with in float32 again; biases and statistics are not rounded. Expect probabilities that differ by some "
     "thousandths, at single pixels by some hundredths, and pixels along the borders"
 )
