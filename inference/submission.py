@@ -104,7 +104,7 @@ def make_submission(
         if decision.vote:
             raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
         views = max((expand_views(member.predict_config.views) for member in used), key=len)
-        budget = TimeKeeper(max(1.0, seconds - (time.monotonic() - began)), views, len(used))
+        budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
     if decision.vote:
         found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
     else:
