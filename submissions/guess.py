@@ -61,7 +61,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     else:
         put_other_masks(draft, folder, tables)
     _put_columns(draft, tables)
-    draft.put("metric", {"name": "dice"}, "files do not say what is scored; read the host's page")
+    metric = "pixel_accuracy" if draft.sections["masks"]["kind"] == "none" else "dice"
+    draft.put("metric", {"name": metric}, "files do not say what is scored; read the host's page")
     _put_submission(draft, tables, test, runs)
     if draft.sections["images"]["id"] == "{name}":  # the shorter way to say it
         draft.sections["images"].pop("id")
@@ -141,6 +142,8 @@ def _put_submission(
             section["class_column"] = sample.class_column
     elif draft.sections["masks"].get("instances"):
         section |= {"rows": "instance", "overlap": False}
+    elif draft.sections["masks"]["kind"] == "none":
+        section["rows"] = "label"  # a class an image, no mask
     named = {section["id_column"], section["mask_column"], sample.class_column}
     if extra := [name for name in columns if name not in named]:
         section["extra"] = {name: f"{{{name}}}" for name in extra}

@@ -139,6 +139,7 @@ def put_other_masks(draft: Draft, folder: Path, tables: Sequence[FoundTable]) ->
             why = "no masks were found, and this column has few values: classes of whole images?"
             draft.put("masks", {"kind": "none", "table": table.source, "column": column}, why)
             draft.put("classes", sorted(set(table.frame[column])))
+            draft.put("exclusive", True)
             return
     nowhere = {"kind": "images", "path": "masks/{id}.png"}
     draft.put("masks", nowhere, "no masks were found: neither images of the same names nor a table of runs")
