@@ -66,8 +66,10 @@ def dry_run(
     `sources` images are predicted and timed; how long the others take is forecast as the time budget does it, and
     then all `copies` are decided, written and linted, the copies from their originals' predictions. seconds: what the
     host grants; work: folder for the environment and the files, deleted afterwards (default: a temporary one).
-    Raises ValueError with the last words of a run that fails.
+    Raises ValueError for numbers that cannot be, and with the last words of a run that fails.
     """
+    if copies < 0 or sources < 1:
+        raise ValueError(f"copies are {copies}, sources {sources}; expected copies of 0 or more, at least one source")
     manifest = verify(bundle)
     competition = load_competition(bundle / "competition.yaml")
     images = len(open_test_images(competition, data).ids)

@@ -56,11 +56,11 @@ def duplicate_images(
 
 
 def _spread(stacks: Sequence[list[str]], sources: int) -> list[list[str]]:
-    """Stacks spread evenly over all of them, until they hold `sources` images."""
+    """Stacks spread evenly over all of them, as many as are needed for `sources` images."""
     for count in range(1, len(stacks) + 1):
         chosen = [stacks[step * len(stacks) // count] for step in range(count)]
         if sum(map(len, chosen)) >= sources:
-            return chosen
+            return chosen[: _needed(chosen, sources)]
     return list(stacks)
 
 
@@ -112,7 +112,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source.resolve(), target)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copy2(source, target)
 
 
 def _write_table(

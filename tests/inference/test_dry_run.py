@@ -50,6 +50,12 @@ def test_the_forecast_is_that_of_the_time_budget(parts: tuple[Path, dict[str, An
     assert sorted(path.name for path in folder.iterdir()) == ["bundle", "data", "decision.json", "fold_0"]
 
 
+@pytest.mark.parametrize("wrong", [{"copies": -1}, {"copies": 5, "sources": 0}])
+def test_numbers_that_cannot_be_are_refused(parts: tuple[Path, dict[str, Any]], wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="expected copies of 0 or more, at least one source"):
+        dry_run(parts[0] / "bundle", parts[0] / "data", seconds=60, **wrong)
+
+
 @pytest.mark.parametrize(
     "change", [{"memory": 32 * GB}, {"gpu_memory": [1 * GB, 15.5 * GB]}, {"disk": 21 * GB}, {"ending": 9 * 3600}]
 )

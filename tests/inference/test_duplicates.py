@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,23 @@ def test_copies_are_the_originals_under_other_names(tmp_path: Path) -> None:
         assert pictures[0].read_bytes() == pictures[1].read_bytes()
     sample = pd.read_csv(tmp_path / "more/sample_submission.csv", dtype=str)
     assert sorted(sample["id"]) == sorted(origins) and set(sample["rle"]) == {"1 1"}
+
+
+def test_few_and_many_are_copies_of_the_same_stacks(tmp_path: Path) -> None:
+    competition = rle_contract(images={
+        "train": "train/{case}_{slice}.png", "test": "test/{case}_{slice}.png", "id": "{case}_{slice}",
+        "stack": "{case}", "z": "{slice}",
+    })  # fmt: skip
+    write_rle_host(tmp_path / "host", test=1)
+    (tmp_path / "data/test").mkdir(parents=True)
+    for case, slices in {"a": 1, "b": 4, "c": 1, "d": 1}.items():
+        for z in range(slices):
+            shutil.copyfile(tmp_path / "host/test/test00.png", tmp_path / f"data/test/{case}_{z}.png")
+    few, many = (
+        duplicate_images(competition, tmp_path / "data", tmp_path / str(number), number=number, sources=3)
+        for number in (3, 20)
+    )
+    assert set(few.values()) == set(many.values()) == {"a_0", "b_0", "b_1", "b_2", "b_3"}
 
 
 def test_no_image_and_no_sample_stay_none(tmp_path: Path) -> None:
