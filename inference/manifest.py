@@ -32,18 +32,26 @@ def list_files(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: {"bytes": path.stat().st_size, "sha256": file_hash(path)} for name, path in files_below(folder)}
 
 
+def read_document(bundle: Path, name: str) -> dict[str, Any]:
+    """One of a bundle's JSON files; FileNotFoundError where there is none, ValueError where it is cut off."""
+    path = bundle / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{bundle}: no {name}; expected a folder that stage 08 wrote")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable as JSON ({error}); copy the bundle again") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path}: holds no table of names and values; copy the bundle again")
+    return document
+
+
 def read_manifest(bundle: Path) -> dict[str, Any]:
     """The manifest as it stands; no other file is looked at.
 
     Raises FileNotFoundError where there is none, ValueError where it is no manifest of this format.
     """
-    path = bundle / MANIFEST
-    if not path.is_file():
-        raise FileNotFoundError(f"{bundle}: no {MANIFEST}; expected a folder that stage 08 wrote")
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); copy the bundle again") from error
+    manifest = read_document(bundle, MANIFEST)
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{bundle}: bundle of format {manifest.get('format')!r}, expected {FORMAT}; bundle again")
     return manifest

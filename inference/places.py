@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inference.manifest import MANIFEST
+from inference.manifest import MANIFEST, read_document
 
 DEPTH = 4  # /kaggle/input/<kind>/<owner>/<name>/<version>
 
@@ -17,20 +16,25 @@ DEPTH = 4  # /kaggle/input/<kind>/<owner>/<name>/<version>
 def find_data(bundle: Path, root: Path) -> Path:
     """The folder below `root` with the host's files that the bundle's contract names.
 
-    Of the uppermost folders that hold any, it is the one that holds most of: the sample submission, the folder of the
-    test images, the tables of the test images. Raises FileNotFoundError that lists them where none is found, ValueError
-    where several hold as many.
+    It is the one that holds most of: the sample submission, the folder of the test images, the tables of the test
+    images; the uppermost where several hold as many. Raises FileNotFoundError that lists them where none is found,
+    ValueError where those are on one level.
     """
-    contract: dict[str, Any] = json.loads((bundle / "competition.yaml").read_text(encoding="utf-8"))
-    wanted = _named(contract)
+    wanted = _named(read_document(bundle, "competition.yaml"))
+    best: list[Path] = []
+    most = 0
     for level in _levels(root):
         found = {folder: sum((folder / name).exists() for name in wanted) for folder in level}
-        best = [folder for folder, number in found.items() if number and number == max(found.values())]
-        if len(best) > 1:
-            raise ValueError(f"{root}: {[str(one) for one in best]} look alike; leave one, or set DATA to one of them")
-        if best:
-            return best[0]
-    raise FileNotFoundError(f"{root}: no folder holds {' or '.join(wanted)}; add the competition to the inputs")
+        if max(found.values(), default=0) > most:
+            most = max(found.values())
+            best = [folder for folder, number in found.items() if number == most]
+        if most == len(wanted):
+            break
+    if not best:
+        raise FileNotFoundError(f"{root}: no folder holds {' or '.join(wanted)}; add the competition to the inputs")
+    if len(best) > 1:
+        raise ValueError(f"{root}: {[str(one) for one in best]} look alike; leave one, or set DATA to one of them")
+    return best[0]
 
 
 def _levels(root: Path) -> Iterator[list[Path]]:

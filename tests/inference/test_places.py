@@ -43,6 +43,23 @@ def test_hidden_images_may_be_absent(tmp_path: Path) -> None:
     assert find_data(bundle, tmp_path / "input") == tmp_path / "input/data"
 
 
+def test_a_whole_competition_wins_over_a_folder_of_the_same_name_further_up(tmp_path: Path) -> None:
+    bundle = write_contract(tmp_path / "bundle")
+    (tmp_path / "input/other/test").mkdir(parents=True)
+    write_rle_host(tmp_path / "input/competitions/drawn")
+    assert find_data(bundle, tmp_path / "input") == tmp_path / "input/competitions/drawn"
+
+
+def test_a_contract_that_is_cut_off_is_said(tmp_path: Path) -> None:
+    bundle = write_contract(tmp_path / "bundle")
+    (bundle / "competition.yaml").write_text('{"images"')
+    with pytest.raises(ValueError, match=r"competition\.yaml: not readable as JSON .*copy the bundle again"):
+        find_data(bundle, tmp_path)
+    (bundle / "competition.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no competition\.yaml; expected a folder that stage 08 wrote"):
+        find_data(bundle, tmp_path)
+
+
 def test_none_or_two_are_said(tmp_path: Path) -> None:
     bundle = write_contract(tmp_path / "bundle")
     (tmp_path / "input").mkdir()
