@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +19,14 @@ from inference.decision import Decision, load_decision
 from inference.listed import OnError
 from inference.manifest import FORMAT, MANIFEST, files_below, list_files, verify
 from inference.models.tensors import halve
-from inference.submission import SubmissionSummary, in_turn, make_submission
+from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
 from inference.versions import accepted_ranges, installed_versions, refuse, unmet
 from inference.weights import LoadedModel, load_model, save_model
 from inference.wheels import FOLDER as WHEELS
 from inference.wheels import PLATFORMS, fetch_wheels
 from submissions.competition import Competition, load_competition
 from submissions.lint import lint_submission
+from submissions.listing import LAYER_SEPARATOR, ListedImages
 from submissions.table import write_atomic
 
 __all__ = ["run", "submit", "verify", "write_bundle"]
@@ -100,8 +100,7 @@ def write_bundle(
             "files": list_files(partial),
         }  # fmt: skip
         write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        _replace(folder, partial)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -139,16 +138,20 @@ def run(
     folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1" (default:
     every GPU, else the CPU); seconds: a time budget, as for `make_submission`; memory_cap_gb: host memory for buffers
     instead of what the experiments set; lint: whether the linter has to agree. Raises ValueError where the bundle is
-    damaged, the installed versions or the decision do not fit it, `out` cannot be written, a test image cannot be read
-    (unless on_error is 'empty') or the linter finds an error; `out` is then not left behind.
+    damaged, the installed versions or the decision do not fit it, `out` cannot be written, `folder` holds other
+    predictions, a test image cannot be read (unless on_error is 'empty') or the linter finds an error; `out` is then
+    not left behind.
     """
     manifest = verify(bundle)
     refuse(unmet(manifest["accepts"]))
     competition = load_competition(bundle / "competition.yaml")
     decision = load_decision(bundle / "decision.json", fingerprint=manifest["taught_by"])
     folder = folder or out.with_name("predictions")
-    _check_writable(out.parent)
-    _claim(folder, {name: one for name, one in manifest["files"].items() if name.startswith("weights/")})
+    if out.is_dir():
+        raise ValueError(f"{out}: is a folder; expected a file to write, as in {out / 'submission.csv'}")
+    for place in (out.parent, folder):
+        _check_writable(place)
+    _claim(folder, _made_by(manifest, decision), _file_states(open_test_images(competition, data)))
     origins = in_turn(manifest["experiments"])
     models = [_loaded(bundle / "weights" / one.experiment / f"fold_{one.fold}", memory_cap_gb) for one in origins]
     summary = make_submission(
@@ -211,12 +214,43 @@ def _check_writable(folder: Path) -> None:
         raise ValueError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
 
 
-def _claim(folder: Path, weights: Mapping[str, Any]) -> None:
-    """Note whose predictions a folder holds; raises ValueError where they are by other weights."""
-    note = folder / "weights.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != weights:
-        raise ValueError(f"{folder}: holds predictions by other weights; delete it, or write to another folder")
-    write_atomic(note, json.dumps(weights, indent=1) + "\n")
+def _made_by(manifest: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """What predictions depend on beside the image, as JSON has it."""
+    weights = {name: one for name, one in manifest["files"].items() if name.startswith("weights/")}
+    return {"weights": weights, "views": decision.views, "shares": decision.weights}
+
+
+def _file_states(images: ListedImages) -> dict[str, list[list[int]]]:
+    """Size and time of the files of every image; none of one that is not there."""
+    states: dict[str, list[list[int]]] = {}
+    for image_id in images.ids:
+        paths = [images.data / name for name in str(images.row(image_id)["path"]).split(LAYER_SEPARATOR)]
+        found = [path.stat() for path in paths if path.is_file()]
+        states[image_id] = [[one.st_size, one.st_mtime_ns] for one in found]
+    return states
+
+
+def _claim(folder: Path, by: Mapping[str, Any], of: Mapping[str, Any]) -> None:
+    """Note by what, and of which files, a folder holds predictions; raises ValueError where those there are others."""
+    note = folder / "made_of.json"
+    before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {"by": by, "of": {}}
+    other = "; delete it, or write to another folder"
+    if before["by"] != by:
+        raise ValueError(f"{folder}: holds predictions by other weights, or with other views or shares{other}")
+    changed = [image_id for image_id, state in before["of"].items() if of.get(image_id, state) != state]
+    if changed:
+        raise ValueError(f"{folder}: holds predictions of {changed[:3]} from before their files changed{other}")
+    write_atomic(note, json.dumps({"by": by, "of": {**before["of"], **of}}) + "\n")
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Put `made` in the place of `folder`; what was there is deleted once it is no longer needed."""
+    before = folder.with_name(folder.name + ".before")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.replace(before)
+    made.replace(folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _copy_code(folder: Path) -> None:

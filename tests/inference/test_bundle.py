@@ -158,6 +158,9 @@ def test_a_manifest_that_is_none_is_refused(bundle: Path, tmp_path: Path) -> Non
     (bundle / MANIFEST).write_text("{")
     with pytest.raises(ValueError, match="not readable as JSON"):
         read_manifest(bundle)
+    (bundle / MANIFEST).write_text("[]")
+    with pytest.raises(ValueError, match="holds no table of names and values"):
+        read_manifest(bundle)
     (bundle / MANIFEST).write_text('{"format": 99}')
     with pytest.raises(ValueError, match="format 99, expected"):
         verify(bundle)
@@ -192,6 +195,37 @@ def test_predictions_by_other_weights_are_not_taken(made: Path, tmp_path: Path) 
     other = write_tiny_bundle(tmp_path / "other", half=True)
     with pytest.raises(ValueError, match="holds predictions by other weights"):
         run(other, made / "data", out, device="cpu")
+
+
+def test_predictions_with_other_views_are_not_taken(bundle: Path, made: Path, tmp_path: Path) -> None:
+    run(bundle, made / "data", tmp_path / "s.csv", device="cpu")
+    decision = load_decision(bundle / "decision.json")
+    save_decision(bundle / "decision.json", decision.model_copy(update={"views": ["identity"]}))
+    sign(bundle)
+    with pytest.raises(ValueError, match=r"or with other views or shares; delete it"):
+        run(bundle, made / "data", tmp_path / "s.csv", device="cpu")
+
+
+def test_predictions_of_other_files_of_the_same_name_are_not_taken(made: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(made / "data", tmp_path / "data"))
+    out = tmp_path / "submission.csv"
+    run(made / "bundle", data, out, device="cpu")
+    run(made / "bundle", data, out, device="cpu")
+    shutil.copyfile(data / "train/train00.png", data / "test/test01.png")
+    with pytest.raises(ValueError, match=r"holds predictions of \['test01'\] from before their files changed; delete"):
+        run(made / "bundle", data, out, device="cpu")
+
+
+def test_a_folder_is_no_submission(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is a folder; expected a file to write, as in .*submission\.csv"):
+        run(made / "bundle", made / "data", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_folder_holds_no_predictions(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "predictions").write_text("")
+    with pytest.raises(ValueError, match=r"predictions: cannot be written to"):
+        run(made / "bundle", made / "data", tmp_path / "s.csv")
 
 
 def test_a_vote_says_that_it_keeps_no_time_budget(bundle: Path, made: Path, tmp_path: Path) -> None:
