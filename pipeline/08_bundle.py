@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("others", nargs="*", metavar="EXPERIMENT", help="further members of the same ensemble")
     parser.add_argument("--fp16", action="store_true", help="half the size: kernels in half precision, run in float32")
     parser.add_argument("--python", choices=PYTHONS, default=here if here in PYTHONS else PYTHONS[-1],
-                        help=f"the host's Python, which wheels are fetched for (default: {here})")  # fmt: skip
+                        help="the host's Python, which wheels are fetched for (default: %(default)s)")  # fmt: skip
     parser.add_argument("--no-wheels", action="store_true", help="no wheels, no network: the image has all")
     parser.add_argument("--max-size", default="20GB", metavar="20GB", help="larger is refused (default: 20GB)")
     parser.add_argument("--user", help="your user name on the host, for the metadata files")
