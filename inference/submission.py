@@ -94,15 +94,15 @@ def make_submission(
     images = open_test_images(competition, data)
     options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
     members, origins, classifiers = apart(members, origins, decision)
-    answers = list(predict_listed(classifiers, images, images.ids, folder / ANSWERS, **options)) if classifiers else []
-    answered = {outcome.image_id: outcome for outcome in answers}
     used, weights = used_members(members, decision, config), None
     if not decision.vote:
         used, weights = _weighed(used, member_shares(decision, origins, len(used)))
+    elif seconds is not None:
+        raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
+    answers = list(predict_listed(classifiers, images, images.ids, folder / ANSWERS, **options)) if classifiers else []
+    answered = {outcome.image_id: outcome for outcome in answers}
     budget = None
     if seconds is not None:
-        if decision.vote:
-            raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
         views = max((expand_views(member.predict_config.views) for member in used), key=len)
         budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
     if decision.vote:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from drawn_hosts import write_rle_host
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.decision import Decision
 from inference.rules import ThresholdRule
-from inference.submission import Origin, in_turn, member_shares, named, used_members
+from inference.submission import Origin, in_turn, make_submission, member_shares, named, used_members
 from inference.weights import LoadedModel
 
 ORIGINS = [Origin("a", 0), Origin("b", 0), Origin("a", 1)]
@@ -49,3 +50,15 @@ def test_views_are_those_that_the_decision_keeps() -> None:
     assert (other.predict_config.mode, other.predict_config.views) == ("whole", ["identity"])
     with pytest.raises(ValueError, match="none is left"):
         used_members([member], decision(views=["scale:2"]))
+
+
+def test_a_vote_keeps_no_budget_which_is_said_before_any_model_is_asked(tmp_path: Path) -> None:
+    contract = write_rle_host(tmp_path / "data")
+    members = [LoadedModel(nn.Identity(), ModelConfig(), InputConfig(), PredictConfig(), Path()) for _ in range(2)]
+    voted = decision(vote=True, classifier="gate")
+    with pytest.raises(ValueError, match="a time budget cannot be kept where folds vote"):
+        make_submission(
+            contract, tmp_path / "data", members, voted, folder=tmp_path / "predicted", out=tmp_path / "s.csv",
+            origins=[Origin("a", 0), Origin("gate", 0)], seconds=60,
+        )  # fmt: skip
+    assert not (tmp_path / "predicted").exists()
