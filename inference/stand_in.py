@@ -21,12 +21,12 @@ IMAGE = (
 def make_environment(folder: Path, wheels: Iterable[str], needed: Iterable[str]) -> tuple[Path, list[str]]:
     """A virtual environment with pip in `folder`; returns its interpreter and the names of what was linked.
 
-    Linked from the environment that runs this are the image's distributions, and of the `needed` ones those that none
-    of the `wheels` (file names) brings, each with what it requires; the others are left to the wheels.
+    Linked from the environment that runs this are the image's distributions, each with what it requires; what the
+    `wheels` (file names) bring is left to them. A bundle without wheels is for an image that has all that is `needed`.
     """
     venv.EnvBuilder(with_pip=True, symlinks=True).create(folder)
     brought = {parse_wheel_filename(file)[0] for file in wheels}
-    wanted = [*IMAGE, *(name for name in needed if canonicalize_name(name) not in brought)]
+    wanted = [*IMAGE, *(() if brought else needed)]
     site = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     linked = sorted(_with_requirements(wanted, without=brought))
     for name in linked:
