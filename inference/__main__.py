@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from inference.bars import image_bar
+from submissions.entry import run_command
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,4 +76,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from submissions.competition import Competition, load_competition
+from submissions.entry import run_command
 from submissions.findings import Finding, errors
 from submissions.leaderboard import render
 from submissions.ledger import enter_scores, read_ledger
@@ -134,4 +135,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_command(main)
