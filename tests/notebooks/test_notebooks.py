@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,21 +50,6 @@ def test_a_notebook_is_committed_without_outputs(name: str) -> None:
         assert cell.outputs == [] and cell.execution_count is None
         for word in ("def ", "class ", "lambda", "while ", "import numpy", "import pandas"):
             assert word not in cell.source, f"{name}: {word!r} is logic; it belongs to pipeline/report"
-
-
-@pytest.mark.parametrize("bundles", [0, 2])
-def test_the_bundles_notebook_says_which_input_it_lacks(
-    bundles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cells = json.loads((ROOT / "notebooks" / "03_kaggle_submit.ipynb").read_text())["cells"]
-    assert len(cells) == 5 and not any(cell["outputs"] or cell["execution_count"] for cell in cells)
-    for number in range(bundles):
-        (tmp_path / "datasets" / str(number)).mkdir(parents=True)
-        (tmp_path / "datasets" / str(number) / "MANIFEST.json").write_text("{}")
-    monkeypatch.setenv("INPUT_FOLDER", str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
-    with pytest.raises(FileNotFoundError, match=f"{bundles} bundles, expected one; add to the inputs what 08_bun"):
-        exec("".join(cells[0]["source"]), {})
 
 
 @pytest.mark.smoke

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,20 @@ def test_the_notebook_is_five_cells_of_calls_without_outputs(tmp_path: Path, mon
     assert [cell["cell_type"] for cell in cells] == ["code"] * 5
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
     source = "".join(line for cell in cells for line in cell["source"])
-    assert not any(word in source for word in ("def ", "class ", "while ", "try:", "if "))
+    assert not any(word in source for word in ("def ", "class ", "while ", "try:"))
+    assert source.count("if ") == 1  # what says that no bundle is there cannot come from a bundle
     monkeypatch.setattr(bundling.pipeline, "__path__", [str(tmp_path / "pipeline")])
     with pytest.raises(FileNotFoundError, match="run stage 08 in a checkout"):
         template_notebook()
+
+
+@pytest.mark.parametrize("bundles", [0, 2])
+def test_the_notebook_says_which_input_it_lacks(bundles: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(bundles):
+        (tmp_path / "datasets" / str(number)).mkdir(parents=True)
+        (tmp_path / "datasets" / str(number) / "MANIFEST.json").write_text("{}")
+    monkeypatch.setenv("INPUT_FOLDER", str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    first = json.loads(template_notebook().read_text())["cells"][0]
+    with pytest.raises(FileNotFoundError, match=f"{bundles} bundles, expected one; add to the inputs what 08_bundle"):
+        exec("".join(first["source"]), {})

@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = "from submissions.entry import run_command\nimport sys\nrun_command(lambda: {})\n"
 
 
-@pytest.mark.parametrize("work", ["print('row')", "[print('row') for _ in range(10**5)] and None", "sys.exit(print(1))"])
+@pytest.mark.parametrize(
+    "work", ["print('row')", "[print('row') for _ in range(10**5)] and None", "sys.exit(print(1))"]
+)
 def test_a_reader_that_stops_early_sees_no_traceback(work: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
