@@ -193,13 +193,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=10.0, help="budget a side and data set")
     parser.add_argument("--sets", nargs="+", default=["dsb2018", "tgs-salt", "monuseg"])
+    parser.add_argument("--runs", type=Path, help="keep our runs here")
     parser.add_argument("--side-by-side", action="store_true", help="at the same time, a core each")
     arguments = parser.parse_args()
     train = side_by_side if arguments.side_by_side else one_after_another
     rows = []
     for name in arguments.sets:
-        with tempfile.TemporaryDirectory() as runs:
-            rows.append(compare(name, arguments.data / name, Path(runs), arguments.minutes * 60, train))
+        with tempfile.TemporaryDirectory() as scratch:
+            runs = arguments.runs or Path(scratch)
+            rows.append(compare(name, arguments.data / name, runs, arguments.minutes * 60, train))
         print(pd.DataFrame(rows).to_string(index=False), flush=True)
 
 
