@@ -1,11 +1,10 @@
 """What skips are worth: the U-Net beside its encoder-decoder twin, the same layers, data and number of steps.
 
-    python benchmarks/unet_twin.py --data ../shared/data/isbi2012 [--steps 300] [--picture benchmarks/unet_twin.png]
+    python benchmarks/unet_twin.py isbi2012 --data ../shared/data/isbi2012 [--steps 200] [--picture twin.png]
 
-The experiment `isbi2012` (membranes in an EM stack), one slab of sections held out, two plain networks without
-pretrained weights trained by stage 04 with the same seed, hence on the same patches in the same order, and predicted
-by stage 05. Intersection over union at 0.5, of the cells and of the thin membranes between them, over all held-out
-sections; the picture shows the section in the middle.
+One fold of the experiment is held out; two plain networks without pretrained weights are trained by stage 04 with the
+same seed, hence on the same patches in the same order, and predicted by stage 05. Intersection over union at 0.5 of the
+first class and of the rest, over all held-out images; the picture shows the one in the middle.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from submissions.show import overlay, shown
 
 TWINS = {"encoder_decoder": "encoder-decoder", "plain_unet": "U-Net (the same with skips)"}
 CHANNELS = "[16, 32, 64, 128, 256]"
-Section = tuple[np.ndarray, np.ndarray]
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 def train_twin(name: str, architecture: str, data: Path, runs: Path, steps: int) -> dict[str, np.ndarray]:
@@ -47,14 +46,14 @@ def train_twin(name: str, architecture: str, data: Path, runs: Path, steps: int)
     for script in ("01_check_data.py", "02_make_folds.py", "03_prepare_data.py", "04_train.py", "05_predict_oof.py"):
         stage(script, name, data, runs, *settings)
     found = {}
-    own = runs / name / architecture
+    own = runs / load_competition(load_experiment(name).competition).name / architecture
     for image_id in first_fold(own):
         with open_prediction(prediction_path(own / "oof", image_id)) as prediction:
             found[image_id] = prediction.read()[0] >= 128
     return found
 
 
-def read_sections(name: str, data: Path, runs: Path, wanted: list[str]) -> dict[str, Section]:
+def read_pairs(name: str, data: Path, runs: Path, wanted: list[str]) -> dict[str, Pair]:
     """Image id -> pixels (H, W, C) and truth, bool (H, W)."""
     competition = load_competition(load_experiment(name).competition)
     table, _ = read_inventory(runs / competition.name / "inventory")
@@ -73,15 +72,15 @@ def iou(said: list[np.ndarray], truth: list[np.ndarray]) -> float:
     return inside / sum(int((a | b).sum()) for a, b in zip(said, truth, strict=True))
 
 
-def draw(sections: dict[str, Section], masks: dict[str, dict[str, np.ndarray]], scores: pd.DataFrame, to: Path) -> None:
-    """The middle section, a corner of it enlarged: image, truth, and each twin's errors."""
-    middle = sorted(sections)[len(sections) // 2]
-    image, truth = sections[middle]
+def draw(pairs: dict[str, Pair], masks: dict[str, dict[str, np.ndarray]], scores: pd.DataFrame, to: Path) -> None:
+    """The image in the middle, a corner of it enlarged: image, truth, and each twin's errors."""
+    middle = sorted(pairs)[len(pairs) // 2]
+    image, truth = pairs[middle]
     corner = np.s_[: image.shape[0] // 2, : image.shape[1] // 2]
     panels = [(shown(image), middle), (overlay(image, truth), "truth")]
     for name, title in TWINS.items():
         score = scores.loc[title]
-        text = f"{title}\nIoU cells {score['cells']:.3f}, membranes {score['membranes']:.3f}"
+        text = f"{title}\nIoU " + ", ".join(f"{key} {value:.3f}" for key, value in score.items())
         panels.append((overlay(image, masks[name][middle], truth), text))
     figure, axes = new_figure(2, len(panels), 3 * len(panels), 6.6)
     for column, (picture, title) in enumerate(panels):
@@ -95,22 +94,25 @@ def draw(sections: dict[str, Section], masks: dict[str, dict[str, np.ndarray]], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="isbi2012, demo, ...")
     parser.add_argument("--data", type=Path, required=True, help="folder of the host's files")
-    parser.add_argument("--steps", type=int, default=300, help="training steps of each, 8 patches of 256 x 256 a step")
-    parser.add_argument("--picture", type=Path, default=Path("benchmarks/unet_twin.png"))
+    parser.add_argument("--steps", type=int, default=200, help="training steps of each, of the experiment's batch size")
+    parser.add_argument("--picture", type=Path, help="PNG to write")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
-        masks = {one: train_twin("isbi2012", one, arguments.data, runs, arguments.steps) for one in TWINS}
-        sections = read_sections("isbi2012", arguments.data, runs, sorted(masks["plain_unet"]))
-    truth = [sections[one][1] for one in sorted(sections)]
+        masks = {one: train_twin(arguments.experiment, one, arguments.data, runs, arguments.steps) for one in TWINS}
+        pairs = read_pairs(arguments.experiment, arguments.data, runs, sorted(masks["plain_unet"]))
+    name = load_competition(load_experiment(arguments.experiment).competition).classes[0]
+    truth = [pairs[one][1] for one in sorted(pairs)]
     rows = {}
-    for name, title in TWINS.items():
-        said = [masks[name][one] for one in sorted(sections)]
-        rows[title] = {"cells": iou(said, truth), "membranes": iou([~one for one in said], [~one for one in truth])}
+    for twin, title in TWINS.items():
+        said = [masks[twin][one] for one in sorted(pairs)]
+        rows[title] = {name: iou(said, truth), "the rest": iou([~one for one in said], [~one for one in truth])}
     scores = pd.DataFrame(rows).T
     print(scores.round(4).to_string())
-    draw(sections, masks, scores, arguments.picture)
+    if arguments.picture:
+        draw(pairs, masks, scores, arguments.picture)
 
 
 if __name__ == "__main__":
