@@ -19,6 +19,7 @@ from tiny_bundle import write_tiny_bundle
 
 import inference
 import submissions
+from inference import bundle as bundle_module
 from inference.__main__ import main
 from inference.bundle import run, submit, verify
 from inference.decision import load_decision, save_decision
@@ -26,6 +27,7 @@ from inference.manifest import MANIFEST, list_files, read_manifest
 from inference.models.tensors import halve
 from inference.preview import draw_preview
 from inference.weights import load_model
+from submissions.findings import Finding
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +216,17 @@ def test_predictions_of_other_files_of_the_same_name_are_not_taken(made: Path, t
     shutil.copyfile(data / "train/train00.png", data / "test/test01.png")
     with pytest.raises(ValueError, match=r"holds predictions of \['test01'\] from before their files changed; delete"):
         run(made / "bundle", data, out, device="cpu")
+
+
+def test_what_the_linter_refuses_is_not_left_behind(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("warning", None, "odd"), Finding("error", 2, "wrong")]
+    monkeypatch.setattr(bundle_module, "lint_submission", lambda *given: found)
+    with pytest.raises(ValueError) as caught:
+        run(made / "bundle", made / "data", tmp_path / "s.csv", device="cpu")
+    assert str(caught.value) == "the linter refuses the submission:\n  error: row 2: wrong"
+    assert not (tmp_path / "s.csv").exists()
 
 
 def test_a_folder_is_no_submission(made: Path, tmp_path: Path) -> None:

@@ -159,13 +159,13 @@ def test_constant_predictions_become_a_linted_submission(host: Host, tmp_path: P
 
 
 def check_cell(contract: Competition, row: dict[str, str], planes: np.ndarray) -> None:
-    if contract.submission is not None and contract.submission.rows == "label":
-        assert row[contract.submission.mask_column] == contract.classes[0]
-        return
     """The mask cell against texts made pixel by pixel (COCO: against pycocotools)."""
     form, dialect = contract.submission, contract.dialect
     assert form is not None
     cell, plane = row[form.mask_column], planes[0]
+    if form.rows == "label":
+        assert cell == contract.classes[0]
+        return
     if form.rows == "image_class":
         name = row[form.class_column] if form.class_column else row[form.id_column].rsplit("_", 1)[1]
         plane = planes[contract.classes.index(name)]

@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
+from submissions.competition import Competition
+from submissions.lint import lint_submission
 from submissions.rle import Dialect, encode
 from submissions.table import decode_rows, encode_rows, read_sample, read_submission, write_atomic, write_submission
+
+NO_MASKS = {"kind": "none", "table": {"file": "train.csv"}, "column": "rle"}
 
 
 def rows_of(competition: Any, names: list[str]) -> list[dict[str, str]]:
@@ -111,3 +115,35 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         write_atomic(path, "new")
     assert path.read_text() == "old"
+
+
+def label_contract() -> Competition:
+    """Two classes of whole images, named in a table."""
+    return rle_contract(classes=["one", "two"], masks=NO_MASKS, submission={"rows": "label"}, exclusive=True)
+
+
+def test_a_row_that_names_a_class_comes_back_as_that_class(tmp_path: Path) -> None:
+    competition = label_contract()
+    planes = np.zeros((2, *SHAPE), bool)
+    planes[1, 3, 5] = True
+    (row,) = encode_rows(competition, {"image_id": "test00"}, planes)
+    assert row == {"id": "test00", "rle": "two"}
+    found, instances = decode_rows(competition, [row], SHAPE)
+    assert instances is None and found[1].all() and not found[0].any()
+    assert encode_rows(competition, {"image_id": "test00"}, np.zeros_like(planes))[0]["rle"] == "one"
+
+
+def test_a_label_that_is_no_class_is_refused_and_found_by_the_linter(tmp_path: Path) -> None:
+    write_rle_host(tmp_path, test=2)
+    competition = label_contract()
+    with pytest.raises(ValueError, match=r"'three' is no class of drawn, expected one of \['one', 'two'\]"):
+        decode_rows(competition, [{"id": "test00", "rle": "three"}], SHAPE)
+    (tmp_path / "s.csv").write_text("id,rle\ntest00,two\ntest01,three\n")
+    findings = [str(one) for one in lint_submission(tmp_path / "s.csv", competition, tmp_path) if one.level == "error"]
+    assert len(findings) == 1 and "row 2: id test01: 'three' is no class of drawn" in findings[0]
+
+
+@pytest.mark.parametrize("change", [{"submission": {"rows": "label"}}, {"masks": NO_MASKS}])
+def test_labels_are_submitted_where_there_are_no_masks_and_nowhere_else(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"'label' where masks\.kind is 'none', and nowhere else"):
+        rle_contract(**change)
