@@ -95,14 +95,9 @@ def plan_memory(
     )
 
 
-def plane_size(shape: tuple[int, int, int, int], axis: str) -> tuple[int, int]:
-    """Height and width of a plane across `axis` of an image of `shape` (Z, H, W, C)."""
-    return turned_shape(shape, axis)[1:3]
-
-
-def pass_grid(one: Pass, shape: tuple[int, int, int, int]) -> Grid:
-    """The tiles of a pass over an image of `shape` (Z, H, W, C)."""
-    return make_grid(plane_size(shape, one.axis), one.scale, one.predict_config, whole=one.whole)
+def pass_grid(one: Pass, plane: tuple[int, int]) -> Grid:
+    """The tiles of a pass over planes of this height and width."""
+    return make_grid(plane, one.scale, one.predict_config, whole=one.whole)
 
 
 def _pass_bytes(
@@ -116,7 +111,7 @@ def _pass_bytes(
     block: int,
 ) -> dict[str, int]:
     """Bytes by purpose of one pass, copies in the making included, as seen at 30,000 x 30,000 pixels."""
-    grid = pass_grid(one, shape)
+    grid = pass_grid(one, turned_shape(shape, one.axis)[1:3])
     stacked = shape[3] * len(one.input_config.offsets)
     strip = grid.rows.tile * grid.cols.padded * stacked * itemsize
     resized = grid.host != grid.work

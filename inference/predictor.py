@@ -230,7 +230,7 @@ def _run_pass(
 ) -> tuple[int, int]:
     """Stream `planes` of `source` through one pass; returns the numbers of tiles predicted and skipped."""
     config, first = one.predict_config, one.votes[0].member
-    grid = pass_grid(one, source.shape if one.axis == "z" else _unturned(source.shape, one.axis))
+    grid = pass_grid(one, source.shape[1:3])
     merge_blank = BLANK_LOGIT * one.share if config.merge == "logits" else 0.0
     collect = StripAccumulator(grid, channels, emit, skipping=config.skip_background, blank=merge_blank)
     cuda = first.device.type == "cuda"
@@ -246,12 +246,6 @@ def _run_pass(
         tiles, skipped = tiles + (not place.empty), skipped + place.empty
     collect.finish()
     return tiles, skipped
-
-
-def _unturned(shape: tuple[int, int, int, int], axis: str) -> tuple[int, int, int, int]:
-    """Shape (Z, H, W, C) of the volume that was turned to `shape`."""
-    first, second, third, channels = shape
-    return (second, first, third, channels) if axis == "y" else (second, third, first, channels)
 
 
 def _forward(
