@@ -127,6 +127,7 @@ def _try(bundle: Path, folder: Path, python: Path, origins: dict[str, str]) -> t
     command, reason = [str(python), "-m", "inference.trial", str(spec)], why_not()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
     environment |= {"PYTHONPATH": str(bundle / "code"), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
+    environment["NUMBA_CACHE_DIR"] = str(folder / "compiled")  # else they would lie, pickled, among the bundle's code
     if reason is None:
         command = cut_off(command, str(python))
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

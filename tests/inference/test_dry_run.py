@@ -134,3 +134,4 @@ def test_a_dry_run_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "40, copies of 3; 3 were predicted, the others forecast" in said
     assert said.count("  fits") >= 3 and "6 installed from wheels/" in said
     assert list(work.iterdir()) == []
+    assert not list(bundle.rglob("__pycache__"))
