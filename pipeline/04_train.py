@@ -55,6 +55,8 @@ def train_split(space: Workspace) -> None:
         mode="json", include={"seed", "input", "model", "loss", "augment", "train", "external"},
         exclude={"train": {"workers", "validate_every", "validate_images"}},
     )  # fmt: skip
+    if experiment.task != "segment":
+        settings["task"] = experiment.task
     if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
         settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
     settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pipeline.comparison import metric_of, read_scores
 from pipeline.experiment import Experiment
 from pipeline.inventory import read_inventory
 from pipeline.journal import LOG, read_log
-from pipeline.measurements import shared_images
+from pipeline.measurements import shared_images, trained_settings
 from pipeline.oof import StoredItem, run_items
 from pipeline.runs import Run, read_run
 from pipeline.stage import DONE, read_stage
@@ -74,11 +74,8 @@ class FinishedRun:
         """Why no picture can be drawn, as a part of a sentence; '' where they can."""
         if not self.space.data.is_dir():
             return f"the host's files are not at {self.space.data}; name them with --data"
-        for run in self.runs:
-            trained = read_stage(run.folder / f"fold_{run.folds[0]}", f"04_train.py {run.name}")
-            if trained["identity"]["settings"]["loss"]["name"] == "classify":
-                return f"{run.name} answers for whole images and draws no mask"
-        return ""
+        answers = self.space.experiment.task == "classify"
+        return f"{self.name} answers for whole images and draws no mask" if answers else ""
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -137,6 +134,8 @@ def open_finished(folder: Path, *, data: Path | None = None, competition: str | 
     experiment = Experiment(name=folder.name, competition=contract.name, tune=tune)
     space = Workspace(experiment, contract, data or Path("data") / contract.name, folder.parent.parent)
     runs = [read_run(space, name) for name in member_names(tuned, folder.name)]
+    task = trained_settings(runs[0], runs[0].folds[0]).get("task", "segment")
+    space = replace(space, experiment=experiment.model_copy(update={"task": task}))
     decision = load_decision(folder / "tuning" / "decision.json")
     return FinishedRun(space, runs, tuned, decision, metric_of(tuned["identity"]["settings"]), read_scores(folder))
 
@@ -169,12 +168,14 @@ def finished_runs(runs: Path | str, competition: str | None = None) -> list[Fini
 
 
 def learning_curves(run: FinishedRun) -> pd.DataFrame:
-    """A row an epoch and fold: experiment, fold, epoch, loss, learning_rate, score (NaN where not validated)."""
+    """A row an epoch and fold: experiment, fold, epoch, loss, learning_rate, score (NaN where not validated; of a
+    classifier the accuracy)."""
     rows = []
     for each in run.runs:
         for fold in each.folds:
             for row in read_log(each.folder / f"fold_{fold}" / LOG):
-                score = (row.get("validation") or {}).get("score")
+                validated = row.get("validation") or {}
+                score = validated.get("score", validated.get("accuracy"))
                 known = {name: row.get(name) for name in ("epoch", "loss", "learning_rate")}
                 rows.append({"experiment": each.name, "fold": fold, **known, "score": score})
     columns = ["experiment", "fold", "epoch", "loss", "learning_rate", "score"]
@@ -198,6 +199,11 @@ def stage_documents(run: FinishedRun) -> dict[str, dict[str, Any]]:
         if (path / DONE).is_file():
             found[path.relative_to(shared).as_posix()] = read_stage(path, "")
     return found
+
+
+def fold_scores(run: FinishedRun) -> pd.DataFrame:
+    """A row a fold: fold (int), score under the decision."""
+    return pd.DataFrame(sorted((int(k), v) for k, v in run.tuned["folds"].items()), columns=["fold", "score"])
 
 
 def ledger_rows(run: FinishedRun, ledger: Path) -> pd.DataFrame:

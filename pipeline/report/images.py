@@ -9,12 +9,21 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.report.figures import COLOURS, plain_list, threshold_figure
+from pipeline.report.figures import COLOURS, bars_figure, plain_list, threshold_figure
 from pipeline.report.finished import FinishedRun
 from pipeline.report.looks import EXPLORED, Look, data_uri, look_at, shrink
 from pipeline.report.markup import Safe, data_script, element, figure, picture, table
 from pipeline.report.sections import absent, section
-from pipeline.report.thresholds import Thresholds, explore_thresholds, plateau_of_run, start_threshold, worst_units
+from pipeline.report.thresholds import (
+    Thresholds,
+    candidate_scores,
+    class_scores,
+    explore_thresholds,
+    plateau_of_run,
+    start_threshold,
+    unexplored,
+    worst_units,
+)
 from pipeline.tuning.items import Progress, quiet
 from submissions.show import EXTRA, MISSED, RIGHT
 
@@ -22,6 +31,7 @@ MOST_PICTURES = 60
 MOST_BYTES = 7_000_000  # of pictures in the table: the page stays below 15 MB
 EXPLORED_IMAGES = 6
 MOST_PARTS = 12
+MOST_BARS = 60
 
 
 def scores(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
@@ -88,11 +98,10 @@ def _pictures(run: FinishedRun, ordered: pd.DataFrame, progress: Progress) -> di
 def explorer(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
     """A slider over all thresholds that moves the score, its noise, and the masks of some images."""
     title = "Thresholds"
-    if run.unpictured:
-        return section("thresholds", title, absent(f"Nothing to explore: {run.unpictured}."))
-    found = explore_thresholds(run, progress=progress)
+    why = f"Nothing to explore: {run.unpictured}." if run.unpictured else unexplored(run)
+    found = None if why else explore_thresholds(run, progress=progress)
     if found is None:
-        return section("thresholds", title, absent("Classes exclude each other: the most probable one is taken."))
+        return section("thresholds", title, absent(why), *_instead(run))
     start = start_threshold(run, found)
     drawn = threshold_figure(found, start, plateau_of_run(run))
     drawn.add_vline(x=start / 255, line={"color": COLOURS[0], "width": 1.5})
@@ -116,6 +125,16 @@ def explorer(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
         element("p", "From the lowest score to the highest, at the threshold of the slider:", _key(), class_="note"),
         element("div", *figures, id_="pictures"), data_script("thresholds-data", data),
     )  # fmt: skip
+
+
+def _instead(run: FinishedRun) -> list[Safe]:
+    """What there is without a threshold to move: scores by class, and those of the rules' own candidates."""
+    drawn = []
+    for kind, rows in (("class", class_scores(run)), ("candidate", candidate_scores(run))):
+        if 0 < len(rows) <= MOST_BARS:
+            bars = bars_figure(rows.set_index(kind), ["score"], [f"score by {kind}"])
+            drawn.append(figure(bars, f"{kind}-scores-figure"))
+    return drawn
 
 
 def shown_units(found: Thresholds, threshold: int, number: int = EXPLORED_IMAGES) -> list[int]:

@@ -11,7 +11,7 @@ import pandas as pd
 from inference.rules import ThresholdRule
 from pipeline.comparison import compare, metric_of, read_scores
 from pipeline.report.figures import bars_figure, intervals_figure, learning_figure, points_figure
-from pipeline.report.finished import FinishedRun, learning_curves, ledger_rows, stage_documents
+from pipeline.report.finished import FinishedRun, fold_scores, learning_curves, ledger_rows, stage_documents
 from pipeline.report.looks import data_uri
 from pipeline.report.markup import Safe, element, figure, number, picture, span, table, text
 from pipeline.report.thresholds import plateau_of_run
@@ -90,6 +90,8 @@ def learning(run: FinishedRun) -> Safe:
     if curves.empty:
         return section("learning", "Learning curves", absent("No fold left a log."))
     note = "A dot is an epoch. The score is that of validation images, at the best threshold for them; it is not CV."
+    if run.space.experiment.task == "classify":
+        note = "A dot is an epoch. The score is the share of right answers for validation images; it is not CV."
     if not curves["score"].notna().any():
         note = "Nothing was validated while training (train.validate_every)."
     return section(
@@ -102,7 +104,7 @@ def learning(run: FinishedRun) -> Safe:
 
 def folds(run: FinishedRun) -> Safe:
     """Balance of the folds, and pairs of images that lie on both sides."""
-    scored = pd.DataFrame(sorted((int(k), v) for k, v in run.tuned["folds"].items()), columns=["fold", "score"])
+    scored = fold_scores(run)
     parts = [figure(bars_figure(scored.set_index("fold"), ["score"], ["score by fold"]), "scores-figure")]
     balance = run.of_folds("balance.csv")
     if balance is None:

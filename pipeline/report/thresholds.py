@@ -13,7 +13,7 @@ from pipeline.report.finished import FinishedRun
 from pipeline.tuning.choice import widest_run
 from pipeline.tuning.items import Progress, over_units, quiet, unit_histograms
 from submissions.metrics import CountMetric, counts, threshold_curve, threshold_values
-from submissions.metrics.overlap import Dice
+from submissions.metrics.overlap import COUNTS, Dice
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,33 @@ def explore_thresholds(run: FinishedRun, *, progress: Progress = quiet) -> Thres
         {str(name): threshold_curve(metric, hists[strata == name]) for name in np.unique(strata) if name},
         [unit.name for unit in run.units], threshold_values(metric, hists),
     )  # fmt: skip
+
+
+def unexplored(run: FinishedRun) -> str:
+    """Why there is no curve over thresholds, as a sentence; '' where there is one."""
+    exclusive = run.space.competition.exclusive
+    return "Classes exclude each other: the most probable one is taken, no threshold decides." if exclusive else ""
+
+
+def class_scores(run: FinishedRun) -> pd.DataFrame:
+    """A row a scored class: class, score of it alone under the decision; none of a metric that keeps no counts."""
+    competition = run.space.competition
+    names = [competition.classes[index] for index in competition.scored_classes]
+    rows = []
+    for k, name in enumerate(names):
+        own = {f"{part}_{k}": f"{part}_0" for part in COUNTS}
+        if isinstance(run.metric, CountMetric) and set(own) <= set(run.scores):
+            rows.append((name, run.metric.score(run.scores[list(own)].rename(columns=own))))
+    return pd.DataFrame(rows, columns=["class", "score"])
+
+
+def candidate_scores(run: FinishedRun) -> pd.DataFrame:
+    """A row a candidate of the rules that stage 06 compared along one value: candidate (rule and number), score."""
+    table = run.table("curves.csv")
+    if table is None:
+        return pd.DataFrame(columns=["candidate", "score"])
+    names = table["rule"].astype(str) + " " + table["candidate"].astype(str)
+    return pd.DataFrame({"candidate": names, "score": table["score"]})
 
 
 def _curve(run: FinishedRun) -> pd.DataFrame | None:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from drawn_hosts import SHAPE, rle_contract
+from finished_page import page_of, run_cells
 from tiny_run import EXPERIMENT, write_tiny_experiment
 
 from inference.bundle import run
@@ -26,6 +27,7 @@ from pipeline import trainer
 from pipeline.answers import answer_scores
 from pipeline.experiment import Experiment, resolve
 from pipeline.image_samples import ImageSet, image_target
+from pipeline.report.finished import learning_curves, open_finished
 from pipeline.sequence import run_stages
 from pipeline.training import training_set
 from submissions.competition import Competition, load_competition
@@ -80,6 +82,10 @@ def write_labels(folder: Path, *, train: int = 45, test: int = 9) -> list[str]:
     return [str(folder / "lenet.yaml"), *places]
 
 
+def log_of(fold: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (fold / "log.jsonl").read_text().splitlines()]
+
+
 def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     run_stages(write_labels(tmp_path))
     own = tmp_path / "runs/kinds/lenet"
@@ -89,7 +95,7 @@ def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     assert len(answers) == 45 and sorted(set(answers["fold"])) == [0, 1]
     assert answer_scores(answers, ["a", "b", "c"], exclusive=True)["accuracy"] == made["accuracy"]
     assert (own / "pictures/answers.png").is_file()
-    log = [json.loads(line) for line in (own / "fold_0/log.jsonl").read_text().splitlines()]
+    log = log_of(own / "fold_0")
     assert [set(row["validation"]) for row in log] == [{"accuracy", "loss"}] * 2
     tuned = json.loads((own / "tuning/stage.json").read_text())
     assert tuned["score"] == pytest.approx(made["accuracy"]) and tuned["interval"][0] <= tuned["score"]
@@ -97,6 +103,16 @@ def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     assert list(said.columns) == ["image_id", "label"]
     right = [label == "abc"[n % 3] for n, label in enumerate(said["label"])]
     assert np.mean(right) > 0.75
+    assert json.loads((own / "fold_0/stage.json").read_text())["identity"]["settings"]["task"] == "classify"
+    page = page_of(tmp_path, "lenet")
+    assert "lenet answers for whole images and draws no mask" in page and "<canvas" not in page
+    assert "share of right answers" in page and 'id="class-scores-figure"' in page
+    finished = open_finished(own, data=tmp_path / "data", competition=tmp_path / "kinds.yaml")
+    curves = learning_curves(finished)
+    assert curves["score"].tolist() == [row["validation"]["accuracy"] for row in (*log, *log_of(own / "fold_1"))]
+    assert [unit.items[0].truth().planes.shape for unit in finished.units[:2]] == [(3, 1, 1, 1)] * 2
+    shown = run_cells("02_thresholds", run=finished)
+    assert shown["found"] is None and not shown["looks"] and len(shown["alone"]) == 3
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +137,8 @@ def test_a_classifier_gates_the_masks_of_another_experiment(
     with_rule = [*own, "--set", "tune.gate=lenet", "--set", "tune.rule=gated_classifier"]
     run_stages(with_rule, ("06", "07"))
     made = folder / "runs/drawn/tiny"
+    page = page_of(folder, "tiny")
+    assert "rule: gated_classifier" in page and page.count("<canvas") == 6
     decision = load_decision(made / "tuning/decision.json")
     assert "classifier:thing" in decision.channels or decision.classifier is None
     asked = decision.model_copy(

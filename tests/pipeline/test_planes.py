@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from finished_page import page_of, run_cells
 from tiny_run import EXPERIMENT
 from torch import nn
 
@@ -25,6 +26,8 @@ from pipeline.dataset import TrainingSet
 from pipeline.experiment import SamplingSettings, TrainSettings
 from pipeline.patches import Window, grid_index, window_odds
 from pipeline.planes import along
+from pipeline.report.finished import open_finished
+from pipeline.report.thresholds import candidate_scores, class_scores
 from pipeline.sequence import run_stages
 from pipeline.store import Store, create_store
 from submissions.images import ArraySource
@@ -186,10 +189,19 @@ def test_a_volume_goes_through_the_stages_along_three_axes(tmp_path: Path) -> No
     }  # fmt: skip
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(experiment))
     places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    run_stages([str(tmp_path / "tiny.yaml"), *places], ("01", "02", "03", "04", "05"))
+    run_stages([str(tmp_path / "tiny.yaml"), *places], ("01", "02", "03", "04", "05", "06"))
     (index,) = (tmp_path / "runs/drawn/store").glob("*/patches-32x32-zyx.csv")
     assert pd.read_csv(index).groupby(["image_id", "axis"]).size().loc["v0"].to_dict() == {"x": 20, "y": 18, "z": 12}
     own = tmp_path / "runs/drawn/tiny"
     assert json.loads((own / "fold_0/stage.json").read_text())["identity"]["settings"]["train"]["axes"] == [*"zyx"]
     with open_prediction(own / "oof/v3.h5") as prediction:
         assert prediction.read().shape == (2, 12, 18, 20)
+    page = page_of(tmp_path, "tiny")
+    assert "Classes exclude each other" in page and 'id="class-scores-figure"' in page
+    assert 'id="candidate-scores-figure"' in page and ">v3<" in page
+    finished = open_finished(own, data=tmp_path / "data", competition=tmp_path / "drawn.yaml")
+    (alone,) = class_scores(finished).to_dict("records")
+    assert alone == {"class": "thing", "score": pytest.approx(finished.tuned["score"])}
+    assert len(candidate_scores(finished)) == len(pd.read_csv(own / "tuning/curves.csv"))
+    shown = run_cells("02_thresholds", run=finished)
+    assert shown["found"] is None and len(shown["looks"]) == 4
