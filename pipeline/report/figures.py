@@ -171,6 +171,7 @@ def points_figure(
 def new_figure(*, height: int, legend: bool = False) -> go.Figure:
     """An empty figure in the page's colours and type."""
     axis = {"gridcolor": LINE, "zeroline": False, "linecolor": LINE, "ticks": "", "automargin": True}
+    axis["exponentformat"] = "none"  # 0.0008, not 800µ
     style = {
         "xaxis": axis, "yaxis": axis, "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, -apple-system, 'Segoe UI', sans-serif", "size": 12.5, "color": INK},

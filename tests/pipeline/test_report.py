@@ -15,6 +15,7 @@ import pytest
 from tiny_run import write_tiny_experiment
 
 from pipeline.__main__ import main
+from pipeline.report.figures import learning_figure
 from pipeline.report.finished import FinishedRun, finished_runs, learning_curves, open_finished, stage_documents
 from pipeline.report.looks import look_at, shrink
 from pipeline.report.markup import data_script, element, number, span, table
@@ -157,7 +158,7 @@ def test_a_classifier_has_no_pictures(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "drawn.yaml", tmp_path)
     made = tmp_path / "runs" / "drawn" / "tiny" / "fold_0" / "stage.json"
     document = json.loads(made.read_text())
-    document["identity"]["settings"]["loss"]["name"] = "classify"
+    document["identity"]["settings"]["task"] = "classify"
     made.write_text(json.dumps(document))
     page = render(reopened(tmp_path), ledger=tmp_path / "ledger.csv")
     assert "tiny answers for whole images and draws no mask" in page and "<canvas" not in page
@@ -256,6 +257,8 @@ def test_a_look_shows_right_missed_and_extra(run: FinishedRun) -> None:
 def test_learning_curves_have_a_row_an_epoch_and_fold(run: FinishedRun) -> None:
     curves = learning_curves(run)
     assert curves[["fold", "epoch"]].to_numpy().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    figure = learning_figure(curves.assign(score=curves["score"] * 1e-3))
+    assert figure.layout.template.layout.yaxis.exponentformat == "none"  # 0.0008, not 800µ
     assert curves["loss"].notna().all() and curves.groupby("fold")["score"].last().notna().all()
 
 
