@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from finished_page import page_of
 from tiny_run import EXPERIMENT, write_tiny_experiment
 
 from inference.bundle import run
@@ -62,6 +63,9 @@ def test_an_ensemble_goes_through_all_stages(
     assert "weights: tiny 0.500, other 0.500" in said
     own = folder / "runs/drawn/both"
     assert sorted(path.name for path in own.iterdir()) == ["submission.csv", "test", "tuning"]
+    page = page_of(folder, "both")
+    assert "the mean of tiny, other" in page and "gain of the ensemble" in page and "not tuned alone" in page
+    assert page.count("<canvas") == 6
     path = own / "tuning/decision.json"
     assert load_decision(path).weights == {"tiny": 0.5, "other": 0.5}
     for weights in ({"tiny": 0.25, "other": 0.75}, {"tiny": 0.0, "other": 1.0}):
@@ -166,6 +170,8 @@ def test_a_second_seed_shows_what_a_mean_changes(
     assert "## Mean of models" in (folder / "runs/drawn/tiny/tuning/report.md").read_text()
     inputs = json.loads((folder / "runs/drawn/tiny/tuning/stage.json").read_text())["identity"]["inputs"]
     assert "oof of other" in inputs
+    page = page_of(folder, "tiny")
+    assert "A mean of two models gains" in page and ", the mean of" not in page
     path = folder / "runs/drawn/other/fold_1/stage.json"
     before = path.read_text()
     document = json.loads(before)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from finished_page import page_of
 from tiny_run import EXPERIMENT, write_tiny_experiment
 
 from folds.foldfile import read_folds
@@ -52,6 +53,9 @@ def test_every_split_is_trained_and_all_are_one_ensemble(
     assert [each.name for each in runs] == ["tiny-split0", "tiny-split1"] and len(set(hashes)) == 2
     assert "## Splits" in report and f"(tiny-split0 {hashes[0]}, tiny-split1 {hashes[1]}): folds" in report
     assert "are those of tiny-split0" in report and "## Mean of models" in report
+    page = page_of(folder, "tiny")
+    assert "the mean of tiny-split0, tiny-split1" in page and "A mean of two models gains" in page
+    assert "tiny-split1, fold 1" in page and page.count("<canvas") == 6
     decision = load_decision(folder / "runs/drawn/tiny/tuning/decision.json", fingerprint=runs_fingerprint(runs))
     assert decision.learned["ensemble_shift"]["moved"] is not None and len(decision.learned["splits"]) == 1
     inputs = json.loads((folder / "runs/drawn/tiny/test/stage.json").read_text())["identity"]["inputs"]
