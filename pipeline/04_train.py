@@ -15,12 +15,14 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 try:
     from inference.devices import split_devices
     from inference.precision import resolve_precision
     from pipeline.extra_data import extra_data, extra_inputs
     from pipeline.folding import open_folds
+    from pipeline.prediction import predict_settings
     from pipeline.preparation import open_prepared
     from pipeline.runs import trained_spaces
     from pipeline.spreading import train_on_devices
@@ -51,15 +53,7 @@ def train_split(space: Workspace) -> None:
     store, prepared = open_prepared(space)
     folds, folds_hash = open_folds(space)
     inventory, _ = space.training_images()
-    settings = experiment.model_dump(
-        mode="json", include={"seed", "input", "model", "loss", "augment", "train", "external"},
-        exclude={"train": {"workers", "validate_every", "validate_images"}},
-    )  # fmt: skip
-    if experiment.task != "segment":
-        settings["task"] = experiment.task
-    if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
-        settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
-    settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
+    settings = fold_settings(space)
     first = os.environ.get("RANK", "0") == "0"
     for fold in experiment.used_folds:
         inputs = {"store": prepared, "folds": folds_hash, **extra_inputs(space, fold)}
@@ -75,6 +69,26 @@ def train_split(space: Workspace) -> None:
         if first:
             speed, waited = facts["images_per_second"] or 0.0, facts["wait_share"] or 0.0
             finish(stage, f"fold {fold}, {speed:.1f} images/s, {waited:.0%} of a step waiting for data", **facts)
+
+
+def fold_settings(space: Workspace) -> dict[str, Any]:
+    """What enters a fold's fingerprint, but for the fold itself.
+
+    Where the held-out fold decides which weights are kept, also how it is predicted and scored.
+    """
+    experiment = space.experiment
+    settings = experiment.model_dump(
+        mode="json", include={"seed", "input", "model", "loss", "augment", "train", "external"},
+        exclude={"train": {"workers", "validate_every", "validate_images"}, "external": {"__all__": {"data"}}},
+    )  # fmt: skip
+    if experiment.task != "segment":
+        settings["task"] = experiment.task
+    if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
+        predict = {key: value for key, value in predict_settings(space).items() if key != "views"}
+        settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
+        settings["validation"] = {"predict": predict, "metric": space.competition.metric.model_dump(mode="json")}
+    settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
+    return settings
 
 
 def main(argv: Sequence[str] | None = None) -> None:

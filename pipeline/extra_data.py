@@ -63,15 +63,11 @@ def external_data(space: Workspace, number: int) -> Extra:
     """Images of another competition, prepared by its own experiment; for training only.
 
     Images whose pixels are also in this competition are left out: they could be held out here. Raises ValueError for
-    other classes, and FileNotFoundError where the other experiment was not prepared.
+    what does not fit, and FileNotFoundError where the other experiment was not prepared.
     """
     wanted, experiment = space.experiment.external[number], space.experiment
     other = external_space(space, number)
-    if list(other.experiment.model.classes) != list(experiment.model.classes):
-        raise ValueError(
-            f"external[{number}]: {wanted.experiment!r} has the classes {other.experiment.model.classes}, expected "
-            f"this experiment's {experiment.model.classes}"
-        )
+    _check_alike(f"external[{number}]: {wanted.experiment!r}", other.experiment, experiment)
     store, _ = open_prepared(other)
     inventory, _ = other.training_images()
     ours, _ = space.training_images()
@@ -80,6 +76,18 @@ def external_data(space: Workspace, number: int) -> Extra:
     folds = pd.DataFrame({"image_id": kept["image_id"], "fold": -1, "excluded_from": ""})
     source = _training_set(experiment, store, folds, inventory, f"external {number}", wanted.weight)
     return Extra(wanted.share, source)
+
+
+def _check_alike(what: str, theirs: Experiment, ours: Experiment) -> None:
+    """Raises ValueError where classes, their kind or the statistics that stage 03 took are not those of `ours`."""
+    asked = {
+        "classes": (theirs.model.classes, ours.model.classes),
+        "model.activation": (theirs.model.activation, ours.model.activation),
+        "input.normalisation": (theirs.input.normalisation, ours.input.normalisation),
+    }
+    for name, (found, expected) in asked.items():
+        if found != expected:
+            raise ValueError(f"{what} has the {name} {found}, expected this experiment's {expected}")
 
 
 def pseudo_labelled(space: Workspace, fold: int) -> Extra:
@@ -207,5 +215,5 @@ def _training_set(
     return TrainingSet(
         store, folds, 0, inventory=inventory, input_config=experiment.input, classes=experiment.model.classes,
         patch=experiment.train.patch, sampling=sampling, recipe=experiment.augment.recipe,
-        seed=seed_of(experiment.seed, what), weight=weight, soft=soft,
+        seed=seed_of(experiment.seed, what), axes=experiment.train.axes, weight=weight, soft=soft,
     )  # fmt: skip

@@ -7,18 +7,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from drawn_hosts import write_rle_host
+from tiny_run import EXPERIMENT, write_tiny_experiment
 
 from inference.listed import prediction_path
 from inference.store import write_prediction
-from pipeline import extra_data
+from pipeline import extra_data, validation
 from pipeline.batches import Sample
 from pipeline.dataset import SOFT_TOP, TrainingSet
 from pipeline.experiment import Experiment, TrainSettings
 from pipeline.extra_data import check_predictions, external_data, fill_pseudo_store, pseudo_target
 from pipeline.mixture import Extra, Mixture
+from pipeline.sequence import run_stages
 from pipeline.store import create_store
 from submissions.images import ArraySource
 
@@ -149,5 +154,87 @@ def test_external_images_that_are_ours_too_are_left_out(tmp_path: Path, monkeypa
     samples = [extra.source.sample(0, index) for index in range(8)]
     assert {sample.name.split()[0] for sample in samples} == {"a"} and samples[0].weight == 0.5
     other.model.classes = ["cell"]
-    with pytest.raises(ValueError, match="has the classes"):
+    with pytest.raises(ValueError, match=r"has the classes \['cell'\]"):
         external_data(mine, 0)
+    for section, change in (("model", {"activation": "softmax"}), ("input", {"normalisation": "percentile"})):
+        unlike = experiment(model={"classes": ["mask"]})
+        update = {section: getattr(unlike, section).model_copy(update=change)}
+        other = unlike.model_copy(update=update)
+        (key,) = change
+        with pytest.raises(ValueError, match=rf"'other' has the {section}\.{key}"):
+            external_data(mine, 0)
+
+
+def write_external(folder: Path, name: str) -> dict[str, str]:
+    """A contract of its own, with images a_0 to a_5 (name a): the first is one of ours, others are darker; stored."""
+    competition = write_rle_host(folder / name / "data", train=6, test=0)
+    table = pd.read_csv(folder / name / "data/train.csv", keep_default_na=False)
+    for number, image_id in enumerate(table["id"]):
+        path = folder / name / "data/train" / f"{image_id}.png"
+        if number:
+            cv2.imwrite(str(path), cv2.imread(str(path)) // 2 + len(name))
+        path.rename(path.with_name(f"{name}_{number}.png"))
+    table.assign(id=[f"{name}_{number}" for number in range(6)]).to_csv(folder / name / "data/train.csv", index=False)
+    contract = {**competition.model_dump(mode="json", exclude_unset=True), "name": name, "submission": None}
+    contract["images"] = {"train": "train/{id}.png"}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(contract))
+    path = folder / name / "prepared.yaml"
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "name": "prepared", "competition": str(folder / f"{name}.yaml")}))
+    run_stages([str(path), "--data", str(folder / name / "data"), "--runs", str(folder / "runs")], ("01", "03"))
+    return {"experiment": str(path), "data": str(folder / name / "data")}
+
+
+def test_two_other_contracts_are_trained_on_and_never_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [
+        {**write_external(tmp_path, "a"), "share": 0.25, "weight": 0.5},
+        {**write_external(tmp_path, "bb"), "share": 0.5, "weight": 2.0},
+    ]
+    settings = {**EXPERIMENT["train"], "epochs": 1, "steps_per_epoch": 20, "validate_every": 1, "validate_images": 8}
+    arguments = write_tiny_experiment(tmp_path, train=8, test=1, external=wanted)
+    document = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**document, "train": settings}))
+    taken: list[Sample] = []
+    validated: set[str] = set()
+    sample, predict = Mixture.sample, validation.predict_listed
+
+    def noting(self: Mixture, epoch: int, index: int) -> Sample:
+        taken.append(sample(self, epoch, index))
+        return taken[-1]
+
+    def predicting(members: Any, images: Any, image_ids: Any, *rest: Any, **options: Any) -> Any:
+        validated.update(image_ids)
+        return predict(members, images, image_ids, *rest, **options)
+
+    monkeypatch.setattr(Mixture, "sample", noting)
+    monkeypatch.setattr(validation, "predict_listed", predicting)
+    run_stages(arguments, ("01", "02", "03", "04", "05"))
+    weights = {name: {each.weight for each in taken if each.name.startswith(name)} for name in ("a_", "bb_", "train")}
+    assert weights == {"a_": {0.5}, "bb_": {2.0}, "train": {1.0}}
+    seen = [each.name.split()[0] for each in taken]
+    shares = [sum(name.startswith(start) for name in seen) / len(seen) for start in ("a_", "bb_")]
+    assert shares == [pytest.approx(0.25, abs=0.13), pytest.approx(0.5, abs=0.13)]
+    assert not {"a_0", "bb_0"} & set(seen)  # also ours, so they could be held out
+    ours = {f"train{number:02d}" for number in range(8)}
+    own = tmp_path / "runs/drawn/tiny"
+    (folds,) = (tmp_path / "runs/drawn/folds").glob("*/folds.csv")
+    assert set(pd.read_csv(folds)["image_id"]) == ours == validated
+    assert {path.stem for path in (own / "oof").glob("*.h5")} == ours
+    identity = json.loads((own / "fold_0/stage.json").read_text())["identity"]
+    assert [each["weight"] for each in identity["settings"]["external"]] == [0.5, 2.0]
+    assert {"external_0", "external_1"} <= set(identity["inputs"])
+    change_external(tmp_path, 1, data=str(tmp_path / "moved"))
+    capsys.readouterr()
+    run_stages(arguments, ("04",))
+    assert capsys.readouterr().out.count("already made") == 2
+    change_external(tmp_path, 1, weight=3.0)
+    with pytest.raises(SystemExit):
+        run_stages(arguments, ("04",))
+    assert "external: there" in capsys.readouterr().err
+
+
+def change_external(folder: Path, number: int, **change: Any) -> None:
+    document = yaml.safe_load((folder / "tiny.yaml").read_text())
+    document["external"][number] |= change
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(document))

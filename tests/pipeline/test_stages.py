@@ -261,3 +261,18 @@ def test_deciding_anew_predicts_nothing_again(tmp_path: Path) -> None:
     (own(tmp_path) / "submission.csv").unlink()
     stage("07_predict_test")(other)
     assert (own(tmp_path) / "submission.csv").is_file()
+
+
+def test_what_decides_which_weights_are_kept_is_in_their_fingerprint(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    fold_settings = importlib.import_module("pipeline.04_train").fold_settings
+
+    def settings(*more: str) -> Any:
+        given = [part for assignment in more for part in ("--set", assignment)]
+        return fold_settings(open_workspace(stage_parser("").parse_args([*arguments, *given])))
+
+    assert settings() == settings("predict.mode=tiles", "train.validate_every=1")
+    best = settings("train.keep=best")
+    assert best == settings("train.keep=best", "predict.views=[identity]", "predict.memory_cap_gb=1")
+    for other in ("predict.mode=tiles", "train.validate_every=1"):
+        assert settings("train.keep=best", other) != best
