@@ -233,6 +233,7 @@ def _as_classifier(experiment: Experiment, competition: Competition, mode: str) 
         "train.pseudo_labels": train.pseudo_labels, "tune.sample": experiment.tune.sample,
         "tune.gate": experiment.tune.gate, "input.pixel_size_um": experiment.input.pixel_size_um,
         "input.scale": experiment.input.scale != 1, "images.kind volumes": competition.images.kind == "volumes",
+        "train.axes": train.axes != ["z"],
     }  # fmt: skip
     found = [name for name, value in unfit.items() if value]
     if found:

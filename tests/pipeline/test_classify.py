@@ -233,6 +233,7 @@ def test_accuracy_and_loss_are_those_of_the_definition() -> None:
         (rle_contract(), {"loss": {"name": "focal"}}, "for task classify 'classify'"),
         (rle_contract(), {"predict": {"mode": "tiles"}}, "predict.mode is 'tiles'"),
         (rle_contract(), {"input": {"scale": 0.5}}, "has no input.scale"),
+        (rle_contract(), {"train": {"axes": ["z", "y"]}}, "has no train.axes"),
     ],
 )
 def test_what_a_classifier_cannot_do_is_refused(contract: Competition, change: dict[str, Any], message: str) -> None:
