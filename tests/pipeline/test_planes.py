@@ -169,8 +169,8 @@ def test_a_volume_goes_through_the_stages_along_three_axes(tmp_path: Path) -> No
     for folder in ("images", "labels"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     for number in range(4):
-        label = np.zeros((20, 18, 12), np.uint8)  # x, y, z
-        label[4 : 10 + number, 5:12, 3:9] = 1
+        label = np.zeros((11, 9, 6), np.uint8)  # x, y, z
+        label[2 : 6 + number, 2:6, 1:5] = 1
         image = (label * 90 + rng.integers(0, 60, label.shape)).astype(np.uint8)
         for folder, array in (("images", image), ("labels", label)):
             nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "data" / folder / f"v{number}.nii.gz")
@@ -191,11 +191,11 @@ def test_a_volume_goes_through_the_stages_along_three_axes(tmp_path: Path) -> No
     places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     run_stages([str(tmp_path / "tiny.yaml"), *places], ("01", "02", "03", "04", "05", "06"))
     (index,) = (tmp_path / "runs/drawn/store").glob("*/patches-32x32-zyx.csv")
-    assert pd.read_csv(index).groupby(["image_id", "axis"]).size().loc["v0"].to_dict() == {"x": 20, "y": 18, "z": 12}
+    assert pd.read_csv(index).groupby(["image_id", "axis"]).size().loc["v0"].to_dict() == {"x": 11, "y": 9, "z": 6}
     own = tmp_path / "runs/drawn/tiny"
     assert json.loads((own / "fold_0/stage.json").read_text())["identity"]["settings"]["train"]["axes"] == [*"zyx"]
     with open_prediction(own / "oof/v3.h5") as prediction:
-        assert prediction.read().shape == (2, 12, 18, 20)
+        assert prediction.read().shape == (2, 6, 9, 11)
     page = page_of(tmp_path, "tiny")
     assert "Classes exclude each other" in page and 'id="class-scores-figure"' in page
     assert 'id="candidate-scores-figure"' in page and ">v3<" in page

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from tiny_run import EXPERIMENT, write_tiny_experiment
 
+from pipeline import references
 from pipeline.augmentation_sheet import write_augmentation_sheet
 from pipeline.folding import open_folds
 from pipeline.preparation import open_prepared
@@ -40,11 +41,13 @@ def test_a_fold_takes_no_colours_of_what_it_holds_out(tmp_path: Path) -> None:
     assert reference_colours([], store, folds, 0) == []
 
 
-def test_large_references_are_read_on_a_grid(tmp_path: Path) -> None:
+def test_large_references_are_read_on_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(references, "PIXELS", 40_000)
+    monkeypatch.setattr(references, "READ_ROWS", 103)
     store, folds = drawn_store(tmp_path)
-    image = np.zeros((3, 2100, 2500, 3), np.uint8)
-    image[1, 1000:] = (200, 90, 60)
-    store.write("b", image, np.zeros((3, 1, 2100, 2500), np.uint8))
+    image = np.zeros((3, 420, 500, 3), np.uint8)
+    image[1, 200:] = (200, 90, 60)
+    store.write("b", image, np.zeros((3, 1, 420, 500), np.uint8))
     (found,) = reference_colours(["b"], store, folds, 0)
     whole = colour_statistics(image[1])
     np.testing.assert_allclose([*found.mean, *found.std], [*whole.mean, *whole.std], rtol=0.01)
@@ -82,10 +85,8 @@ def test_references_reach_training_and_the_sheet(tmp_path: Path) -> None:
     folds, inventory = open_folds(space)[0], space.training_images()[0]
     held = {str(name): int(fold) for name, fold in zip(folds["image_id"], folds["fold"], strict=True)}
     samples = []
-    for references in ([], [name for name, fold in held.items() if fold == 1]):
-        update = {
-            "augment": space.experiment.augment.model_copy(update={"recipe": "histology", "references": references})
-        }
+    for named in ([], [name for name, fold in held.items() if fold == 1]):
+        update = {"augment": space.experiment.augment.model_copy(update={"recipe": "histology", "references": named})}
         experiment = space.experiment.model_copy(update=update)
         source = training_set(experiment, 0, store=store, folds=folds, inventory=inventory)
         samples.append([source.sample(0, index).image for index in range(12)])
