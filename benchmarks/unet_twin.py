@@ -73,10 +73,11 @@ def iou(said: list[np.ndarray], truth: list[np.ndarray]) -> float:
 
 
 def draw(pairs: dict[str, Pair], masks: dict[str, dict[str, np.ndarray]], scores: pd.DataFrame, to: Path) -> None:
-    """The image in the middle, a corner of it enlarged: image, truth, and each twin's errors."""
+    """The image in the middle, its centre enlarged: image, truth, and each twin's errors."""
     middle = sorted(pairs)[len(pairs) // 2]
     image, truth = pairs[middle]
-    corner = np.s_[: image.shape[0] // 2, : image.shape[1] // 2]
+    height, width = truth.shape
+    centre = np.s_[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4]
     panels = [(shown(image), middle), (overlay(image, truth), "truth")]
     for name, title in TWINS.items():
         score = scores.loc[title]
@@ -84,11 +85,11 @@ def draw(pairs: dict[str, Pair], masks: dict[str, dict[str, np.ndarray]], scores
         panels.append((overlay(image, masks[name][middle], truth), text))
     figure, axes = new_figure(2, len(panels), 3 * len(panels), 6.6)
     for column, (picture, title) in enumerate(panels):
-        for axis, part in zip(axes[:, column], (picture, picture[corner]), strict=True):
+        for axis, part in zip(axes[:, column], (picture, picture[centre]), strict=True):
             axis.imshow(part, interpolation="nearest")
             axis.axis("off")
         axes[0, column].set_title(title, fontsize=9)
-    figure.suptitle("green: right, blue: missed, red: too much; below, the upper left quarter enlarged", fontsize=9)
+    figure.suptitle("green: right, blue: missed, red: too much; below, the centre enlarged", fontsize=9)
     save_figure(figure, to)
 
 
