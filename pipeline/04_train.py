@@ -15,19 +15,17 @@ import argparse
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 try:
     from inference.devices import split_devices
-    from inference.precision import resolve_precision
     from pipeline.extra_data import extra_data, extra_inputs
+    from pipeline.fold_settings import fold_settings
     from pipeline.folding import open_folds
-    from pipeline.prediction import predict_settings
     from pipeline.preparation import open_prepared
     from pipeline.runs import trained_spaces
     from pipeline.spreading import train_on_devices
     from pipeline.stage import Stage
-    from pipeline.training import pick_device, train_fold
+    from pipeline.training import train_fold
     from pipeline.validation import make_validator
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
@@ -69,26 +67,6 @@ def train_split(space: Workspace) -> None:
         if first:
             speed, waited = facts["images_per_second"] or 0.0, facts["wait_share"] or 0.0
             finish(stage, f"fold {fold}, {speed:.1f} images/s, {waited:.0%} of a step waiting for data", **facts)
-
-
-def fold_settings(space: Workspace) -> dict[str, Any]:
-    """What enters a fold's fingerprint, but for the fold itself.
-
-    Where the held-out fold decides which weights are kept, also how it is predicted and scored.
-    """
-    experiment = space.experiment
-    settings = experiment.model_dump(
-        mode="json", include={"seed", "input", "model", "loss", "augment", "train", "external"},
-        exclude={"train": {"workers", "validate_every", "validate_images"}, "external": {"__all__": {"data"}}},
-    )  # fmt: skip
-    if experiment.task != "segment":
-        settings["task"] = experiment.task
-    if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
-        predict = {key: value for key, value in predict_settings(space).items() if key != "views"}
-        settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
-        settings["validation"] = {"predict": predict, "metric": space.competition.metric.model_dump(mode="json")}
-    settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
-    return settings
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_run import write_tiny_experiment
+from tiny_run import space_of, write_tiny_experiment
 
 from pipeline import bundling
 from pipeline.bundling import dataset_slug, parse_size, size_table, template_notebook, write_upload_files
 from pipeline.sequence import run_stages
-from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +21,6 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     arguments = write_tiny_experiment(tmp_path_factory.mktemp("bundling"))
     run_stages(arguments, ("01", "02", "03", "04", "05", "06"))
     return arguments
-
-
-def space_of(arguments: list[str]) -> Workspace:
-    return open_workspace(stage_parser("").parse_args(arguments))
 
 
 def bundle(arguments: list[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 import yaml
 from drawn_hosts import SHAPE, rle_contract
 from finished_page import page_of, run_cells
-from tiny_run import EXPERIMENT, write_tiny_experiment
+from tiny_run import EXPERIMENT, stage, write_tiny_experiment
 
 from inference.bundle import run
 from inference.config import ModelConfig
@@ -38,11 +37,6 @@ drawn = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(drawn)
 
 LENET = {"model": {"architecture": "lenet"}, "task": "classify"}
-
-
-def stage(name: str) -> Callable[[list[str]], None]:
-    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
-    return made
 
 
 def draw_kind(kind: int, seed: int) -> np.ndarray:

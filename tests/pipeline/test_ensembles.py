@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from finished_page import page_of
-from tiny_run import EXPERIMENT, write_tiny_experiment
+from tiny_run import EXPERIMENT, space_of, stage, write_tiny_experiment
 
 from inference.bundle import run
 from inference.decision import load_decision, save_decision
@@ -21,16 +19,6 @@ from pipeline.measurements import out_of_fold, second_seed_shift
 from pipeline.runs import open_runs
 from pipeline.sequence import run_stages
 from pipeline.tuning.search import tuning_metric
-from pipeline.workspace import Workspace, open_workspace, stage_parser
-
-
-def stage(name: str) -> Callable[[list[str]], None]:
-    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
-    return made
-
-
-def space_of(arguments: list[str], *more: str) -> Workspace:
-    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
 
 
 def write_experiment(folder: Path, arguments: list[str], name: str, **change: Any) -> list[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import write_tiny_experiment
+from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.decision import load_decision
 from inference.listed import prediction_path
@@ -20,20 +18,11 @@ from pipeline.oof_sample import finished_parts, sample_ids, sample_parts, unfit_
 from pipeline.sequence import run_stages
 from pipeline.tuning.ensemble import EnsembleShift, ViewWorth
 from pipeline.tuning.extras import Extras
-from pipeline.workspace import Workspace, open_workspace, stage_parser
+from pipeline.workspace import Workspace
 from submissions.intervals import Interval
 from submissions.listing import ListedImages
 
 SAMPLE = {"rounds": 100, "min_groups": 2, "sample": 6, "shifts": ["brightness:0.3", "scale:0.5"]}
-
-
-def stage(name: str) -> Callable[[list[str]], None]:
-    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
-    return made
-
-
-def space_of(arguments: list[str], *more: str) -> Workspace:
-    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
 
 
 @pytest.fixture(scope="module")

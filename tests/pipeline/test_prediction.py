@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import write_tiny_experiment
+from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.bundle import run
 from inference.decision import load_decision, save_decision
@@ -20,16 +18,6 @@ from pipeline.extra_data import check_predictions
 from pipeline.folding import open_folds
 from pipeline.prediction import pick_devices
 from pipeline.sequence import run_stages
-from pipeline.workspace import Workspace, open_workspace, stage_parser
-
-
-def stage(name: str) -> Callable[[list[str]], None]:
-    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
-    return made
-
-
-def space_of(arguments: list[str], *more: str) -> Workspace:
-    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from finished_page import page_of
-from tiny_run import EXPERIMENT, write_tiny_experiment
+from tiny_run import EXPERIMENT, space_of, write_tiny_experiment
 
 from folds.foldfile import read_folds
 from inference.bundle import run
@@ -26,12 +26,7 @@ from pipeline.prediction import predict_folds
 from pipeline.runs import open_runs, read_run, runs_fingerprint, trained_inputs, trained_spaces
 from pipeline.sequence import run_stages
 from pipeline.tuning.search import tuning_metric
-from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.images import open_image
-
-
-def space_of(arguments: list[str], *more: str) -> Workspace:
-    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
 
 
 @pytest.fixture(scope="module")

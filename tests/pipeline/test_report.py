@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -88,7 +90,7 @@ def test_the_page_has_its_sections_and_the_scores(page: str, run: FinishedRun) -
         assert f">{image_id}<" in page
     for document in stage_documents(run).values():
         assert document["fingerprint"] in page
-        assert "pytest" in document["made"]["command"]
+        assert document["made"]["command"] == shlex.join(sys.orig_argv)
         assert set(document["made"]["versions"]) >= {"python", "torch", "numpy"}
 
 

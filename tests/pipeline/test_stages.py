@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_hosts import rle_contract, write_rle_host
-from tiny_run import write_tiny_experiment
+from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.bundle import run, verify
 from pipeline.__main__ import main
 from pipeline.ceiling import resolution_ceiling
+from pipeline.fold_settings import fold_settings
 from pipeline.sequence import run_stages
-from pipeline.workspace import open_workspace, stage_parser
 from submissions.listing import list_images
 from submissions.scoring import score_submission
 from submissions.table import read_submission
-
-
-def stage(name: str) -> Callable[[list[str]], None]:
-    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +194,7 @@ def test_files_that_changed_since_stage_01_are_noticed(tmp_path: Path, capsys: p
 
 
 def test_the_ceiling_falls_with_the_working_size(finished: tuple[Path, list[str]]) -> None:
-    space = open_workspace(stage_parser("").parse_args(finished[1]))
+    space = space_of(finished[1])
     table = resolution_ceiling(space, (1.0, 0.5, 0.2))
     assert table["score"].tolist() == sorted(table["score"], reverse=True)
     assert table["score"].iloc[0] == 1.0 and table["score"].iloc[-1] < 0.99
@@ -265,11 +258,10 @@ def test_deciding_anew_predicts_nothing_again(tmp_path: Path) -> None:
 
 def test_what_decides_which_weights_are_kept_is_in_their_fingerprint(tmp_path: Path) -> None:
     arguments = write_tiny_experiment(tmp_path)
-    fold_settings = importlib.import_module("pipeline.04_train").fold_settings
 
     def settings(*more: str) -> Any:
         given = [part for assignment in more for part in ("--set", assignment)]
-        return fold_settings(open_workspace(stage_parser("").parse_args([*arguments, *given])))
+        return fold_settings(space_of([*arguments, *given]))
 
     assert settings() == settings("predict.mode=tiles", "train.validate_every=1")
     best = settings("train.keep=best")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from drawn_hosts import write_rle_host
+
+from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 EXPERIMENT: dict[str, Any] = {
     "folds": {"method": "group", "n": 2},
@@ -17,6 +21,17 @@ EXPERIMENT: dict[str, Any] = {
     "predict": {"mode": "whole", "views": ["identity", "hflip"]},
     "tune": {"rounds": 100},
 }
+
+
+def stage(name: str) -> Callable[[list[str]], None]:
+    """The entry point of a numbered stage, such as "04_train"."""
+    made: Callable[[list[str]], None] = importlib.import_module(f"pipeline.{name}").main
+    return made
+
+
+def space_of(arguments: list[str], *more: str) -> Workspace:
+    """The workspace that a stage opens with these arguments."""
+    return open_workspace(stage_parser("").parse_args([*arguments, *more]))
 
 
 def write_tiny_experiment(folder: Path, *, train: int = 12, test: int = 6, **change: Any) -> list[str]:
