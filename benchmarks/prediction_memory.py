@@ -4,9 +4,10 @@ python benchmarks/prediction_memory.py [--size 30000] [--cap 3.0] [--members 5] 
 
 First a square RGB image of --size pixels a side, made window by window and never held, one class, tiles of
 512 without overlap, a stand-in model of one convolution: the peak of resident memory above what the process
-held with the model loaded. Then one FPN on EfficientNet-Lite0 against --members of them with other grids
-(pixel size, tile), D4 off, on an image of --ensemble-size: peaks of the whole process, beside the weights
-of the members that were added. Every measurement has its own process.
+held with the model loaded. Then one FPN less than --members on EfficientNet-Lite0 against all of them, of one
+grid (folds) or of several (mixed: pixel size and tile, the largest among the first), D4 off, on an image of
+--ensemble-size: peaks of the whole process, beside the weights of the member that was added. Every measurement
+has its own process.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from inference.predictor import predict_image, prepare_members
 from inference.store import open_prediction
 from inference.weights import LoadedModel
 
-GRIDS = [(1.0, 512), (1.0, 384), (0.75, 512), (0.5, 512), (1.25, 448)]
+GRIDS = {"folds": [(1.0, 512)], "mixed": [(1.0, 512), (1.25, 448), (0.75, 512), (0.5, 512), (1.0, 384)]}
 
 
 class PatternSource:
@@ -62,14 +63,14 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def members_of(number: int) -> list[LoadedModel]:
-    """Return `number` networks (0: one stand-in) with grids of their own."""
+def members_of(number: int, grids: str) -> list[LoadedModel]:
+    """Return `number` networks (0: one stand-in) with the grids of that name in turn."""
     if number == 0:
         torch.manual_seed(0)
         config = PredictConfig(tile=(512, 512), overlap=0, precision="fp32")
         return [LoadedModel(nn.Conv2d(3, 1, 1).eval(), ModelConfig(), InputConfig(), config, Path("stand-in"))]
     made = []
-    for scale, tile in [GRIDS[i % len(GRIDS)] for i in range(number)]:
+    for scale, tile in [GRIDS[grids][i % len(GRIDS[grids])] for i in range(number)]:
         settings = ModelConfig(architecture="fpn", encoder="tf_efficientnet_lite0")
         config = PredictConfig(tile=(tile, tile), overlap=0)
         made.append(LoadedModel(build_model(settings), settings, InputConfig(scale=scale), config, Path("model")))
@@ -79,7 +80,7 @@ def members_of(number: int) -> list[LoadedModel]:
 def measure(args: argparse.Namespace) -> None:
     """Predict one image in this process and print a line of JSON."""
     torch.set_num_threads(2)
-    members = members_of(args.measure)
+    members = members_of(args.measure, args.grids)
     weights = sum(tensor.nbytes for member in members[1:] for tensor in member.model.state_dict().values()) / 1e6
     ready = prepare_members(members)
     small, large = PatternSource(600), PatternSource(args.size)
@@ -99,6 +100,7 @@ def measure(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace, members: int, size: int) -> dict[str, float]:
     """Measure in a process of its own."""
     command = [sys.executable, __file__, f"--measure={members}", f"--size={size}", f"--cap={args.cap}"]
+    command.append(f"--grids={args.grids}")
     if args.folder:
         command.append(f"--folder={args.folder}")
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -113,6 +115,7 @@ def main() -> None:
     parser.add_argument("--cap", type=float, default=3.0, help="predict.memory_cap_gb")
     parser.add_argument("--members", type=int, default=5, help="members of the ensemble; 0: leave it out")
     parser.add_argument("--ensemble-size", type=int, default=4096)
+    parser.add_argument("--grids", choices=sorted(GRIDS), default="folds", help="pixel size and tile of the members")
     parser.add_argument("--folder", help="where the prediction is written; default: the system's temporary folder")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
