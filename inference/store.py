@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py._objects import phil
 
 FORMAT = 1
 CHUNK = 512
@@ -112,7 +113,9 @@ class PredictionWriter:
     def _drain(self, keep: int) -> None:
         while len(self._pending) > keep:
             at, packed = self._pending.pop(0)
-            self._data.id.write_direct_chunk(at, packed.result())
+            chunk = packed.result()
+            with phil:  # h5py 3.12 writes a chunk without its own lock, while another device's thread is in HDF5
+                self._data.id.write_direct_chunk(at, chunk)
 
     def close(self) -> Path:
         """Finish the file and give it its name; raises if rows are missing."""
