@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from inference.rules import ArgmaxRule, ThresholdRule
 from pipeline.tuning.boards import CountBoard
 from pipeline.tuning.choice import Judge
 from pipeline.tuning.gates import GatedGrid, counted_gate, exclusive_gate, gate_rules, image_levels
-from pipeline.tuning.items import Scorer, over_units, unit_histograms
+from pipeline.tuning.items import Scorer, Unit, over_units, unit_histograms
 from pipeline.tuning.levels import FoldThresholds, PerClass, PerGroup
 from pipeline.tuning.nested import RuleReport
 from pipeline.tuning.pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
@@ -97,9 +97,13 @@ def build_learners(
     else:
         indices = [base.channels.index(name) for name in base.classes]
         function = partial(unit_histograms, indices)
-        made = over_units(function, scorer.units, "histograms", pool=scorer.pool, progress=scorer.progress)
-        hists = np.stack(list(made))
+        hists = _of_units(function, scorer, "histograms")
     return [_learner(name, competition, base, settings, scorer, judge, hists, strata) for name in names]
+
+
+def _of_units(function: Callable[[Unit], np.ndarray], scorer: Scorer, title: str) -> np.ndarray:
+    """What a function finds of every unit, stacked: (N, ...)."""
+    return np.stack(list(over_units(function, scorer.units, title, pool=scorer.pool, progress=scorer.progress)))
 
 
 def _learner(
@@ -156,8 +160,7 @@ def _image_gate(
     if competition.exclusive:
         return exclusive_gate(base, source, scorer, judge)
     function = partial(image_levels, [base.channels.index(name) for name in level_channels(source, base.classes)])
-    made = over_units(function, scorer.units, "image levels", pool=scorer.pool, progress=scorer.progress)
-    said = np.stack(list(made))
+    said = _of_units(function, scorer, "image levels")
     if isinstance(scorer.metric, CountMetric):
         evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
         return counted_gate(evidence, source, said)
