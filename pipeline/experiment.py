@@ -63,7 +63,9 @@ class AugmentSettings(Settings):
 class SamplingSettings(Settings):
     """Where training patches come from."""
 
-    foreground: float = Field(0.5, ge=0, le=1, description="share of patches centred on a foreground pixel")
+    foreground: float | None = Field(
+        None, ge=0, le=1, description="share of patches that show a class; not given: 0.5, 0 where a patch is an image"
+    )
     classes: dict[str, float] = Field(
         default_factory=dict, description="share of these classes among foreground patches, others none; else all alike"
     )
@@ -198,6 +200,8 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
     labels, classify = competition.masks.kind == "none", experiment.task == "classify"
     if labels and not classify:
         raise ValueError(f"{experiment.name}: {competition.name} has a class an image and no masks; set task: classify")
+    if experiment.loss.name == "classify" and not classify:
+        raise ValueError(f"{experiment.name}: loss.name 'classify' judges whole images; set task: classify, or no loss")
     exclusive = competition.exclusive and (labels or not classify)
     model = _following(
         experiment, "model", in_channels=experiment.input.in_channels,
@@ -243,9 +247,6 @@ def _as_classifier(experiment: Experiment, competition: Competition, mode: str) 
     loss = experiment.loss.model_copy(update={"name": "classify", "params": {"mode": mode, **experiment.loss.params}})
     update: dict[str, Any] = {"loss": loss}
     update["predict"] = _following(experiment, "predict", mode="whole", tile=train.patch)
-    if "foreground" not in train.sampling.model_fields_set:
-        sampling = train.sampling.model_copy(update={"foreground": 0.0})
-        update["train"] = train.model_copy(update={"sampling": sampling})
     return experiment.model_copy(update=update)
 
 

@@ -94,7 +94,7 @@ def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generato
 def window_odds(
     index: pd.DataFrame,
     *,
-    foreground: float = 0.5,
+    foreground: float | None = None,
     classes: Mapping[str, float] | None = None,
     images: Mapping[str, float] | None = None,
     groups: Mapping[str, str] | None = None,
@@ -104,8 +104,9 @@ def window_odds(
     Every image has the same odds, or those given in `images`, shared by its axes, and theirs by the windows;
     `groups` (image_id to group) then share the odds evenly. The share `foreground` of the draws goes to
     windows that show a class, the classes evenly or by the weights in `classes` (only those named are
-    drawn). Raises ValueError for a class the index does not have, odds that are negative, and where nothing
-    can be drawn.
+    drawn). None: half of them, and none where every image is one window, because to prefer windows is to
+    prefer images there, and those without the class lose the share that they have in the test set. Raises
+    ValueError for a class the index does not have, odds that are negative, and where nothing can be drawn.
     """
     names = [column.removeprefix(PREFIX) for column in index.columns if column.startswith(PREFIX)]
     unknown = sorted(set(classes or {}) - set(names))
@@ -125,6 +126,8 @@ def window_odds(
     wanted = {name: 1.0 for name in names if name != "background"} if classes is None else dict(classes)
     shown = {name: base * (index[f"{PREFIX}{name}"].to_numpy() > 0) for name in wanted}
     shown = {name: part for name, part in shown.items() if part.sum() > 0 and wanted[name] > 0}
+    if foreground is None:
+        foreground = 0.0 if classes is None and ids.is_unique else 0.5
     if not shown or foreground == 0:
         return odds
     total = sum(wanted[name] for name in shown)

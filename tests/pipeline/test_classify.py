@@ -225,6 +225,7 @@ def test_accuracy_and_loss_are_those_of_the_definition() -> None:
         (load_competition("cassava-2021"), {"task": "segment"}, "set task: classify"),
         (rle_contract(), {"augment": {"cutmix": 0.5}}, "has no augment.cutmix"),
         (rle_contract(), {"loss": {"name": "focal"}}, "for task classify 'classify'"),
+        (rle_contract(), {"loss": {"name": "classify"}, "task": "segment"}, "judges whole images"),
         (rle_contract(), {"predict": {"mode": "tiles"}}, "predict.mode is 'tiles'"),
         (rle_contract(), {"input": {"scale": 0.5}}, "has no input.scale"),
         (rle_contract(), {"train": {"axes": ["z", "y"]}}, "has no train.axes"),

@@ -126,6 +126,7 @@ def test_odds() -> None:
     np.testing.assert_allclose(found, [1 / 12, 1 / 12, 1 / 12, 0.75, 0])
     found = window_odds(index, foreground=0, groups={"a": "p", "b": "p", "c": "q"})
     np.testing.assert_allclose(found, [1 / 12, 1 / 12, 1 / 12, 0.25, 0.5])
+    np.testing.assert_allclose(window_odds(index), window_odds(index, foreground=0.5))
     empty = index.assign(foreground_k=0.0, foreground_m=0.0)
     np.testing.assert_allclose(window_odds(empty, foreground=1), third)
     with pytest.raises(ValueError, match="no class z"):
@@ -134,6 +135,13 @@ def test_odds() -> None:
         window_odds(index, images={})
     with pytest.raises(ValueError, match="no window"):
         window_odds(index, images={"a": -1.0, "b": 3.0})
+
+
+def test_images_of_one_window_keep_their_share_unless_the_user_says_otherwise() -> None:
+    whole = table().iloc[2:]
+    np.testing.assert_allclose(window_odds(whole), 1 / 3)
+    np.testing.assert_allclose(window_odds(whole, foreground=0.5), [1 / 6, 4 / 6, 1 / 6])
+    np.testing.assert_allclose(window_odds(whole, classes={"k": 1.0}), window_odds(whole, foreground=0.5))
 
 
 def test_windows_are_drawn_by_odds_inside_the_image() -> None:
