@@ -23,8 +23,9 @@ import cv2
 import numpy as np
 
 from inference.store import open_prediction, write_prediction
-from pipeline.experiment import Experiment
-from pipeline.tuning.search import tune, tuning_metric
+from pipeline.tuning.search import tune
+from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.terms import Terms, tuning_metric
 from submissions.competition import Competition
 from submissions.masks import Truth
 
@@ -106,13 +107,13 @@ def main() -> None:
         }
     )
     rules = None if arguments.rules == "all" or arguments.instances else ["global"]
-    experiment = Experiment.model_validate({"name": "drawn", "competition": "drawn", "tune": {"rules": rules}})
-    settings = experiment.tune
+    settings = TuneSettings(rules=rules)
     metric = tuning_metric(contract, settings)
+    terms = Terms(contract, metric, settings, contract.classes, arguments.workers)
     with tempfile.TemporaryDirectory() as folder:
         items = draw(Path(folder))
         before, started = processor_seconds(), time.perf_counter()
-        result = tune(contract, experiment, items, metric=metric, settings=settings, workers=arguments.workers)
+        result = tune(terms, items)
         seconds, processor = time.perf_counter() - started, processor_seconds() - before
     print(f"{len(items)} images, {metric.name}, {len(result.rules)} rule(s), {settings.rounds} bootstrap rounds")
     print(f"{seconds:.1f} s with {arguments.workers} processes; {processor:.1f} s of processor time")

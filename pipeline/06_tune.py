@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from math import isnan
-from typing import Any
 
 try:
     import pandas as pd
@@ -24,7 +23,7 @@ try:
     from pipeline.oof import test_groups, tune_stage
     from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.tuning.report import write_tuning
-    from pipeline.tuning.search import tune, tuning_metric
+    from pipeline.tuning.search import tune
     from pipeline.tuning.submission import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
     from submissions.table import write_atomic
@@ -40,19 +39,13 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = tune_stage(space, runs)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
-    competition, settings = space.competition, space.experiment.tune
-    metric = tuning_metric(competition, settings)
-    options: dict[str, Any] = {"workers": max(1, space.workers), "progress": tqdm}
-    found = out_of_fold(space, runs, metric, **options)
-    result = tune(
-        competition, space.experiment, found.items, metric=metric, settings=settings,
-        fingerprint=runs_fingerprint(runs), channels=found.channels, test_groups=test_groups(space), **options,
-    )  # fmt: skip
-    _, score = score_through_submission(competition, found.items, result.decision, metric, **options)
+    found = out_of_fold(space, runs, workers=max(1, space.workers), progress=tqdm)
+    result = tune(found.terms, found.items, fingerprint=runs_fingerprint(runs), test_groups=test_groups(space))
+    _, score = score_through_submission(found.terms, found.items, result.decision)
     if score != result.cv and not (isnan(score) and isnan(result.cv)):
         raise ValueError(f"CV is {result.cv}, but {score} through the submission table; a mask is lost on the way")
-    extras = measure(space, runs, metric, found, **options)
-    write_tuning(stage.folder, result, extras=extras, settings=settings)
+    extras = measure(space, runs, found)
+    write_tuning(stage.folder, result, extras=extras, settings=found.terms.settings)
     folds = pd.DataFrame(sorted(result.fold_scores.items()), columns=["fold", "score"])
     write_atomic(stage.folder / "folds.csv", folds.to_csv(index=False, lineterminator="\n"))
     interval = [result.interval.low, result.interval.high]
@@ -62,7 +55,8 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     if prediction is not None:
         print(f"prediction interval of the leaderboard: {prediction[0]:.4f} to {prediction[1]:.4f}")
     facts = {"score": result.cv, "interval": interval, "nested": result.nested, "prediction": prediction}
-    finish(stage, f"{metric.name} {result.cv:.4f}", **facts, metric=metric.name, folds=result.fold_scores)
+    metric = result.metric.name
+    finish(stage, f"{metric} {result.cv:.4f}", **facts, metric=metric, folds=result.fold_scores)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

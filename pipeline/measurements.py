@@ -16,28 +16,26 @@ from pipeline.stage import read_stage
 from pipeline.tuning.arms import Mixed, mixed_items
 from pipeline.tuning.ensemble import EnsembleShift, ViewWorth, Weights, ensemble_shift, fit_weights, view_worth
 from pipeline.tuning.extras import Extras
-from pipeline.tuning.items import Progress, quiet
 from pipeline.tuning.shift import ShiftTable, shift_table
+from pipeline.tuning.terms import Terms, tuning_metric
+from pipeline.tuning.workers import Progress, quiet
 from pipeline.workspace import Workspace
-from submissions.metrics import Metric
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What a decision is learned from: items, the channels of their probabilities, weights where they are a mean.
+    """What a decision is learned from: items, the terms with their channels, weights where they are a mean.
 
     notes: sentences on how the members' splits went together.
     """
 
     items: Sequence[StoredItem] | Sequence[Mixed]
-    channels: list[str]
+    terms: Terms
     weights: Weights | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def out_of_fold(
-    space: Workspace, runs: Sequence[Run], metric: Metric, *, workers: int = 1, progress: Progress = quiet
-) -> OutOfFold:
+def out_of_fold(space: Workspace, runs: Sequence[Run], *, workers: int = 1, progress: Progress = quiet) -> OutOfFold:
     """The run's own predictions, or the weighted mean of the members', with weights fitted on them.
 
     Members split by different fold files have their own folds; the mean goes by those of the first, and holds the
@@ -49,12 +47,14 @@ def out_of_fold(
     for name, found in channels.items():
         if found != first:
             raise ValueError(f"{name!r} predicts {found}, {runs[0].name!r} {first}: members need the same channels")
-    if not space.experiment.members:
-        return OutOfFold(members[runs[0].name], first)
     settings = space.experiment.tune
+    metric = tuning_metric(space.competition, settings)
+    terms = Terms(space.competition, metric, settings, first, workers, progress)
+    if not space.experiment.members:
+        return OutOfFold(members[runs[0].name], terms)
     members, notes = shared_images(runs, members)
-    weights = fit_weights(space.competition, metric, members, settings, first, workers=workers, progress=progress)
-    return OutOfFold(mixed_items(members, weights.weights), first, weights, notes)
+    weights = fit_weights(terms, members)
+    return OutOfFold(mixed_items(members, weights.weights), terms, weights, notes)
 
 
 def shared_images(
@@ -81,24 +81,23 @@ def shared_images(
     return {name: [item for item in items if item.image_id in common] for name, items in members.items()}, notes
 
 
-def measure(space: Workspace, runs: Sequence[Run], metric: Metric, found: OutOfFold, **options: Any) -> Extras:
-    """Everything that the experiment asks for beside the rule; `options` are workers and progress."""
+def measure(space: Workspace, runs: Sequence[Run], found: OutOfFold) -> Extras:
+    """Everything that the experiment asks for beside the rule."""
     parts = [(part.shift, part.stage.folder) for part, _ in finished_parts(space)]
     chosen = set(sample_ids(space)) if parts else set()
     views: ViewWorth | None = None
     shifts: ShiftTable | None = None
-    given = (space.competition, metric)
     for shift, folder in parts:
         if shift is None:
             apart = {view: run_items(space, runs[0], folder, only=chosen, view=view) for view in stored_views(folder)}
-            views = view_worth(*given, apart, space.experiment.tune, found.channels, **options)
+            views = view_worth(found.terms, apart)
     shifted = {shift: folder for shift, folder in parts if shift is not None}
     if shifted:
         arms = {"none": run_items(space, runs[0], only=chosen)}
         arms |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
-        shifts = shift_table(*given, arms, space.experiment.tune, found.channels, **options)
+        shifts = shift_table(found.terms, arms)
     seen = repeated_shift if space.experiment.members else second_seed_shift
-    ensemble = seen(space, runs, metric, found, **options)
+    ensemble = seen(space, runs, found.terms)
     if ensemble is None and space.experiment.tune.correct_shift:
         raise ValueError(
             "tune.correct_shift: no ensemble shift was measured; it takes a rule with thresholds, and "
@@ -113,9 +112,7 @@ def stored_views(folder: Path) -> list[str]:
         return list(dict.fromkeys(name.partition("/")[0] for name in prediction.channels))
 
 
-def second_seed_shift(
-    space: Workspace, runs: Sequence[Run], metric: Metric, found: OutOfFold, **options: Any
-) -> EnsembleShift | None:
+def second_seed_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> EnsembleShift | None:
     """The mean of this experiment and the one of `tune.second_seed` against this one alone; None without one.
 
     Raises ValueError where the two were split by different fold files, or trained differently but for the seed.
@@ -138,12 +135,10 @@ def second_seed_shift(
             )
     singles = run_items(space, own)
     means = mixed_items({own.name: singles, name: run_items(space, other)})
-    return ensemble_shift(space.competition, metric, singles, means, space.experiment.tune, found.channels, **options)
+    return ensemble_shift(terms, singles, means)
 
 
-def repeated_shift(
-    space: Workspace, runs: Sequence[Run], metric: Metric, found: OutOfFold, **options: Any
-) -> EnsembleShift | None:
+def repeated_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> EnsembleShift | None:
     """The mean of two members that differ by seed or split alone, against the first of them alone.
 
     None where no two members are alike, and where the rule has no threshold that could move.
@@ -152,10 +147,7 @@ def repeated_shift(
     if pair is None or space.competition.exclusive:
         return None
     members, _ = shared_images(pair, {run.name: run_items(space, run) for run in pair})
-    singles, settings = members[pair[0].name], space.experiment.tune
-    shift = ensemble_shift(
-        space.competition, metric, singles, mixed_items(members), settings, found.channels, **options
-    )
+    shift = ensemble_shift(terms, members[pair[0].name], mixed_items(members))
     return replace(shift, members=len(runs))
 
 

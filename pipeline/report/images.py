@@ -24,7 +24,7 @@ from pipeline.report.thresholds import (
     unexplored,
     worst_units,
 )
-from pipeline.tuning.items import Progress, quiet
+from pipeline.tuning.workers import Progress, quiet
 from submissions.show import EXTRA, MISSED, RIGHT
 
 MOST_PICTURES = 60

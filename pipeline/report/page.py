@@ -10,7 +10,7 @@ import plotly.offline
 from pipeline.report import images, sections
 from pipeline.report.finished import FinishedRun
 from pipeline.report.markup import Safe, element, text
-from pipeline.tuning.items import Progress, quiet
+from pipeline.tuning.workers import Progress, quiet
 from submissions.table import write_atomic
 
 LEDGER = Path("submissions/ledger.csv")

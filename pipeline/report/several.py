@@ -12,6 +12,7 @@ from pipeline.measurements import shared_images
 from pipeline.oof import run_items
 from pipeline.report.finished import FinishedRun
 from pipeline.tuning.arms import difference, judge_arms, mixed_items
+from pipeline.tuning.terms import Terms
 from submissions.metrics import Metric
 
 
@@ -70,7 +71,8 @@ def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataF
     arms = {name: mixed_items({name: items}) for name, items in members.items()}
     for one, other in combinations(members, 2):
         arms[f"{one} + {other}"] = mixed_items({one: members[one], other: members[other]})
-    judged = judge_arms(first.space.competition, metric, arms, first.settings, first.decision.channels)
+    terms = Terms(first.space.competition, metric, first.settings, first.decision.channels)
+    judged = judge_arms(terms, arms)
     matrix = pd.DataFrame(index=list(members), columns=list(members), dtype=float)
     rows = []
     for name in members:
@@ -78,7 +80,7 @@ def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataF
     for one, other in combinations(members, 2):
         mean, better = judged[f"{one} + {other}"], max((judged[one], judged[other]), key=lambda arm: arm.nested)
         matrix.loc[one, other] = matrix.loc[other, one] = mean.nested
-        gain = difference(metric, mean, better, first.settings)
+        gain = difference(terms, mean, better)
         rows.append((f"{one} + {other}", gain.estimate, gain.low, gain.high))
     return matrix, pd.DataFrame(rows, columns=["pair", "estimate", "low", "high"])
 

@@ -11,7 +11,8 @@ import pandas as pd
 from inference.rules import ThresholdRule
 from pipeline.report.finished import FinishedRun
 from pipeline.tuning.choice import widest_run
-from pipeline.tuning.items import Progress, over_units, quiet, unit_histograms
+from pipeline.tuning.items import unit_histograms
+from pipeline.tuning.workers import Progress, over_units, quiet
 from submissions.metrics import CountMetric, counts, threshold_curve, threshold_values
 from submissions.metrics.overlap import COUNTS, Dice
 

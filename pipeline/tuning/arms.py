@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.tuning.choice import Judge, selection_folds
-from pipeline.tuning.items import OofItem, Progress, Scorer, make_units, quiet
+from pipeline.tuning.items import OofItem, Scorer, make_units
 from pipeline.tuning.learners import base_decision, build_learners, suitable_rules
 from pipeline.tuning.nested import RuleReport, assess
 from pipeline.tuning.settings import TuneSettings
-from submissions.competition import Competition
+from pipeline.tuning.terms import Terms
 from submissions.intervals import Interval, paired_bootstrap
 from submissions.masks import Truth
-from submissions.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -100,14 +99,7 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
 
 
 def judge_arms(
-    competition: Competition,
-    metric: Metric,
-    arms: Mapping[str, Iterable[OofItem]],
-    settings: TuneSettings,
-    channels: Sequence[str],
-    *,
-    pool: Executor | None = None,
-    progress: Progress = quiet,
+    terms: Terms, arms: Mapping[str, Iterable[OofItem]], pool: Executor | None = None
 ) -> dict[str, RuleReport]:
     """Each arm under the simplest rule that suits (global, grid, argmax), its threshold chosen by its own
     images.
@@ -115,33 +107,28 @@ def judge_arms(
     The arms' `nested_table`s hold the same units, so that they can be compared in pairs. Raises ValueError
     where they do not.
     """
+    settings = terms.settings.model_copy(update={"rules": [suitable_rules(terms, 1)[0]], "rule": None})
+    simple = replace(terms, settings=settings)
     found: dict[str, RuleReport] = {}
     first: pd.DataFrame | None = None
     for name, items in arms.items():
-        units, meta = make_units(items, competition.metric.unit)
+        units, meta = make_units(items, terms.competition.metric.unit)
         if first is not None and not meta.equals(first):
             raise ValueError(f"arm {name!r} has other images, folds or groups than {next(iter(arms))!r}")
         first = meta
         judge = Judge(selection_folds(meta)[0], settings.rounds, settings.seed)
-        base = base_decision(competition, metric, settings, "", list(channels))
-        scorer = Scorer(competition, metric, units, pool=pool, progress=progress)
-        rule = suitable_rules(competition, metric, 1, channels)[0]
-        simple = settings.model_copy(update={"rules": [rule], "rule": None})
-        found[name] = assess(build_learners(competition, base, simple, scorer, judge), scorer, judge)[0]
+        scorer = Scorer(simple, units, pool)
+        found[name] = assess(build_learners(base_decision(simple, ""), scorer, judge), scorer, judge)[0]
     return found
 
 
-def difference(metric: Metric, one: RuleReport, other: RuleReport, settings: TuneSettings) -> Interval:
+def difference(terms: Terms, one: RuleReport, other: RuleReport) -> Interval:
     """Interval of nested(one) - nested(other), groups resampled alike."""
+    settings, groups = terms.settings, one.nested_table["group"]
     return paired_bootstrap(
-        metric,
-        one.nested_table,
-        other.nested_table,
-        one.nested_table["group"],
-        rounds=settings.rounds,
-        seed=settings.seed,
+        terms.metric, one.nested_table, other.nested_table, groups, rounds=settings.rounds, seed=settings.seed,
         level=settings.level,
-    )
+    )  # fmt: skip
 
 
 def is_clear(gain: Interval, settings: TuneSettings) -> bool:

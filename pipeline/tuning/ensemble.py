@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,11 +16,10 @@ from scipy.optimize import minimize
 from inference.decision import Decision
 from inference.rules import ThresholdRule
 from pipeline.tuning.arms import Mixed, difference, is_clear, judge_arms, mixed_items
-from pipeline.tuning.items import OofItem, Progress, over_units, quiet, worker_pool
-from pipeline.tuning.settings import TuneSettings
-from submissions.competition import Competition
+from pipeline.tuning.items import OofItem
+from pipeline.tuning.terms import Terms
+from pipeline.tuning.workers import over_units, worker_pool
 from submissions.intervals import Interval
-from submissions.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,7 @@ class Weights:
     reason: str
 
 
-def fit_weights(
-    competition: Competition,
-    metric: Metric,
-    members: Mapping[str, Iterable[OofItem]],
-    settings: TuneSettings,
-    channels: Sequence[str],
-    *,
-    workers: int = 1,
-    progress: Progress = quiet,
-) -> Weights:
+def fit_weights(terms: Terms, members: Mapping[str, Iterable[OofItem]]) -> Weights:
     """Weights of experiments from their out-of-fold predictions: non-negative, sum 1.
 
     They minimise the squared error of the mean probability against the truth over the scored classes, each
@@ -53,38 +45,27 @@ def fit_weights(
     """
     given = {name: list(items) for name, items in members.items()}
     equal = mixed_items(given)
-    names = list(given)
+    competition, channels = terms.competition, list(terms.channels)
     function = partial(_moments, competition.scored_classes, [channels.index(c) for c in competition.classes])
-    with worker_pool(workers) as pool:
-        made = list(over_units(function, equal, "weights", pool=pool, progress=progress))
+    with worker_pool(terms.workers) as pool:
+        made = list(over_units(function, equal, "weights", pool=pool, progress=terms.progress))
         gram, cross = np.stack([one for one, _ in made]), np.stack([other for _, other in made])
         folds = np.array([item.fold for item in equal])
         fitted = _simplex(gram.sum(axis=0), cross.sum(axis=0))
-        held = {
-            int(f): _simplex(gram[folds != f].sum(axis=0), cross[folds != f].sum(axis=0)) for f in sorted(set(folds))
-        }
+        rest = {int(fold): folds != fold for fold in sorted(set(folds))}
+        held = {fold: _simplex(gram[rows].sum(axis=0), cross[rows].sum(axis=0)) for fold, rows in rest.items()}
         nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
-        arms = judge_arms(
-            competition,
-            metric,
-            {"equal": equal, "fitted": nested},
-            settings,
-            channels,
-            pool=pool,
-            progress=progress,
-        )
-    gain = difference(metric, arms["fitted"], arms["equal"], settings)
-    clear = is_clear(gain, settings) and len(held) > 1
+        arms = judge_arms(terms, {"equal": equal, "fitted": nested}, pool)
+    gain = difference(terms, arms["fitted"], arms["equal"])
+    clear = is_clear(gain, terms.settings) and len(held) > 1
     why = "clear" if clear else f"not clear over {gain.groups} groups: equal weights stay"
-    chosen = fitted if clear else np.full(len(names), 1 / len(names))
+    shares = {fold: dict(zip(given, values.tolist(), strict=True)) for fold, values in held.items()}
+    best = dict(zip(given, fitted.tolist(), strict=True))
     return Weights(
-        dict(zip(names, chosen.tolist(), strict=True)),
-        dict(zip(names, fitted.tolist(), strict=True)),
-        {fold: dict(zip(names, values.tolist(), strict=True)) for fold, values in held.items()},
-        {name: arm.nested for name, arm in arms.items()},
-        gain,
+        best if clear else dict.fromkeys(given, 1 / len(given)), best, shares,
+        {name: arm.nested for name, arm in arms.items()}, gain,
         f"nested gain of fitted weights {gain.estimate:+.4f}, {why}",
-    )
+    )  # fmt: skip
 
 
 def _moments(scored: Sequence[int], channels: Sequence[int], item: Mixed) -> tuple[np.ndarray, np.ndarray]:
@@ -130,16 +111,7 @@ class ViewWorth:
     kept: list[str]
 
 
-def view_worth(
-    competition: Competition,
-    metric: Metric,
-    views: Mapping[str, Iterable[OofItem]],
-    settings: TuneSettings,
-    channels: Sequence[str],
-    *,
-    workers: int = 1,
-    progress: Progress = quiet,
-) -> ViewWorth:
+def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWorth:
     """Gain of keeping each view: score of the mean of all views minus that without it, paired over groups.
 
     The view whose absence gains most, clearly, is dropped, and so on with those that are left; views that
@@ -147,46 +119,27 @@ def view_worth(
     show.
     """
     given = {name: list(items) for name, items in views.items()}
-    with worker_pool(workers) as pool:
-        run = partial(
-            judge_arms,
-            competition,
-            metric,
-            settings=settings,
-            channels=channels,
-            pool=pool,
-            progress=progress,
-        )
-        alone = run({name: mixed_items({name: items}) for name, items in given.items()})
-        kept, dropped = list(given), []
-        first: dict[str, Interval] = {}
+    with worker_pool(terms.workers) as pool:
+        alone = judge_arms(terms, {name: mixed_items({name: items}) for name, items in given.items()}, pool)
+        kept, gains = list(given), dict.fromkeys(given, (math.nan,) * 3)
         while len(kept) > 1:
-            arms = run(
-                {
-                    "": mixed_items({name: given[name] for name in kept}),
-                    **{name: mixed_items({n: given[n] for n in kept if n != name}) for name in kept},
-                }
-            )
-            first = first or {name: difference(metric, arms[""], arms[name], settings) for name in kept}
-            without = {name: difference(metric, arms[name], arms[""], settings) for name in kept}
-            harmful = [name for name in kept if is_clear(without[name], settings)]
+            losses = _losses_without(terms, {name: given[name] for name in kept}, pool)
+            if len(kept) == len(given):
+                gains = {name: (-loss.estimate, -loss.high, -loss.low) for name, loss in losses.items()}
+            harmful = [name for name in kept if is_clear(losses[name], terms.settings)]
             if not harmful:
                 break
-            worst = max(harmful, key=lambda name: without[name].estimate)
-            kept.remove(worst)
-            dropped.append(worst)
-    rows = [
-        {
-            "view": name,
-            "alone": alone[name].nested,
-            "gain": first[name].estimate if name in first else float("nan"),
-            "low": first[name].low if name in first else float("nan"),
-            "high": first[name].high if name in first else float("nan"),
-            "verdict": "dropped: it does harm" if name in dropped else "kept",
-        }
-        for name in given
-    ]
-    return ViewWorth(pd.DataFrame(rows), kept)
+            kept.remove(max(harmful, key=lambda name: losses[name].estimate))
+    verdicts = {name: "kept" if name in kept else "dropped: it does harm" for name in given}
+    rows = [(name, alone[name].nested, *gains[name], verdicts[name]) for name in given]
+    return ViewWorth(pd.DataFrame(rows, columns=["view", "alone", "gain", "low", "high", "verdict"]), kept)
+
+
+def _losses_without(terms: Terms, views: Mapping[str, Sequence[OofItem]], pool: Executor | None) -> dict[str, Interval]:
+    """What the mean gains without each of the views."""
+    arms = {name: mixed_items({other: views[other] for other in views if other != name}) for name in views}
+    judged = judge_arms(terms, {"": mixed_items(views), **arms}, pool)
+    return {name: difference(terms, judged[name], judged[""]) for name in views}
 
 
 @dataclass(frozen=True)
@@ -215,44 +168,26 @@ class EnsembleShift:
         return round(self.moved / self.members)
 
 
-def ensemble_shift(
-    competition: Competition,
-    metric: Metric,
-    singles: Iterable[OofItem],
-    means: Iterable[OofItem],
-    settings: TuneSettings,
-    channels: Sequence[str],
-    *,
-    workers: int = 1,
-    progress: Progress = quiet,
-) -> EnsembleShift:
+def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[OofItem]) -> EnsembleShift:
     """Measure the shift from one model's probabilities to those of a mean (a second seed, repeated splits).
 
     Candidates are thresholds 0..255, or places in the grid. Raises ValueError where the rule has no threshold
     (argmax), or the images differ.
     """
-    with worker_pool(workers) as pool:
-        arms = judge_arms(
-            competition,
-            metric,
-            {"single": singles, "mean": means},
-            settings,
-            channels,
-            pool=pool,
-            progress=progress,
-        )
+    with worker_pool(terms.workers) as pool:
+        arms = judge_arms(terms, {"single": singles, "mean": means}, pool)
     one, mean = arms["single"].fit.choice, arms["mean"].fit.choice
     if one is None or mean is None or len(one.scores) < 2:
         raise ValueError("ensemble shift: argmax has no threshold that could move")
-    moves = mean.tops - one.tops
-    low, high = np.quantile(moves, [(1 - settings.level) / 2, (1 + settings.level) / 2])
+    outside = (1 - terms.settings.level) / 2
+    low, high = np.quantile(mean.tops - one.tops, [outside, 1 - outside])
     return EnsembleShift(
         one.chosen,
         mean.chosen,
         mean.chosen - one.chosen,
         int(np.floor(low)),
         int(np.ceil(high)),
-        difference(metric, arms["mean"], arms["single"], settings),
+        difference(terms, arms["mean"], arms["single"]),
         float(mean.scores[mean.chosen] - mean.scores[one.chosen]),
     )
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from inference.decision import Decision, Mask, apply
+from pipeline.tuning.terms import Terms
+from pipeline.tuning.workers import over_units
 from submissions.competition import Competition
 from submissions.masks import Truth
 from submissions.metrics import Metric, joint_histogram
 from submissions.scoring import Segmentation, joined_stack, unit_row
 
-T = TypeVar("T")
-Progress = Callable[..., Iterable[Any]]
 Request = tuple[Decision, np.ndarray]  # a decision, and bool (N,) of the units that it is asked for
 
 
@@ -149,55 +147,20 @@ def unit_histograms(classes: Sequence[int], unit: Unit) -> np.ndarray:
     return total
 
 
-def quiet(items: Iterable[T], **_: Any) -> Iterable[T]:
-    """Progress that shows nothing; a stage passes `tqdm`."""
-    return items
-
-
-@contextmanager
-def worker_pool(workers: int) -> Iterator[Executor | None]:
-    """Processes to work on units, each with one unit in memory; None where `workers` is 1 or less."""
-    if workers <= 1:
-        yield None
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield pool
-
-
-def over_units(
-    function: Callable[[Any], T],
-    tasks: Sequence[Any],
-    what: str,
-    *,
-    pool: Executor | None = None,
-    progress: Progress = quiet,
-) -> Iterator[T]:
-    """`function` of every task, in order, in the pool's processes where one is given."""
-    if pool is None:
-        yield from (function(task) for task in progress(tasks, total=len(tasks), desc=what))
-        return
-    chunk = max(1, len(tasks) // 16)  # few parts: what items share (a table of masks) travels with each
-    yield from progress(pool.map(function, tasks, chunksize=chunk), total=len(tasks), desc=what)
-
-
 class Scorer:
     """Scores decisions on units in one pass, and remembers what was scored.
 
     A decision is known by everything of it that changes the mask.
     """
 
-    def __init__(
-        self,
-        competition: Competition,
-        metric: Metric,
-        units: Sequence[Unit],
-        *,
-        pool: Executor | None = None,
-        progress: Progress = quiet,
-    ) -> None:
-        self.competition, self.metric, self.units = competition, metric, units
-        self.pool, self.progress = pool, progress
+    def __init__(self, terms: Terms, units: Sequence[Unit], pool: Executor | None = None) -> None:
+        self.terms, self.units, self.pool = terms, units, pool
         self._rows: dict[str, dict[int, dict[str, float]]] = {}
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the terms."""
+        return self.terms.metric
 
     def score(self, requests: Sequence[Request], what: str) -> None:
         """Score what is asked for and not known yet."""
@@ -211,8 +174,8 @@ class Scorer:
         tasks = [(unit, decisions) for unit, decisions in zip(self.units, wanted, strict=True)]
         if not any(wanted):
             return
-        function = partial(decided_rows, self.competition, self.metric)
-        made = over_units(function, tasks, what, pool=self.pool, progress=self.progress)
+        function = partial(decided_rows, self.terms.competition, self.metric)
+        made = over_units(function, tasks, what, pool=self.pool, progress=self.terms.progress)
         for place, (decisions, rows_of_unit) in enumerate(zip(wanted, made, strict=True)):
             for decision, row in zip(decisions, rows_of_unit, strict=True):
                 self._rows[_key(decision)][place] = row

@@ -14,23 +14,23 @@ from inference.rules import ArgmaxRule, ThresholdRule
 from pipeline.tuning.boards import CountBoard
 from pipeline.tuning.choice import Judge
 from pipeline.tuning.gates import GatedGrid, counted_gate, exclusive_gate, gate_rules, image_levels
-from pipeline.tuning.items import Scorer, Unit, over_units, unit_histograms
+from pipeline.tuning.items import Scorer, Unit, unit_histograms
 from pipeline.tuning.levels import FoldThresholds, PerClass, PerGroup
 from pipeline.tuning.nested import RuleReport
 from pipeline.tuning.pixels import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
 from pipeline.tuning.rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
-from pipeline.tuning.settings import COUNT_RULES, EXCLUSIVE_RULES, GATES, GRID_RULES, IMAGE_RULES, TuneSettings
-from submissions.competition import Competition
+from pipeline.tuning.settings import COUNT_RULES, EXCLUSIVE_RULES, GATES, GRID_RULES, IMAGE_RULES
+from pipeline.tuning.terms import Terms
+from pipeline.tuning.workers import over_units
 from submissions.intervals import paired_bootstrap
-from submissions.metrics import CountMetric, Metric
+from submissions.metrics import CountMetric
 
 
-def base_decision(
-    competition: Competition, metric: Metric, settings: TuneSettings, fingerprint: str, channels: list[str]
-) -> Decision:
+def base_decision(terms: Terms, fingerprint: str) -> Decision:
     """The decision before a rule is learned: which classes, which channels, whether instances are made."""
+    competition, settings = terms.competition, terms.settings
     form = competition.submission
-    wanted = metric.needs == "instances" or (
+    wanted = terms.metric.needs == "instances" or (
         form is not None and (form.rows == "instance" or "{score}" in form.mask_template)
     )
     given = settings.instances or (InstanceSettings(plane=competition.scored_classes[0]) if wanted else None)
@@ -38,7 +38,7 @@ def base_decision(
     return Decision(
         fingerprint=fingerprint,
         classes=competition.classes,
-        channels=channels,
+        channels=list(terms.channels),
         exclusive=competition.exclusive,
         rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
         instances=given,
@@ -47,12 +47,13 @@ def base_decision(
     )
 
 
-def suitable_rules(competition: Competition, metric: Metric, strata: int, channels: Sequence[str]) -> list[str]:
-    """Rules that can be learned for this contract and metric, the simplest first.
+def suitable_rules(terms: Terms, strata: int) -> list[str]:
+    """Rules that can be learned for this contract, metric and number of strata, the simplest first.
 
     Gates by what is said of an image need images that are scored one by one, and a metric that counts pixels or a
     single class.
     """
+    competition, metric, channels = terms.competition, terms.metric, terms.channels
     if competition.masks.kind == "none":
         return ["argmax"] if competition.exclusive else ["global", "per_class"]
     gates = gate_rules(channels, competition.classes) if competition.metric.unit == "image" else []
@@ -68,15 +69,14 @@ def suitable_rules(competition: Competition, metric: Metric, strata: int, channe
     return [*(name for name in COUNT_RULES if name not in absent), *gates]
 
 
-def build_learners(
-    competition: Competition, base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge
-) -> list[Learner]:
+def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner]:
     """The rules to compare, in order; joint histograms are made where one of them needs them.
 
     Raises ValueError for a rule that does not suit.
     """
+    competition, settings = scorer.terms.competition, scorer.terms.settings
     strata = judge.meta["stratum"].to_numpy()
-    suits = suitable_rules(competition, scorer.metric, len(set(strata)), base.channels)
+    suits = suitable_rules(scorer.terms, len(set(strata)))
     if settings.gate is not None and "gated_classifier" not in suits:
         raise ValueError(
             f"tune.gate: an image-level gate does not suit {competition.name} with the metric {scorer.metric.name}; "
@@ -98,30 +98,22 @@ def build_learners(
         indices = [base.channels.index(name) for name in base.classes]
         function = partial(unit_histograms, indices)
         hists = _of_units(function, scorer, "histograms")
-    return [_learner(name, competition, base, settings, scorer, judge, hists, strata) for name in names]
+    return [_learner(name, base, scorer, judge, hists, strata) for name in names]
 
 
 def _of_units(function: Callable[[Unit], np.ndarray], scorer: Scorer, title: str) -> np.ndarray:
     """What a function finds of every unit, stacked: (N, ...)."""
-    return np.stack(list(over_units(function, scorer.units, title, pool=scorer.pool, progress=scorer.progress)))
+    return np.stack(list(over_units(function, scorer.units, title, pool=scorer.pool, progress=scorer.terms.progress)))
 
 
-def _learner(
-    name: str,
-    competition: Competition,
-    base: Decision,
-    settings: TuneSettings,
-    scorer: Scorer,
-    judge: Judge,
-    hists: np.ndarray,
-    strata: np.ndarray,
-) -> Learner:
+def _learner(name: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.ndarray, strata: np.ndarray) -> Learner:
+    settings, scored = scorer.terms.settings, scorer.terms.competition.scored_classes
     if name in IMAGE_RULES:
-        return _image_gate(name.removeprefix("gated_"), competition, base, settings, scorer, judge, hists, strata)
+        return _image_gate(name.removeprefix("gated_"), base, scorer, judge, hists, strata)
     if name in ("grid", "border", "centre"):
-        return threshold_grid(name, base, settings, scorer, judge)
+        return threshold_grid(name, base, scorer, judge)
     if name == "hysteresis":
-        return hysteresis_grid(base, settings, scorer, judge)
+        return hysteresis_grid(base, scorer, judge)
     if name in ("argmax", "argmax_reject"):
         rejects = settings.rejects if name == "argmax_reject" else []
         background = "background" if "background" in base.classes else None
@@ -131,12 +123,12 @@ def _learner(
     if name == "priority":
         return priority_rule(base, scorer, hists, judge)
     assert isinstance(scorer.metric, CountMetric)
-    evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
+    evidence = Evidence(scorer.metric, judge, hists, scored, strata, base)
     if name == "quantile":
         return quantile_rule(evidence)
     if name == "gated":
         return gated_rule(evidence, settings.areas)
-    board = CountBoard.of_thresholds(scorer.metric, hists[:, competition.scored_classes])
+    board = CountBoard.of_thresholds(scorer.metric, hists[:, scored])
     if name == "global":
         return global_rule(evidence, board)
     if name == "per_class":
@@ -147,16 +139,10 @@ def _learner(
 
 
 def _image_gate(
-    source: str,
-    competition: Competition,
-    base: Decision,
-    settings: TuneSettings,
-    scorer: Scorer,
-    judge: Judge,
-    hists: np.ndarray,
-    strata: np.ndarray,
+    source: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.ndarray, strata: np.ndarray
 ) -> Learner:
     """A gate by image-level channels, as the contract and the metric allow it."""
+    competition = scorer.terms.competition
     if competition.exclusive:
         return exclusive_gate(base, source, scorer, judge)
     function = partial(image_levels, [base.channels.index(name) for name in level_channels(source, base.classes)])
@@ -164,17 +150,16 @@ def _image_gate(
     if isinstance(scorer.metric, CountMetric):
         evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
         return counted_gate(evidence, source, said)
-    return GatedGrid(threshold_grid("grid", base, settings, scorer, judge), source, scorer, judge, said[:, 0])
+    return GatedGrid(threshold_grid("grid", base, scorer, judge), source, scorer, judge, said[:, 0])
 
 
-def pick_rule(
-    reports: Sequence[RuleReport], settings: TuneSettings, metric: Metric, judge: Judge
-) -> tuple[RuleReport, list[str]]:
+def pick_rule(reports: Sequence[RuleReport], terms: Terms, judge: Judge) -> tuple[RuleReport, list[str]]:
     """The rule that decides, and why: the one that was set, or the best nested score (to four decimals).
 
     A gate is something added: it decides where its nested gain over the best rule without one is clear
     (`settings.confidence`, one-sided, over at least `settings.min_groups` groups).
     """
+    settings = terms.settings
     if settings.rule is not None:
         found = next(report for report in reports if report.name == settings.rule)
         return found, [f"rule {found.name!r}: set by tune.rule, whatever the nested estimates say"]
@@ -192,7 +177,7 @@ def pick_rule(
     groups = judge.meta["group"].nunique()
     if groups < settings.min_groups and len(reports) > 1:
         reasons.append(f"not reliable: {groups} groups, at least {settings.min_groups} are wanted to compare rules")
-    gated, said = _pick_gate([report for report in reports if report not in plain], chosen, settings, metric, judge)
+    gated, said = _pick_gate([report for report in reports if report not in plain], chosen, terms, judge)
     return gated or chosen, [*reasons, *said]
 
 
@@ -201,14 +186,14 @@ def _worth(report: RuleReport) -> float:
 
 
 def _pick_gate(
-    gates: Sequence[RuleReport], plain: RuleReport, settings: TuneSettings, metric: Metric, judge: Judge
+    gates: Sequence[RuleReport], plain: RuleReport, terms: Terms, judge: Judge
 ) -> tuple[RuleReport | None, list[str]]:
     """The best of the gates whose gain over the rule without one is clear, and a sentence about each."""
-    found: RuleReport | None = None
+    settings, found = terms.settings, None
     said = []
     for gate in gates:
         gain = paired_bootstrap(
-            metric, gate.nested_table, plain.nested_table, "group", rounds=judge.rounds, seed=judge.seed
+            terms.metric, gate.nested_table, plain.nested_table, "group", rounds=judge.rounds, seed=judge.seed
         )
         bound = gain.lower_bound(settings.confidence)
         if gain.groups < settings.min_groups:

@@ -12,8 +12,8 @@ import pandas as pd
 from pipeline.tuning.choice import Judge
 from pipeline.tuning.items import Scorer
 from pipeline.tuning.rules import Fit, Learner
+from pipeline.tuning.terms import Terms
 from submissions.intervals import Interval, bootstrap_interval, paired_bootstrap
-from submissions.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RuleReport:
         return self.optimum - self.nested
 
 
-def assess(learners: Sequence[Learner], scorer: Scorer, judge: Judge, *, level: float = 0.95) -> list[RuleReport]:
+def assess(learners: Sequence[Learner], scorer: Scorer, judge: Judge) -> list[RuleReport]:
     """Learn each rule from all units and from all folds but one; two passes over pixels for all rules."""
     scorer.score([request for learner in learners for request in learner.requests()], "candidates")
     full = [learner.fit(judge.everything) for learner in learners]
@@ -57,7 +57,7 @@ def assess(learners: Sequence[Learner], scorer: Scorer, judge: Judge, *, level: 
     scorer.score(wanted, "learned rules")
     reports: list[RuleReport] = []
     for learner, fit, fits in zip(learners, full, held, strict=True):
-        reports.append(_report(learner, fit, fits, scorer.metric, judge, reports[:1], level))
+        reports.append(_report(learner, fit, fits, scorer.terms, judge, reports[:1]))
     return reports
 
 
@@ -66,18 +66,13 @@ def _left_out(judge: Judge) -> list[int]:
 
 
 def _report(
-    learner: Learner,
-    fit: Fit,
-    fits: dict[int, Fit],
-    metric: Metric,
-    judge: Judge,
-    first: Sequence[RuleReport],
-    level: float,
+    learner: Learner, fit: Fit, fits: dict[int, Fit], terms: Terms, judge: Judge, first: Sequence[RuleReport]
 ) -> RuleReport:
+    metric = terms.metric
     table = with_meta(judge, learner.table(fit, judge.everything))
     parts = {fold: learner.table(own, judge.of_fold(fold)) for fold, own in fits.items()}
     nested = with_meta(judge, joined_folds(judge, parts)) if parts else table
-    options: dict[str, Any] = {"rounds": judge.rounds, "seed": judge.seed, "level": level}
+    options: dict[str, Any] = {"rounds": judge.rounds, "seed": judge.seed, "level": terms.settings.level}
     score = metric.score(table)
     return RuleReport(
         learner.name,

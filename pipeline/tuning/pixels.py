@@ -16,7 +16,7 @@ from pipeline.tuning.boards import CountBoard, TableBoard
 from pipeline.tuning.choice import Judge
 from pipeline.tuning.items import Request, Scorer
 from pipeline.tuning.rules import Fit
-from pipeline.tuning.settings import MOST_CANDIDATES, TuneSettings
+from pipeline.tuning.settings import MOST_CANDIDATES
 from submissions.metrics.overlap import Dice
 
 
@@ -76,12 +76,12 @@ class Grid:
         return self.scorer.table(fit.decision, rows)
 
 
-def threshold_grid(name: str, base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge) -> Grid:
+def threshold_grid(name: str, base: Decision, scorer: Scorer, judge: Judge) -> Grid:
     """Thresholds for metrics that need pixels; with instances, thresholds times depths of the valley.
 
     The rules 'border' and 'centre' split by the channel of that name, 'grid' as the settings say.
     """
-    k = len(base.classes)
+    k, settings = len(base.classes), scorer.terms.settings
     if base.instances is not None and name != "grid":
         guided = InstanceSettings(**{**base.instances.model_dump(), "method": name})
         base = base.model_copy(update={"instances": guided})
@@ -98,8 +98,9 @@ def threshold_grid(name: str, base: Decision, settings: TuneSettings, scorer: Sc
     return Grid(name, scorer, judge, found)
 
 
-def hysteresis_grid(base: Decision, settings: TuneSettings, scorer: Scorer, judge: Judge) -> Grid:
+def hysteresis_grid(base: Decision, scorer: Scorer, judge: Judge) -> Grid:
     """Bottom, top and the first area of the settings."""
+    settings = scorer.terms.settings
     k, area = len(base.classes), settings.areas[0]
     found = [
         (

@@ -12,7 +12,6 @@ from inference.decision import Decision, PostStep
 from pipeline.tuning.choice import Judge
 from pipeline.tuning.items import Scorer
 from pipeline.tuning.nested import joined_folds, with_meta
-from pipeline.tuning.settings import TuneSettings
 from submissions.intervals import Interval, paired_bootstrap
 
 RADII = {"opening": (1, 2), "closing": (1, 2, 3), "largest": (1, 2, 3)}
@@ -37,12 +36,7 @@ class PostReport:
 
 
 def choose_post(
-    base: Decision,
-    by_fold: dict[int, Decision],
-    scored: Sequence[int],
-    settings: TuneSettings,
-    scorer: Scorer,
-    judge: Judge,
+    base: Decision, by_fold: dict[int, Decision], scorer: Scorer, judge: Judge
 ) -> tuple[Decision, dict[int, Decision], list[PostReport]]:
     """Post-processing for the decision `base`, and for the decisions learned without a fold.
 
@@ -50,27 +44,24 @@ def choose_post(
     one after the other, each on top of what was kept. A gain counts where its one-sided bound
     (`settings.confidence`) is above zero and there are at least `settings.min_groups` groups.
     """
+    settings = scorer.terms.settings
     reports: list[PostReport] = []
     for step in settings.declared:
-        base, by_fold, report = _declared(base, by_fold, step, settings, scorer, judge)
+        base, by_fold, report = _declared(base, by_fold, step, scorer, judge)
         reports.append(report)
     for name in settings.post:
-        for k in scored:
+        for k in scorer.terms.competition.scored_classes:
             if base.exclusive and base.classes[k] == "background":
                 continue
-            base, by_fold, report = _added(base, by_fold, name, k, settings, scorer, judge)
+            base, by_fold, report = _added(base, by_fold, name, k, scorer, judge)
             reports.append(report)
     return base, by_fold, reports
 
 
 def _declared(
-    base: Decision,
-    by_fold: dict[int, Decision],
-    step: PostStep,
-    settings: TuneSettings,
-    scorer: Scorer,
-    judge: Judge,
+    base: Decision, by_fold: dict[int, Decision], step: PostStep, scorer: Scorer, judge: Judge
 ) -> tuple[Decision, dict[int, Decision], PostReport]:
+    settings = scorer.terms.settings
     trial = _changed(base, {"post": [*base.post, step]})
     scorer.score([(base, judge.everything), (trial, judge.everything)], f"{step.step} (declared)")
     without, with_it = (with_meta(judge, scorer.table(each, judge.everything)) for each in (base, trial))
@@ -93,14 +84,9 @@ def _declared(
 
 
 def _added(
-    base: Decision,
-    by_fold: dict[int, Decision],
-    name: str,
-    k: int,
-    settings: TuneSettings,
-    scorer: Scorer,
-    judge: Judge,
+    base: Decision, by_fold: dict[int, Decision], name: str, k: int, scorer: Scorer, judge: Judge
 ) -> tuple[Decision, dict[int, Decision], PostReport]:
+    settings = scorer.terms.settings
     values = [0, *(RADII[name] if name in RADII else [area for area in settings.areas if area > 1])]
     trials = [with_step(base, name, k, value) for value in values]
     scorer.score([(trial, judge.everything) for trial in trials], f"{name} of {base.classes[k]}")

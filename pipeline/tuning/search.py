@@ -12,33 +12,21 @@ from typing import Any
 import pandas as pd
 
 from inference.decision import Decision
-from pipeline.experiment import Experiment
 from pipeline.tuning.choice import Judge, selection_folds
 from pipeline.tuning.drift import image_features, learned_ranges
 from pipeline.tuning.gates import without_idle_classifier
-from pipeline.tuning.items import (
-    OofItem,
-    Progress,
-    Scorer,
-    Unit,
-    as_volume,
-    decided,
-    make_units,
-    over_units,
-    quiet,
-    scored_row,
-    worker_pool,
-)
+from pipeline.tuning.items import OofItem, Scorer, Unit, as_volume, decided, make_units, scored_row
 from pipeline.tuning.learners import base_decision, build_learners, pick_rule
 from pipeline.tuning.levels import FoldThresholds
 from pipeline.tuning.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.post import PostReport, choose_post
 from pipeline.tuning.rules import Learner
 from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.terms import Terms
+from pipeline.tuning.workers import over_units, worker_pool
 from submissions.competition import Competition
 from submissions.intervals import Interval, bootstrap_interval, prediction_interval
-from submissions.metrics import Metric, build_metric
-from submissions.scoring import host_metric
+from submissions.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -69,74 +57,55 @@ class TuneResult:
     reasons: list[str]
 
 
-def tuning_metric(competition: Competition, settings: TuneSettings) -> Metric:
-    """The metric that is tuned for: the settings', else the contract's."""
-    if settings.metric is None:
-        return host_metric(competition.metric)
-    return build_metric(settings.metric, **settings.metric_params)
-
-
 def tune(
-    competition: Competition,
-    experiment: Experiment,
-    items: Iterable[OofItem],
-    *,
-    metric: Metric,
-    settings: TuneSettings,
-    fingerprint: str = "",
-    channels: Sequence[str] | None = None,
-    test_groups: int | None = None,
-    workers: int = 1,
-    progress: Progress = quiet,
+    terms: Terms, items: Iterable[OofItem], *, fingerprint: str = "", test_groups: int | None = None
 ) -> TuneResult:
     """Learn the decision from out-of-fold predictions, and from nothing else.
 
-    Parameters
-    ----------
-    items : one an image, in any order
-    channels : of the items' probabilities; if not given the contract's classes, then the learned targets
-    test_groups : number of groups behind the leaderboard, for the prediction interval
-    workers : processes; each holds one unit (an image, or a stack where stacks are scored) in memory
-    progress : `tqdm`, or what takes its arguments
-
-    Raises ValueError where there is nothing to learn from, or a rule does not suit the contract or the
-    metric.
+    items: one an image, in any order; fingerprint: of the predictions, which the decision remembers; test_groups:
+    number of groups behind the leaderboard, for the prediction interval. Raises ValueError where there is nothing to
+    learn from, or a rule does not suit the contract or the metric.
     """
-    units, meta = make_units(items, competition.metric.unit)
+    units, meta = make_units(items, terms.competition.metric.unit)
     nested_meta, trained_apart = selection_folds(meta)
-    judge = Judge(nested_meta, settings.rounds, settings.seed)
-    names = list(channels) if channels is not None else [*competition.classes, *experiment.prepare.targets]
-    base = base_decision(competition, metric, settings, fingerprint, names)
-    with worker_pool(workers) as pool:
-        scorer = Scorer(competition, metric, units, pool=pool, progress=progress)
-        learners = build_learners(competition, base, settings, scorer, judge)
-        reports = assess(learners, scorer, judge, level=settings.level)
-        chosen, reasons = pick_rule(reports, settings, metric, judge)
+    judge = Judge(nested_meta, terms.settings.rounds, terms.settings.seed)
+    with worker_pool(terms.workers) as pool:
+        scorer = Scorer(terms, units, pool)
+        learners = build_learners(base_decision(terms, fingerprint), scorer, judge)
+        reports = assess(learners, scorer, judge)
+        chosen, reasons = pick_rule(reports, terms, judge)
         by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
-        decision, by_fold, post = choose_post(
-            chosen.fit.decision, by_fold, competition.scored_classes, settings, scorer, judge
-        )
-        changed = any(each.used for each in post)
-        if changed:
-            scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
-        decision = without_idle_classifier(_with_votes(decision, learners, settings))
-        rows, features = _final_pass(competition, metric, decision, units, pool, progress)
+        decision, by_fold, post = choose_post(chosen.fit.decision, by_fold, scorer, judge)
+        nested = _nested_table(chosen, by_fold, scorer, judge, changed=any(each.used for each in post))
+        decision = without_idle_classifier(_with_votes(decision, learners, terms.settings))
+        rows, features = _final_pass(terms, decision, units, pool)
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     if not trained_apart:
         reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
     table = pd.concat([meta, rows], axis=1)
-    nested = chosen.nested_table.drop(columns=list(meta.columns)) if by_fold else None
-    if changed and by_fold:
-        parts = {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()}
-        nested = joined_folds(judge, parts)
     nested = None if nested is None else pd.concat([meta, nested], axis=1)
-    result = _result(decision, metric, table, nested, reports, chosen, post, features, reasons, settings, test_groups)
-    return replace(result, decision=decision.model_copy(update={"learned": _learned(result, competition)}))
+    result = _result(terms, decision, table, nested, reports, chosen, post, features, reasons, test_groups)
+    return replace(result, decision=decision.model_copy(update={"learned": _learned(result, terms.competition)}))
+
+
+def _nested_table(
+    chosen: RuleReport, by_fold: dict[int, Decision], scorer: Scorer, judge: Judge, *, changed: bool
+) -> pd.DataFrame | None:
+    """The metric's rows of all units, each fold under the decision learned without it; None where there is none.
+
+    changed: whether post-processing was added, so that the rule's own nested table no longer holds.
+    """
+    if not by_fold:
+        return None
+    if not changed:
+        return chosen.nested_table.drop(columns=list(judge.meta.columns))
+    scorer.score([(own, judge.of_fold(fold)) for fold, own in by_fold.items()], "nested decisions")
+    return joined_folds(judge, {fold: scorer.table(own, judge.of_fold(fold)) for fold, own in by_fold.items()})
 
 
 def _result(
+    terms: Terms,
     decision: Decision,
-    metric: Metric,
     table: pd.DataFrame,
     nested: pd.DataFrame | None,
     rules: list[RuleReport],
@@ -144,10 +113,10 @@ def _result(
     post: list[PostReport],
     features: pd.DataFrame,
     reasons: list[str],
-    settings: TuneSettings,
     test_groups: int | None,
 ) -> TuneResult:
     """The scores and intervals of the decision's table and of the nested one, None where there is none."""
+    metric, settings = terms.metric, terms.settings
     options: dict[str, Any] = {"rounds": settings.rounds, "seed": settings.seed, "level": settings.level}
     judged = table if nested is None else nested
     return TuneResult(
@@ -178,16 +147,11 @@ def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneS
 
 
 def _final_pass(
-    competition: Competition,
-    metric: Metric,
-    decision: Decision,
-    units: Sequence[Unit],
-    pool: Executor | None,
-    progress: Progress,
+    terms: Terms, decision: Decision, units: Sequence[Unit], pool: Executor | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The metric's rows of all units under the decision, and the features of all images."""
-    function = partial(_final_unit, competition, metric, decision)
-    made = list(over_units(function, units, "decision", pool=pool, progress=progress))
+    function = partial(_final_unit, terms.competition, terms.metric, decision)
+    made = list(over_units(function, units, "decision", pool=pool, progress=terms.progress))
     rows = pd.DataFrame([row for row, _ in made])
     return rows, pd.DataFrame([features for _, of_unit in made for features in of_unit])
 

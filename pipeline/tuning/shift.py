@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from pipeline.tuning.arms import judge_arms
-from pipeline.tuning.items import OofItem, Progress, quiet, worker_pool
-from pipeline.tuning.settings import TuneSettings
-from submissions.competition import Competition
-from submissions.metrics import Metric
+from pipeline.tuning.items import OofItem
+from pipeline.tuning.terms import Terms
+from pipeline.tuning.workers import worker_pool
 
 
 @dataclass(frozen=True)
@@ -48,24 +47,15 @@ class ShiftTable:
         )
 
 
-def shift_table(
-    competition: Competition,
-    metric: Metric,
-    shifts: Mapping[str, Iterable[OofItem]],
-    settings: TuneSettings,
-    channels: Sequence[str],
-    *,
-    workers: int = 1,
-    progress: Progress = quiet,
-) -> ShiftTable:
+def shift_table(terms: Terms, shifts: Mapping[str, Iterable[OofItem]]) -> ShiftTable:
     """Compare predictions of the same images under declared shifts; the first entry is the images as they
     are.
 
     The optimal candidate is the plateau's middle of the first; the robust one has the highest mean score
     over all.
     """
-    with worker_pool(workers) as pool:
-        arms = judge_arms(competition, metric, shifts, settings, channels, pool=pool, progress=progress)
+    with worker_pool(terms.workers) as pool:
+        arms = judge_arms(terms, shifts, pool)
     choices = [arm.fit.choice for arm in arms.values()]
     given = [choice for choice in choices if choice is not None and len(choice.scores) > 1]
     if len(given) < len(choices):

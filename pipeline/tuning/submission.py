@@ -11,44 +11,27 @@ import numpy as np
 import pandas as pd
 
 from inference.decision import Decision, Mask
-from pipeline.tuning.items import (
-    OofItem,
-    Progress,
-    Unit,
-    as_volume,
-    decided,
-    make_units,
-    over_units,
-    quiet,
-    scored_row,
-    worker_pool,
-)
+from pipeline.tuning.items import OofItem, Unit, as_volume, decided, make_units, scored_row
+from pipeline.tuning.terms import Terms
+from pipeline.tuning.workers import over_units, worker_pool
 from submissions.competition import Competition
 from submissions.metrics import Metric
 from submissions.scoring import Segmentation
 from submissions.table import Row, columns, decode_rows, encode_rows
 
 
-def score_through_submission(
-    competition: Competition,
-    items: Iterable[OofItem],
-    decision: Decision,
-    metric: Metric,
-    *,
-    workers: int = 1,
-    progress: Progress = quiet,
-) -> tuple[pd.DataFrame, float]:
+def score_through_submission(terms: Terms, items: Iterable[OofItem], decision: Decision) -> tuple[pd.DataFrame, float]:
     """A row a unit and the score, of masks that went through the table the host takes.
 
     Where the contract has no submission, or a row holds confidences as well (which the host's table
     rounds), the masks are scored as they are.
     """
-    units, meta = make_units(items, competition.metric.unit)
-    function = partial(_unit_row, competition, metric, decision)
-    with worker_pool(workers) as pool:
-        rows = list(over_units(function, units, "through the table", pool=pool, progress=progress))
+    units, meta = make_units(items, terms.competition.metric.unit)
+    function = partial(_unit_row, terms.competition, terms.metric, decision)
+    with worker_pool(terms.workers) as pool:
+        rows = list(over_units(function, units, "through the table", pool=pool, progress=terms.progress))
     table = pd.concat([meta, pd.DataFrame(rows)], axis=1)
-    return table, metric.score(table)
+    return table, terms.metric.score(table)
 
 
 def _unit_row(competition: Competition, metric: Metric, decision: Decision, unit: Unit) -> dict[str, float]:

@@ -18,7 +18,6 @@ from inference.store import open_prediction, write_prediction
 from pipeline.measurements import out_of_fold, second_seed_shift
 from pipeline.runs import open_runs
 from pipeline.sequence import run_stages
-from pipeline.tuning.search import tuning_metric
 
 
 def write_experiment(folder: Path, arguments: list[str], name: str, **change: Any) -> list[str]:
@@ -92,8 +91,8 @@ def test_members_are_predicted_as_their_oof_was(members: tuple[Path, list[str], 
 
 def test_the_mean_of_the_members_is_what_is_tuned_on(members: tuple[Path, list[str], list[str]]) -> None:
     space = space_of(members[2])
-    found = out_of_fold(space, open_runs(space), tuning_metric(space.competition, space.experiment.tune))
-    assert len(found.items) == 12 and found.channels == ["thing"]
+    found = out_of_fold(space, open_runs(space))
+    assert len(found.items) == 12 and found.terms.channels == ["thing"]
     parts = []
     for name in ("tiny", "other"):
         with open_prediction(space.shared / name / f"oof/{found.items[0].image_id}.h5") as prediction:
@@ -133,17 +132,16 @@ def test_members_of_other_images_splits_or_channels_are_refused(members: tuple[P
     path.write_text(before)
     edit_inputs(path, folds="0123")
     space = space_of(own, "--set", "tune.second_seed=other")
-    metric = tuning_metric(space.competition, space.experiment.tune)
     with pytest.raises(ValueError, match=r"trained on folds \[0, 1\] of 0123"):
-        second_seed_shift(space, open_runs(space), metric, out_of_fold(space, open_runs(space), metric))
+        second_seed_shift(space, open_runs(space), out_of_fold(space, open_runs(space)).terms)
     path.write_text(before)
     space = space_of(both)
-    items = out_of_fold(space, open_runs(space), metric).items
+    items = out_of_fold(space, open_runs(space)).items
     first = space.shared / "other/oof" / f"{items[0].image_id}.h5"
     kept = first.read_bytes()
     write_prediction(first, np.zeros((2, 40, 56), np.uint8), ["thing", "border"])
     with pytest.raises(ValueError, match="members need the same channels"):
-        out_of_fold(space, open_runs(space), metric)
+        out_of_fold(space, open_runs(space))
     first.write_bytes(kept)
 
 

@@ -25,7 +25,6 @@ from pipeline.measurements import measure, out_of_fold, repeated_shift
 from pipeline.prediction import predict_folds
 from pipeline.runs import open_runs, read_run, runs_fingerprint, trained_inputs, trained_spaces
 from pipeline.sequence import run_stages
-from pipeline.tuning.search import tuning_metric
 from submissions.images import open_image
 
 
@@ -66,7 +65,7 @@ def test_every_split_is_trained_and_all_are_one_ensemble(
 def test_each_prediction_is_by_a_model_that_never_saw_the_image(repeated: tuple[Path, list[str], str]) -> None:
     folder, arguments, _ = repeated
     space = space_of(arguments)
-    found = out_of_fold(space, open_runs(space), tuning_metric(space.competition, space.experiment.tune))
+    found = out_of_fold(space, open_runs(space))
     for item in found.items[:3]:
         parts, folds = [], []
         for each in open_runs(space):
@@ -84,31 +83,30 @@ def test_each_prediction_is_by_a_model_that_never_saw_the_image(repeated: tuple[
 def test_images_that_a_member_did_not_predict_are_left_out(repeated: tuple[Path, list[str], str]) -> None:
     _, arguments, _ = repeated
     space = space_of(arguments)
-    metric = tuning_metric(space.competition, space.experiment.tune)
     one, other = open_runs(space)
     tables = [set(each.table(space)["image_id"]) for each in (replace(one, folds=[0]), replace(other, folds=[1]))]
-    found = out_of_fold(space, [replace(one, folds=[0]), replace(other, folds=[1])], metric)
+    found = out_of_fold(space, [replace(one, folds=[0]), replace(other, folds=[1])])
     assert {item.image_id for item in found.items} == tables[0] & tables[1]
     left, total = len(tables[0] ^ tables[1]), len(tables[0] | tables[1])
     assert found.notes[1] == f"{left} of {total} images are left out: not every member has predicted them"
     apart = [replace(one, folds=[0]), replace(one, name="tiny-split1", folds=[1])]
     with pytest.raises(ValueError, match=r"no out-of-fold image in common \(tiny-split0 \d+, tiny-split1 \d+\)"):
-        out_of_fold(space, apart, metric)
+        out_of_fold(space, apart)
 
 
 def test_only_members_that_are_alike_show_the_shift_of_a_mean(repeated: tuple[Path, list[str], str]) -> None:
     _, arguments, _ = repeated
     space = space_of(arguments)
-    metric, runs = tuning_metric(space.competition, space.experiment.tune), open_runs(space)
-    found = out_of_fold(space, runs, metric)
-    shift = repeated_shift(space, runs, metric, found)
+    runs = open_runs(space)
+    found = out_of_fold(space, runs)
+    shift = repeated_shift(space, runs, found.terms)
     assert shift is not None and shift.members == 2
     other = replace(runs[1], predict=runs[1].predict.model_copy(update={"views": ["identity"]}))
-    assert repeated_shift(space, [runs[0], other], metric, found) is None
+    assert repeated_shift(space, [runs[0], other], found.terms) is None
     strict = space_of(arguments, "--set", "tune.correct_shift=true")
-    assert measure(strict, runs, metric, found).ensemble == shift
+    assert measure(strict, runs, found).ensemble == shift
     with pytest.raises(ValueError, match=r"tune\.correct_shift: no ensemble shift was measured"):
-        measure(strict, [runs[0], other], metric, found)
+        measure(strict, [runs[0], other], found)
 
 
 def test_fingerprints_depend_on_every_fold_file(repeated: tuple[Path, list[str], str]) -> None:

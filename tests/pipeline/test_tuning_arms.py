@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_experiment
+from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_terms
 
 from inference.decision import Decision, Mask, apply, load_decision
 from inference.rules import QuantileRule, ThresholdRule
@@ -21,12 +21,11 @@ from pipeline.tuning.ensemble import ensemble_shift, fit_weights, view_worth, wi
 from pipeline.tuning.extras import Extras, write_drift
 from pipeline.tuning.report import write_tuning
 from pipeline.tuning.search import tune
-from pipeline.tuning.settings import TuneSettings
 from pipeline.tuning.shift import shift_table
 from submissions.metrics import build_metric
 
 METRIC = build_metric("dice")
-SETTINGS: TuneSettings = drawn_experiment(rounds=200).tune
+TERMS = drawn_terms(drawn_contract(), rounds=200)
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -88,7 +87,7 @@ def test_weights_minimise_the_squared_error_and_the_useless_member_gets_none() -
     good, noisy = changed(items, noise(15), 1), changed(items, noise(25), 2)
     useless = changed(items, lambda q, rng: rng.uniform(0, 255, q.shape), 3)
     members = {"good": good, "noisy": noisy, "useless": useless}
-    found = fit_weights(drawn_contract(), METRIC, members, SETTINGS, ["disc"])
+    found = fit_weights(TERMS, members)
     assert sum(found.fitted.values()) == pytest.approx(1) and min(found.fitted.values()) >= 0
     assert found.fitted["useless"] < 0.05
     assert found.weights == found.fitted and found.gain.estimate > 0
@@ -102,10 +101,10 @@ def test_weights_minimise_the_squared_error_and_the_useless_member_gets_none() -
 def test_weights_stay_equal_where_the_gain_is_not_clear() -> None:
     items = draw_items(36)
     members = {"a": changed(items, noise(20), 1), "b": changed(items, noise(20), 2)}
-    found = fit_weights(drawn_contract(), METRIC, members, SETTINGS, ["disc"])
+    found = fit_weights(TERMS, members)
     assert found.weights == {"a": 0.5, "b": 0.5}
     assert "equal weights stay" in found.reason
-    few = fit_weights(drawn_contract(), METRIC, {"a": items[:12]}, SETTINGS, ["disc"])
+    few = fit_weights(TERMS, {"a": items[:12]})
     assert few.weights == {"a": 1.0}
 
 
@@ -116,13 +115,13 @@ def test_a_view_that_harms_is_dropped_and_the_others_are_kept() -> None:
         "hflip": changed(items, noise(20), 2),
         "shifted": changed(items, lambda q, rng: np.roll(q, 8, axis=-1), 3),
     }
-    found = view_worth(drawn_contract(), METRIC, views, SETTINGS, ["disc"])
+    found = view_worth(TERMS, views)
     assert found.kept == ["identity", "hflip"]
     rows = found.table.set_index("view")
     assert rows.loc["shifted", "gain"] < 0 < rows.loc["hflip", "gain"]
     assert rows.loc["shifted", "alone"] < rows.loc["identity", "alone"]
     assert rows.loc["shifted", "verdict"] == "dropped: it does harm"
-    single = view_worth(drawn_contract(), METRIC, {"identity": items}, SETTINGS, ["disc"])
+    single = view_worth(TERMS, {"identity": items})
     assert single.kept == ["identity"] and np.isnan(single.table["gain"][0])
 
 
@@ -130,7 +129,7 @@ def test_the_shift_of_a_mean_is_measured_and_corrected() -> None:
     items = draw_items(36)
     single = changed(items, noise(10), 1)
     mean = changed(single, lambda q, rng: q * 0.8)
-    shift = ensemble_shift(drawn_contract(), METRIC, single, mean, SETTINGS, ["disc"])
+    shift = ensemble_shift(TERMS, single, mean)
     assert shift.moved == shift.mean - shift.single < -10
     assert shift.moved_low <= shift.moved + 8 and shift.moved_high < 0
     assert shift.lost > 0.01
@@ -148,13 +147,13 @@ def test_the_shift_of_a_mean_is_measured_and_corrected() -> None:
     exclusive = drawn_contract("iou", classes=["background", "a", "b"], exclusive=True, rows=None)
     with pytest.raises(ValueError, match="argmax has no threshold"):
         drawn = draw_exclusive()
-        ensemble_shift(exclusive, build_metric("iou"), drawn, drawn, SETTINGS, exclusive.classes)
+        ensemble_shift(drawn_terms(exclusive, rounds=200), drawn, drawn)
 
 
 def test_a_shift_moves_the_threshold_and_the_robust_one_lies_between() -> None:
     items = draw_items(24)
     shifts = {"none": items, "dark": changed(items, lambda q, rng: q * 0.6)}
-    found = shift_table(drawn_contract(), METRIC, shifts, SETTINGS, ["disc"])
+    found = shift_table(TERMS, shifts)
     assert found.table["shift"].tolist() == ["none", "dark"]
     none, dark = found.table.to_dict("records")
     assert dark["best"] < none["best"]
@@ -168,7 +167,7 @@ def test_exclusive_classes_have_scores_under_shifts_and_no_threshold() -> None:
     contract = drawn_contract("iou", classes=["background", "a", "b"], exclusive=True, rows=None)
     drawn = draw_exclusive()
     mixed = changed(drawn, noise(60))
-    found = shift_table(contract, build_metric("iou"), {"none": drawn, "noisy": mixed}, SETTINGS, contract.classes)
+    found = shift_table(drawn_terms(contract, rounds=200), {"none": drawn, "noisy": mixed})
     assert found.table.columns.tolist() == ["shift", "score"] and found.optimal is found.robust is None
     assert found.table["score"][1] < found.table["score"][0]
     assert "no threshold that could move" in found.sentence
@@ -177,7 +176,7 @@ def test_exclusive_classes_have_scores_under_shifts_and_no_threshold() -> None:
 def test_arms_must_be_of_the_same_images() -> None:
     items = draw_items(6)
     with pytest.raises(ValueError, match="arm 'b' has other images"):
-        judge_arms(drawn_contract(), METRIC, {"a": items, "b": items[:4]}, SETTINGS, ["disc"])
+        judge_arms(TERMS, {"a": items, "b": items[:4]})
 
 
 def features(items: list[DrawnItem]) -> pd.DataFrame:
@@ -249,17 +248,17 @@ def test_runs_that_cannot_be_compared() -> None:
 
 
 def test_what_was_measured_is_written_and_part_of_the_decision(tmp_path: Path) -> None:
-    items, contract = draw_items(18), drawn_contract()
+    items = draw_items(18)
     other = changed(items, lambda q, rng: q * 0.8)
     extras = Extras(
-        fit_weights(contract, METRIC, {"a": items, "b": other}, SETTINGS, ["disc"]),
-        view_worth(contract, METRIC, {"identity": items}, SETTINGS, ["disc"]),
-        shift_table(contract, METRIC, {"none": items, "dark": other}, SETTINGS, ["disc"]),
-        ensemble_shift(contract, METRIC, items, other, SETTINGS, ["disc"]),
+        fit_weights(TERMS, {"a": items, "b": other}),
+        view_worth(TERMS, {"identity": items}),
+        shift_table(TERMS, {"none": items, "dark": other}),
+        ensemble_shift(TERMS, items, other),
     )
-    given = drawn_experiment(rules=["global"], correct_shift=True)
-    result = tune(contract, given, items, metric=METRIC, settings=given.tune)
-    write_tuning(tmp_path, result, extras=extras, settings=given.tune)
+    terms = drawn_terms(drawn_contract(), rules=["global"], correct_shift=True)
+    result = tune(terms, items)
+    write_tuning(tmp_path, result, extras=extras, settings=terms.settings)
     decision = load_decision(tmp_path / "decision.json")
     assert sum(decision.weights.values()) == pytest.approx(1) and decision.views == ["identity"]
     assert decision.learned["ensemble_shift"]["corrected"]

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_experiment
+from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_terms
 
 from inference.decision import apply
-from pipeline.tuning.search import TuneResult, tune, tuning_metric
+from pipeline.tuning.search import TuneResult, tune
 from pipeline.tuning.submission import score_through_submission
 from submissions.competition import Competition
 
@@ -35,11 +35,10 @@ def speckled(items: list[DrawnItem]) -> list[DrawnItem]:
 
 
 def learn(contract: Competition, items: list[DrawnItem], sources: list[str], **settings: Any) -> TuneResult:
-    given = drawn_experiment(rounds=200, **settings)
     channels = [*contract.classes, *(f"{source}:{name}" for source in sources for name in contract.classes)]
-    metric = tuning_metric(contract, given.tune)
-    result = tune(contract, given, items, metric=metric, settings=given.tune, channels=channels)
-    assert score_through_submission(contract, items, result.decision, metric)[1] == result.cv
+    terms = drawn_terms(contract, channels, rounds=200, **settings)
+    result = tune(terms, items)
+    assert score_through_submission(terms, items, result.decision)[1] == result.cv
     return result
 
 
@@ -120,6 +119,5 @@ def test_exclusive_classes_give_their_pixels_to_background() -> None:
 def test_gates_without_their_channels_are_refused(
     contract: Competition, items: list[DrawnItem], settings: dict[str, Any], message: str
 ) -> None:
-    given = drawn_experiment(**settings)
     with pytest.raises(ValueError, match=message):
-        tune(contract, given, items, metric=tuning_metric(contract, given.tune), settings=given.tune)
+        tune(drawn_terms(contract, **settings), items)

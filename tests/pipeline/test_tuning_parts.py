@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_oof import draw_items, drawn_contract, drawn_experiment
+from drawn_oof import draw_items, drawn_contract, drawn_terms
 
 from inference.decision import Decision, PostStep, apply
 from inference.instances import InstanceSettings
@@ -17,7 +17,7 @@ from pipeline.tuning.choice import Judge, selection_folds, widest_run
 from pipeline.tuning.items import make_units, unit_histograms
 from pipeline.tuning.post import with_step
 from pipeline.tuning.rules import board_at
-from pipeline.tuning.search import tune, tuning_metric
+from pipeline.tuning.search import tune
 from submissions.metrics import build_metric
 
 
@@ -137,8 +137,7 @@ def speckled(number: int = 36) -> list[Any]:
 def run(items: list[Any], metric: str = "dice", **settings: Any) -> Any:
     instances = metric == "dsb2018_precision"
     contract = drawn_contract(metric, instances=instances, rows="instance" if instances else "image")
-    given = drawn_experiment(**settings)
-    return tune(contract, given, items, metric=tuning_metric(contract, given.tune), settings=given.tune)
+    return tune(drawn_terms(contract, **settings), items)
 
 
 def test_post_processing_that_gains_is_added_and_counts_in_the_nested_score() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pipeline.experiment import Experiment
+from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.terms import Terms, tuning_metric
 from submissions.competition import Competition
 from submissions.masks import Truth
 
@@ -111,6 +112,7 @@ def drawn_contract(metric: str = "dice", **more: Any) -> Competition:
     return Competition.model_validate(document)
 
 
-def drawn_experiment(**tune: Any) -> Experiment:
-    """An experiment with these settings of `tune`."""
-    return Experiment.model_validate({"name": "drawn", "competition": "drawn", "tune": {"rounds": 100, **tune}})
+def drawn_terms(contract: Competition, channels: Sequence[str] | None = None, workers: int = 1, **tune: Any) -> Terms:
+    """Terms of this contract with these settings of `tune`; the channels are the classes where none are given."""
+    settings = TuneSettings.model_validate({"rounds": 100, **tune})
+    return Terms(contract, tuning_metric(contract, settings), settings, channels or contract.classes, workers)

@@ -1,0 +1,35 @@
+"""What everything in stage 06 is judged by, and who does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.tuning.settings import TuneSettings
+from pipeline.tuning.workers import Progress, quiet
+from submissions.competition import Competition
+from submissions.metrics import Metric, build_metric
+from submissions.scoring import host_metric
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The contract, the metric, the settings, and the channels of the probabilities.
+
+    workers: processes; each holds one unit (an image, or a stack where stacks are scored) in memory.
+    progress: `tqdm`, or what takes its arguments.
+    """
+
+    competition: Competition
+    metric: Metric
+    settings: TuneSettings
+    channels: Sequence[str]
+    workers: int = 1
+    progress: Progress = quiet
+
+
+def tuning_metric(competition: Competition, settings: TuneSettings) -> Metric:
+    """The metric that is tuned for: the settings', else the contract's."""
+    if settings.metric is None:
+        return host_metric(competition.metric)
+    return build_metric(settings.metric, **settings.metric_params)
