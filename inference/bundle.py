@@ -76,13 +76,7 @@ def write_bundle(
     try:
         used = _copy_weights(partial, folds, configs, half)
         _copy_code(partial)
-        contract = competition.model_dump(mode="json", exclude_unset=True)
-        write_atomic(partial / "competition.yaml", json.dumps(contract, indent=1) + "\n")
-        shutil.copyfile(decision, partial / "decision.json")
-        for name, document in (documents or {}).items():
-            write_atomic(partial / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
-        if notebook is not None:
-            shutil.copyfile(notebook, partial / NOTEBOOK)
+        _copy_papers(partial, competition, decision, documents or {}, notebook)
         wheels = fetch_wheels(partial / WHEELS, python) if python else []
         check_size(partial, max_bytes)
         accepts = accepted_ranges(used)
@@ -251,6 +245,23 @@ def _replace(folder: Path, made: Path) -> None:
         folder.replace(before)
     made.replace(folder)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _copy_papers(
+    folder: Path,
+    competition: Competition,
+    decision: Path,
+    documents: Mapping[str, Mapping[str, Any]],
+    notebook: Path | None,
+) -> None:
+    """Contract, decision, settings of the experiments, and the notebook where there is one."""
+    contract = competition.model_dump(mode="json", exclude_unset=True)
+    write_atomic(folder / "competition.yaml", json.dumps(contract, indent=1) + "\n")
+    shutil.copyfile(decision, folder / "decision.json")
+    for name, document in documents.items():
+        write_atomic(folder / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
+    if notebook is not None:
+        shutil.copyfile(notebook, folder / NOTEBOOK)
 
 
 def _copy_code(folder: Path) -> None:

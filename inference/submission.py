@@ -94,20 +94,19 @@ def make_submission(
     images = open_test_images(competition, data)
     options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
     members, origins, classifiers = apart(members, origins, decision)
-    used, weights = used_members(members, decision, config), None
-    if not decision.vote:
-        used, weights = _weighed(used, member_shares(decision, origins, len(used)))
-    elif seconds is not None:
+    used = used_members(members, decision, config)
+    budget: TimeKeeper | None = None
+    if decision.vote and seconds is not None:
         raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
-    answers = list(predict_listed(classifiers, images, images.ids, folder / ANSWERS, **options)) if classifiers else []
+    answers = predict_listed(classifiers, images, images.ids, folder / ANSWERS, **options) if classifiers else []
     answered = {outcome.image_id: outcome for outcome in answers}
-    budget = None
-    if seconds is not None:
-        views = max((expand_views(member.predict_config.views) for member in used), key=len)
-        budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
     if decision.vote:
         found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
     else:
+        used, weights = _weighed(used, member_shares(decision, origins, len(used)))
+        if seconds is not None:
+            views = max((expand_views(member.predict_config.views) for member in used), key=len)
+            budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
         outcomes = predict_listed(used, images, images.ids, folder, weights=weights, budget=budget, **options)
         found = ((outcome, [(0, outcome.path)]) for outcome in outcomes)
     rows: list[Row] = []
@@ -115,10 +114,8 @@ def make_submission(
     for done, (outcome, paths) in enumerate(found, start=1):
         said = answered.get(outcome.image_id)
         outcome = said if said is not None and said.failure is not None else outcome
-        rows += image_rows(
-            competition, images.row(outcome.image_id), outcome, paths, decision, decided,
-            answers=None if said is None else said.path,
-        )  # fmt: skip
+        fields, place = images.row(outcome.image_id), None if said is None else said.path
+        rows += image_rows(competition, fields, outcome, paths, decision, decided, answers=place)
         if outcome.failure is not None:
             failures.append(outcome)
             report(f"{outcome.image_id}: empty mask, because {outcome.failure}")

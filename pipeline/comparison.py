@@ -50,6 +50,26 @@ def compare(
     Groups are drawn whole, both runs alike. Images that one run lacks are left out; the verdict says how
     many. Raises ValueError where the tables have no image in common, or lack a column.
     """
+    a, b = _shared_rows(scores_a, scores_b)
+    options: dict[str, Any] = {"rounds": rounds, "seed": seed, "level": level}
+    overall = paired_bootstrap(metric, a, b, a["group"], **options)
+    strata, rows = a["stratum"].astype(str), []
+    for stratum in sorted(set(strata)):
+        own = (strata == stratum).to_numpy()
+        part = paired_bootstrap(metric, a[own], b[own], a["group"][own], **options)
+        scores = metric.score(a[own]), metric.score(b[own])
+        rows.append((stratum, int(own.sum()), *scores, part.estimate, part.low, part.high))
+    by_stratum = pd.DataFrame(rows, columns=["stratum", "images", "a", "b", "difference", "low", "high"])
+    changed = pd.DataFrame({"image_id": a["image_id"], "a": a["score"], "b": b["score"]})
+    changed["difference"] = changed["a"] - changed["b"]
+    order = np.lexsort((changed["image_id"], -changed["difference"].abs().fillna(0.0).to_numpy()))
+    changed = changed.iloc[order[:shown]].reset_index(drop=True)
+    left_out = len(set(scores_a["image_id"]) ^ set(scores_b["image_id"]))
+    return Comparison(metric.score(a), metric.score(b), overall, by_stratum, changed, _verdict(overall, left_out))
+
+
+def _shared_rows(scores_a: pd.DataFrame, scores_b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the images that both tables have, in the order of their ids."""
     for name, table in (("first", scores_a), ("second", scores_b)):
         lacking = sorted({"image_id", "group", "stratum", "score"} - set(table.columns))
         if lacking:
@@ -57,36 +77,8 @@ def compare(
     common = sorted(set(scores_a["image_id"]) & set(scores_b["image_id"]))
     if not common:
         raise ValueError("the two runs have no image in common; compare runs of one competition")
-    a, b = (t.set_index("image_id").loc[common].reset_index() for t in (scores_a, scores_b))
-    options = {"rounds": rounds, "seed": seed}
-    overall = paired_bootstrap(metric, a, b, a["group"], level=level, **options)
-    rows = []
-    for stratum in sorted(set(a["stratum"].astype(str))):
-        own = (a["stratum"].astype(str) == stratum).to_numpy()
-        part = paired_bootstrap(metric, a[own], b[own], a["group"][own], level=level, **options)
-        row = (
-            stratum,
-            int(own.sum()),
-            metric.score(a[own]),
-            metric.score(b[own]),
-            part.estimate,
-            part.low,
-            part.high,
-        )
-        rows.append(row)
-    by_stratum = pd.DataFrame(rows, columns=["stratum", "images", "a", "b", "difference", "low", "high"])
-    changed = pd.DataFrame({"image_id": a["image_id"], "a": a["score"], "b": b["score"]})
-    changed["difference"] = changed["a"] - changed["b"]
-    order = np.lexsort((changed["image_id"], -changed["difference"].abs().fillna(0.0).to_numpy()))
-    left_out = len(set(scores_a["image_id"]) ^ set(scores_b["image_id"]))
-    return Comparison(
-        metric.score(a),
-        metric.score(b),
-        overall,
-        by_stratum,
-        changed.iloc[order[:shown]].reset_index(drop=True),
-        _verdict(overall, left_out),
-    )
+    a, b = (table.set_index("image_id").loc[common].reset_index() for table in (scores_a, scores_b))
+    return a, b
 
 
 def _verdict(overall: Interval, left_out: int) -> str:

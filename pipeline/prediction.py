@@ -235,7 +235,8 @@ def predict_test(
         ),
     )  # fmt: skip
     learned = pd.read_csv(space.own / "tuning" / "features.csv", dtype={"image_id": str})
-    return summary, drift(learned, pd.DataFrame(features)) if features else None
+    averaged = (len(runs), sum(len(run.folds) for run in runs))
+    return summary, drift(learned, pd.DataFrame(features), models=averaged) if features else None
 
 
 def lint_own(space: Workspace, path: Path) -> list[str]:

@@ -58,13 +58,16 @@ class Drift:
     warnings: list[str]
 
 
-def drift(oof: pd.DataFrame, test: pd.DataFrame, *, least_outside: float = 0.05) -> Drift:
+def drift(
+    oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1, 1), least_outside: float = 0.05
+) -> Drift:
     """Compare features of out-of-fold and test images (a row an image, as `image_features`).
 
     A feature has drifted where more than `least_outside` (and than luck explains) of the test images lie
     beyond the range that the decision learned on, or the distance of the two distributions exceeds chance
-    at 1 % (Smirnov 1948) and 0.2. Raises ValueError where one table is empty or lacks features of the
-    other.
+    at 1 % (Smirnov 1948) and 0.2. `models`: how many models the probabilities of one and the other are a mean
+    of; where the numbers differ that is named as a cause. Raises ValueError where one table is empty or lacks
+    features of the other.
     """
     names = [name for name in oof if "." in str(name)]
     if not len(oof) or not len(test) or set(names) - set(test.columns):
@@ -83,6 +86,11 @@ def drift(oof: pd.DataFrame, test: pd.DataFrame, *, least_outside: float = 0.05)
         rows.append((name, old.mean(), new.mean(), low, high, outside, distance, chance, drifted))
         if drifted:
             warnings.append(_sentence(name, old.mean(), new.mean(), (low, high), outside))
+    if warnings and models[0] != models[1]:
+        warnings.append(
+            f"a part of that may come from averaging: the test images' probabilities are a mean of {models[1]} models, "
+            f"those out of fold of {models[0]}, and a mean is less sure; tune.second_seed or folds.repeats measure it"
+        )
     columns = ["feature", "oof_mean", "test_mean", "low", "high", "outside", "distance", "chance", "drifted"]
     return Drift(pd.DataFrame(rows, columns=columns), _histograms(oof, test), warnings)
 
