@@ -42,7 +42,8 @@ def resolve_precision(requested: str, device: torch.device | str) -> Precision:
     if device.type == "cpu":
         return "bf16" if cpu_has_bf16() else "fp32"
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        with torch.cuda.device(device):  # torch asks the current device
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "fp32"
 
 

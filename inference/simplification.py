@@ -28,14 +28,14 @@ class RunningSum(nn.Module):
 
 
 def simplify(model: nn.Module, in_channels: int) -> nn.Module:
-    """Return a faster copy of a float32 `model` on the CPU, in evaluation mode.
+    """Return a faster copy, on the CPU and in evaluation mode, of a float32 `model` on any device.
 
     Which convolution feeds which batch norm is seen in a run on an example, not guessed from names. The
     copy's answer to the example is compared with the model's; where they differ, as they do if a
     convolution's output is used elsewhere too, an unchanged copy is returned.
     """
     example = torch.randn(1, in_channels, EXAMPLE_SIDE, EXAMPLE_SIDE, generator=torch.Generator().manual_seed(0))
-    plain = copy.deepcopy(model).eval().requires_grad_(False)
+    plain = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     faster = copy.deepcopy(plain)
     with torch.inference_mode(False), torch.no_grad():
         _fold(faster, _pairs(faster, example))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,31 @@ def test_precision_follows_the_flags_of_the_processor(tmp_path: Path, monkeypatc
     assert (resolve_precision("fp32", "cpu"), resolve_precision("auto", "meta")) == ("fp32", "fp32")
 
 
-@pytest.mark.parametrize(("real", "expected"), [(True, "bf16"), (False, "fp16")])
-def test_emulated_bf16_does_not_count(real: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+class Current:
+    """Stands for `torch.cuda.device` where there is no GPU: knows which one is asked."""
+
+    asked: torch.device | None = None
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __enter__(self) -> None:
+        Current.asked = self.device
+
+    def __exit__(self, *_: object) -> None:
+        Current.asked = None
+
+
+@pytest.mark.parametrize(("real", "expected"), [(1, "bf16"), (0, "fp16")])
+def test_bf16_is_asked_of_the_device_itself_and_emulation_does_not_count(
+    real: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def supported(including_emulation: bool = True) -> bool:
-        return including_emulation or real
+        assert Current.asked is not None
+        return including_emulation or Current.asked.index == real
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    monkeypatch.setattr(torch.cuda, "device", Current)
     assert resolve_precision("auto", "cuda:1") == expected
     assert resolve_precision("fp16", "cuda") == "fp16"
 
@@ -113,3 +133,27 @@ def test_weights_are_cast_once() -> None:
     ready = prepare_model(nn.Conv2d(3, 2, 3).train(), 3, "cpu", "bf16")
     assert not ready.training
     assert {weights.dtype for weights in ready.parameters()} == {torch.bfloat16}
+
+
+class Elsewhere(nn.Conv2d):
+    """A convolution that stands on another device until it is moved."""
+
+    away = True
+
+    def _apply(self, fn: Callable[..., torch.Tensor], recurse: bool = True) -> Elsewhere:
+        self.away = False
+        return super()._apply(fn, recurse)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.away:
+            raise RuntimeError("input on the CPU, weights elsewhere")
+        return super().forward(x)
+
+
+def test_a_model_on_another_device_is_copied_to_the_cpu_first() -> None:
+    model = nn.Sequential(Elsewhere(3, 2, 1))
+    ready = prepare_model(model, 3, "cpu", "fp32")
+    x = torch.randn(1, 3, 5, 7)
+    torch.testing.assert_close(ready(x), nn.functional.conv2d(x, model[0].weight, model[0].bias))
+    with pytest.raises(RuntimeError, match="weights elsewhere"):
+        model(x)
