@@ -34,6 +34,12 @@ class ReadyMember:
     device: torch.device
     precision: Precision
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the model's weights and inputs: that of its precision, unless `widen` gave it more."""
+        own = next((value.dtype for value in self.model.parameters() if value.is_floating_point()), None)
+        return own or DTYPES[self.precision]
+
 
 @dataclass(frozen=True, eq=False)
 class Vote:
@@ -77,6 +83,17 @@ def prepare_members(
     return ready
 
 
+def widen(members: Sequence[ReadyMember]) -> bool:
+    """Let members in half precision compute in float32 from now on; False where none does.
+
+    For networks whose activations leave the range of float16 (65504), which a GPU without bfloat16 is given.
+    """
+    half = [member for member in members if member.dtype == torch.float16]
+    for member in half:
+        member.model.float()
+    return bool(half)
+
+
 def make_vote(member: ReadyMember, share: float) -> Vote:
     """Give `member` its views and its share."""
     return Vote(member, build_views(member.predict_config.views, member.input_config), share)
@@ -107,7 +124,7 @@ def predict_batch(
     total: torch.Tensor | None = None
     for vote in votes:
         member = vote.member
-        x = inputs.to(member.device, DTYPES[member.precision], non_blocking=True)
+        x = inputs.to(member.device, member.dtype, non_blocking=True)
         shown = [(view, view.forward(x)) for view in vote.views]
         parts: list[torch.Tensor] = []
         for _, same in groupby(shown, key=lambda pair: pair[1].shape):

@@ -15,15 +15,14 @@ import numpy as np
 import torch
 
 from inference.assemble import Emit, StripAccumulator
-from inference.axes import ORDER
+from inference.axes import TurnedSource
 from inference.config import PredictConfig
 from inference.ensemble import HostSum, Pass, plan_passes
 from inference.image_level import classify_image, is_classifier
 from inference.inputs import Statistics, statistics
-from inference.members import ReadyMember, activate, predict_batch, prepare_members
+from inference.members import ReadyMember, activate, predict_batch, prepare_members, widen
 from inference.memory import MemoryPlan, pass_grid, plan_memory
-from inference.precision import DTYPES
-from inference.store import PredictionWriter, quantise
+from inference.store import NotANumberError, PredictionWriter, quantise
 from inference.strips import Batch, Place, batches, read_ahead
 from inference.views import expand_views
 from submissions.images import ArraySource
@@ -74,30 +73,52 @@ def predict_image(
     for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default: more than one slice.
     `separate`: every view apart, as channels "view/class". Pass members through `prepare_members` once
     where many images follow. Classifiers write one pixel, see `classify_image`. Raises ValueError for
-    members that do not fit together, views or axes that do not fit the image, and buffers larger than the cap.
+    members that do not fit together, views or axes that do not fit the image, buffers larger than the cap, and
+    an answer that is not a number, where float32 does not mend it.
     """
-    began = time.perf_counter()
     ready = prepare_members(members, device, config)
+    run = partial(
+        _predict, ready, source, slices, Path(out), channels=channels, weights=weights, pixel_size_um=pixel_size_um,
+        volume=volume, separate=separate, attrs=attrs,
+    )  # fmt: skip
+    try:
+        return run()
+    except NotANumberError:
+        if not widen(ready):
+            raise
+    logger.warning("%s: half precision overflowed; its models compute in float32 from now on", Path(out).stem)
+    return run()
+
+
+def _predict(
+    ready: list[ReadyMember],
+    source: ImageSource,
+    slices: Sequence[int],
+    out: Path,
+    *,
+    channels: Sequence[str] | None,
+    weights: Sequence[float] | None,
+    pixel_size_um: float | None,
+    volume: bool | None,
+    separate: bool,
+    attrs: dict[str, Any] | None,
+) -> PredictionReport:
+    began = time.perf_counter()
     if is_classifier(ready[0].model_config):
         if separate:
             raise ValueError("views of classifiers are not kept apart; predict them together")
         memory = classify_image(ready, source, slices, out, weights=weights, attrs=attrs)
-        return PredictionReport(Path(out), 1, 0, seconds=time.perf_counter() - began, memory=memory)
+        return PredictionReport(out, 1, 0, seconds=time.perf_counter() - began, memory=memory)
     passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
     _check(passes, source, slices)
     names = _channel_names(ready, channels, separate)
     plan = plan_memory(
-        passes,
-        source.shape,
-        source.dtype.itemsize,
-        channels=len(names),
-        planes=len(slices),
-        cap_gb=min(member.predict_config.memory_cap_gb for member in ready),
-        decoded_bytes=_decoded_bytes(source),
-    )
-    shape = (
-        source.shape[1:3] if not (len(slices) > 1 if volume is None else volume) else (len(slices), *source.shape[1:3])
-    )
+        passes, source.shape, source.dtype.itemsize, channels=len(names), planes=len(slices),
+        cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(source),
+    )  # fmt: skip
+    shape: tuple[int, ...] = source.shape[1:3]
+    if volume or (volume is None and len(slices) > 1):
+        shape = (len(slices), *shape)
     finish = _finisher(passes, ready[0], len(names))
     with PredictionWriter(out, names, shape, attrs=attrs) as writer:
         if len(passes) == 1 and passes[0].axis == "z":
@@ -108,7 +129,7 @@ def predict_image(
             )  # fmt: skip
         else:
             counts = _sum_passes(passes, source, slices, plan, writer=writer, finish=finish, separate=separate)
-    return PredictionReport(Path(out), *counts, seconds=time.perf_counter() - began, memory=plan)
+    return PredictionReport(out, *counts, seconds=time.perf_counter() - began, memory=plan)
 
 
 def predict_views(
@@ -213,7 +234,7 @@ def _sum_passes(
 def _turned(source: ImageSource, axis: str) -> tuple[ImageSource, Sequence[int]]:
     """Return the whole volume sliced along "y" or "x", and its plane numbers."""
     volume = np.stack([source.read(z, None, None) for z in range(source.shape[0])])
-    turned = ArraySource(volume.transpose(*ORDER[axis], 3))
+    turned = TurnedSource(ArraySource(volume), axis)
     return turned, range(turned.shape[0])
 
 
@@ -237,7 +258,7 @@ def _run_pass(
     made = batches(
         source, planes, grid, measured,
         input_config=one.input_config, skip_background=config.skip_background, tiles=plan.tiles,
-        dtype=DTYPES[first.precision], pin=cuda, block_bytes=plan.block_bytes,
+        dtype=first.dtype, pin=cuda, block_bytes=plan.block_bytes,
     )  # fmt: skip
     predicted = _forward(read_ahead(made, plan.ahead), one, separate=separate, lag=1 if cuda else 0)
     tiles = skipped = 0

@@ -22,9 +22,21 @@ PENDING = 8
 TIE = 1e-3
 
 
+class NotANumberError(ValueError):
+    """Probabilities that are not numbers: an overflow in half precision, or weights that training ruined."""
+
+
 def quantise(probs: np.ndarray) -> np.ndarray:
-    """Round probabilities to uint8, `q = round(255 p)`, ties up; what lies outside [0, 1] is clipped."""
+    """Round probabilities to uint8, `q = round(255 p)`, ties up; what lies outside [0, 1] is clipped.
+
+    Raises NotANumberError where one is NaN, which would be stored as "nothing there".
+    """
     scaled = np.multiply(probs, 255.0, dtype=np.float32)
+    if np.isnan(scaled.sum()):
+        raise NotANumberError(
+            "the network's answer is not a number; set predict.precision=fp32, and if that does not help train again "
+            "with a smaller train.lr"
+        )
     scaled += 0.5 + TIE
     np.clip(scaled, 0.0, 255.0, out=scaled)
     return scaled.astype(np.uint8)

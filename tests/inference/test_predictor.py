@@ -13,8 +13,9 @@ from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.inputs import normalise, read_input, statistics
+from inference.members import ReadyMember
 from inference.predictor import predict_image, predict_views
-from inference.store import open_prediction, quantise
+from inference.store import NotANumberError, open_prediction, quantise
 from inference.tiles import plan_axis
 from inference.views import build_views
 from inference.weights import LoadedModel
@@ -228,6 +229,45 @@ def test_bf16_is_close_to_fp32(tmp_path: Path) -> None:
     image, one = drawn(1, 64, 96, 3), member(local(3))
     difference = predict(tmp_path, one, image, precision="bf16").astype(int) - predict(tmp_path, one, image)
     assert np.abs(difference).mean() < 2
+
+
+class Overflowing(nn.Module):
+    """A quarter of the first channel, but not a number in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.25))
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x.dtype)
+        assert x.dtype == self.scale.dtype
+        return x[:, :1] * (self.scale if x.dtype == torch.float32 else torch.tensor(torch.nan, dtype=x.dtype))
+
+
+def test_a_network_that_overflows_in_half_precision_goes_on_in_float32(tmp_path: Path) -> None:
+    loaded = member(Overflowing(), **GREY)
+    model = Overflowing().half()
+    half = ReadyMember(
+        model, loaded.model_config, loaded.input_config, loaded.predict_config, torch.device("cpu"), "fp16"
+    )
+    image = ArraySource(drawn(1, 40, 70, 1))
+    for name in ("first", "second"):
+        predict_image([half], image, [0], None, tmp_path / f"{name}.h5")
+    assert model.seen[0] == torch.float16 and set(model.seen[1:]) == {torch.float32}
+    predict_image([loaded], image, [0], None, tmp_path / "plain.h5")
+    files = [tmp_path / f"{name}.h5" for name in ("first", "second", "plain")]
+    read = []
+    for file in files:
+        with open_prediction(file) as prediction:
+            read.append(prediction.read())
+    np.testing.assert_array_equal(read[0], read[2])
+    np.testing.assert_array_equal(read[1], read[2])
+    with torch.no_grad():
+        model.scale.fill_(torch.nan)
+    with pytest.raises(NotANumberError):
+        predict_image([half], image, [0], None, tmp_path / "third.h5")
+    assert not (tmp_path / "third.h5").exists()
 
 
 def test_a_source_that_fails_leaves_no_file(tmp_path: Path) -> None:

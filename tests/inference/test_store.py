@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from inference.store import PredictionWriter, open_prediction, quantise, write_prediction
+from inference.store import NotANumberError, PredictionWriter, open_prediction, quantise, write_prediction
 
 
 def drawn(*shape: int) -> np.ndarray:
@@ -84,6 +84,11 @@ def test_rows_come_in_order_and_in_shape(tmp_path: Path) -> None:
 def test_quantise_rounds_to_the_nearest_with_ties_up() -> None:
     probs = np.array([-1, 0, 0.5, 0.5 - 1e-7, 0.25, 1, 2, 0.498], dtype=np.float32)
     assert quantise(probs).tolist() == [0, 0, 128, 128, 64, 255, 255, 127]
+
+
+def test_what_is_not_a_number_is_not_stored_as_nothing() -> None:
+    with pytest.raises(NotANumberError, match="precision=fp32"):
+        quantise(np.array([[0.5, np.nan, 0.2]], dtype=np.float32))
 
 
 @pytest.mark.parametrize("level", range(256))
