@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -59,8 +60,7 @@ class Keeper:
             model.load_state_dict(mean_state([one["state"] for one in self.kept]))
         if len(self.kept) > 1:
             images = (batch.images.to(device) for _, batch in zip(range(NORM_BATCHES), batches, strict=False))
-            torch.optim.swa_utils.update_bn(images, model)
-            model.eval()
+            measure_norms(model, images)
         return sorted(one["epoch"] for one in self.kept)
 
     def state(self) -> dict[str, Any]:
@@ -70,3 +70,13 @@ class Keeper:
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to what `state` gave."""
         self.best, self.without_gain, self.kept = state["best"], state["without_gain"], state["kept"]
+
+
+def measure_norms(model: nn.Module, images: Iterable[torch.Tensor]) -> None:
+    """Measure the statistics of batch norms anew on `images`, but for frozen ones, which torch would reset as well."""
+    frozen = [model.get_submodule(name) for name in getattr(model, "frozen_norms", ())]
+    before = [copy.deepcopy(norm.state_dict()) for norm in frozen]
+    torch.optim.swa_utils.update_bn(images, model)
+    for norm, state in zip(frozen, before, strict=True):
+        norm.load_state_dict(state)
+    model.eval()

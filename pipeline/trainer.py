@@ -115,6 +115,8 @@ class Trainer:
             freeze(cast(Model, self.net), cast(Part, part))
         else:
             unfreeze(cast(Model, self.net))
+        if self.average is not None:
+            cast(Model, self.average).frozen_norms = cast(Model, self.net).frozen_norms
         self.frozen = frozen
         self.wrapped = self._wrap()
 

@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from inference.config import ModelConfig
+from inference.models import build_model
+from inference.models.freezing import freeze
 from pipeline.batches import Batch
 from pipeline.experiment import TrainSettings
-from pipeline.keeping import Keeper
+from pipeline.keeping import Keeper, measure_norms
 
 SCORES = [0.1, 0.5, 0.4, None, 0.3]
 CPU = torch.device("cpu")
@@ -55,6 +58,22 @@ def test_norms_of_a_mean_are_measured_anew() -> None:
     keeper.load_kept(model, batches(), CPU)
     assert float(model[1].running_mean) == pytest.approx(1 + batches()[0].images.mean().item())  # type: ignore[index]
     assert not model.training
+
+
+def test_frozen_norms_keep_what_they_were_trained_with() -> None:
+    config = ModelConfig(architecture="unet", encoder="tf_efficientnet_lite0", in_channels=1)
+    model = build_model(config)
+    freeze(model, "encoder")
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.running_mean.fill_(3.0)  # type: ignore[union-attr]
+    measure_norms(model, [torch.randn(2, 1, 32, 64)])
+    encoder = model.encoder
+    assert encoder is not None
+    within = {id(module) for module in encoder.modules()}
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    kept = [bool((norm.running_mean == 3.0).all()) for norm in norms if id(norm) in within]  # type: ignore[union-attr]
+    moved = [bool((norm.running_mean == 3.0).any()) for norm in norms if id(norm) not in within]  # type: ignore[union-attr]
+    assert kept and all(kept) and moved and not any(moved)
 
 
 def test_training_stops_after_validations_without_gain() -> None:
