@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 MAX_PIXELS = 4_000_000_000  # height x width of one slice of a file that is read by windows
+TILE_CACHE = 128 << 20  # bytes of decoded tiles that one file keeps; the members of a stack share four times that
+MOST_OPEN = 128  # files of a stack that are open at once; systems allow a process 1,024 or fewer
 MAX_DECODED_PIXELS = 1 << 30  # of a slice, tile or strip that can only be decoded as a whole (OpenCV's own limit)
 KEPT_DTYPES = tuple(np.dtype(name) for name in ("uint8", "uint16", "float32", "bool"))
 
@@ -108,6 +110,7 @@ class FileSource(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.cache_bytes = TILE_CACHE  # of decoded tiles, where a format keeps some
         self._held: Any = None
         self._pid = -1
 
@@ -163,7 +166,7 @@ class ArraySource:
 
 
 class _Joined:
-    """What StackSource and LayerSource share: equal members, and a cache of decoded slices."""
+    """What StackSource and LayerSource share: equal members, of which few are open, and a cache of decoded slices."""
 
     def __init__(self, sources: Sequence[ImageSource], cached: int) -> None:
         if not sources:
@@ -181,10 +184,18 @@ class _Joined:
         self.dtype = first.dtype
         self._cached = max(1, cached)
         self._slices: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._open: OrderedDict[int, None] = OrderedDict()
+        for source in self.sources:
+            if isinstance(source, FileSource):
+                source.cache_bytes = min(TILE_CACHE, 4 * TILE_CACHE // min(len(self.sources), MOST_OPEN))
 
     def _member(self, position: int, window: tuple[int, int, int, int]) -> np.ndarray:
         """Window of one member; a slice that can only be decoded whole is kept for the next window."""
         source = self.sources[position]
+        self._open[position] = None
+        self._open.move_to_end(position)
+        if len(self._open) > MOST_OPEN:
+            self.sources[self._open.popitem(last=False)[0]].close()
         rows, cols = slice(window[0], window[1]), slice(window[2], window[3])
         if not getattr(source, "decodes_whole", False):
             return source.read(0, rows, cols)
@@ -198,11 +209,12 @@ class _Joined:
     def close(self) -> None:
         """Close every member and forget the decoded slices."""
         self._slices.clear()
+        self._open.clear()
         for source in self.sources:
             source.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_slices": OrderedDict()}
+        return {**self.__dict__, "_slices": OrderedDict(), "_open": OrderedDict()}
 
 
 class StackSource(_Joined):

@@ -23,7 +23,6 @@ from submissions.sources import (
 
 _ALPHA = (1, 2)  # values of the ExtraSamples tag: associated and unassociated alpha
 _RGB, _PALETTE, _SEPARATED = 2, 3, 5
-_CACHE_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class TiffSource(FileSource):
     """A TIFF file as a source (Z, H, W, C): pages of one size are slices, or one page where `page` names it.
 
     Alpha is dropped, palettes are expanded to RGB; as_mask: one channel, integers as stored, palette indices.
-    Decoded tiles are kept up to 128 MB. Uncompressed pages are memory-mapped: a window costs what it covers.
+    Decoded tiles are kept up to `cache_bytes`. Uncompressed pages are memory-mapped: a window costs what it covers.
     """
 
     def __init__(self, path: Path, *, page: int | None = None, as_mask: bool = False) -> None:
@@ -235,6 +234,6 @@ class TiffSource(FileSource):
         tile = decoded[0, : shape[1], : shape[2]]
         self._tiles[name] = tile
         self._tile_bytes += tile.nbytes
-        while self._tile_bytes > _CACHE_BYTES and len(self._tiles) > 1:
+        while self._tile_bytes > self.cache_bytes and len(self._tiles) > 1:
             self._tile_bytes -= self._tiles.popitem(last=False)[1].nbytes
         return tile

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from submissions.images import (
     read_image,
     read_mask_image,
 )
+from submissions.sources import MOST_OPEN, TILE_CACHE, FileSource
 
 RGB = np.random.default_rng(0).integers(0, 256, (45, 67, 3), dtype=np.uint8)
 GREY = RGB[..., 0]
@@ -321,3 +323,37 @@ def test_real_files(shared_data: Path) -> None:
     assert set(np.unique(read_mask_volume(volume))) == {0, 1, 2}
     stack = open_image(shared_data / "isbi2012" / "train-volume.tif")
     assert stack.shape == (24, 512, 512, 1)
+
+
+class Counted(FileSource):
+    """A file of one value that counts how many of its kind are open."""
+
+    opened: ClassVar[set[int]] = set()
+    most: ClassVar[int] = 0
+
+    def __init__(self, number: int) -> None:
+        super().__init__(Path(f"{number}.tif"))
+        self.number, self.shape, self.dtype = number, (1, 2, 3, 1), np.dtype(np.uint8)
+
+    def _open(self) -> object:
+        Counted.opened.add(self.number)
+        Counted.most = max(Counted.most, len(Counted.opened))
+        return object()
+
+    def close(self) -> None:
+        Counted.opened.discard(self.number)
+        super().close()
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        self.handle()
+        return np.full(self.shape[1:], self.number % 256, np.uint8)
+
+
+def test_a_stack_of_many_files_has_few_of_them_open() -> None:
+    stack = StackSource([Counted(number) for number in range(MOST_OPEN + 40)])
+    for z in [*range(len(stack.sources)), 0, 1, 2]:
+        assert (stack.read(z) == z % 256).all()
+    assert Counted.most <= MOST_OPEN + 1 and len(Counted.opened) == MOST_OPEN
+    stack.close()
+    assert not Counted.opened
+    assert sum(source.cache_bytes for source in stack.sources[:MOST_OPEN]) <= 4 * TILE_CACHE
