@@ -47,16 +47,20 @@ def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame) -> pd
     return leaks.sort_values(["similarity", "image_a", "image_b"], ascending=[False, True, True], kind="stable")
 
 
+def pairs_to_show(leaks: pd.DataFrame, most: int) -> pd.DataFrame:
+    """About `most` pairs, as many of every kind: many copies would hide the few that are shifted."""
+    return leaks.groupby("kind", sort=False).head(max(1, most // leaks["kind"].nunique()))
+
+
 def draw_leaks(train: pd.DataFrame, thumbnails: np.ndarray, leaks: pd.DataFrame, path: Path) -> None:
     """The first pairs of every kind side by side."""
     place = {image_id: index for index, image_id in enumerate(train["image_id"].astype(str))}
-    chosen = leaks.groupby("kind", sort=False).head(max(1, DRAWN_PAIRS // leaks["kind"].nunique()))
     pairs = [
         (
             thumbnails[place[str(row["image_a"])]], thumbnails[place[str(row["image_b"])]],
             f"{row['kind']} {row['similarity']:.2f}\n{row['image_a']} (fold {row['fold_a']})\n"
             f"{row['image_b']} (fold {row['fold_b']})",
         )
-        for row in chosen.to_dict("records")
+        for row in pairs_to_show(leaks, DRAWN_PAIRS).to_dict("records")
     ]  # fmt: skip
     draw_pairs(pairs, path)

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from inference.rules import ThresholdRule
+from pipeline.audit_report import pairs_to_show
 from pipeline.comparison import compare, metric_of, read_scores
 from pipeline.report.figures import bars_figure, intervals_figure, learning_figure, points_figure
 from pipeline.report.finished import FinishedRun, fold_scores, learning_curves, ledger_rows, stage_documents
@@ -134,9 +135,8 @@ def _leaks(run: FinishedRun) -> list[Safe]:
         "p", f"{len(leaks)} pair(s) lie on both sides of a fold ({kinds}): CV sees a part of what it was trained on. "
         "Stage 02 with --group-duplicates keeps such images together.", class_="warning",
     )  # fmt: skip
-    first = leaks.head(PAIRS)
     boxes = []
-    for row in first.to_dict("records"):
+    for row in pairs_to_show(leaks, PAIRS).to_dict("records"):
         names = [str(row["image_a"]), str(row["image_b"])]
         pictures = [picture(data_uri(small), name) for small, name in zip(run.thumbnails(names), names, strict=True)]
         words = f"{row['kind']} {number(row['similarity'], 2)}: {names[0]} (fold {row['fold_a']}), "

@@ -173,12 +173,13 @@ def test_leaks_and_a_checkpoint_chosen_on_its_fold_are_warned_of(folder: Path, t
     shared = tmp_path / "runs" / "drawn"
     leak = {"image_a": "train00", "image_b": "train01", "fold_a": 0, "fold_b": 1, "kind": "near", "similarity": 0.97}
     for path in shared.glob("folds/*/leaks.csv"):
-        pd.DataFrame([{**leak, "distance": np.nan}]).to_csv(path, index=False)
+        shifted = {"image_a": "train02", "image_b": "train03", "kind": "shifted"}
+        pd.DataFrame([{**leak, "distance": np.nan}] * 30 + [{**leak, **shifted}]).to_csv(path, index=False)
     chosen = shared / "tiny" / "fold_1" / "stage.json"
     chosen.write_text(json.dumps({**json.loads(chosen.read_text()), "selected_on_held_out_fold": True}))
     page = render(reopened(tmp_path, "nowhere"), ledger=tmp_path / "ledger.csv")
-    assert "1 pair(s) lie on both sides of a fold (1 of kind near)" in page
-    assert "train00 (fold 0), train01 (fold 1)" in page
+    assert "31 pair(s) lie on both sides of a fold (30 of kind near, 1 of kind shifted)" in page
+    assert "train00 (fold 0), train01 (fold 1)" in page and "train02 (fold 0), train03 (fold 1)" in page
     assert "Weights of tiny/fold_1 were chosen on the fold they are scored on" in page
 
 
