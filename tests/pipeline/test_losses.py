@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 import torch
+from elsewhere import GPU
 from scipy.ndimage import distance_transform_edt
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pipeline.losses import LOSSES, build_loss, classes_present, training_loss
 
@@ -386,3 +389,19 @@ def test_errors_name_what_was_expected() -> None:
     with pytest.raises(ValueError, match="labels 0 to 1"):
         build_loss("ce_dice")(logits, torch.full((N, H, W), 2))
     assert set(LOSSES) >= {"bce_dice", "ce_dice", "focal", "tversky", "lovasz", "soft_bce", "boundary"}
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"boundary", "classify"}))
+@pytest.mark.parametrize("mode", ["sigmoid", "softmax"])
+def test_losses_stay_on_the_device_of_the_logits(name: str, mode: str) -> None:
+    """On fake tensors, which raise where two devices meet; the boundary loss goes through the CPU and back."""
+    takes = inspect.signature(LOSSES[name]).parameters
+    params = {"mode": mode} if "mode" in takes else {}
+    params |= {"class_weights": [1.0, 2.0, 3.0]} if "class_weights" in takes else {}
+    loss = build_loss(name, **params)
+    with FakeTensorMode():
+        logits, weights = torch.randn(2, 3, 16, 24, device=GPU), torch.ones(2, device=GPU)
+        shape = (2, 16, 24) if loss.mode == "softmax" else (2, 3, 16, 24)
+        target = torch.zeros(shape, dtype=torch.uint8, device=GPU)
+        outputs = {"logits": logits, "aux_logits": [logits], "image_logits": torch.randn(2, 3, device=GPU)}
+        assert training_loss(loss, outputs, target, weights=weights).device == GPU
