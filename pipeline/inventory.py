@@ -16,7 +16,7 @@ import pandas as pd
 from submissions.alignment import Alignment, check_alignment
 from submissions.competition import Competition, find_files
 from submissions.images import ImageSource
-from submissions.listing import LAYER_SEPARATOR, TEXT_COLUMNS, ListedImages, list_images, pixel_size
+from submissions.listing import LAYER_SEPARATOR, ListedImages, list_images, pixel_size
 from submissions.masks import MaskReader, shared_reader
 from submissions.problems import Problem, problem_table
 from submissions.table import write_atomic
@@ -25,6 +25,7 @@ THUMBNAIL = 64
 STRIP = 1024
 ALIGNMENT_SAMPLE = 60
 PROBED = 64
+MEASURED = ("page", "z", "depth", "height", "width", "channels", "pixel_size_um", "void", "instances", "empty")
 
 
 @dataclass(frozen=True)
@@ -175,9 +176,18 @@ def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd
 
 
 def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The inventory table and its thumbnails uint8 (N, 64, 64), row for row."""
+    """The inventory table and its thumbnails uint8 (N, 64, 64), row for row.
+
+    What stage 01 measured are numbers, NaN where it measured nothing; what the host says is text as `list_images` gives
+    it, '' where there is none.
+    """
     path = folder / "inventory.csv"
-    table = pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
+    columns = pd.read_csv(path, nrows=0).columns
+    measured = [name for name in columns if name in MEASURED or name.startswith("area_")]
+    table = pd.read_csv(
+        path, dtype={name: str for name in columns if name not in measured}, keep_default_na=False,
+        na_values={name: [""] for name in measured},
+    )  # fmt: skip
     return table, np.load(folder / "thumbnails.npy", mmap_mode="r")
 
 

@@ -123,6 +123,6 @@ def test_groups(space: Workspace) -> int | None:
     table, _ = read_inventory(space.inventory)
     test = table[table["split"] == "test"]
     group = space.experiment.folds.group or space.competition.group
-    if group in test and bool(test[group].notna().all()):
+    if group in test and bool((test[group] != "").all()):
         return int(test[group].nunique()) or None
     return len(test) or None

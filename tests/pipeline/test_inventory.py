@@ -4,9 +4,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 
+from inference.submission import decision_group
 from pipeline.inventory import (
     check_masks_aligned,
     host_digest,
@@ -19,6 +21,7 @@ from pipeline.inventory import (
 )
 from submissions.competition import Competition
 from submissions.images import ArraySource
+from submissions.listing import list_images
 from submissions.problems import ProblemsError
 
 
@@ -123,3 +126,20 @@ def test_memory_is_that_of_the_largest_image_in_every_process(tmp_path: Path) ->
     assert peak_memory(competition, tmp_path, workers=3) == pytest.approx(3 * one)
     without = competition.model_copy(update={"masks": competition.masks.model_copy(update={"kind": "none"})})
     assert peak_memory(without, tmp_path) == pytest.approx((900 * 2000 * 3 + 200e6) / 1e9)
+
+
+def test_a_stratum_is_the_same_word_in_training_and_in_test(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    sites = {"train": ["01", "", "1", "NA", "01", "02", "02", "02"], "test": ["01", "NA", ""]}
+    for split, values in sites.items():
+        named = pd.DataFrame({"id": [f"{split}{index:02d}" for index in range(len(values))], "site": values})
+        named.to_csv(tmp_path / f"{split}_sites.csv", index=False)
+    tables = [*competition.tables, {"file": "train_sites.csv"}]
+    competition = rle_contract(tables=tables, test_tables=[{"file": "test_sites.csv"}], strata=["site"])
+    look(competition, tmp_path)
+    table, _ = read_inventory(tmp_path / "out")
+    for split, values in sites.items():
+        listing, _ = list_images(competition, tmp_path, split)  # type: ignore[arg-type]
+        for rows in (listing, table[table["split"] == split]):
+            assert [decision_group(competition, dict(row)) for row in rows.to_dict("records")] == values
+    assert table["area_thing"].isna().tolist() == [False] * 8 + [True] * 3
