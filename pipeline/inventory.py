@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from submissions.alignment import Alignment, check_alignment
-from submissions.competition import Competition, find_files
+from submissions.competition import FIELD, Competition, find_files
 from submissions.images import ImageSource
 from submissions.listing import LAYER_SEPARATOR, ListedImages, list_images, pixel_size
-from submissions.masks import MaskReader, shared_reader
+from submissions.masks import MaskReader, Truth, shared_reader
 from submissions.problems import Problem, problem_table
 from submissions.table import write_atomic
 
@@ -77,6 +77,7 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
         row[f"area_{name}"] = int(plane.sum())
     row["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
     row["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
+    row["mask_hash"] = truth_hash(truth)
     foreground = [row[f"area_{name}"] for name in competition.classes if name != "background"]
     row["empty"] = int(sum(foreground) == 0)
     return Inspection(row, thumbnail, [])
@@ -103,6 +104,16 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray]:
     low, high = np.percentile(small, [1, 99])
     scaled = (small - low) / max(high - low, 1e-6) if high > low else np.zeros_like(small)
     return checksum.hexdigest()[:32], np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
+
+
+def truth_hash(truth: Truth) -> str:
+    """32 hexadecimal digits of SHA-256 over what a mask says: its planes, void and instances."""
+    checksum = hashlib.sha256(repr(truth.planes.shape).encode())
+    for name, plane in (("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances)):
+        if plane is not None:
+            checksum.update(name.encode())
+            checksum.update(np.packbits(plane).data if plane.dtype == bool else np.ascontiguousarray(plane).data)
+    return checksum.hexdigest()[:32]
 
 
 def take_inventory(
@@ -192,7 +203,7 @@ def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def inventory_digest(table: pd.DataFrame) -> str:
-    """Hash of what the images are: ids, contents and masks' areas; the order of rows does not matter."""
+    """Hash of what images and masks are: ids, contents, all that was measured; the order of rows does not matter."""
     ordered = table.sort_values(["split", "image_id"])[sorted(table.columns)]
     return hashlib.sha256(ordered.to_csv(index=False).encode()).hexdigest()[:16]
 
@@ -231,11 +242,19 @@ def _pairs(
 
 
 def host_digest(competition: Competition, data: Path) -> str:
-    """Hash of the names and sizes of the host's image files and tables: changes where a file came, went or grew."""
+    """Hash of names and sizes of the host's images, masks and tables: changes where a file came, went or grew."""
     images = competition.images
-    names = [path for pattern in (images.train, images.test) if pattern for path, _ in find_files(data, pattern)]
+    patterns = [pattern for pattern in (images.train, images.test) if pattern] + _mask_patterns(competition)
+    names = [path for pattern in patterns for path, _ in find_files(data, pattern)]
     names += [table.file for table in (*competition.tables, *competition.test_tables)]
     names += [name for name in (competition.masks.file,) if name]
     names += [competition.masks.table.file] if competition.masks.table else []
     sizes = [(name, (data / name).stat().st_size if (data / name).is_file() else -1) for name in sorted(set(names))]
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+
+
+def _mask_patterns(competition: Competition) -> list[str]:
+    """Path patterns of the mask files: any text for a field, which a table may give, and an id in its own fields."""
+    masks = competition.masks
+    given = [pattern.replace("{id}", competition.images.id) for pattern in (masks.path, masks.valid) if pattern]
+    return [FIELD.sub(r"{\1:*}", pattern) for pattern in given]

@@ -32,6 +32,7 @@ def prepare_stage(space: Workspace) -> Stage:
     experiment = space.experiment
     settings = {
         "prepare": experiment.prepare.model_dump(mode="json"),
+        "exclusive": space.competition.exclusive,
         "scale": experiment.input.scale,
         "pixel_size_um": experiment.input.pixel_size_um,
         "normalisation": experiment.input.normalisation,
