@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,15 @@ MEASURED = ("page", "z", "depth", "height", "width", "channels", "pixel_size_um"
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen of one image; `row` is empty where it could not be read."""
+    """What was seen of one image; `row` is empty where it could not be read.
+
+    unreadable: a test image that could not be read. It stops nothing that is trained: stage 07 can leave it empty.
+    """
 
     row: dict[str, Any]
     thumbnail: np.ndarray  # uint8 (64, 64)
     problems: list[Problem]
+    unreadable: list[Problem] = field(default_factory=list)
 
 
 def inspect_images(
@@ -48,14 +52,12 @@ def inspect_images(
 
 def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, image_id: str) -> Inspection:
     row = dict(images.row(image_id))
-    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     try:
         source = images.open_alone(image_id)
         row["content_hash"], thumbnail = scan(source)
         size = pixel_size(competition, row)
     except (ValueError, OSError) as error:
-        problem = Problem(str(row["path"]), str(error), "a readable image", "replace the file or take it out")
-        return Inspection({}, blank, [problem])
+        return _unread(row, error)
     depth, height, width, channels = source.shape
     source.close()
     row |= {
@@ -73,14 +75,28 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
     except (ValueError, OSError) as error:
         problem = Problem(f"mask of {image_id}", str(error), "a mask as the contract says", "mend the mask")
         return Inspection(row, thumbnail, [problem])
-    for name, plane in zip(competition.classes, truth.planes, strict=True):
-        row[f"area_{name}"] = int(plane.sum())
-    row["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
-    row["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
-    row["mask_hash"] = truth_hash(truth)
-    foreground = [row[f"area_{name}"] for name in competition.classes if name != "background"]
-    row["empty"] = int(sum(foreground) == 0)
-    return Inspection(row, thumbnail, [])
+    return Inspection(row | _measured(competition, truth), thumbnail, [])
+
+
+def _unread(row: dict[str, Any], error: Exception) -> Inspection:
+    where, blank = str(row["path"]), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+    if row["split"] == "train":
+        problem = Problem(where, str(error), "a readable image", "replace the file or take it out")
+        return Inspection({}, blank, [problem])
+    action = "mend the file, or run stage 07 with --on-error empty"
+    return Inspection({}, blank, [], [Problem(where, str(error), "a readable image", action)])
+
+
+def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
+    """What the inventory says of a mask: pixels of each class and of void, instances, hash, whether it is empty."""
+    found: dict[str, Any] = {
+        f"area_{name}": int(plane.sum()) for name, plane in zip(competition.classes, truth.planes, strict=True)
+    }
+    foreground = [found[f"area_{name}"] for name in competition.classes if name != "background"]
+    found["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
+    found["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
+    found["empty"] = int(sum(foreground) == 0)
+    return found | {"mask_hash": truth_hash(truth)}
 
 
 def scan(source: ImageSource) -> tuple[str, np.ndarray]:
@@ -174,13 +190,17 @@ def _file_bytes(data: Path, paths: str) -> int:
 
 
 def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:
-    """Write inventory.csv, thumbnails.npy (row for row) and problems.csv; returns the table and the problems."""
+    """Write inventory.csv, thumbnails.npy (row for row) and problems.csv, those of unreadable test images among them.
+
+    Returns the table and the problems that have to be put right before anything is trained.
+    """
     seen = [inspection for inspection in inspections if inspection.row]
     seen.sort(key=lambda inspection: (inspection.row["split"] != "train", inspection.row["image_id"]))
     table = pd.DataFrame([inspection.row for inspection in seen])
     problems = [problem for inspection in inspections for problem in inspection.problems]
     write_atomic(folder / "inventory.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_atomic(folder / "problems.csv", problem_table(problems).to_csv(index=False, lineterminator="\n"))
+    listed = problems + [problem for inspection in inspections for problem in inspection.unreadable]
+    write_atomic(folder / "problems.csv", problem_table(listed).to_csv(index=False, lineterminator="\n"))
     thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
     np.save(folder / "thumbnails.npy", thumbnails)
     return table, problems
