@@ -38,6 +38,8 @@ def prepare_stage(space: Workspace) -> Stage:
         "normalisation": experiment.input.normalisation,
         "limit": experiment.limit,
     }
+    if experiment.input.normalisation != "fixed":  # the statistics that are stored are those of these channels
+        settings["channels"] = experiment.input.channels
     stage = Stage("03_prepare_data", space.shared / "store", settings, {"inventory": str(made["output"])})
     stage.folder = space.shared / "store" / stage.fingerprint
     return stage

@@ -10,6 +10,7 @@ import yaml
 from drawn_hosts import draw_mask
 from tiny_run import write_tiny_experiment
 
+from inference.config import InputConfig
 from pipeline.preparation import fill_store, open_prepared, peak_memory, prepare_stage
 from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace, open_workspace, stage_parser
@@ -77,3 +78,18 @@ def test_a_store_is_that_of_exclusive_classes_or_not(tmp_path: Path) -> None:
     space = prepared(tmp_path, "memmap")
     other = replace(space, competition=space.competition.model_copy(update={"exclusive": True}))
     assert prepare_stage(other).fingerprint != prepare_stage(space).fingerprint
+
+
+def test_statistics_of_other_channels_are_another_store(tmp_path: Path) -> None:
+    shown = {"channels": 3, "normalisation": "image", "mean": [0.5], "std": [0.5]}
+    space = prepared(tmp_path, "memmap", input=shown)
+    arguments = [str(tmp_path / "tiny.yaml"), "--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs")]
+    arguments += ["--set", "input.channels=1", "--set", "name=grey"]
+    run_stages(arguments, ["01", "02", "03"])
+    grey = open_workspace(stage_parser("").parse_args(arguments))
+    for own, channels in ((space, 3), (grey, 1)):
+        assert len(open_prepared(own)[0].image("train03").attrs["statistics"]["low"]) == channels
+    plain = InputConfig(mean=[0.5], std=[0.5])
+    fixed = [space.experiment.model_copy(update={"input": plain.model_copy(update={"channels": n})}) for n in (1, 3)]
+    one, three = (prepare_stage(replace(space, experiment=each)).fingerprint for each in fixed)
+    assert one == three
