@@ -26,10 +26,10 @@ def overlap_pairs(
 ) -> Iterator[tuple[str, str, int]]:
     """(name_a, name_b, gap in pixels) of boxes in one place that overlap or are closer than `buffer`.
 
-    boxes: columns y0, x0, y1, x1, half-open. The gap is along the axis where they are farther apart; below
-    0 they overlap.
+    boxes: columns y0, x0, y1, x1, half-open, numbers or their text. The gap is along the axis
+    where they are farther apart; below 0 they overlap.
     """
-    corners = boxes[["y0", "x0", "y1", "x1"]].to_numpy(dtype=np.int64)
+    corners = boxes[["y0", "x0", "y1", "x1"]].apply(pd.to_numeric).to_numpy(dtype=np.int64)
     labels = names.to_numpy(dtype=object)
     for rows in pd.Series(np.arange(len(labels))).groupby(places.astype(str).to_numpy()):
         index = rows[1].to_numpy()

@@ -10,7 +10,7 @@ import pandas as pd
 from folds.blocks import cut_blocks
 from folds.buffers import folds_text, near_validation, slab_folds, slab_of
 from folds.methods import ASSIGN
-from folds.strata import joined, require_columns, stratum_levels
+from folds.strata import as_numbers, joined, require_columns, stratum_levels
 
 FOLD_COLUMNS = ("image_id", "fold", "group", "stratum", "excluded_from")
 GroupOption = str | pd.Series
@@ -212,8 +212,8 @@ def _predefined(table: pd.DataFrame, column: str, n_folds: int) -> np.ndarray:
     """Integers 0..n_folds-1 are taken as they are; names are numbered in sorted order."""
     require_columns(table, [column], "fold_column")
     values = table[column]
-    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
-        numbers = values.to_numpy(dtype=np.float64)
+    numbers = as_numbers(values)
+    if numbers is not None:
         wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= n_folds)
         if wrong.any():
             raise ValueError(

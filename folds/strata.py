@@ -11,14 +11,14 @@ SEPARATOR = " | "
 
 
 def require_columns(inventory: pd.DataFrame, columns: Sequence[str], purpose: str) -> None:
-    """Raise ValueError where a column is missing or has missing values, naming the first images concerned."""
+    """Raise ValueError where a column is missing or has missing or blank values, naming the first images concerned."""
     for column in columns:
         if column not in inventory.columns:
             raise ValueError(
                 f"{purpose}: found no column {column!r}, expected one of {list(inventory.columns)}; "
                 "name an existing column or add it to the inventory"
             )
-        missing = inventory[column].isna().to_numpy()
+        missing = (inventory[column].isna() | inventory[column].eq("")).to_numpy()
         if missing.any():
             ids = inventory.loc[missing, "image_id"].astype(str).tolist()
             raise ValueError(
@@ -26,6 +26,20 @@ def require_columns(inventory: pd.DataFrame, columns: Sequence[str], purpose: st
                 "images "
                 f"(first: {ids[:3]}), expected a value for every image; fill it in or drop those images"
             )
+
+
+def as_numbers(series: pd.Series) -> np.ndarray | None:
+    """The column as float64 `(N,)` where all of it is numbers, written as text or not; None of anything else.
+
+    Booleans and categories are no numbers, nor is text such as 'inf'.
+    """
+    if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
+        return series.to_numpy(dtype=np.float64)
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return None
+    text = series.astype(str).to_numpy(dtype=object)
+    numbers = np.asarray(pd.to_numeric(text, errors="coerce"), dtype=np.float64)
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def bin_numeric(values: np.ndarray, bins: int) -> np.ndarray:
@@ -49,8 +63,8 @@ def bin_numeric(values: np.ndarray, bins: int) -> np.ndarray:
 def stratum_levels(inventory: pd.DataFrame, columns: Sequence[str], *, bins: int = 4) -> pd.DataFrame:
     """Level of every image in every column, as str, in the order of the inventory.
 
-    Booleans, text and categories are levels already; numbers go through `bin_numeric`. Raises ValueError
-    for a missing column, a missing or infinite value, or fewer than 2 bins.
+    Booleans, names and categories are levels already; numbers (`as_numbers`) go through `bin_numeric`. Raises
+    ValueError for a missing column, a missing or infinite value, or fewer than 2 bins.
     """
     if not isinstance(bins, int) or isinstance(bins, bool) or bins < 2:
         raise ValueError(f"bins is {bins!r}, expected an integer of at least 2")
@@ -58,8 +72,8 @@ def stratum_levels(inventory: pd.DataFrame, columns: Sequence[str], *, bins: int
     levels = {}
     for column in columns:
         series = inventory[column]
-        if pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series):
-            values = series.to_numpy(dtype=np.float64)
+        values = as_numbers(series)
+        if values is not None:
             if not np.isfinite(values).all():
                 raise ValueError(f"strata: column {column!r} holds infinite numbers, expected finite ones; clip them")
             levels[column] = bin_numeric(values, bins)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -270,9 +270,12 @@ def image_rows(
     return encode_rows(competition, fields, mask.planes, instances=mask.instances, scores=mask.scores)
 
 
+def decision_column(competition: Competition, known: Container[str]) -> str | None:
+    """The contract's first stratum (organ, stain) among the `known` columns; None without one."""
+    return next((name for name in competition.strata if name in known and not name.startswith("area_")), None)
+
+
 def decision_group(competition: Competition, fields: dict[str, Any]) -> str | None:
-    """What thresholds by group are keyed by: the contract's first stratum (organ, stain), None without one."""
-    for column in competition.strata:
-        if column in fields and not column.startswith("area_"):
-            return str(fields[column])
-    return None
+    """What thresholds by group are keyed by: the image's `decision_column`, None without one."""
+    column = decision_column(competition, fields)
+    return None if column is None else str(fields[column])

@@ -33,7 +33,10 @@ except ModuleNotFoundError as error:
 
 
 def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Inspect all images; raise ProblemsError with the whole list where anything is wrong."""
+    """Inspect all images; raise ProblemsError with the whole list where anything is wrong.
+
+    A test image that cannot be read is a warning: it costs its own mask, not the training.
+    """
     competition = space.competition
     settings = {
         "contract": competition.model_dump(
@@ -52,6 +55,9 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
             inspections += found
             progress(done, total)
     table, problems = write_inventory(stage.folder, inspections)
+    unreadable = sorted(problem for inspection in inspections for problem in inspection.unreadable)
+    for problem in unreadable:
+        print(f"warning: {problem}")
     alignment = check_masks_aligned(competition, space.data, table) if not problems else None
     if alignment is not None:
         write_atomic(stage.folder / "alignment.json", json.dumps(asdict(alignment), indent=1) + "\n")
@@ -64,7 +70,8 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
     if problems:
         raise ProblemsError(problems)
     counts = table["split"].value_counts()
-    summary = f"{counts.get('train', 0)} training and {counts.get('test', 0)} test images, no problem"
+    found = f"{len(unreadable)} unreadable test image(s), see problems.csv" if unreadable else "no problem"
+    summary = f"{counts.get('train', 0)} training and {counts.get('test', 0)} test images, {found}"
     finish(stage, summary, output=inventory_digest(table))
 
 

@@ -79,11 +79,13 @@ def external_data(space: Workspace, number: int) -> Extra:
 
 
 def _check_alike(what: str, theirs: Experiment, ours: Experiment) -> None:
-    """Raises ValueError where classes, their kind or the statistics that stage 03 took are not those of `ours`."""
+    """Raises ValueError where classes, their kind, working size or stage 03's statistics are not those of `ours`."""
+    inputs = ["normalisation", "scale", "pixel_size_um"]
+    inputs += ["channels"] if ours.input.normalisation != "fixed" else []  # else no statistics are taken by channel
     asked = {
         "classes": (theirs.model.classes, ours.model.classes),
         "model.activation": (theirs.model.activation, ours.model.activation),
-        "input.normalisation": (theirs.input.normalisation, ours.input.normalisation),
+        **{f"input.{name}": (getattr(theirs.input, name), getattr(ours.input, name)) for name in inputs},
     }
     for name, (found, expected) in asked.items():
         if found != expected:

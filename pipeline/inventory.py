@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from submissions.alignment import Alignment, check_alignment
-from submissions.competition import Competition, find_files
+from submissions.competition import FIELD, Competition, find_files
 from submissions.images import ImageSource
-from submissions.listing import LAYER_SEPARATOR, TEXT_COLUMNS, ListedImages, list_images, pixel_size
-from submissions.masks import MaskReader, shared_reader
+from submissions.listing import LAYER_SEPARATOR, ListedImages, list_images, pixel_size
+from submissions.masks import MaskReader, Truth, shared_reader
 from submissions.problems import Problem, problem_table
 from submissions.table import write_atomic
 
@@ -25,15 +25,20 @@ THUMBNAIL = 64
 STRIP = 1024
 ALIGNMENT_SAMPLE = 60
 PROBED = 64
+MEASURED = ("page", "z", "depth", "height", "width", "channels", "pixel_size_um", "void", "instances", "empty")
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen of one image; `row` is empty where it could not be read."""
+    """What was seen of one image; `row` is empty where it could not be read.
+
+    unreadable: a test image that could not be read. It stops nothing that is trained: stage 07 can leave it empty.
+    """
 
     row: dict[str, Any]
     thumbnail: np.ndarray  # uint8 (64, 64)
     problems: list[Problem]
+    unreadable: list[Problem] = field(default_factory=list)
 
 
 def inspect_images(
@@ -47,14 +52,12 @@ def inspect_images(
 
 def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, image_id: str) -> Inspection:
     row = dict(images.row(image_id))
-    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     try:
         source = images.open_alone(image_id)
         row["content_hash"], thumbnail = scan(source)
         size = pixel_size(competition, row)
     except (ValueError, OSError) as error:
-        problem = Problem(str(row["path"]), str(error), "a readable image", "replace the file or take it out")
-        return Inspection({}, blank, [problem])
+        return _unread(row, error)
     depth, height, width, channels = source.shape
     source.close()
     row |= {
@@ -72,13 +75,28 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
     except (ValueError, OSError) as error:
         problem = Problem(f"mask of {image_id}", str(error), "a mask as the contract says", "mend the mask")
         return Inspection(row, thumbnail, [problem])
-    for name, plane in zip(competition.classes, truth.planes, strict=True):
-        row[f"area_{name}"] = int(plane.sum())
-    row["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
-    row["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
-    foreground = [row[f"area_{name}"] for name in competition.classes if name != "background"]
-    row["empty"] = int(sum(foreground) == 0)
-    return Inspection(row, thumbnail, [])
+    return Inspection(row | _measured(competition, truth), thumbnail, [])
+
+
+def _unread(row: dict[str, Any], error: Exception) -> Inspection:
+    where, blank = str(row["path"]), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+    if row["split"] == "train":
+        problem = Problem(where, str(error), "a readable image", "replace the file or take it out")
+        return Inspection({}, blank, [problem])
+    action = "mend the file, or run stage 07 with --on-error empty"
+    return Inspection({}, blank, [], [Problem(where, str(error), "a readable image", action)])
+
+
+def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
+    """What the inventory says of a mask: pixels of each class and of void, instances, hash, whether it is empty."""
+    found: dict[str, Any] = {
+        f"area_{name}": int(plane.sum()) for name, plane in zip(competition.classes, truth.planes, strict=True)
+    }
+    foreground = [found[f"area_{name}"] for name in competition.classes if name != "background"]
+    found["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
+    found["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
+    found["empty"] = int(sum(foreground) == 0)
+    return found | {"mask_hash": truth_hash(truth)}
 
 
 def scan(source: ImageSource) -> tuple[str, np.ndarray]:
@@ -102,6 +120,16 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray]:
     low, high = np.percentile(small, [1, 99])
     scaled = (small - low) / max(high - low, 1e-6) if high > low else np.zeros_like(small)
     return checksum.hexdigest()[:32], np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
+
+
+def truth_hash(truth: Truth) -> str:
+    """32 hexadecimal digits of SHA-256 over what a mask says: its planes, void and instances."""
+    checksum = hashlib.sha256(repr(truth.planes.shape).encode())
+    for name, plane in (("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances)):
+        if plane is not None:
+            checksum.update(name.encode())
+            checksum.update(np.packbits(plane).data if plane.dtype == bool else np.ascontiguousarray(plane).data)
+    return checksum.hexdigest()[:32]
 
 
 def take_inventory(
@@ -162,27 +190,40 @@ def _file_bytes(data: Path, paths: str) -> int:
 
 
 def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:
-    """Write inventory.csv, thumbnails.npy (row for row) and problems.csv; returns the table and the problems."""
+    """Write inventory.csv, thumbnails.npy (row for row) and problems.csv, those of unreadable test images among them.
+
+    Returns the table and the problems that have to be put right before anything is trained.
+    """
     seen = [inspection for inspection in inspections if inspection.row]
     seen.sort(key=lambda inspection: (inspection.row["split"] != "train", inspection.row["image_id"]))
     table = pd.DataFrame([inspection.row for inspection in seen])
     problems = [problem for inspection in inspections for problem in inspection.problems]
     write_atomic(folder / "inventory.csv", table.to_csv(index=False, lineterminator="\n"))
-    write_atomic(folder / "problems.csv", problem_table(problems).to_csv(index=False, lineterminator="\n"))
+    listed = problems + [problem for inspection in inspections for problem in inspection.unreadable]
+    write_atomic(folder / "problems.csv", problem_table(listed).to_csv(index=False, lineterminator="\n"))
     thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
     np.save(folder / "thumbnails.npy", thumbnails)
     return table, problems
 
 
 def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The inventory table and its thumbnails uint8 (N, 64, 64), row for row."""
+    """The inventory table and its thumbnails uint8 (N, 64, 64), row for row.
+
+    What stage 01 measured are numbers, NaN where it measured nothing; what the host says is text as `list_images` gives
+    it, '' where there is none.
+    """
     path = folder / "inventory.csv"
-    table = pd.read_csv(path, dtype=TEXT_COLUMNS, keep_default_na=False, na_values=[""])
+    columns = pd.read_csv(path, nrows=0).columns
+    measured = [name for name in columns if name in MEASURED or name.startswith("area_")]
+    table = pd.read_csv(
+        path, dtype={name: str for name in columns if name not in measured}, keep_default_na=False,
+        na_values={name: [""] for name in measured},
+    )  # fmt: skip
     return table, np.load(folder / "thumbnails.npy", mmap_mode="r")
 
 
 def inventory_digest(table: pd.DataFrame) -> str:
-    """Hash of what the images are: ids, contents and masks' areas; the order of rows does not matter."""
+    """Hash of what images and masks are: ids, contents, all that was measured; the order of rows does not matter."""
     ordered = table.sort_values(["split", "image_id"])[sorted(table.columns)]
     return hashlib.sha256(ordered.to_csv(index=False).encode()).hexdigest()[:16]
 
@@ -221,11 +262,19 @@ def _pairs(
 
 
 def host_digest(competition: Competition, data: Path) -> str:
-    """Hash of the names and sizes of the host's image files and tables: changes where a file came, went or grew."""
+    """Hash of names and sizes of the host's images, masks and tables: changes where a file came, went or grew."""
     images = competition.images
-    names = [path for pattern in (images.train, images.test) if pattern for path, _ in find_files(data, pattern)]
+    patterns = [pattern for pattern in (images.train, images.test) if pattern] + _mask_patterns(competition)
+    names = [path for pattern in patterns for path, _ in find_files(data, pattern)]
     names += [table.file for table in (*competition.tables, *competition.test_tables)]
     names += [name for name in (competition.masks.file,) if name]
     names += [competition.masks.table.file] if competition.masks.table else []
     sizes = [(name, (data / name).stat().st_size if (data / name).is_file() else -1) for name in sorted(set(names))]
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+
+
+def _mask_patterns(competition: Competition) -> list[str]:
+    """Path patterns of the mask files: any text for a field, which a table may give, and an id in its own fields."""
+    masks = competition.masks
+    given = [pattern.replace("{id}", competition.images.id) for pattern in (masks.path, masks.valid) if pattern]
+    return [FIELD.sub(r"{\1:*}", pattern) for pattern in given]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.store import open_prediction
-from pipeline.oof import StoredItem, oof_channels, run_items
+from pipeline.oof import StoredItem, oof_channels, run_items, ungrouped
 from pipeline.oof_sample import finished_parts, sample_ids
 from pipeline.runs import Run, read_run, split_apart
 from pipeline.stage import read_stage
@@ -49,7 +49,7 @@ def out_of_fold(space: Workspace, runs: Sequence[Run], *, workers: int = 1, prog
             raise ValueError(f"{name!r} predicts {found}, {runs[0].name!r} {first}: members need the same channels")
     settings = space.experiment.tune
     metric = tuning_metric(space.competition, settings)
-    terms = Terms(space.competition, metric, settings, first, workers, progress)
+    terms = Terms(space.competition, metric, settings, first, workers, progress, ungrouped(space))
     if not space.experiment.members:
         return OutOfFold(members[runs[0].name], terms)
     members, notes = shared_images(runs, members)

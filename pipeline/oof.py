@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from inference.config import level_channels
 from inference.image_level import with_gate
 from inference.listed import prediction_path
 from inference.store import open_prediction
-from inference.submission import decision_group
+from inference.submission import decision_column, decision_group
 from pipeline.gating import answers_folder, answers_path, gate_run
 from pipeline.inventory import read_inventory
 from pipeline.oof_sample import finished_parts
 from pipeline.runs import Run, read_run
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
+from submissions.competition import FIELD
+from submissions.listing import list_images
 from submissions.masks import MaskReader, Truth, classes_shown
 
 
@@ -123,6 +126,21 @@ def test_groups(space: Workspace) -> int | None:
     table, _ = read_inventory(space.inventory)
     test = table[table["split"] == "test"]
     group = space.experiment.folds.group or space.competition.group
-    if group in test and bool(test[group].notna().all()):
+    if group in test and bool((test[group] != "").all()):
         return int(test[group].nunique()) or None
     return len(test) or None
+
+
+def ungrouped(space: Workspace) -> str:
+    """Why thresholds by group cannot decide the test images as stage 07 lists them; '' where nothing is against it."""
+    competition = space.competition
+    column = decision_column(competition, read_inventory(space.inventory)[0])
+    if column is None or competition.images.test is None:
+        return ""
+    listing, _ = list_images(competition, space.data, "test")
+    if not len(listing):
+        known = column in FIELD.findall(competition.images.test)
+        return "" if known else f"there is no test image yet that says its {column!r}"
+    said = listing[column] if decision_column(competition, listing) == column else pd.Series("", listing.index)
+    lacking = int((said == "").sum())
+    return f"{lacking} of {len(listing)} test images do not say their {column!r}" if lacking else ""

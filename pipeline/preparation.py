@@ -32,11 +32,14 @@ def prepare_stage(space: Workspace) -> Stage:
     experiment = space.experiment
     settings = {
         "prepare": experiment.prepare.model_dump(mode="json"),
+        "exclusive": space.competition.exclusive,
         "scale": experiment.input.scale,
         "pixel_size_um": experiment.input.pixel_size_um,
         "normalisation": experiment.input.normalisation,
         "limit": experiment.limit,
     }
+    if experiment.input.normalisation != "fixed":  # the statistics that are stored are those of these channels
+        settings["channels"] = experiment.input.channels
     stage = Stage("03_prepare_data", space.shared / "store", settings, {"inventory": str(made["output"])})
     stage.folder = space.shared / "store" / stage.fingerprint
     return stage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from submissions.images import ImageSource, StackSource, open_image, probe_image
 from submissions.problems import Problem, require_folder
 
 Split = Literal["train", "test"]
-TEXT_COLUMNS = {"image_id": str, "stack": str, "path": str, "series": str, "split": str}
 LAYER_SEPARATOR = "|"
 COLUMNS = ["image_id", "split", "path", "page", "stack", "z", "series"]
 
@@ -57,7 +57,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     """Every image of a split as a row, sorted by id, and what is wrong with the listing.
 
     Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
-    pattern's fields and the columns of the contract's tables, as text. No pixel is decoded.
+    pattern's fields and the columns of the contract's tables, as text; '' where there is none. No pixel is decoded.
     """
     require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
     pattern = competition.images.train if split == "train" else competition.images.test
@@ -77,7 +77,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     problems += _repeated(listed)
     if split == "train" and competition.masks.kind == "none":
         problems += _unknown_classes(competition, listed)
-    return pd.DataFrame(listed, columns=None if listed else COLUMNS), problems
+    return pd.DataFrame(listed, columns=None if listed else COLUMNS).fillna(""), problems
 
 
 def _rows_of_files(
@@ -204,7 +204,10 @@ def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None
         return given
     if given not in row:
         raise ValueError(f"{row['image_id']}: no column {given!r}, which images.pixel_size_um names")
-    size = float(row[given])
+    try:
+        size = float(row[given])
+    except ValueError:
+        size = math.nan
     if not size > 0:
         raise ValueError(f"{row['image_id']}: pixel size {row[given]!r}, expected µm above 0")
     return size * competition.images.pixel_size_factor

@@ -66,13 +66,31 @@ def suitable_rules(terms: Terms, strata: int) -> list[str]:
         return [*guided, *(gates if len(competition.classes) == 1 else [])]
     absent = {"per_class"} if len(competition.scored_classes) < 2 else set()
     absent |= {"per_group"} if strata < 2 else set()
-    return [*(name for name in COUNT_RULES if name not in absent), *gates]
+    return [*(name for name in COUNT_RULES if name not in absent | set(misapplied(terms, strata))), *gates]
+
+
+def misapplied(terms: Terms, strata: int) -> dict[str, str]:
+    """Rules of pixel counts that would suit, but decide test images otherwise than they are judged here; and why."""
+    competition = terms.competition
+    if competition.exclusive or competition.masks.kind == "none" or not isinstance(terms.metric, CountMetric):
+        return {}
+    found = {"per_group": terms.ungrouped} if terms.ungrouped and strata > 1 else {}
+    if competition.metric.unit == "stack":
+        reason = "it is learned on whole stacks, as they are scored, and applied to one slice at a time"
+        found |= dict.fromkeys(("quantile", "gated"), reason)
+    return found
+
+
+def left_out(terms: Terms, judge: Judge) -> list[str]:
+    """A sentence about each rule that is `misapplied`; none where the rules were named."""
+    found = {} if terms.settings.rules else misapplied(terms, judge.meta["stratum"].nunique())
+    return [f"rule {name!r} is left out: {reason}" for name, reason in found.items()]
 
 
 def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner]:
     """The rules to compare, in order; joint histograms are made where one of them needs them.
 
-    Raises ValueError for a rule that does not suit.
+    Raises ValueError for a rule that does not suit, or would be `misapplied`.
     """
     competition, settings = scorer.terms.competition, scorer.terms.settings
     strata = judge.meta["stratum"].to_numpy()
@@ -85,6 +103,9 @@ def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner
     known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
     names = list(settings.rules or suits)
     names += [settings.rule] if settings.rule is not None and settings.rule not in names else []
+    for name, reason in misapplied(scorer.terms, len(set(strata))).items():
+        if name in names:
+            raise ValueError(f"tune: rule {name!r} cannot decide {competition.name}: {reason}; leave it out")
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ValueError(

@@ -16,7 +16,7 @@ from pipeline.tuning.choice import Judge, selection_folds
 from pipeline.tuning.drift import image_features, learned_ranges
 from pipeline.tuning.gates import without_idle_classifier
 from pipeline.tuning.items import OofItem, Scorer, Unit, as_volume, decided, make_units, scored_row
-from pipeline.tuning.learners import base_decision, build_learners, pick_rule
+from pipeline.tuning.learners import base_decision, build_learners, left_out, pick_rule
 from pipeline.tuning.levels import FoldThresholds
 from pipeline.tuning.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.post import PostReport, choose_post
@@ -80,6 +80,7 @@ def tune(
         decision = without_idle_classifier(_with_votes(decision, learners, terms.settings))
         rows, features = _final_pass(terms, decision, units, pool)
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
+    reasons += left_out(terms, judge)
     if not trained_apart:
         reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
     table = pd.concat([meta, rows], axis=1)

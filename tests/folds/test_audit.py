@@ -143,6 +143,9 @@ def test_tiles_and_blocks_that_overlap() -> None:
     leaks = audit_folds(table(inventory, [0, 1, 1]), inventory, none, buffer=3)
     assert leaks[[*KINDS, "distance"]].to_numpy().tolist() == [["a", "b", "overlap", 2]]
     assert audit_folds(table(inventory, [0, 1, 1]), inventory, none, buffer=2).empty
+    text = inventory.astype(dict.fromkeys(("y0", "x0", "y1", "x1"), float))  # as a host may write them: '12.0'
+    text = text.astype(dict.fromkeys(("y0", "x0", "y1", "x1"), str))
+    pd.testing.assert_frame_equal(audit_folds(table(inventory, [0, 1, 1]), text, none, buffer=3), leaks)
     plain = inventory[["image_id", "content_hash"]].assign(height=30, width=21)
     blocks = make_folds(plain, "blocks", 2, 0, buffer=2)
     assert audit_folds(blocks, plain, none).empty

@@ -175,12 +175,15 @@ def test_predefined_takes_numbers_and_names() -> None:
     inventory["named"] = inventory["given"].map({0: "a", 1: "b", 2: "c"})
     numbers = make_folds(inventory, "predefined", 3, 0, fold_column="given")
     pd.testing.assert_frame_equal(numbers, make_folds(inventory, "predefined", 3, 0, fold_column="named"))
+    inventory["text"] = inventory["given"].astype(str)
+    pd.testing.assert_frame_equal(numbers, make_folds(inventory, "predefined", 3, 0, fold_column="text"))
     with pytest.raises(ValueError, match="names 3 folds"):
         make_folds(inventory, "predefined", 2, 0, fold_column="named")
     with pytest.raises(ValueError, match=r"holds 2 .* expected integers 0\.\.1"):
         make_folds(inventory, "predefined", 2, 0, fold_column="given")
-    with pytest.raises(ValueError, match="fold 3 is empty"):
-        make_folds(inventory, "predefined", 4, 0, fold_column="given")
+    for column in ("given", "text"):
+        with pytest.raises(ValueError, match="fold 3 is empty"):
+            make_folds(inventory, "predefined", 4, 0, fold_column=column)
     with pytest.raises(ValueError, match="on two sides"):
         make_folds(inventory, "predefined", 3, 0, fold_column="given", group="patient")
 

@@ -156,13 +156,24 @@ def test_external_images_that_are_ours_too_are_left_out(tmp_path: Path, monkeypa
     other.model.classes = ["cell"]
     with pytest.raises(ValueError, match=r"has the classes \['cell'\]"):
         external_data(mine, 0)
-    for section, change in (("model", {"activation": "softmax"}), ("input", {"normalisation": "percentile"})):
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("model", {"activation": "softmax"}), ("input", {"normalisation": "percentile"}),
+        ("input", {"scale": 0.5}), ("input", {"pixel_size_um": 0.25}),
+    ]  # fmt: skip
+    for section, change in changes:
         unlike = experiment(model={"classes": ["mask"]})
         update = {section: getattr(unlike, section).model_copy(update=change)}
         other = unlike.model_copy(update=update)
         (key,) = change
         with pytest.raises(ValueError, match=rf"'other' has the {section}\.{key}"):
             external_data(mine, 0)
+    other = unlike.model_copy(update={"input": unlike.input.model_copy(update={"channels": 3})})
+    assert external_data(mine, 0).share == 0.4
+    by_image = {"normalisation": "image"}
+    mine.experiment = mine.experiment.model_copy(update={"input": mine.experiment.input.model_copy(update=by_image)})
+    other = other.model_copy(update={"input": other.input.model_copy(update=by_image)})
+    with pytest.raises(ValueError, match=r"'other' has the input.channels 3, expected this experiment's 1"):
+        external_data(mine, 0)
 
 
 def write_external(folder: Path, name: str) -> dict[str, str]:

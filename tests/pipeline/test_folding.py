@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -54,6 +55,13 @@ def test_a_changed_split_has_to_be_made_again(tmp_path: Path) -> None:
         open_folds(space_of(tmp_path, folds={"method": "group", "n": 2}))
     used = space_of(tmp_path, folds={"method": "group", "n": 3, "use": [1]})
     assert open_folds(used)[1] == stage.folder.name
+    for change in ({"group": "path"}, {"strata": ["empty"]}):
+        contract = replace(used, competition=used.competition.model_copy(update=change))
+        if "group" in change:
+            with pytest.raises(ValueError, match="settings of the split changed"):
+                open_folds(contract)
+        else:  # what the method does not take changes nothing
+            assert open_folds(contract)[1] == stage.folder.name
 
 
 def test_before_any_split(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
+from drawn_layouts import LAYOUTS
 
+from inference.submission import decision_group
 from pipeline.inventory import (
     check_masks_aligned,
     host_digest,
@@ -15,11 +18,15 @@ from pipeline.inventory import (
     read_inventory,
     scan,
     take_inventory,
+    truth_hash,
     write_inventory,
 )
-from submissions.competition import Competition
+from submissions.competition import Competition, fill, load_competition
 from submissions.images import ArraySource
+from submissions.listing import list_images
+from submissions.masks import Truth
 from submissions.problems import ProblemsError
+from submissions.rle import Dialect
 
 
 def look(competition: Competition, folder: Path, workers: int = 0) -> tuple:
@@ -123,3 +130,63 @@ def test_memory_is_that_of_the_largest_image_in_every_process(tmp_path: Path) ->
     assert peak_memory(competition, tmp_path, workers=3) == pytest.approx(3 * one)
     without = competition.model_copy(update={"masks": competition.masks.model_copy(update={"kind": "none"})})
     assert peak_memory(without, tmp_path) == pytest.approx((900 * 2000 * 3 + 200e6) / 1e9)
+
+
+def test_a_stratum_is_the_same_word_in_training_and_in_test(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    sites = {"train": ["01", "", "1", "NA", "01", "02", "02", "02"], "test": ["01", "NA", ""]}
+    for split, values in sites.items():
+        named = pd.DataFrame({"id": [f"{split}{index:02d}" for index in range(len(values))], "site": values})
+        named.to_csv(tmp_path / f"{split}_sites.csv", index=False)
+    tables = [*competition.tables, {"file": "train_sites.csv"}]
+    competition = rle_contract(tables=tables, test_tables=[{"file": "test_sites.csv"}], strata=["site"])
+    look(competition, tmp_path)
+    table, _ = read_inventory(tmp_path / "out")
+    for split, values in sites.items():
+        listing, _ = list_images(competition, tmp_path, split)  # type: ignore[arg-type]
+        for rows in (listing, table[table["split"] == split]):
+            assert [decision_group(competition, dict(row)) for row in rows.to_dict("records")] == values
+    assert table["area_thing"].isna().tolist() == [False] * 8 + [True] * 3
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if load_competition(name).masks.kind == "images"])
+def test_mask_files_that_change_change_the_digest_of_the_host(name: str, tmp_path: Path) -> None:
+    competition = load_competition(name)
+    LAYOUTS[name](tmp_path)
+    row = list_images(competition, tmp_path, "train")[0].iloc[0].to_dict()
+    patterns = [pattern for pattern in (competition.masks.path, competition.masks.valid) if pattern]
+    for pattern in patterns:
+        before = host_digest(competition, tmp_path)
+        path = tmp_path / fill(pattern, {**row, "id": row["image_id"]}, "masks")
+        path.write_bytes(path.read_bytes() + b"mended")
+        assert host_digest(competition, tmp_path) != before
+
+
+def test_masks_named_by_an_id_of_folder_and_page_are_found(tmp_path: Path) -> None:
+    masks = {"kind": "images", "path": "masks/{id}.png"}
+    images = {"train": "train/{batch}/{name}_{n:d}.png", "id": "{batch}/{name}-{n:0>3}"}
+    competition = rle_contract(images=images, masks=masks, tables=[], group=None, submission=None)
+    (tmp_path / "masks/b1").mkdir(parents=True)
+    before = host_digest(competition, tmp_path)
+    (tmp_path / "masks/b1/cell-007.png").write_bytes(b"")
+    assert host_digest(competition, tmp_path) != before
+
+
+def test_a_mask_has_one_hash_whatever_its_spelling(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    table, _ = look(competition, tmp_path)
+    train = table[table["split"] == "train"]
+    assert train["mask_hash"].nunique() == 8 and table["mask_hash"].isna().tolist() == [False] * 8 + [True] * 3
+    moved = competition.masks.model_copy(update={"dialect": Dialect(base=0)})
+    other, _ = look(competition.model_copy(update={"masks": moved}), tmp_path)
+    assert (other["area_thing"][:7] == table["area_thing"][:7]).all()
+    assert (other["mask_hash"][:7] != table["mask_hash"][:7]).all() and other["mask_hash"][7] == table["mask_hash"][7]
+    assert inventory_digest(other) != inventory_digest(table)
+    planes = draw_mask(1)[None, None]
+    label = planes[0].astype(np.int32)
+    kinds = [
+        Truth(planes), Truth(planes, np.ones_like(planes[0])), Truth(planes, planes[0]), Truth(planes, None, label),
+        Truth(planes, None, 2 * label), Truth(planes.swapaxes(0, 1).reshape(1, 1, *SHAPE[::-1])),
+    ]  # fmt: skip
+    assert len({truth_hash(truth) for truth in kinds}) == 6
+    assert truth_hash(Truth(np.asfortranarray(planes))) == truth_hash(Truth(planes))

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.decision import load_decision
 from inference.listed import prediction_path
 from inference.store import open_prediction
 from pipeline.measurements import measured_reasons
+from pipeline.oof import ungrouped
 from pipeline.oof_sample import finished_parts, sample_ids, sample_parts, unfit_shifts
 from pipeline.sequence import run_stages
 from pipeline.tuning.ensemble import EnsembleShift, ViewWorth
@@ -134,3 +136,27 @@ def test_what_was_measured_is_said() -> None:
     assert said[0].startswith("views hflip do harm") and "for those of identity alone" in said[0]
     assert said[1] == "a mean of two models: score +0.0100, best threshold moved by -8"
     assert measured_reasons(Extras()) == []
+
+
+def test_test_images_that_do_not_say_their_group_are_counted(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=3)
+    contract = yaml.safe_load((tmp_path / "drawn.yaml").read_text())
+    named = [*(f"train{n:02d}" for n in range(4)), *(f"test{n:02d}" for n in range(3))]
+    table = {"file": "organs.csv", "both_splits": True}
+
+    def say(organs: list[str], **change: object) -> str:
+        pd.DataFrame({"id": named, "organ": organs}).to_csv(tmp_path / "data/organs.csv", index=False)
+        changed = {**contract, "strata": ["organ"], "tables": [{"file": "train.csv"}, table], "test_tables": [table]}
+        (tmp_path / "drawn.yaml").write_text(yaml.safe_dump({**changed, **change}))
+        stage("01_check_data")([*arguments, "--overwrite"])
+        return ungrouped(space_of(arguments))
+
+    assert say(["01", "lung", "01", "lung", "01", "lung", "lung"]) == ""
+    assert say(["01", "lung", "01", "lung", "01", "", ""]) == "2 of 3 test images do not say their 'organ'"
+    assert say(["01"] * 7, test_tables=[]) == "3 of 3 test images do not say their 'organ'"
+    assert say(["01"] * 7, strata=["area_thing"]) == ""
+    assert say(["01"] * 7, images={"train": "train/{id}.png"}, submission=None) == ""
+    for path in (tmp_path / "data/test").glob("*.png"):
+        path.unlink()
+    assert say(["01"] * 7) == "there is no test image yet that says its 'organ'"
+    assert say(["01"] * 7, images={"train": "train/{id}.png", "test": "test/{organ}_{id}.png"}) == ""

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from drawn_hosts import draw_mask
 from tiny_run import write_tiny_experiment
 
-from pipeline.preparation import fill_store, open_prepared, peak_memory
+from inference.config import InputConfig
+from pipeline.preparation import fill_store, open_prepared, peak_memory, prepare_stage
 from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 
@@ -52,3 +55,41 @@ def test_before_stage_03_there_is_no_store(tmp_path: Path) -> None:
     importlib.import_module("pipeline.01_check_data").main(arguments)
     with pytest.raises(FileNotFoundError, match="03_prepare_data"):
         open_prepared(open_workspace(stage_parser("").parse_args(arguments)))
+
+
+def test_masks_read_in_a_corrected_dialect_are_stored_anew(tmp_path: Path) -> None:
+    space = prepared(tmp_path, "memmap")
+    before, _ = open_prepared(space)
+    np.testing.assert_array_equal(before.image("train03").read_target(0)[0], draw_mask(3))
+    contract = yaml.safe_load((tmp_path / "drawn.yaml").read_text())
+    contract["masks"]["dialect"] = {"base": 0}
+    (tmp_path / "drawn.yaml").write_text(yaml.safe_dump(contract))
+    arguments = [str(tmp_path / "tiny.yaml"), "--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs")]
+    importlib.import_module("pipeline.01_check_data").main([*arguments, "--overwrite"])
+    space = open_workspace(stage_parser("").parse_args(arguments))
+    with pytest.raises(FileNotFoundError, match="03_prepare_data"):
+        open_prepared(space)
+    run_stages(arguments, ["02", "03"])
+    stored, _ = open_prepared(space)
+    np.testing.assert_array_equal(stored.image("train03").read_target(0)[0], np.roll(draw_mask(3), 1, axis=0))
+
+
+def test_a_store_is_that_of_exclusive_classes_or_not(tmp_path: Path) -> None:
+    space = prepared(tmp_path, "memmap")
+    other = replace(space, competition=space.competition.model_copy(update={"exclusive": True}))
+    assert prepare_stage(other).fingerprint != prepare_stage(space).fingerprint
+
+
+def test_statistics_of_other_channels_are_another_store(tmp_path: Path) -> None:
+    shown = {"channels": 3, "normalisation": "image", "mean": [0.5], "std": [0.5]}
+    space = prepared(tmp_path, "memmap", input=shown)
+    arguments = [str(tmp_path / "tiny.yaml"), "--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs")]
+    arguments += ["--set", "input.channels=1", "--set", "name=grey"]
+    run_stages(arguments, ["01", "02", "03"])
+    grey = open_workspace(stage_parser("").parse_args(arguments))
+    for own, channels in ((space, 3), (grey, 1)):
+        assert len(open_prepared(own)[0].image("train03").attrs["statistics"]["low"]) == channels
+    plain = InputConfig(mean=[0.5], std=[0.5])
+    fixed = [space.experiment.model_copy(update={"input": plain.model_copy(update={"channels": n})}) for n in (1, 3)]
+    one, three = (prepare_stage(replace(space, experiment=each)).fingerprint for each in fixed)
+    assert one == three

@@ -268,3 +268,30 @@ def test_what_decides_which_weights_are_kept_is_in_their_fingerprint(tmp_path: P
     assert best == settings("train.keep=best", "predict.views=[identity]", "predict.memory_cap_gb=1")
     for other in ("predict.mode=tiles", "train.validate_every=1"):
         assert settings("train.keep=best", other) != best
+
+
+def test_an_unreadable_test_image_stops_nothing_before_stage_07(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=8, test=3)
+    (tmp_path / "data/test/test01.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
+    run_stages(arguments, ("01", "02", "03", "04", "05", "06"))
+    said = capsys.readouterr().out
+    assert "warning: test/test01.png: found" in said and "run stage 07 with --on-error empty" in said
+    assert "8 training and 2 test images, 1 unreadable test image(s), see problems.csv" in said
+    problems = tmp_path / "runs/drawn/inventory/problems.csv"
+    assert pd.read_csv(problems)["where"].tolist() == ["test/test01.png"]
+    with pytest.raises(SystemExit):
+        stage("07_predict_test")(arguments)
+    assert "image 'test01' cannot be predicted" in capsys.readouterr().err
+    assert not (own(tmp_path) / "submission.csv").exists()
+    stage("07_predict_test")([*arguments, "--on-error", "empty"])
+    assert "3 images, 1 of them empty because unreadable" in capsys.readouterr().out
+    masks = read_submission(own(tmp_path) / "submission.csv", rle_contract()).set_index("id")["rle"]
+    assert masks.index.tolist() == ["test00", "test01", "test02"] and masks["test01"] == ""
+    (tmp_path / "data/train/train00.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit):
+        stage("01_check_data")([*arguments, "--overwrite"])
+    said = capsys.readouterr().err
+    assert "1 problem(s)" in said and "train00.png" in said and "test01" not in said
+    assert pd.read_csv(problems)["where"].tolist() == ["test/test01.png", "train/train00.png"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.tuning.items import make_units, unit_histograms
 from pipeline.tuning.post import with_step
 from pipeline.tuning.rules import board_at
 from pipeline.tuning.search import tune
+from submissions.masks import Truth
 from submissions.metrics import build_metric
 
 
@@ -182,3 +184,34 @@ def test_a_step_of_nothing_changes_nothing() -> None:
     split = base.model_copy(update={"instances": InstanceSettings(plane=1)})
     assert with_step(split, "min_area", 0, 7).instances == split.instances
     assert apply(np.full((2, 5, 7), 9, np.uint8), with_step(split, "min_area", 1, 99)).instances.max() == 0
+
+
+def test_thresholds_by_group_need_test_images_that_say_their_group() -> None:
+    items = draw_items(24)
+    for item in items:
+        if item.stratum == "b":
+            item.given //= 3
+    reason = "2 of 3 test images do not say their 'organ'"
+    assert tune(drawn_terms(drawn_contract(), rules=["global", "per_group"]), items).chosen.name == "per_group"
+    result = tune(replace(drawn_terms(drawn_contract()), ungrouped=reason), items)
+    assert "per_group" not in [rule.name for rule in result.rules]
+    assert f"rule 'per_group' is left out: {reason}" in result.reasons
+    named: list[dict[str, Any]] = [{"rule": "per_group"}, {"rules": ["global", "per_group"]}]
+    for change in named:
+        with pytest.raises(ValueError, match="'per_group' cannot decide drawn: 2 of 3 test images do not say"):
+            tune(replace(drawn_terms(drawn_contract(), **change), ungrouped=reason), items)
+
+
+def test_rules_of_one_image_are_left_out_where_stacks_are_scored() -> None:
+    items = draw_items(12)
+    for n, item in enumerate(items):
+        item.stack, item.z, item.group, item.fold = f"s{n // 3}", n, f"s{n // 3}", n // 3 % 2
+        item.given, item.true = item.given[:, :30, :41], Truth(item.true.planes[:, :, :30, :41])
+    contract = drawn_contract(unit="stack")
+    result = tune(drawn_terms(contract), items)
+    names = [rule.name for rule in result.rules]
+    assert "global" in names and not {"quantile", "gated"} & set(names)
+    for name in ("quantile", "gated"):
+        assert any(reason.startswith(f"rule {name!r} is left out") for reason in result.reasons)
+        with pytest.raises(ValueError, match=f"'{name}' cannot decide drawn: it is learned on whole stacks"):
+            tune(drawn_terms(contract, rules=["global", name]), items)
