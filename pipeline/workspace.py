@@ -132,9 +132,9 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def already(stage: Stage) -> None:
-    """The final line of a stage with nothing left to do."""
-    print(f"{stage.name}: already made -> {stage.folder}")
+def already(stage: Stage, how: str = "") -> None:
+    """The final line of a stage with nothing left to do; `how` it was made, as in "by --folds"."""
+    print(f"{stage.name}: already made {how}".rstrip() + f" -> {stage.folder}")
 
 
 def git_state(folder: Path) -> str | None:
