@@ -51,7 +51,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = test_stage(space, runs, decision)
     apart = arguments.keep_folds or decision.vote
     folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
-    if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage):
+    if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage, budget=seconds is not None):
         return already(stage)
     with image_bar() as progress:
         options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--on-error", choices=["stop", "empty"], default="stop",
                         help="what to do with a test image that cannot be read (default: stop)")  # fmt: skip
-    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time")
+    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time; "
+                        "without it what was given up before is predicted again")  # fmt: skip
     parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
     run_stage(predict_submission, parser, argv)
 

@@ -145,11 +145,15 @@ def tuned_fingerprint(space: Workspace) -> str:
     return str(read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")["fingerprint"])
 
 
-def is_decided(space: Workspace, stage: Stage) -> bool:
-    """Whether the submission was written, from these predictions, by the decision of now."""
+def is_decided(space: Workspace, stage: Stage, *, budget: bool) -> bool:
+    """Whether the submission was written, from these predictions, by the decision of now.
+
+    What a time budget gave up then is only good enough where there is a `budget` now.
+    """
     if not stage.done() or not (space.own / "submission.csv").is_file():
         return False
-    return bool(read_stage(stage.folder, stage.name)["tuning"] == tuned_fingerprint(space))
+    made = read_stage(stage.folder, stage.name)
+    return bool(made["tuning"] == tuned_fingerprint(space)) and (budget or not made.get("given_up"))
 
 
 def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:

@@ -115,13 +115,37 @@ def test_a_time_budget_is_said_and_kept(tuned: tuple[Path, list[str]], capsys: p
     assert "views reduced from 2 to 1: identity" in said and "models reduced from 2 to 1" in said
     found = list(attributes(own).values())
     assert found.count((2, 2)) == 3 and found.count((1, 1)) == 3
-    assert json.loads((own / "test/stage.json").read_text())["given_up"]
+    assert given_up(own)
     again(arguments, "--time-budget", "8h")
     assert set(attributes(own).values()) == {(2, 2)}
     assert "more are needed" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         again(arguments, "--time-budget", "soon")
     assert "time budget is 'soon'" in capsys.readouterr().err
+
+
+def given_up(own: Path) -> list[str]:
+    found: list[str] = json.loads((own / "test/stage.json").read_text())["given_up"]
+    return found
+
+
+def test_what_a_time_budget_cost_is_not_kept_without_one(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    whole = (own / "submission.csv").read_bytes()
+    again(arguments, "--time-budget", "0.001s")
+    capsys.readouterr()
+    stage("07_predict_test")([*arguments, "--time-budget", "8h"])
+    assert "already made" in capsys.readouterr().out
+    (own / "submission.csv").unlink()
+    stage("07_predict_test")([*arguments, "--time-budget", "8h"])
+    assert given_up(own) == ["3 image(s) stay as they were predicted before, with fewer views or models"]
+    stage("07_predict_test")(arguments)
+    assert "already made" not in capsys.readouterr().out and given_up(own) == []
+    assert set(attributes(own).values()) == {(2, 2)} and (own / "submission.csv").read_bytes() == whole
 
 
 def test_two_devices_write_the_same_submission(tuned: tuple[Path, list[str]]) -> None:
