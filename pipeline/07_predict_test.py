@@ -2,7 +2,8 @@
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights; of an ensemble its members') and tuning/, the test images
 Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, drift.md (do they look like the training
-         images?), and .../submission.csv; where folds vote, or with --keep-folds, test_folds/fold_k/
+         images?), and .../submission.csv, or submission.refused.csv where the linter finds errors; where folds vote, or
+         with --keep-folds, test_folds/fold_k/
 
 Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error empty --device cuda:0,cuda:1
          python pipeline/07_predict_test.py tgs-salt --keep-folds       (what train.pseudo_labels learns from)
@@ -23,7 +24,7 @@ try:
     from pipeline.prediction import (
         decision_path,
         is_decided,
-        lint_own,
+        lint_written,
         predict_folds,
         predict_test,
         test_stage,
@@ -37,7 +38,7 @@ except ModuleNotFoundError as error:
 
 
 def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Predict what is not predicted yet; the submission is only left where the linter finds no error."""
+    """Predict what is not predicted yet; a submission in which the linter finds errors is kept under another name."""
     if space.competition.submission is None:
         print(f"07_predict_test: the contract of {space.competition.name} has no test images; nothing to submit")
         return
@@ -58,7 +59,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         summary, found = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
     if found is not None:
         write_drift(stage.folder, found)
-    warnings = [f"lint: {warning}" for warning in lint_own(space, summary.path)]
+    warnings = [f"lint: {warning}" for warning in lint_written(space, summary.path)]
     warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
     for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
         print(said)

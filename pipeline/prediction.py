@@ -253,6 +253,18 @@ def lint_own(space: Workspace, path: Path) -> list[str]:
     return [str(finding) for finding in findings]
 
 
+def lint_written(space: Workspace, path: Path) -> list[str]:
+    """As `lint_own`, of a submission just written: with errors it does not keep its name, which stage 09 takes."""
+    refused = path.with_name("submission.refused.csv")
+    try:
+        warnings = lint_own(space, path)
+    except ValueError as error:
+        path.replace(refused)
+        raise ValueError(f"{error}\n  it is kept as {refused}") from error
+    refused.unlink(missing_ok=True)
+    return warnings
+
+
 def bundle_facts(space: Workspace) -> dict[str, Any]:
     """What a bundle's manifest says of where it comes from: cross-validation, fingerprints, the code's state."""
     tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")

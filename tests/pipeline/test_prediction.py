@@ -18,6 +18,7 @@ from pipeline.extra_data import check_predictions
 from pipeline.folding import open_folds
 from pipeline.prediction import pick_devices
 from pipeline.sequence import run_stages
+from submissions.findings import Finding
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,24 @@ def test_what_a_time_budget_cost_is_not_kept_without_one(
     stage("07_predict_test")(arguments)
     assert "already made" not in capsys.readouterr().out and given_up(own) == []
     assert set(attributes(own).values()) == {(2, 2)} and (own / "submission.csv").read_bytes() == whole
+
+
+def test_what_the_linter_refuses_is_no_submission(
+    tuned: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    written = (own / "submission.csv").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.prediction.lint_submission", lambda *_, **__: [Finding("error", 3, "is no run")])
+        with pytest.raises(SystemExit):
+            again(arguments)
+    said = capsys.readouterr().err
+    assert "error: row 3: is no run" in said and f"kept as {own / 'submission.refused.csv'}" in said
+    assert (own / "submission.refused.csv").read_bytes() == written and not (own / "submission.csv").exists()
+    stage("07_predict_test")(arguments)
+    assert (own / "submission.csv").read_bytes() == written and not (own / "submission.refused.csv").exists()
 
 
 def test_two_devices_write_the_same_submission(tuned: tuple[Path, list[str]]) -> None:

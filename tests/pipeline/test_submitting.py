@@ -143,16 +143,21 @@ def test_the_stage_writes_scores_and_uploads(
     assert "drawn 5: public 0.87" in capsys.readouterr().out
 
 
-def test_a_file_with_errors_is_not_uploaded(
-    space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [[], ["--upload"]])
+def test_a_file_with_errors_is_neither_recorded_nor_uploaded(
+    more: list[str],
+    space: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stage = importlib.import_module("pipeline.09_submit")
     monkeypatch.setattr(stage, "connect", lambda: pytest.fail("nothing may be sent"))
     (space.own / "submission.csv").write_text("id,rle\ntest00,1\n")
     with pytest.raises(SystemExit):
-        stage.main(arguments(space, tmp_path, "--upload"))
+        stage.main(arguments(space, tmp_path, *more))
     assert "the linter refuses it" in capsys.readouterr().err
-    assert len(read_ledger(tmp_path / "ledger.csv")) == 1
+    assert read_ledger(tmp_path / "ledger.csv").empty
 
 
 def test_code_competitions_hand_in_folders(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
