@@ -20,7 +20,7 @@ try:
     from inference.bars import image_bar
     from inference.budget import parse_budget
     from inference.decision import load_decision
-    from pipeline.gating import only_a_gate
+    from pipeline.gating import asked_classifier, only_a_gate
     from pipeline.prediction import (
         decision_path,
         is_decided,
@@ -28,9 +28,9 @@ try:
         predict_folds,
         predict_test,
         test_stage,
-        tuned_fingerprint,
+        written_by,
     )
-    from pipeline.runs import open_runs
+    from pipeline.runs import check_weights, open_runs
     from pipeline.tuning.extras import write_drift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
@@ -48,7 +48,8 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")
     seconds = parse_budget(arguments.time_budget) if arguments.time_budget else None
     runs = open_runs(space)
-    tuned, decision = tuned_fingerprint(space), load_decision(decision_path(space))
+    by, decision = written_by(space), load_decision(decision_path(space))
+    check_weights([*runs, *asked_classifier(space, decision)])
     stage = test_stage(space, runs, decision)
     apart = arguments.keep_folds or decision.vote
     folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
@@ -65,7 +66,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         print(said)
     failed = f", {len(summary.failures)} of them empty because unreadable" if summary.failures else ""
     said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
-    finish(stage, f"{said} -> {summary.path}", tuning=tuned, given_up=summary.given_up)
+    finish(stage, f"{said} -> {summary.path}", **by, given_up=summary.given_up)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

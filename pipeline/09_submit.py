@@ -28,6 +28,8 @@ except ModuleNotFoundError as error:
 def submit(space: Workspace, arguments: argparse.Namespace) -> None:
     """The row is written where the linter agrees, and before the upload: a failed one leaves it without a score."""
     entry = replace(promised(space), description=arguments.message)
+    if entry.cv is None:
+        print("09_submit: the row has no CV: stage 06 found none in the metric of the contract")
     for warning in lint_own(space, submission_path(space)):
         print(f"lint: {warning}")
     if arguments.solution is not None:

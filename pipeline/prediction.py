@@ -30,12 +30,13 @@ from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
 from pipeline.gating import asked_classifier
 from pipeline.runs import Run, open_runs, runs_fingerprint, split_apart, trained_inputs
-from pipeline.stage import Stage, read_stage
+from pipeline.stage import Stage, digest, read_stage
 from pipeline.training import pick_device
 from pipeline.tuning.drift import Drift, drift, image_features
 from pipeline.workspace import Workspace, already, finish, git_state
 from submissions.lint import lint_submission
 from submissions.listing import ListedImages
+from submissions.table import submission_format
 
 
 def fold_models(space: Workspace) -> dict[int, LoadedModel]:
@@ -140,20 +141,23 @@ def test_stage(space: Workspace, runs: Sequence[Run], decision: Decision) -> Sta
     return Stage("07_predict_test", space.own / "test", settings, inputs)
 
 
-def tuned_fingerprint(space: Workspace) -> str:
-    """Fingerprint of the decision that a submission is written by."""
-    return str(read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")["fingerprint"])
+def written_by(space: Workspace) -> dict[str, str]:
+    """What a submission is written by from predictions: fingerprint of the decision, digest of the contract's form."""
+    tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
+    form = submission_format(space.competition).model_dump(mode="json")
+    dialect = space.competition.dialect.model_dump(mode="json")
+    return {"tuning": str(tuned["fingerprint"]), "form": digest([form, dialect])}
 
 
 def is_decided(space: Workspace, stage: Stage, *, budget: bool) -> bool:
-    """Whether the submission was written, from these predictions, by the decision of now.
+    """Whether the submission was written, from these predictions, by the decision and in the form of now.
 
     What a time budget gave up then is only good enough where there is a `budget` now.
     """
     if not stage.done() or not (space.own / "submission.csv").is_file():
         return False
     made = read_stage(stage.folder, stage.name)
-    return bool(made["tuning"] == tuned_fingerprint(space)) and (budget or not made.get("given_up"))
+    return written_by(space).items() <= made.items() and (budget or not made["given_up"])
 
 
 def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:

@@ -167,6 +167,50 @@ def test_what_the_linter_refuses_is_no_submission(
     assert (own / "submission.csv").read_bytes() == written and not (own / "submission.refused.csv").exists()
 
 
+def test_weights_trained_again_need_their_own_decision(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    path = own / "fold_1/stage.json"
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"fingerprint": "of other settings"}))
+    for name in ("07_predict_test", "08_bundle"):
+        with pytest.raises(SystemExit):
+            stage(name)([*arguments, "--overwrite"])
+        assert "fold_1: trained again since its out-of-fold images were predicted" in capsys.readouterr().err
+    path.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["06_tune", "07_predict_test", "08_bundle"])
+def test_a_decision_is_only_for_images_predicted_alike(
+    tuned: tuple[Path, list[str]], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        stage(name)([*tuned[1], "--set", "predict.views=[identity]", "--overwrite"])
+    said = capsys.readouterr().err
+    assert "predict.views there ['identity', 'hflip'], now ['identity']" in said
+    assert "run 05_predict_oof.py tiny --overwrite" in said and (tuned[0] / "tuning/stage.json").is_file()
+
+
+def test_a_corrected_contract_is_written_anew_and_predicted_once(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    contract, predicted = own.parents[2] / "drawn.yaml", sorted((own / "test").glob("*.h5"))
+    before, made = contract.read_text(), [path.stat().st_mtime_ns for path in predicted]
+    forms = [json.loads((own / "test/stage.json").read_text())["form"]]
+    for text in (before.replace("submission: {}", "submission: {dialect: {order: row}}"), before):
+        contract.write_text(text)
+        capsys.readouterr()
+        stage("07_predict_test")(arguments)
+        assert "already made" not in capsys.readouterr().out
+        forms.append(json.loads((own / "test/stage.json").read_text())["form"])
+    assert forms[0] == forms[2] != forms[1]
+    assert [path.stat().st_mtime_ns for path in predicted] == made
+
+
 def test_two_devices_write_the_same_submission(tuned: tuple[Path, list[str]]) -> None:
     own, arguments = tuned
     decide(own, vote=False, views=None)
