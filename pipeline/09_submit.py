@@ -2,7 +2,8 @@
 
 Reads:   runs/<competition>/<experiment>/submission.csv, which is linted once more, tuning/stage.json and decision.json;
          with --upload in a code competition bundle/ and kernel/ with their metadata files
-Writes:  a row in submissions/ledger.csv; the same submission again only renews its row, and is not handed in twice
+Writes:  a row in submissions/ledger.csv, without a CV where tune.metric is not the metric of the contract; the same
+         submission again only renews its row, and is not handed in twice
 
 Example: python pipeline/09_submit.py tgs-salt --upload --message "EfficientNet-b3, five folds"
 """
