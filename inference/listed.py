@@ -18,6 +18,7 @@ from inference.config import PredictConfig
 from inference.devices import share_jobs, split_devices
 from inference.members import ReadyMember, prepare_members
 from inference.predictor import predict_image
+from inference.store import open_prediction
 from inference.views import expand_views
 from inference.weights import LoadedModel
 from submissions.images import ImageSource
@@ -30,11 +31,15 @@ Shown = Callable[[ImageSource], ImageSource]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image: its prediction file, or the reason why there is none."""
+    """What became of one image: its prediction file, or the reason why there is none.
+
+    reduced: the file was there, made with fewer members or views than are asked for, and is left so.
+    """
 
     image_id: str
     path: Path
     failure: str | None = None
+    reduced: bool = False
 
 
 def prediction_path(folder: Path, image_id: str) -> Path:
@@ -64,18 +69,22 @@ def predict_listed(
 ) -> Iterator[Outcome]:
     """Predict images into `folder`, a file each; yields an outcome an image: those that are there, then the others.
 
-    An image with a finished file is not predicted again. One that cannot be read or predicted stops everything with
-    a ValueError that names it, or with on_error='empty' leaves a note and an outcome with the failure. `device` may
-    name several ("cuda:0,cuda:1"), which share the images; their outcomes come as they are done, else in the given
-    order. `shown` puts something between an image and the models (a shift). `budget` gives up views, then members
-    from the last, where the time would not suffice.
+    An image with a finished file is not predicted again, unless a budget cost it members or views and there is none
+    now. One that cannot be read or predicted stops everything with a ValueError that names it, or with
+    on_error='empty' leaves a note and an outcome with the failure. `device` may name several ("cuda:0,cuda:1"), which
+    share the images; their outcomes come as they are done, else in the given order. `shown` puts something between an
+    image and the models (a shift). `budget` gives up views, then members from the last, where the time would not
+    suffice.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {image_id: prediction_path(folder, image_id) for image_id in image_ids}
-    waiting = [image_id for image_id in image_ids if not paths[image_id].is_file()]
+    waiting: list[str] = []
     for image_id in image_ids:
-        if paths[image_id].is_file():
-            yield Outcome(image_id, paths[image_id])
+        path = prediction_path(folder, image_id)
+        reduced = path.is_file() and falls_short(path, members, config)
+        if path.is_file() and (budget is not None or not reduced):
+            yield Outcome(image_id, path, reduced=reduced)
+        else:
+            waiting.append(image_id)
     if not waiting:
         return
     devices = split_devices(device)
@@ -88,6 +97,17 @@ def predict_listed(
     finally:
         for opened in job.opened:
             opened.close()
+
+
+def falls_short(path: Path, members: Sequence[LoadedModel | ReadyMember], config: PredictConfig | None = None) -> bool:
+    """Whether a prediction was made with fewer than these members, or fewer views than theirs (or those of `config`).
+
+    Raises ValueError where the file cannot be read.
+    """
+    with open_prediction(path) as prediction:
+        made = prediction.attrs
+    views = max((len(expand_views((config or member.predict_config).views)) for member in members), default=0)
+    return bool(made.get("members", len(members)) < len(members) or made.get("views", views) < views)
 
 
 def _outcome(folder: Path, image_id: str, error: Exception | None, on_error: OnError) -> Outcome:

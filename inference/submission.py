@@ -42,7 +42,7 @@ class Origin(NamedTuple):
 class SubmissionSummary:
     """What was written, and the images that got an empty mask because they could not be predicted.
 
-    given_up: sentences about what a time budget cost.
+    given_up: sentences about what a time budget cost, this one or an earlier one whose predictions are used.
     """
 
     path: Path
@@ -80,9 +80,9 @@ def make_submission(
 ) -> SubmissionSummary:
     """Predict the test images into `folder`, decide, and write `out` in the order of the sample submission.
 
-    Images predicted before are not predicted again. With on_error='empty' an image that cannot be read gets an
-    empty mask; otherwise it stops everything with a ValueError that names it. No test image at all is fine: the
-    table then has no row.
+    Images predicted before are not predicted again, unless a time budget cost them views or members and there is none
+    now. With on_error='empty' an image that cannot be read gets an empty mask; otherwise it stops everything with a
+    ValueError that names it. No test image at all is fine: the table then has no row.
 
     Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
     `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
@@ -111,17 +111,21 @@ def make_submission(
         found = ((outcome, [(0, outcome.path)]) for outcome in outcomes)
     rows: list[Row] = []
     failures: list[Outcome] = []
+    reduced = 0
     for done, (outcome, paths) in enumerate(found, start=1):
         said = answered.get(outcome.image_id)
         outcome = said if said is not None and said.failure is not None else outcome
         fields, place = images.row(outcome.image_id), None if said is None else said.path
+        reduced += outcome.reduced
         rows += image_rows(competition, fields, outcome, paths, decision, decided, answers=place)
         if outcome.failure is not None:
             failures.append(outcome)
             report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
         progress(done, len(images.ids))
     table = write_submission(out, competition, data, rows)
-    return SubmissionSummary(out, table, len(images.ids), failures, budget.said if budget else [])
+    given_up = list(budget.said) if budget else []
+    given_up += [f"{reduced} image(s) stay as they were predicted before, with fewer views or models"] * bool(reduced)
+    return SubmissionSummary(out, table, len(images.ids), failures, given_up)
 
 
 def apart(

@@ -8,6 +8,8 @@ Example: python pipeline/02_make_folds.py tgs-salt --set folds.n=5
          python pipeline/02_make_folds.py tgs-salt --set folds.repeats=3     (three different splits)
          python pipeline/02_make_folds.py tgs-salt --folds team_folds.csv     (a team's frozen file)
          python pipeline/02_make_folds.py tgs-salt --group-duplicates         (near duplicates into one fold)
+
+A table that is frozen stays, however it was made, until one of these flags or --overwrite asks for another.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 
 try:
     from pipeline.audit_report import audit_and_report
-    from pipeline.folding import fold_table, folds_stage, freeze
+    from pipeline.folding import SOURCES, fold_table, folds_stage, freeze, frozen_table
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
@@ -32,13 +34,20 @@ def make_folds(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def make_split(space: Workspace, arguments: argparse.Namespace) -> None:
-    """One split; the leaks that it leaves are printed with their remedy."""
-    table = fold_table(space, arguments.folds, group_duplicates=arguments.group_duplicates)
+    """One split; the leaks that it leaves are printed with their remedy. What is frozen stays until asked otherwise."""
+    asked = space.overwrite or arguments.group_duplicates or arguments.folds is not None
+    kept = None if asked else frozen_table(space)
+    if kept is not None:
+        table, source = kept
+    else:
+        table = fold_table(space, arguments.folds, group_duplicates=arguments.group_duplicates)
+        source = "file" if arguments.folds is not None else "grouped" if arguments.group_duplicates else ""
     stage = folds_stage(space, table)
     begun = stage.begin(overwrite=space.overwrite)
-    freeze(space, table, stage)
+    if kept is None:
+        freeze(space, table, stage, source)
     if not begun:
-        return already(stage)
+        return already(stage, SOURCES.get(source, ""))
     finish(stage, audit_and_report(space, table, stage.folder))
 
 

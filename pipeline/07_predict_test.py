@@ -2,7 +2,8 @@
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights; of an ensemble its members') and tuning/, the test images
 Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, drift.md (do they look like the training
-         images?), and .../submission.csv; where folds vote, or with --keep-folds, test_folds/fold_k/
+         images?), and .../submission.csv, or submission.refused.csv where the linter finds errors; where folds vote, or
+         with --keep-folds, test_folds/fold_k/
 
 Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error empty --device cuda:0,cuda:1
          python pipeline/07_predict_test.py tgs-salt --keep-folds       (what train.pseudo_labels learns from)
@@ -19,17 +20,17 @@ try:
     from inference.bars import image_bar
     from inference.budget import parse_budget
     from inference.decision import load_decision
-    from pipeline.gating import only_a_gate
+    from pipeline.gating import asked_classifier, only_a_gate
     from pipeline.prediction import (
         decision_path,
         is_decided,
-        lint_own,
+        lint_written,
         predict_folds,
         predict_test,
         test_stage,
-        tuned_fingerprint,
+        written_by,
     )
-    from pipeline.runs import open_runs
+    from pipeline.runs import check_weights, open_runs
     from pipeline.tuning.extras import write_drift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
@@ -37,7 +38,7 @@ except ModuleNotFoundError as error:
 
 
 def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Predict what is not predicted yet; the submission is only left where the linter finds no error."""
+    """Predict what is not predicted yet; a submission in which the linter finds errors is kept under another name."""
     if space.competition.submission is None:
         print(f"07_predict_test: the contract of {space.competition.name} has no test images; nothing to submit")
         return
@@ -47,31 +48,33 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")
     seconds = parse_budget(arguments.time_budget) if arguments.time_budget else None
     runs = open_runs(space)
-    tuned, decision = tuned_fingerprint(space), load_decision(decision_path(space))
+    by, decision = written_by(space), load_decision(decision_path(space))
+    check_weights([*runs, *asked_classifier(space, decision)])
     stage = test_stage(space, runs, decision)
     apart = arguments.keep_folds or decision.vote
     folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
-    if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage):
+    if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage, budget=seconds is not None):
         return already(stage)
     with image_bar() as progress:
         options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
         summary, found = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
     if found is not None:
         write_drift(stage.folder, found)
-    warnings = [f"lint: {warning}" for warning in lint_own(space, summary.path)]
+    warnings = [f"lint: {warning}" for warning in lint_written(space, summary.path)]
     warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
     for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
         print(said)
     failed = f", {len(summary.failures)} of them empty because unreadable" if summary.failures else ""
     said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
-    finish(stage, f"{said} -> {summary.path}", tuning=tuned, given_up=summary.given_up)
+    finish(stage, f"{said} -> {summary.path}", **by, given_up=summary.given_up)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--on-error", choices=["stop", "empty"], default="stop",
                         help="what to do with a test image that cannot be read (default: stop)")  # fmt: skip
-    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time")
+    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time; "
+                        "without it what was given up before is predicted again")  # fmt: skip
     parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
     run_stage(predict_submission, parser, argv)
 

@@ -34,7 +34,7 @@ try:
     )
     from pipeline.gating import asked_classifier
     from pipeline.prediction import bundle_facts, decision_path
-    from pipeline.runs import open_runs, runs_fingerprint
+    from pipeline.runs import check_weights, open_runs, runs_fingerprint
     from pipeline.workspace import Workspace, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -47,6 +47,7 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     slug, max_bytes = dataset_slug(space, arguments.slug), parse_size(arguments.max_size)
     runs, facts, folder = open_runs(space), bundle_facts(space), space.own / "bundle"
     used = [*runs, *asked_classifier(space, load_decision(decision_path(space)))]
+    check_weights(used)
     manifest = write_bundle(
         folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in used},
         decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in used},

@@ -1,8 +1,9 @@
 """Stage 09: write the submission into the ledger, score it where there is a solution, hand it in where asked to.
 
-Reads:   runs/<competition>/<experiment>/submission.csv, tuning/stage.json and decision.json; with --upload in a code
-         competition bundle/ and kernel/ with their metadata files
-Writes:  a row in submissions/ledger.csv; the same submission again only renews its row, and is not handed in twice
+Reads:   runs/<competition>/<experiment>/submission.csv, which is linted once more, tuning/stage.json and decision.json;
+         with --upload in a code competition bundle/ and kernel/ with their metadata files
+Writes:  a row in submissions/ledger.csv, without a CV where tune.metric is not the metric of the contract; the same
+         submission again only renews its row, and is not handed in twice
 
 Example: python pipeline/09_submit.py tgs-salt --upload --message "EfficientNet-b3, five folds"
 """
@@ -26,8 +27,12 @@ except ModuleNotFoundError as error:
 
 
 def submit(space: Workspace, arguments: argparse.Namespace) -> None:
-    """The row is written before the upload: a failed one leaves it there, without a score."""
+    """The row is written where the linter agrees, and before the upload: a failed one leaves it without a score."""
     entry = replace(promised(space), description=arguments.message)
+    if entry.cv is None:
+        print("09_submit: the row has no CV: stage 06 found none in the metric of the contract")
+    for warning in lint_own(space, submission_path(space)):
+        print(f"lint: {warning}")
     if arguments.solution is not None:
         entry, lines = scored_locally(space, entry, arguments.solution)
         print("\n".join(lines))
@@ -35,8 +40,6 @@ def submit(space: Workspace, arguments: argparse.Namespace) -> None:
     print(f"09_submit: {space.experiment.name}, submission {entry.submission} -> {arguments.ledger}")
     if not arguments.upload:
         return
-    for warning in lint_own(space, submission_path(space)):
-        print(f"lint: {warning}")
     name = arguments.host_name or host_name(space.competition)
     found = upload(
         space, connect(), name, arguments.message, code=code_folders(space, arguments.dataset, arguments.kernel),

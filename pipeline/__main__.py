@@ -1,6 +1,6 @@
 """The words beside the numbered stages: python -m pipeline WORD ...
 
-run EXPERIMENT      stages 01 to 07, skipping what is done
+run EXPERIMENT      stages 01 to 07, skipping what is done; --from 06 makes again from there on
 demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
 new-competition DIR a first contract from a host's files, its guesses marked
@@ -17,8 +17,29 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.sequence import run_stages
+from pipeline.sequence import STAGES, run_from, run_stages
 from submissions.entry import run_command
+
+
+def _run(argv: Sequence[str]) -> None:
+    from pipeline.workspace import open_workspace, stage_parser
+
+    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    start.add_argument("--from", dest="first", choices=tuple(STAGES))
+    parser = stage_parser("Stages 01 to 07, skipping what is done.")
+    parser.prog, parser.allow_abbrev = "python -m pipeline run", False
+    parser.add_argument("--from", dest="first", choices=tuple(STAGES), help="begin with this stage: what it and those "
+                        "after it made is deleted and made again; after 06 stage 07 only decides again")  # fmt: skip
+    arguments, (_, plain) = parser.parse_args(argv), start.parse_known_args(argv)
+    if arguments.first is not None:
+        return run_from(arguments.first, [word for word in plain if word != "--overwrite"])
+    if arguments.overwrite:
+        space = open_workspace(arguments)
+        raise ValueError(
+            f"--overwrite would delete {space.inventory}, the fold file and the store that other experiments share, "
+            f"and all of {space.own} with its trained folds; name the stage to begin with, as in --from 06"
+        )
+    run_stages(argv)
 
 
 def _demo(argv: Sequence[str]) -> None:
@@ -101,7 +122,7 @@ def _compare(argv: Sequence[str]) -> None:
 
 
 WORDS: dict[str, Callable[[Sequence[str]], None]] = {
-    "run": run_stages,
+    "run": _run,
     "demo": _demo,
     "demo-data": _demo_data,
     "new-competition": _new_competition,

@@ -123,6 +123,20 @@ class TrainSettings(Settings):
     def _axes_in_order(cls, axes: list[str]) -> list[str]:
         return [axis for axis in ("z", "y", "x") if axis in axes]
 
+    @property
+    def selects(self) -> bool:
+        """Whether the held-out fold decides which weights are kept; reports must say so."""
+        return self.keep in ("best", "mean_best") or self.patience is not None
+
+    @model_validator(mode="after")
+    def _selects_among_validations(self) -> TrainSettings:
+        if self.selects and not self.validate_every:
+            raise ValueError(
+                f"train.keep is {self.keep!r}, train.patience {self.patience}: 'best', 'mean_best' and patience choose "
+                "among validations, and only the last epoch is validated; set train.validate_every to 1 or more"
+            )
+        return self
+
 
 class ExternalSettings(Settings):
     """Another competition's data, used for training only."""

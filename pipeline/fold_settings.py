@@ -22,7 +22,7 @@ def fold_settings(space: Workspace) -> dict[str, Any]:
     )  # fmt: skip
     if experiment.task != "segment":
         settings["task"] = experiment.task
-    if experiment.train.keep in ("best", "mean_best") or experiment.train.patience:
+    if experiment.train.selects:
         predict = {key: value for key, value in predict_settings(space).items() if key != "views"}
         settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
         settings["validation"] = {"predict": predict, "metric": space.competition.metric.model_dump(mode="json")}

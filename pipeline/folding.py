@@ -19,6 +19,7 @@ from pipeline.workspace import Workspace
 from submissions.table import write_atomic
 
 POINTER = "folds.json"
+SOURCES = {"grouped": "by --group-duplicates", "file": "by --folds"}
 
 
 def split_options(space: Workspace) -> dict[str, Any]:
@@ -58,12 +59,17 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
             method, options = with_groups(method, options, merged)
         number, seed = settings.split + 1, space.experiment.seed
         table = make_repeated_folds(train, method, settings.n, seed, repeats=number, **options)[-1]
-    if file is None and settings.method == "slab":
+    _check_table(space, table, "" if file is None else "file")
+    return table
+
+
+def _check_table(space: Workspace, table: pd.DataFrame, source: str) -> None:
+    """Raises ValueError where a fold that the experiment uses has no image, or slabs of ours lie too close."""
+    if source != "file" and space.experiment.folds.method == "slab":
         _check_buffer(space)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
-    return table
 
 
 def _check_buffer(space: Workspace) -> None:
@@ -98,11 +104,47 @@ def folds_stage(space: Workspace, table: pd.DataFrame) -> Stage:
     return Stage("02_make_folds", space.shared / "folds" / name, {"folds": name})
 
 
-def freeze(space: Workspace, table: pd.DataFrame, stage: Stage) -> None:
-    """Write the fold file and note that the experiment uses it."""
+def freeze(space: Workspace, table: pd.DataFrame, stage: Stage, source: str = "") -> None:
+    """Write the fold file and note that the experiment uses it, and its source: one of `SOURCES`, '' for a plain split.
+
+    Says so where a plain split takes the place of another.
+    """
+    before = _note(space).get("source", "")
+    if before and not source:
+        print(f"{stage.name}: the folds before were made {SOURCES[before]}, these by the splitter alone")
     write_folds(table, stage.folder / "folds.csv")
-    note = {"folds": folds_hash(table), "settings": _settings_digest(space)}
+    note = {"folds": folds_hash(table), "settings": _settings_digest(space), "source": source}
     write_atomic(space.own / POINTER, json.dumps(note, indent=1) + "\n")
+
+
+def _note(space: Workspace) -> dict[str, Any]:
+    """What `freeze` noted for the experiment; empty before it did."""
+    path = space.own / POINTER
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def frozen_table(space: Workspace) -> tuple[pd.DataFrame, str] | None:
+    """The fold table that the experiment already uses, and its source; None before any, and where settings changed.
+
+    Raises ValueError where a plain split would take the place of a grouped one, or of a team's file, unasked: the
+    settings of the split changed, or the file is gone.
+    """
+    note = _note(space)
+    if not note:
+        return None
+    source, file = note.get("source", ""), space.shared / "folds" / note["folds"] / "folds.csv"
+    if note["settings"] == _settings_digest(space) and file.is_file():
+        table = read_folds(file)
+        _check_table(space, table, source)
+        return table, source
+    if not source:
+        return None
+    why = "the settings of the split changed since" if file.is_file() else f"{file} is gone"
+    raise ValueError(
+        f"{space.own / POINTER}: the folds were made {SOURCES[source]}, and {why}; "
+        f"give {SOURCES[source].removeprefix('by ')} again, or --overwrite for a plain split"
+    )
 
 
 def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
@@ -111,10 +153,9 @@ def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
     Raises FileNotFoundError before stage 02, ValueError where the split's settings changed since.
     """
     script = f"02_make_folds.py {space.experiment.name}"
-    path = space.own / POINTER
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no folds are frozen for this experiment; run {script} first")
-    note = json.loads(path.read_text(encoding="utf-8"))
+    note = _note(space)
+    if not note:
+        raise FileNotFoundError(f"{space.own / POINTER}: no folds are frozen for this experiment; run {script} first")
     if note["settings"] != _settings_digest(space):
         raise ValueError(f"the settings of the split changed since {script} ran; run it again")
     folder = space.shared / "folds" / note["folds"]

@@ -26,11 +26,6 @@ class Keeper:
         self.without_gain = 0
         self.kept: list[dict[str, Any]] = []  # epoch, score (or None), state
 
-    @property
-    def selects(self) -> bool:
-        """Whether the held-out fold decides which weights are kept; reports must say so."""
-        return self.settings.keep in ("best", "mean_best") or self.settings.patience is not None
-
     def see(self, epoch: int, score: float | None, model: nn.Module) -> bool:
         """Take note of an epoch, its score (None or NaN: none) and weights; True where training should
         stop.

@@ -30,12 +30,13 @@ from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
 from pipeline.gating import asked_classifier
 from pipeline.runs import Run, open_runs, runs_fingerprint, split_apart, trained_inputs
-from pipeline.stage import Stage, read_stage
+from pipeline.stage import Stage, digest, read_stage
 from pipeline.training import pick_device
 from pipeline.tuning.drift import Drift, drift, image_features
 from pipeline.workspace import Workspace, already, finish, git_state
 from submissions.lint import lint_submission
 from submissions.listing import ListedImages
+from submissions.table import submission_format
 
 
 def fold_models(space: Workspace) -> dict[int, LoadedModel]:
@@ -140,16 +141,23 @@ def test_stage(space: Workspace, runs: Sequence[Run], decision: Decision) -> Sta
     return Stage("07_predict_test", space.own / "test", settings, inputs)
 
 
-def tuned_fingerprint(space: Workspace) -> str:
-    """Fingerprint of the decision that a submission is written by."""
-    return str(read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")["fingerprint"])
+def written_by(space: Workspace) -> dict[str, str]:
+    """What a submission is written by from predictions: fingerprint of the decision, digest of the contract's form."""
+    tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
+    form = submission_format(space.competition).model_dump(mode="json")
+    dialect = space.competition.dialect.model_dump(mode="json")
+    return {"tuning": str(tuned["fingerprint"]), "form": digest([form, dialect])}
 
 
-def is_decided(space: Workspace, stage: Stage) -> bool:
-    """Whether the submission was written, from these predictions, by the decision of now."""
+def is_decided(space: Workspace, stage: Stage, *, budget: bool) -> bool:
+    """Whether the submission was written, from these predictions, by the decision and in the form of now.
+
+    What a time budget gave up then is only good enough where there is a `budget` now.
+    """
     if not stage.done() or not (space.own / "submission.csv").is_file():
         return False
-    return bool(read_stage(stage.folder, stage.name)["tuning"] == tuned_fingerprint(space))
+    made = read_stage(stage.folder, stage.name)
+    return written_by(space).items() <= made.items() and (budget or not made["given_up"])
 
 
 def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:
@@ -247,6 +255,18 @@ def lint_own(space: Workspace, path: Path) -> list[str]:
     if errors:
         raise ValueError("\n".join([f"{path}: the linter refuses it:", *(f"  {error}" for error in errors)]))
     return [str(finding) for finding in findings]
+
+
+def lint_written(space: Workspace, path: Path) -> list[str]:
+    """As `lint_own`, of a submission just written: with errors it does not keep its name, which stage 09 takes."""
+    refused = path.with_name("submission.refused.csv")
+    try:
+        warnings = lint_own(space, path)
+    except ValueError as error:
+        path.replace(refused)
+        raise ValueError(f"{error}\n  it is kept as {refused}") from error
+    refused.unlink(missing_ok=True)
+    return warnings
 
 
 def bundle_facts(space: Workspace) -> dict[str, Any]:

@@ -65,12 +65,13 @@ def open_runs(space: Workspace) -> list[Run]:
     """The members of an ensemble in their order, or the experiment's own run alone.
 
     Members may be split by different fold files: each has its out-of-fold predictions by models that, by its own
-    file, never trained on the image. Raises ValueError for a member named twice, and for one whose images are not
-    those that lie in the inventory now.
+    file, never trained on the image. Raises ValueError for a member named twice, for one whose images are not those
+    that lie in the inventory now, and where the experiment's prediction settings are no longer those of its own run.
     """
     members, name = space.experiment.members, space.experiment.name
     if not members:
-        own = replace(read_run(space, name), predict=space.experiment.predict)
+        own = read_run(space, name)
+        _check_predicted_alike(own, space.experiment.predict)
         open_folds(space)  # refuses a split that changed since
         return [own]
     if len(set(members)) < len(members) or name in members:
@@ -85,6 +86,32 @@ def open_runs(space: Workspace) -> list[Run]:
                 "other files, or other pixels; make that member again from stage 03 on, or leave it out"
             )
     return runs
+
+
+def _check_predicted_alike(run: Run, config: PredictConfig) -> None:
+    there, now = run.predict.model_dump(mode="json"), config.model_dump(mode="json")
+    other = [f"predict.{key} there {there[key]!r}, now {now[key]!r}" for key in now if there[key] != now[key]]
+    if other:
+        raise ValueError(
+            f"{run.folder / 'oof'}: predicted otherwise: {'; '.join(other)}. A decision fits images predicted as those "
+            "that it was learned from; leave the settings as they were, or run "
+            f"05_predict_oof.py {run.name} --overwrite, then 06 and 07"
+        )
+
+
+def check_weights(runs: Sequence[Run]) -> None:
+    """Raises ValueError where weights are no longer those that predicted out of fold, which the decision is for.
+
+    Raises FileNotFoundError where a fold is not trained to its end.
+    """
+    for run in runs:
+        for fold, predicted_by in run.trained.items():
+            folder = run.folder / f"fold_{fold}"
+            if read_stage(folder, f"04_train.py {run.name}")["fingerprint"] != predicted_by:
+                raise ValueError(
+                    f"{folder}: trained again since its out-of-fold images were predicted; the decision belongs to "
+                    f"other weights: run 05_predict_oof.py {run.name} --overwrite, then 06 and 07"
+                )
 
 
 def check_ensemble(space: Workspace) -> None:

@@ -21,3 +21,15 @@ def run_stages(argv: Sequence[str], numbers: Sequence[str] = tuple(STAGES)) -> N
     for number in numbers:
         stage = importlib.import_module(f"pipeline.{STAGES[number]}")
         stage.main(list(argv))
+
+
+def run_from(first: str, argv: Sequence[str]) -> None:
+    """Run the stages from number `first` on, each told to delete what it made before.
+
+    Not stage 07 after 06: test images are predicted once and decided many times. Where the new decision wants other
+    predictions, 07 refuses.
+    """
+    for number in STAGES:
+        if number >= first:
+            keeps = (first, number) == ("06", "07")
+            run_stages(argv if keeps else [*argv, "--overwrite"], (number,))

@@ -23,6 +23,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class MadeOtherwise(ValueError):
+    """The folder of `stage` was made from other settings than those of now."""
+
+    def __init__(self, message: str, stage: Stage) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
 @dataclass
 class Stage:
     """One stage's work in one folder.
@@ -54,17 +62,17 @@ class Stage:
     def begin(self, *, overwrite: bool = False) -> bool:
         """Make the folder ready; False when the work is already done.
 
-        Work begun from the same settings is continued. Raises ValueError that says which setting differs where the
-        folder was made from others, unless `overwrite`, which deletes it.
+        Work begun from the same settings is continued. Raises MadeOtherwise, which says which setting differs,
+        where the folder was made from others, unless `overwrite`, which deletes it.
         """
         if overwrite and self.folder.exists():
-            shutil.rmtree(self.folder)
+            _delete(self.folder)
         for name in (DONE, BEGUN):
             path = self.folder / name
             if path.is_file():
                 before = json.loads(path.read_text(encoding="utf-8"))
                 if before["fingerprint"] != self.fingerprint:
-                    raise ValueError(self._refusal(before["identity"]))
+                    raise MadeOtherwise(self._refusal(before["identity"]), self)
                 if name == DONE:
                     return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -92,8 +100,18 @@ class Stage:
     def _refusal(self, before: Mapping[str, Any]) -> str:
         lines = [f"{self.folder}: made by {self.name} from other settings:"]
         lines += [f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)]
-        lines.append("  --overwrite deletes it and makes it again; --set name=... keeps both side by side")
+        lines.append("  --overwrite deletes it and makes it again")
         return "\n".join(lines)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder that bears its name no longer from the first moment on, so that a kill leaves no half of it."""
+    doomed = folder.with_name(f"{folder.name}.deleted")
+    shutil.rmtree(doomed, ignore_errors=True)
+    folder.replace(doomed)
+    for name in (DONE, BEGUN):
+        (doomed / name).unlink(missing_ok=True)
+    shutil.rmtree(doomed)
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:

@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.prediction import decision_path
+from pipeline.comparison import metric_of
+from pipeline.prediction import decision_path, written_by
 from pipeline.stage import read_stage
 from pipeline.workspace import Workspace
 from submissions.competition import Competition
 from submissions.ledger import Entry
-from submissions.scoring import score_parts
+from submissions.scoring import host_metric, score_parts
 from submissions.table import submission_format
 from submissions.upload import Client, Patience, Submitted, file_hash, submit_code, submit_csv
 
@@ -37,21 +38,41 @@ def code_folders(space: Workspace, dataset: Path | None, kernel: Path | None) ->
 def promised(space: Workspace) -> Entry:
     """The ledger's row of the experiment's submission, as far as it is known before it is handed in.
 
-    Raises FileNotFoundError that names the stage that is missing, ValueError where stage 06 kept no score.
+    CV stays unknown where it is in another metric than the leaderboard's. Raises FileNotFoundError that names the stage
+    that is missing, ValueError where stage 06 kept no score, or the submission was written by another decision, or in
+    another form, than those of now.
     """
     name = space.experiment.name
     tuned = read_stage(space.own / "tuning", f"06_tune.py {name}")
     tested = read_stage(space.own / "test", f"07_predict_test.py {name}")
     if "score" not in tuned:
         raise ValueError(f"{space.own / 'tuning'}: stage.json has no score; run 06_tune.py {name} --overwrite")
+    submission = submission_path(space)
+    if not written_by(space).items() <= tested.items():
+        raise ValueError(
+            f"{submission}: not written by the decision that lies in tuning/, or not in the form that the contract now "
+            f"asks for; run 07_predict_test.py {name} again"
+        )
+    entry = Entry(
+        space.competition.name, name, file_hash(submission), git=git_state(Path.cwd()),
+        fingerprint=str(tested["fingerprint"]), decision=_decision(space),
+    )  # fmt: skip
+    if not _in_host_metric(space.competition, tuned["identity"]["settings"]):
+        return entry
     low, high = _ends(tuned.get("interval"))
     predicted_low, predicted_high = _ends(tuned.get("prediction"))
     folds = {str(fold): float(score) for fold, score in (tuned.get("folds") or {}).items() if score is not None}
-    return Entry(
-        space.competition.name, name, file_hash(submission_path(space)), git=git_state(Path.cwd()),
-        fingerprint=str(tested["fingerprint"]), cv=_number(tuned["score"]), cv_low=low, cv_high=high,
-        predicted_low=predicted_low, predicted_high=predicted_high, folds=folds, decision=_decision(space),
+    return replace(
+        entry, cv=_number(tuned["score"]), cv_low=low, cv_high=high, predicted_low=predicted_low,
+        predicted_high=predicted_high, folds=folds,
     )  # fmt: skip
+
+
+def _in_host_metric(competition: Competition, tuned: dict[str, Any]) -> bool:
+    """Whether stage 06, by the settings in its document, scored as the contract says that the host does."""
+    contract = competition.metric
+    alike = (tuned["metric"]["unit"], tuned["metric"]["classes"]) == (contract.unit, contract.classes)
+    return alike and metric_of(tuned) == host_metric(contract)
 
 
 def _number(value: Any) -> float | None:
@@ -113,9 +134,16 @@ def upload(
     report: Callable[[str], None] = print,
 ) -> Submitted:
     """Hand the experiment in under the host's competition name: its CSV, or for a code competition the folders in
-    `code` (data set, notebook). Raises as `submissions.upload` does."""
+    `code` (data set, notebook).
+
+    Raises as `submissions.upload` does, and ValueError for a bundle of another decision.
+    """
     form = submission_format(space.competition)
     if form.code_competition:
+        bundled = code[0] / "decision.json"
+        if bundled.is_file() and file_hash(bundled) != file_hash(decision_path(space)):
+            again = f"run 08_bundle.py {space.experiment.name} --overwrite"
+            raise ValueError(f"{bundled}: not the decision that lies in tuning/; {again}")
         return submit_code(client, name, *code, message, patience=patience, report=report)
     path = submission_path(space)
     return submit_csv(client, name, path, message, max_bytes=form.max_bytes, patience=patience, report=report)

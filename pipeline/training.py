@@ -143,7 +143,7 @@ class _Run:
         self.folder, self.validate = folder, validate
         self.settings: TrainSettings = experiment.train
         self.keeper = Keeper(self.settings)
-        if self.keeper.selects and validate is None:
+        if self.settings.selects and validate is None:
             raise ValueError("train.keep and train.patience judge by a validation, and this training has none")
         self.epoch, self.stopped = 0, False
         state = load_state(folder / LAST)
@@ -281,7 +281,7 @@ class _Run:
             "stopped_early": self.stopped,
             "kept": self.settings.keep,
             "kept_epochs": epochs or [self.epoch - 1],
-            "selected_on_held_out_fold": self.keeper.selects,
+            "selected_on_held_out_fold": self.settings.selects,
             "precision": self.trainer.precision,
             "processes": self.trainer.accelerator.num_processes,
             "skipped": self.trainer.skipped,

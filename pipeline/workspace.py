@@ -18,7 +18,7 @@ import pandas as pd
 
 from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory import read_inventory
-from pipeline.stage import Stage, read_stage
+from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.competition import Competition, load_competition
 
 NOTED = ("torch", "timm", "segmentation-models-pytorch", "albumentations", "numpy", "opencv-python-headless", "pandas")
@@ -105,13 +105,28 @@ def run_stage(
     parser: argparse.ArgumentParser,
     argv: Sequence[str] | None,
 ) -> None:
-    """Parse, open the workspace, do the work; what the user can put right ends as one sentence and status 1."""
+    """Parse, open the workspace, do the work; what the user can put right ends as one sentence and status 1.
+
+    Where what is there was made from other settings, the command that makes it again follows.
+    """
     arguments = parser.parse_args(argv)
     try:
-        work(open_workspace(arguments), arguments)
+        space = open_workspace(arguments)
+        work(space, arguments)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, MadeOtherwise):
+            given = sys.argv[1:] if argv is None else argv
+            print("\n".join(ways_out(error.stage, space, given)), file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def ways_out(stage: Stage, space: Workspace, argv: Sequence[str]) -> list[str]:
+    """Commands for a user whose arguments `argv` do not fit what a stage made: make it again, or keep both."""
+    lines = [f"  to make it again: python pipeline/{stage.name}.py {shlex.join(argv)} --overwrite"]
+    if stage.folder.is_relative_to(space.own):
+        lines.append("  to keep both side by side: the same with --set name=... and without --overwrite")
+    return lines
 
 
 def finish(stage: Stage, summary: str, **facts: object) -> None:
@@ -132,9 +147,9 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def already(stage: Stage) -> None:
-    """The final line of a stage with nothing left to do."""
-    print(f"{stage.name}: already made -> {stage.folder}")
+def already(stage: Stage, how: str = "") -> None:
+    """The final line of a stage with nothing left to do; `how` it was made, as in "by --folds"."""
+    print(f"{stage.name}: already made {how}".rstrip() + f" -> {stage.folder}")
 
 
 def git_state(folder: Path) -> str | None:

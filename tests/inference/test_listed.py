@@ -124,3 +124,22 @@ def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, 
     early, late = images.ids[0], images.ids[-1]
     assert (probs(prediction_path(tmp_path / "short", early)) == probs(prediction_path(tmp_path / "all", early))).all()
     assert (probs(prediction_path(tmp_path / "short", late)) == probs(prediction_path(tmp_path / "first", late))).all()
+
+
+def test_what_a_budget_cost_is_made_good_where_there_is_none(images: ListedImages, tmp_path: Path) -> None:
+    views = ("identity", "brightness:0.5")
+    members = [member(1.0, views), member(-3.0, views)]
+    run(images, tmp_path / "a", members, budget=TimeKeeper(1e-9, views, 2))
+    before = {one: prediction_path(tmp_path / "a", one).stat().st_mtime_ns for one in images.ids}
+    found = run(images, tmp_path / "a", members, budget=TimeKeeper(1e9, views, 2))
+    assert [one.image_id for one in found if one.reduced] == images.ids[3:]
+    assert before == {one: prediction_path(tmp_path / "a", one).stat().st_mtime_ns for one in images.ids}
+    found = run(images, tmp_path / "a", members)
+    assert [one.image_id for one in found] == images.ids and not any(one.reduced for one in found)
+    run(images, tmp_path / "all", members)
+    for one in images.ids:
+        path = prediction_path(tmp_path / "a", one)
+        assert (probs(path) == probs(prediction_path(tmp_path / "all", one))).all()
+        assert (path.stat().st_mtime_ns == before[one]) == (one in images.ids[:3])
+    config = PredictConfig(mode="whole", views=["identity"], precision="fp32")
+    assert not any(one.reduced for one in run(images, tmp_path / "a", members[:1], config=config))

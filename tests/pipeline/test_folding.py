@@ -6,6 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from drawn_hosts import rle_contract, write_rle_host
+from tiny_run import space_of as tiny_space
+from tiny_run import stage, write_tiny_experiment
 
 from pipeline.audit_report import audit_and_report
 from pipeline.experiment import Experiment, FoldsSettings
@@ -33,35 +35,35 @@ def test_groups_of_the_contract_stay_together_and_the_file_is_frozen(tmp_path: P
     table = fold_table(space, None)
     groups = table["image_id"].str[-2:].astype(int) // 2
     assert (table.groupby(groups)["fold"].nunique() == 1).all()
-    stage = folds_stage(space, table)
-    stage.begin()
-    freeze(space, table, stage)
+    made = folds_stage(space, table)
+    made.begin()
+    freeze(space, table, made)
     with pytest.raises(FileNotFoundError, match="02_make_folds"):
         open_folds(space)
-    stage.finish()
+    made.finish()
     again, name = open_folds(space)
     pd.testing.assert_frame_equal(again, table)
-    assert stage.folder.name == name
+    assert made.folder.name == name
 
 
 def test_a_changed_split_has_to_be_made_again(tmp_path: Path) -> None:
     space = space_of(tmp_path, folds={"method": "group", "n": 3})
     table = fold_table(space, None)
-    stage = folds_stage(space, table)
-    stage.begin()
-    freeze(space, table, stage)
-    stage.finish()
+    made = folds_stage(space, table)
+    made.begin()
+    freeze(space, table, made)
+    made.finish()
     with pytest.raises(ValueError, match="settings of the split changed"):
         open_folds(space_of(tmp_path, folds={"method": "group", "n": 2}))
     used = space_of(tmp_path, folds={"method": "group", "n": 3, "use": [1]})
-    assert open_folds(used)[1] == stage.folder.name
+    assert open_folds(used)[1] == made.folder.name
     for change in ({"group": "path"}, {"strata": ["empty"]}):
         contract = replace(used, competition=used.competition.model_copy(update=change))
         if "group" in change:
             with pytest.raises(ValueError, match="settings of the split changed"):
                 open_folds(contract)
         else:  # what the method does not take changes nothing
-            assert open_folds(contract)[1] == stage.folder.name
+            assert open_folds(contract)[1] == made.folder.name
 
 
 def test_before_any_split(tmp_path: Path) -> None:
@@ -120,3 +122,43 @@ def test_slabs_lie_further_apart_than_a_sample_reaches(tmp_path: Path) -> None:
         space = space_of(tmp_path, folds={"method": "slab", "n": 2, **folds}, input={"offsets": [-2, 0, 1]})
         with pytest.raises(ValueError, match=r"folds\.buffer is 1 slices, but input\.offsets reach 2"):
             fold_table(space, None)
+
+
+def test_a_frozen_table_stays_until_another_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    stage("01_check_data")(arguments)
+    split, space = stage("02_make_folds"), tiny_space(arguments)
+    split(arguments)
+    plain = open_folds(space)[1]
+    names = [f"train{index:02d}" for index in range(12)]
+    pd.DataFrame({"image_id": names, "fold": [i % 2 for i in range(12)]}).to_csv(tmp_path / "team.csv", index=False)
+    split([*arguments, "--folds", str(tmp_path / "team.csv")])
+    team = open_folds(space)[1]
+    assert team != plain
+    (space.shared / "folds" / team / "stage.json").unlink()
+    capsys.readouterr()
+    split(arguments)  # the audit was interrupted: it goes on with the same table
+    assert open_folds(space)[1] == team and "already made" not in capsys.readouterr().out
+    split(arguments)
+    assert open_folds(space)[1] == team and "02_make_folds: already made by --folds -> " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        split([*arguments, "--set", "seed=3"])
+    assert "made by --folds, and the settings of the split changed since; give --folds again" in capsys.readouterr().err
+    split([*arguments, "--overwrite"])
+    assert "the folds before were made by --folds, these by the splitter alone" in capsys.readouterr().out
+    assert open_folds(space)[1] == plain
+
+
+def test_a_grouped_table_that_is_gone_is_not_replaced_by_a_plain_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    stage("01_check_data")(arguments)
+    stage("02_make_folds")([*arguments, "--group-duplicates"])
+    stage("02_make_folds")(arguments)
+    assert "already made by --group-duplicates" in capsys.readouterr().out
+    space = tiny_space(arguments)
+    (space.shared / "folds" / open_folds(space)[1] / "folds.csv").unlink()
+    with pytest.raises(SystemExit):
+        stage("02_make_folds")(arguments)
+    assert "folds.csv is gone; give --group-duplicates again" in capsys.readouterr().err

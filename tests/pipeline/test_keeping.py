@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -39,7 +41,7 @@ def batches() -> list[Batch]:
     ],
 )
 def test_kept_weights(keep: str, epochs: list[int], value: float, selects: bool) -> None:
-    keeper = Keeper(TrainSettings(keep=keep, keep_epochs=2))
+    keeper = Keeper(TrainSettings(keep=keep, keep_epochs=2, validate_every=1))
     for epoch, score in enumerate(SCORES):
         assert not keeper.see(epoch, score, numbered(float(epoch)))
     other = Keeper(keeper.settings)
@@ -47,7 +49,7 @@ def test_kept_weights(keep: str, epochs: list[int], value: float, selects: bool)
     model = numbered(9.0)
     assert other.load_kept(model, batches(), CPU) == epochs
     assert float(next(model.parameters())) == value
-    assert keeper.selects is selects
+    assert keeper.settings.selects is selects
 
 
 def test_norms_of_a_mean_are_measured_anew() -> None:
@@ -77,8 +79,16 @@ def test_frozen_norms_keep_what_they_were_trained_with() -> None:
 
 
 def test_training_stops_after_validations_without_gain() -> None:
-    keeper = Keeper(TrainSettings(patience=2))
+    keeper = Keeper(TrainSettings(patience=2, validate_every=1))
     model = numbered(0.0)
     stops = [keeper.see(epoch, score, model) for epoch, score in enumerate([0.2, 0.3, float("nan"), 0.1, None, 0.3])]
     assert stops == [False, False, False, False, False, True]
-    assert keeper.selects
+    assert keeper.settings.selects
+
+
+@pytest.mark.parametrize("asked", [{"keep": "best"}, {"keep": "mean_best"}, {"patience": 2}])
+def test_what_chooses_among_validations_needs_them(asked: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"set train\.validate_every to 1 or more"):
+        TrainSettings(**asked)
+    assert TrainSettings(**asked, validate_every=3).selects
+    assert not TrainSettings(keep="mean_last").selects

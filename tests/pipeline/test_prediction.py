@@ -18,6 +18,7 @@ from pipeline.extra_data import check_predictions
 from pipeline.folding import open_folds
 from pipeline.prediction import pick_devices
 from pipeline.sequence import run_stages
+from submissions.findings import Finding
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +116,99 @@ def test_a_time_budget_is_said_and_kept(tuned: tuple[Path, list[str]], capsys: p
     assert "views reduced from 2 to 1: identity" in said and "models reduced from 2 to 1" in said
     found = list(attributes(own).values())
     assert found.count((2, 2)) == 3 and found.count((1, 1)) == 3
-    assert json.loads((own / "test/stage.json").read_text())["given_up"]
+    assert given_up(own)
     again(arguments, "--time-budget", "8h")
     assert set(attributes(own).values()) == {(2, 2)}
     assert "more are needed" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         again(arguments, "--time-budget", "soon")
     assert "time budget is 'soon'" in capsys.readouterr().err
+
+
+def given_up(own: Path) -> list[str]:
+    found: list[str] = json.loads((own / "test/stage.json").read_text())["given_up"]
+    return found
+
+
+def test_what_a_time_budget_cost_is_not_kept_without_one(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    whole = (own / "submission.csv").read_bytes()
+    again(arguments, "--time-budget", "0.001s")
+    capsys.readouterr()
+    stage("07_predict_test")([*arguments, "--time-budget", "8h"])
+    assert "already made" in capsys.readouterr().out
+    (own / "submission.csv").unlink()
+    stage("07_predict_test")([*arguments, "--time-budget", "8h"])
+    assert given_up(own) == ["3 image(s) stay as they were predicted before, with fewer views or models"]
+    stage("07_predict_test")(arguments)
+    assert "already made" not in capsys.readouterr().out and given_up(own) == []
+    assert set(attributes(own).values()) == {(2, 2)} and (own / "submission.csv").read_bytes() == whole
+
+
+def test_what_the_linter_refuses_is_no_submission(
+    tuned: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    written = (own / "submission.csv").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.prediction.lint_submission", lambda *_, **__: [Finding("error", 3, "is no run")])
+        with pytest.raises(SystemExit):
+            again(arguments)
+    said = capsys.readouterr().err
+    assert "error: row 3: is no run" in said and f"kept as {own / 'submission.refused.csv'}" in said
+    assert (own / "submission.refused.csv").read_bytes() == written and not (own / "submission.csv").exists()
+    stage("07_predict_test")(arguments)
+    assert (own / "submission.csv").read_bytes() == written and not (own / "submission.refused.csv").exists()
+
+
+def test_weights_trained_again_need_their_own_decision(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    path = own / "fold_1/stage.json"
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"fingerprint": "of other settings"}))
+    for name in ("07_predict_test", "08_bundle"):
+        with pytest.raises(SystemExit):
+            stage(name)([*arguments, "--overwrite"])
+        assert "fold_1: trained again since its out-of-fold images were predicted" in capsys.readouterr().err
+    path.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["06_tune", "07_predict_test", "08_bundle"])
+def test_a_decision_is_only_for_images_predicted_alike(
+    tuned: tuple[Path, list[str]], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        stage(name)([*tuned[1], "--set", "predict.views=[identity]", "--overwrite"])
+    said = capsys.readouterr().err
+    assert "predict.views there ['identity', 'hflip'], now ['identity']" in said
+    assert "run 05_predict_oof.py tiny --overwrite" in said and (tuned[0] / "tuning/stage.json").is_file()
+
+
+def test_a_corrected_contract_is_written_anew_and_predicted_once(
+    tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, arguments = tuned
+    decide(own, vote=False, views=None)
+    again(arguments)
+    contract, predicted = own.parents[2] / "drawn.yaml", sorted((own / "test").glob("*.h5"))
+    before, made = contract.read_text(), [path.stat().st_mtime_ns for path in predicted]
+    forms = [json.loads((own / "test/stage.json").read_text())["form"]]
+    for text in (before.replace("submission: {}", "submission: {dialect: {order: row}}"), before):
+        contract.write_text(text)
+        capsys.readouterr()
+        stage("07_predict_test")(arguments)
+        assert "already made" not in capsys.readouterr().out
+        forms.append(json.loads((own / "test/stage.json").read_text())["form"])
+    assert forms[0] == forms[2] != forms[1]
+    assert [path.stat().st_mtime_ns for path in predicted] == made
 
 
 def test_two_devices_write_the_same_submission(tuned: tuple[Path, list[str]]) -> None:

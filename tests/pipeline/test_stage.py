@@ -58,3 +58,23 @@ def test_fingerprints_depend_on_values_not_on_order(tmp_path: Path) -> None:
     assert make(tmp_path, a=1).fingerprint != make(tmp_path, a=2).fingerprint
     newer = Stage("99_do", tmp_path, {"a": 1}, {"before": "abc"}, format=2)
     assert newer.fingerprint != make(tmp_path, a=1).fingerprint
+
+
+def test_a_kill_while_deleting_leaves_nothing_that_looks_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make(tmp_path, a=1)
+    stage.begin()
+    (stage.folder / "unit").write_text("of the old settings")
+    stage.finish()
+
+    def killed(folder: Path, **options: object) -> None:
+        if folder.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, a=2).begin(overwrite=True)
+    assert not stage.folder.exists() and not list(tmp_path.rglob("stage*.json"))
+    monkeypatch.undo()
+    assert make(tmp_path, a=2).begin() and not (stage.folder / "unit").exists()
+    assert make(tmp_path, a=3).begin(overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ def test_other_settings_are_refused_with_status_1(
     with pytest.raises(SystemExit) as caught:
         stage(name)([*finished[1], "--set", setting])
     assert caught.value.code == 1
-    assert words in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert words in said
+    command = shlex.join(["python", f"pipeline/{name}.py", *finished[1], "--set", setting, "--overwrite"])
+    assert (command in said) == ("there" in words)
 
 
 def test_stages_cannot_be_run_before_what_they_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,8 +250,7 @@ def test_deciding_anew_predicts_nothing_again(tmp_path: Path) -> None:
     decided = json.loads(document.read_text())["tuning"]
     before = {path: path.stat().st_mtime_ns for path in (own(tmp_path) / "test").glob("*.h5")}
     other = [*arguments, "--set", "tune.rules=[quantile]"]
-    stage("06_tune")([*other, "--overwrite"])
-    stage("07_predict_test")(other)
+    main(["run", *other, "--from", "06"])
     assert {path: path.stat().st_mtime_ns for path in (own(tmp_path) / "test").glob("*.h5")} == before
     assert (own(tmp_path) / "submission.csv").stat().st_mtime_ns != first
     assert json.loads(document.read_text())["tuning"] != decided
@@ -264,10 +267,11 @@ def test_what_decides_which_weights_are_kept_is_in_their_fingerprint(tmp_path: P
         return fold_settings(space_of([*arguments, *given]))
 
     assert settings() == settings("predict.mode=tiles", "train.validate_every=1")
-    best = settings("train.keep=best")
-    assert best == settings("train.keep=best", "predict.views=[identity]", "predict.memory_cap_gb=1")
+    selecting = ("train.keep=best", "train.validate_every=2")
+    best = settings(*selecting)
+    assert best == settings(*selecting, "predict.views=[identity]", "predict.memory_cap_gb=1")
     for other in ("predict.mode=tiles", "train.validate_every=1"):
-        assert settings("train.keep=best", other) != best
+        assert settings(*selecting, other) != best
 
 
 def test_an_unreadable_test_image_stops_nothing_before_stage_07(

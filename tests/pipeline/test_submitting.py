@@ -18,6 +18,7 @@ from drawn_hosts import rle_contract, write_rle_host
 import pipeline.submitting as submitting
 from pipeline.experiment import load_experiment
 from pipeline.inventory import take_inventory, write_inventory
+from pipeline.prediction import written_by
 from pipeline.stage import Stage
 from pipeline.submitting import code_folders, git_state, host_name, promised, scored_locally, upload
 from pipeline.workspace import Workspace
@@ -42,15 +43,16 @@ def space(tmp_path: Path) -> Workspace:
     write_inventory(made.inventory, inspections)
     inventory.finish(output="abc")
     finish(made, "tuning", **FACTS)
-    finish(made, "test")
+    finish(made, "test", **written_by(made))
     decision = {"learned": {"rule": "global", "values": [128]}}
     (made.own / "tuning" / "decision.json").write_text(json.dumps(decision))
     shutil.copy(made.data / "solution.csv", made.own / "submission.csv")
     return made
 
 
-def finish(space: Workspace, folder: str, **facts: Any) -> None:
-    stage = Stage(folder, space.own / folder, {"of": folder})
+def finish(space: Workspace, folder: str, metric: str | None = None, **facts: Any) -> None:
+    settings = {"tune": {"metric": metric, "metric_params": {}}, "metric": space.competition.metric.model_dump()}
+    stage = Stage(folder, space.own / folder, settings)
     stage.begin(overwrite=True)
     stage.finish(**facts)
 
@@ -71,6 +73,34 @@ def test_what_the_stages_promised_becomes_a_row(space: Workspace) -> None:
     finish(space, "tuning", score=float("nan"), interval=[float("nan"), 0.5])
     bare = promised(space)
     assert (bare.cv, bare.cv_low, bare.cv_high, bare.predicted_low, bare.folds) == (None, None, 0.5, None, {})
+
+
+def test_a_score_in_another_metric_is_no_cv(
+    space: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for metric, cv in ((None, 0.9), ("dice", 0.9), ("iou", None)):
+        finish(space, "tuning", metric, **FACTS)
+        finish(space, "test", **written_by(space))
+        entry = promised(space)
+        assert entry.cv == cv and bool(entry.folds) == (cv is not None) == (entry.predicted_low is not None)
+    importlib.import_module("pipeline.09_submit").main(arguments(space, tmp_path))
+    assert "the row has no CV" in capsys.readouterr().out
+    assert read_ledger(tmp_path / "ledger.csv")["cv"].tolist() == [""]
+    stacks = space.competition.metric.model_copy(update={"unit": "stack"})
+    finish(space, "tuning", **FACTS)
+    finish(space, "test", **written_by(space))
+    assert promised(replace(space, competition=space.competition.model_copy(update={"metric": stacks}))).cv is None
+
+
+def test_a_submission_of_another_decision_or_form_is_refused(space: Workspace) -> None:
+    finish(space, "tuning", "iou", **FACTS)
+    with pytest.raises(ValueError, match=r"not written by the decision that lies in tuning/.*07_predict_test\.py mine"):
+        promised(space)
+    finish(space, "tuning", **FACTS)
+    assert promised(space).cv == 0.9
+    other = rle_contract(submission={"dialect": {"order": "row"}})
+    with pytest.raises(ValueError, match="or not in the form that the contract now asks for"):
+        promised(replace(space, competition=other))
 
 
 def test_missing_stages_are_named(space: Workspace) -> None:
@@ -143,16 +173,21 @@ def test_the_stage_writes_scores_and_uploads(
     assert "drawn 5: public 0.87" in capsys.readouterr().out
 
 
-def test_a_file_with_errors_is_not_uploaded(
-    space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("more", [[], ["--upload"]])
+def test_a_file_with_errors_is_neither_recorded_nor_uploaded(
+    more: list[str],
+    space: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stage = importlib.import_module("pipeline.09_submit")
     monkeypatch.setattr(stage, "connect", lambda: pytest.fail("nothing may be sent"))
     (space.own / "submission.csv").write_text("id,rle\ntest00,1\n")
     with pytest.raises(SystemExit):
-        stage.main(arguments(space, tmp_path, "--upload"))
+        stage.main(arguments(space, tmp_path, *more))
     assert "the linter refuses it" in capsys.readouterr().err
-    assert len(read_ledger(tmp_path / "ledger.csv")) == 1
+    assert read_ledger(tmp_path / "ledger.csv").empty
 
 
 def test_code_competitions_hand_in_folders(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,3 +198,7 @@ def test_code_competitions_hand_in_folders(space: Workspace, monkeypatch: pytest
     host: Any = Host()
     upload(code, host, "salt", "text", code=code_folders(code, None, None), patience=Patience())
     assert given == [host, "salt", code.own / "bundle", code.own / "kernel", "text"]
+    (code.own / "bundle").mkdir()
+    (code.own / "bundle/decision.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"not the decision that lies in tuning/; run 08_bundle\.py mine --overwrite"):
+        upload(code, host, "salt", "text", code=code_folders(code, None, None), patience=Patience())

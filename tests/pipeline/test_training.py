@@ -258,7 +258,7 @@ def test_settings_that_do_not_fit_are_refused(store: Store, tmp_path: Path) -> N
         drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(sync_batch_norm=True))
     with pytest.raises(ValueError, match="0 sources of extra data"):
         drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(pseudo_labels="other"))
-    experiment = drawn.drawn_experiment(keep="best")
+    experiment = drawn.drawn_experiment(keep="best", validate_every=1)
     with pytest.raises(ValueError, match="validation"):
         drawn.train_drawn(store, tmp_path, experiment)
 

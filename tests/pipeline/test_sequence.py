@@ -1,0 +1,51 @@
+"""`python -m pipeline run`: which stages are told to delete what they made, and what is never deleted unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_run import write_tiny_experiment
+
+from pipeline import sequence
+from pipeline.__main__ import main
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    """(number, arguments) of the stages that would have run."""
+    found: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(sequence, "run_stages", lambda argv, numbers: found.append((numbers[0], list(argv))))
+    return found
+
+
+@pytest.mark.parametrize("start", [["--from", "05"], ["--from=05", "--overwrite"]])
+def test_stages_before_the_first_are_left_alone(calls: list[tuple[str, list[str]]], start: list[str]) -> None:
+    main(["run", "x", *start, "--set", "train.epochs=1"])
+    again = ["x", "--set", "train.epochs=1", "--overwrite"]
+    assert calls == [("05", again), ("06", again), ("07", again)]
+
+
+def test_after_a_new_decision_no_test_image_is_predicted_again(calls: list[tuple[str, list[str]]]) -> None:
+    main(["run", "x", "--from", "06"])
+    assert calls == [("06", ["x", "--overwrite"]), ("07", ["x"])]
+
+
+def test_deleting_everything_has_to_be_asked_for_by_its_first_stage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    inventory = tmp_path / "runs/drawn/inventory"
+    inventory.mkdir(parents=True)
+    with pytest.raises(SystemExit) as caught:
+        main(["run", *arguments, "--overwrite"])
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and inventory.is_dir()
+    assert f"would delete {inventory}" in said and "with its trained folds" in said and "--from 06" in said
+
+
+def test_help_is_that_of_the_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    said = capsys.readouterr().out
+    assert "usage: python -m pipeline run" in said and "--from" in said
