@@ -25,6 +25,7 @@ from inference.weights import LoadedModel
 from submissions.competition import Competition
 from submissions.listing import ListedImages, list_images
 from submissions.problems import ProblemsError
+from submissions.rows import empty_rows, sample_rows
 from submissions.table import Row, encode_rows, write_submission
 
 Decided = Callable[[str, np.ndarray, Mask], None]
@@ -114,12 +115,15 @@ def make_submission(
     for done, (outcome, paths) in enumerate(found, start=1):
         said = answered.get(outcome.image_id)
         outcome = said if said is not None and said.failure is not None else outcome
-        fields, place = images.row(outcome.image_id), None if said is None else said.path
-        rows += image_rows(competition, fields, outcome, paths, decision, decided, answers=place)
-        if outcome.failure is not None:
+        if outcome.failure is None:
+            fields, place = images.row(outcome.image_id), None if said is None else said.path
+            rows += image_rows(competition, fields, paths, decision, decided, answers=place)
+        else:
             failures.append(outcome)
             report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
         progress(done, len(images.ids))
+    if failures:
+        rows += empty_rows(images, [one.image_id for one in failures], sample_rows(competition, data))
     table = write_submission(out, competition, data, rows)
     return SubmissionSummary(out, table, len(images.ids), failures, budget.said if budget else [])
 
@@ -240,20 +244,16 @@ def _fold_by_fold(
 def image_rows(
     competition: Competition,
     fields: dict[str, Any],
-    outcome: Outcome,
     paths: Sequence[tuple[int, Path]],
     decision: Decision,
     decided: Decided,
     *,
     answers: Path | None = None,
 ) -> list[Row]:
-    """Submission rows of one predicted image, of its file or those of the folds; of one that failed, an empty mask.
+    """Submission rows of one predicted image, of its file or those of the folds.
 
     answers: what the decision's classifier said about the image.
     """
-    if outcome.failure is not None:
-        planes = np.zeros((len(competition.classes), 1, 1), bool)
-        return encode_rows(competition, fields, planes, instances=np.zeros((1, 1), np.int32), scores=[])
     read = []
     for fold, path in paths:
         with open_prediction(path) as prediction:
@@ -266,7 +266,7 @@ def image_rows(
     else:
         probs = read[0][1]
         mask = apply(probs, decision, group=group)
-    decided(outcome.image_id, probs, mask)
+    decided(fields["image_id"], probs, mask)
     return encode_rows(competition, fields, mask.planes, instances=mask.instances, scores=mask.scores)
 
 

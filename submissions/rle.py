@@ -113,6 +113,8 @@ def encode_instances(label: npt.NDArray[np.integer], dialect: Dialect) -> list[s
         raise ValueError(f"label has dtype {label.dtype} and shape {label.shape}, expected integers (H, W)")
     if label.size and label.min() < 0:
         raise ValueError(f"label has the value {label.min()}, expected 0 for background and positive instances")
+    if not label.any():
+        return []
     flat = (label.T if dialect.order == "column" else label).ravel()
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]]).astype(np.int64)
     runs = np.stack([edges[:-1], np.diff(edges)], axis=1)

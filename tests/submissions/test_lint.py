@@ -101,6 +101,14 @@ def test_a_damaged_test_image_is_a_warning(tmp_path: Path) -> None:
     assert "size of test01 is not known" in causes(findings, "warning")
 
 
+def test_an_image_of_unknown_size_has_its_row(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    (tmp_path / "sample_submission.csv").unlink()
+    (tmp_path / "test" / "test01.png").write_bytes(b"no picture")
+    assert not errors(lint(tmp_path, competition, truth(tmp_path)))
+    assert "have no row: test01" in causes(lint(tmp_path, competition, truth(tmp_path).drop(index=1)), "error")
+
+
 def test_columns_and_the_file_itself(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
     frame = truth(tmp_path)
