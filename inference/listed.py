@@ -22,6 +22,7 @@ from inference.views import expand_views
 from inference.weights import LoadedModel
 from submissions.images import ImageSource
 from submissions.listing import ListedImages, pixel_size
+from submissions.sources import ForgivingSource
 from submissions.table import write_atomic
 
 OnError = Literal["stop", "empty"]
@@ -65,10 +66,11 @@ def predict_listed(
     """Predict images into `folder`, a file each; yields an outcome an image: those that are there, then the others.
 
     An image with a finished file is not predicted again. One that cannot be read or predicted stops everything with
-    a ValueError that names it, or with on_error='empty' leaves a note and an outcome with the failure. `device` may
-    name several ("cuda:0,cuda:1"), which share the images; their outcomes come as they are done, else in the given
-    order. `shown` puts something between an image and the models (a shift). `budget` gives up views, then members
-    from the last, where the time would not suffice.
+    a ValueError that names it, or with on_error='empty' leaves a note and an outcome with the failure; neighbours in
+    its stack that cannot be read are then replaced by the slice itself, which is reported. `device` may name several
+    ("cuda:0,cuda:1"), which share the images; their outcomes come as they are done, else in the given order. `shown`
+    puts something between an image and the models (a shift). `budget` gives up views, then members from the last,
+    where the time would not suffice.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {image_id: prediction_path(folder, image_id) for image_id in image_ids}
@@ -79,7 +81,9 @@ def predict_listed(
     if not waiting:
         return
     devices = split_devices(device)
-    job = _Job(members, images, folder, config, weights, separate, report, shown, budget, alone=len(devices) == 1)
+    job = _Job(
+        members, images, folder, config, weights, separate, report, shown, budget, on_error, alone=len(devices) == 1
+    )
     if budget is not None:
         budget.expect(sum(pixels_of(images, image_id) for image_id in waiting), len(devices))
     try:
@@ -133,6 +137,7 @@ class _Job:
     report: Callable[[str], None]
     shown: Shown | None
     budget: TimeKeeper | None
+    on_error: OnError
     alone: bool
     said: list[str] = field(default_factory=list)
     opened: list[ListedImages] = field(default_factory=list)
@@ -146,7 +151,7 @@ class _Job:
         def predict(image_id: str) -> None:
             began = time.perf_counter()
             used, weights = self._within_budget(ready)
-            source, slices = images.open(image_id)
+            source, slices = self._open(images, image_id)
             done = predict_image(
                 used, source if self.shown is None else self.shown(source), slices, None,
                 prediction_path(self.folder, image_id), weights=weights, separate=self.separate,
@@ -154,6 +159,9 @@ class _Job:
                 volume=images.competition.images.kind == "volumes", 
                 attrs={"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
             )  # fmt: skip
+            if isinstance(source, ForgivingSource) and source.replaced:
+                causes = "; ".join(source.replaced.values())
+                self.report(f"{image_id}: predicted with itself in place of neighbours that cannot be read: {causes}")
             if not self.said:
                 self.said.append(str(done.memory))
                 self.report(self.said[0])
@@ -163,6 +171,13 @@ class _Job:
                     self.report(sentence)
 
         return predict
+
+    def _open(self, images: ListedImages, image_id: str) -> tuple[ImageSource, list[int]]:
+        """The image; where errors shall not stop everything, with itself in place of neighbours that cannot be read."""
+        source, slices = images.open(image_id)
+        if self.on_error == "empty" and source.shape[0] > len(slices) == 1:
+            return ForgivingSource(source, slices[0]), slices
+        return source, slices
 
     def _opened_anew(self) -> ListedImages:
         rows = pd.DataFrame([self.images.row(image_id) for image_id in self.images.ids])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from drawn_hosts import SHAPE, rle_contract, write_rle_host
+from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 from torch import nn
 
 from inference.budget import TimeKeeper
@@ -124,3 +127,31 @@ def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, 
     early, late = images.ids[0], images.ids[-1]
     assert (probs(prediction_path(tmp_path / "short", early)) == probs(prediction_path(tmp_path / "all", early))).all()
     assert (probs(prediction_path(tmp_path / "short", late)) == probs(prediction_path(tmp_path / "first", late))).all()
+
+
+def slices_of(folder: Path, count: int = 4) -> ListedImages:
+    """A stack of drawn slices a_0, a_1, ... of which each is another picture."""
+    (folder / "test").mkdir(parents=True)
+    for z in range(count):
+        cv2.imwrite(str(folder / f"test/a_{z}.png"), draw_image(draw_mask(z), z))
+    patterns = {"train": "train/{case}_{z}.png", "test": "test/{case}_{z}.png", "id": "{case}_{z}"}
+    return open_test_images(rle_contract(images={**patterns, "stack": "{case}", "z": "{z}"}, tables=[]), folder)
+
+
+def test_a_damaged_slice_costs_its_own_mask_and_its_neighbours_their_context(tmp_path: Path) -> None:
+    images, twin = slices_of(tmp_path / "a"), slices_of(tmp_path / "b")
+    path = images.data / "test/a_1.png"
+    path.write_bytes(path.read_bytes()[:-30])
+    shutil.copyfile(twin.data / "test/a_2.png", twin.data / "test/a_1.png")
+    before = replace(member(), input_config=InputConfig(channels=1, offsets=[-1, 0, 1], mean=[0.5], std=[0.2]))
+    with pytest.raises(ValueError, match=r"image 'a_0' cannot be predicted: .*damaged PNG"):
+        run(images, tmp_path / "stopped", [before])
+    said: list[str] = []
+    found = run(images, tmp_path / "said", [before], on_error="empty", report=said.append)
+    assert [one.image_id for one in found if one.failure] == ["a_1"]
+    run(twin, tmp_path / "twin", [before])
+    for name in ("a_2", "a_3"):
+        one, two = (probs(prediction_path(tmp_path / folder, name)) for folder in ("said", "twin"))
+        assert (one == two).all()
+    replaced = [words.split(":")[0] for words in said if "in place of neighbours that cannot be read" in words]
+    assert replaced == ["a_0", "a_2"]
