@@ -20,6 +20,7 @@ from tiny_bundle import write_tiny_bundle
 import inference
 import submissions
 from inference import bundle as bundle_module
+from inference import preview
 from inference.__main__ import main
 from inference.bundle import run, submit, verify
 from inference.decision import load_decision, save_decision
@@ -85,6 +86,19 @@ def test_the_preview_leaves_out_what_cannot_be_read(made: Path, tmp_path: Path) 
     out = tmp_path / "out/submission.csv"
     summary = submit(made / "bundle", data, out, seconds=600, memory_cap_gb=1, report=lambda text: None)
     assert draw_preview(made / "bundle", data, summary, tmp_path / "p.png") == ["test00", "test02"]
+
+
+def test_a_preview_that_fails_is_a_sentence(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = run(made / "bundle", made / "data", tmp_path / "s.csv", device="cpu")
+
+    def fails(*given: Any) -> NoReturn:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(preview, "draw_submission", fails)
+    said: list[str] = []
+    assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "p.png", report=said.append) == []
+    assert draw_preview(made / "bundle", tmp_path / "gone", summary, tmp_path / "p.png", report=said.append) == []
+    assert "MemoryError: no room" in said[0] and "gone: no such folder" in said[1]
 
 
 def test_half_precision_halves_the_weights_and_little_else(made: Path, tmp_path: Path) -> None:
