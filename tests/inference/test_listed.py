@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch import nn
 from inference.budget import TimeKeeper
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.listed import Outcome, failure_path, pixels_of, predict_listed, prediction_path
+from inference.members import ReadyMember
 from inference.shifts import ShiftedSource
 from inference.store import open_prediction
 from inference.submission import open_test_images
@@ -49,7 +52,9 @@ def images(tmp_path: Path) -> ListedImages:
     return open_test_images(rle_contract(), tmp_path / "data")
 
 
-def run(images: ListedImages, folder: Path, members: list[LoadedModel], **options: Any) -> list[Outcome]:
+def run(
+    images: ListedImages, folder: Path, members: Sequence[LoadedModel | ReadyMember], **options: Any
+) -> list[Outcome]:
     return list(predict_listed(members, images, images.ids, folder, **options))
 
 
@@ -155,3 +160,57 @@ def test_a_damaged_slice_costs_its_own_mask_and_its_neighbours_their_context(tmp
         assert (one == two).all()
     replaced = [words.split(":")[0] for words in said if "in place of neighbours that cannot be read" in words]
     assert replaced == ["a_0", "a_2"]
+
+
+class Small(First):
+    """A network in a memory for `limit` inputs; what a failed pass held has to be gone before the next."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(1.0)
+        self.limit, self.sizes = limit, []
+        self.held: list[weakref.ref[torch.Tensor]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert all(one() is None for one in self.held)
+        self.sizes.append(len(x))
+        if len(x) > self.limit:
+            activations = torch.zeros(3)
+            self.held.append(weakref.ref(activations))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
+def ready(model: nn.Module, **settings: Any) -> ReadyMember:
+    """The model as it is, which a loaded one is not: that is copied and simplified."""
+    config = PredictConfig(tile=(32, 32), precision="fp32", batch_size=8, **settings)
+    return ReadyMember(model.eval(), ModelConfig(), InputConfig(), config, torch.device("cpu"), "fp32")
+
+
+def test_a_gpu_too_small_for_a_batch_is_given_half_of_it(images: ListedImages, tmp_path: Path) -> None:
+    small, said = Small(2), []
+    run(images, tmp_path / "small", [ready(small)], report=said.append)
+    run(images, tmp_path / "large", [ready(First(1.0))])
+    for image_id in images.ids:
+        one, two = (probs(prediction_path(tmp_path / name, image_id)) for name in ("small", "large"))
+        assert (one == two).all()
+    failed = [size for size in small.sizes if size > 2]
+    assert failed == [6, 4] and len(small.held) == 2
+    assert [words for words in said if "batches" in words] == [
+        "cpu: its memory is too small for batches of 8; from here on they are of 2"
+    ]
+
+
+def test_a_gpu_too_small_for_one_tile_names_the_image_and_the_setting(images: ListedImages, tmp_path: Path) -> None:
+    words = r"image 'test00' cannot be predicted: .* too small for its 40 x 56 pixels.*lower predict\.tile, now 32 x 32"
+    with pytest.raises(ValueError, match=words):
+        run(images, tmp_path / "a", [ready(Small(0))])
+    found = run(images, tmp_path / "a", [ready(Small(0), mode="whole")], on_error="empty")
+    assert len(found) == 8 and all("set predict.mode=tiles" in str(one.failure) for one in found)
+
+
+def test_memory_of_the_host_that_is_too_small_is_the_images(images: ListedImages, tmp_path: Path) -> None:
+    def large(source: Any) -> Any:
+        raise MemoryError
+
+    found = run(images, tmp_path / "a", [member()], on_error="empty", shown=large)
+    assert {one.failure for one in found} == {"MemoryError"}
