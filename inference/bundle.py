@@ -175,7 +175,7 @@ def submit(
     )  # fmt: skip
     for said in summary.given_up:
         report(f"time budget: {said}")
-    report(f"{summary.images} images, {len(summary.failures)} unreadable, {len(summary.table)} rows -> {summary.path}")
+    report(str(summary))
     return summary
 
 

@@ -27,6 +27,11 @@ from submissions.table import write_atomic
 
 OnError = Literal["stop", "empty"]
 Shown = Callable[[ImageSource], ImageSource]
+TOO_LATE = "the time is used up; the images that are left get empty masks"
+TOO_LATE_TO_STOP = (
+    "the time is used up; the images that are left are predicted all the same, with --on-error empty they would get "
+    "empty masks"
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def predict_listed(
     its stack that cannot be read are then replaced by the slice itself, which is reported. `device` may name several
     ("cuda:0,cuda:1"), which share the images; their outcomes come as they are done, else in the given order. `shown`
     puts something between an image and the models (a shift). `budget` gives up views, then members from the last,
-    where the time would not suffice.
+    where the time would not suffice; with on_error='empty' also images, once it is used up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {image_id: prediction_path(folder, image_id) for image_id in image_ids}
@@ -85,7 +90,7 @@ def predict_listed(
         members, images, folder, config, weights, separate, report, shown, budget, on_error, alone=len(devices) == 1
     )
     if budget is not None:
-        budget.expect(sum(pixels_of(images, image_id) for image_id in waiting), len(devices))
+        budget.expect(sum(pixels_of(images, image_id) for image_id in waiting), len(waiting), len(devices))
     try:
         for done in share_jobs(waiting, devices, job.start):
             yield _outcome(folder, done.job, done.error, on_error)
@@ -168,6 +173,7 @@ class _Job:
         self.opened.append(images)
 
         def predict(image_id: str) -> None:
+            self._check_time()
             began = time.perf_counter()
             used, weights = self._within_budget(ready)
             source, slices = self._open(images, image_id)
@@ -191,6 +197,16 @@ class _Job:
                     self.report(sentence)
 
         return predict
+
+    def _check_time(self) -> None:
+        """Says what follows once the time is used up; raises ValueError where an image then goes without prediction."""
+        if self.budget is None or not self.budget.over:
+            return
+        stops = self.on_error == "stop"
+        for sentence in self.budget.note(TOO_LATE_TO_STOP if stops else TOO_LATE):
+            self.report(sentence)
+        if not stops:
+            raise ValueError("the time budget was used up before its turn")
 
     def _fitting(
         self, members: list[ReadyMember], source: ImageSource, slices: list[int], out: Path, options: dict[str, Any]

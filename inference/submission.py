@@ -52,6 +52,10 @@ class SubmissionSummary:
     failures: list[Outcome] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        """One line: what there is, and where."""
+        return f"{self.images} images, {len(self.failures)} not predicted, {len(self.table)} rows -> {self.path}"
+
 
 def open_test_images(competition: Competition, data: Path) -> ListedImages:
     """The host's test images; ProblemsError where the listing itself is wrong."""
@@ -87,7 +91,8 @@ def make_submission(
 
     Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
     `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
-    `seconds` is a time budget: views, then members from the last are given up to keep it; not where folds vote.
+    `seconds` is a time budget: views, then members from the last are given up to keep it, and with on_error='empty'
+    the images that it does not reach; not where folds vote.
     Members of the experiment `decision.classifier` answer for whole images, first of all, into a folder of their own.
     `decided` is told of every image that was predicted, with its (mean) probabilities.
     """

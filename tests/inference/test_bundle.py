@@ -67,7 +67,7 @@ def test_a_bundle_is_run_and_shown(made: Path, tmp_path: Path) -> None:
     said: list[str] = []
     out = tmp_path / "out/submission.csv"
     summary = submit(made / "bundle", made / "data", out, seconds=600, memory_cap_gb=1, report=said.append)
-    assert said[-1] == f"3 images, 0 unreadable, 3 rows -> {out}"
+    assert said[-1] == f"3 images, 0 not predicted, 3 rows -> {out}"
     assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "p.png") == ["test00", "test01", "test02"]
     assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "q.png", number=2) == ["test00", "test01"]
     assert (tmp_path / "p.png").stat().st_size > (tmp_path / "q.png").stat().st_size
@@ -270,7 +270,7 @@ def test_the_command_runs_a_bundle_or_says_why_not(
 ) -> None:
     words = ["--data", str(made / "data"), "--out", str(tmp_path / "s.csv"), "--device", "cpu", "--memory-cap", "1"]
     main(["run", str(made / "bundle"), *words])
-    assert f"3 images, 0 unreadable, 3 rows -> {tmp_path / 's.csv'}" in capsys.readouterr().out
+    assert f"3 images, 0 not predicted, 3 rows -> {tmp_path / 's.csv'}" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["run", str(tmp_path), *words])
     assert "no MANIFEST.json; expected a folder that stage 08 wrote" in capsys.readouterr().err

@@ -125,7 +125,8 @@ def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, 
     keeper = TimeKeeper(1e-9, views, 2)
     found = run(images, tmp_path / "short", members, weights=[0.5, 0.5], budget=keeper, report=said.append)
     assert len(found) == 8
-    assert [words.split(" from")[0] for words in keeper.said] == ["views reduced", "models reduced", keeper.said[2]]
+    assert keeper.said[0].startswith("the time is used up; the images that are left are predicted all the same")
+    assert [words.split(" from")[0] for words in keeper.said[1:3]] == ["views reduced", "models reduced"]
     assert set(keeper.said) < set(said)
     run(images, tmp_path / "all", members)
     run(images, tmp_path / "first", [member()])
@@ -160,6 +161,23 @@ def test_a_damaged_slice_costs_its_own_mask_and_its_neighbours_their_context(tmp
         assert (one == two).all()
     replaced = [words.split(":")[0] for words in said if "in place of neighbours that cannot be read" in words]
     assert replaced == ["a_0", "a_2"]
+
+
+def test_images_that_the_budget_does_not_reach_go_empty_where_they_may(images: ListedImages, tmp_path: Path) -> None:
+    now, said = [0.0], []
+    keeper = TimeKeeper(10, ("identity",), 1, clock=lambda: now[0])
+
+    def slow(source: Any) -> Any:
+        now[0] += 4
+        return source
+
+    options: dict[str, Any] = {"shown": slow, "budget": keeper, "report": said.append, "on_error": "empty"}
+    found = run(images, tmp_path / "a", [member()], **options)
+    assert [one.failure is None for one in found] == [True] * 3 + [False] * 5
+    assert {one.failure for one in found[3:]} == {"the time budget was used up before its turn"}
+    assert keeper.said[-1] == "the time is used up; the images that are left get empty masks"
+    assert said.count(keeper.said[-1]) == 1
+    assert all(one.failure is None for one in run(images, tmp_path / "a", [member()], on_error="empty"))
 
 
 class Small(First):

@@ -144,3 +144,15 @@ def test_counts_of_an_image_that_fails_are_those_of_its_size(tmp_path: Path, wha
     spoil(tmp_path / "data" / "test" / "test01.png", what)
     summary = submit(rle_contract(submission={"dialect": {"kind": "coco"}}), tmp_path)
     assert len(summary.failures) == 1 and set(summary.table["rle"]) == {f"[{SHAPE[0] * SHAPE[1]}]"}
+
+
+def test_a_budget_that_is_used_up_ends_with_a_whole_submission(tmp_path: Path) -> None:
+    contract = write_rle_host(tmp_path / "data")
+    said: list[str] = []
+    summary = make_submission(
+        contract, tmp_path / "data", [blind()], decision(), folder=tmp_path / "predicted", out=tmp_path / "s.csv",
+        on_error="empty", seconds=1e-9, report=said.append,
+    )  # fmt: skip
+    assert len(summary.failures) == len(summary.table) == 3 and "3 images, 3 not predicted, 3 rows" in str(summary)
+    assert summary.given_up == ["the time is used up; the images that are left get empty masks"]
+    assert "test01: empty mask, because the time budget was used up before its turn" in said
