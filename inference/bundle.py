@@ -20,7 +20,7 @@ from inference.listed import OnError
 from inference.manifest import FORMAT, MANIFEST, files_below, list_files, verify
 from inference.models.tensors import halve
 from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
-from inference.versions import accepted_ranges, installed_versions, refuse, unmet
+from inference.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
 from inference.weights import LoadedModel, load_model, save_model
 from inference.wheels import FOLDER as WHEELS
 from inference.wheels import PLATFORMS, fetch_wheels
@@ -66,7 +66,7 @@ def write_bundle(
     ("3.11"), none where not given; half: weights as float16; overwrite: a bundle that is there is replaced,
     once the new one is whole.
     Raises ValueError where the folder exists already, the decision was learned from another experiment, a wheel
-    cannot be fetched, or the bundle is larger than `max_bytes`; nothing is left behind then.
+    cannot be fetched or would not suffice, or the bundle is larger than `max_bytes`; nothing is left behind then.
     """
     if folder.exists() and not overwrite:
         raise ValueError(f"{folder}: exists already; --overwrite makes it again")
@@ -75,6 +75,8 @@ def write_bundle(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         used = _copy_weights(partial, folds, configs, half)
+        if python:
+            refuse_special(used)
         _copy_code(partial)
         _copy_papers(partial, competition, decision, documents or {}, notebook)
         wheels = fetch_wheels(partial / WHEELS, python) if python else []

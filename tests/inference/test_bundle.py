@@ -23,6 +23,7 @@ from inference import bundle as bundle_module
 from inference import preview
 from inference.__main__ import main
 from inference.bundle import run, submit, verify
+from inference.config import PredictConfig
 from inference.decision import load_decision, save_decision
 from inference.manifest import MANIFEST, list_files, read_manifest
 from inference.models.tensors import halve
@@ -128,6 +129,15 @@ def test_a_bundle_over_its_cap_names_the_largest_files(tmp_path: Path) -> None:
     ):
         write_tiny_bundle(tmp_path, max_bytes=1e6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "fold_0"]
+
+
+def test_what_no_wheel_brings_is_refused_beforehand(tmp_path: Path) -> None:
+    configs = {"tiny": PredictConfig(runtime="onnx")}
+    with pytest.raises(ValueError, match=r"onnx needs onnxruntime ==.*bundle with --no-wheels, else set predict"):
+        write_tiny_bundle(tmp_path, configs=configs, python="3.12")
+    assert not list(tmp_path.glob("bundle*"))
+    manifest = read_manifest(write_tiny_bundle(tmp_path, configs=configs))
+    assert {"onnx", "onnxruntime"} <= set(manifest["accepts"])
 
 
 def test_a_bundle_that_is_there_is_not_written_over(made: Path) -> None:
