@@ -253,6 +253,24 @@ def test_what_the_linter_refuses_is_not_left_behind(
     assert not (tmp_path / "s.csv").exists()
 
 
+def test_a_doubt_about_the_masks_does_not_cost_the_notebook_its_table(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("error", None, "turned", doubt=True), Finding("warning", 1, "odd")]
+    monkeypatch.setattr(bundle_module, "lint_submission", lambda *given: found)
+    said: list[str] = []
+    submit(made / "bundle", made / "data", tmp_path / "s.csv", seconds=600, memory_cap_gb=1, report=said.append)
+    assert (tmp_path / "s.csv").is_file()
+    assert said[-4].startswith("LOOK AT THE MASKS BEFORE YOU SUBMIT")
+    assert said[-3:-1] == ["lint: error: turned", "lint: warning: row 1: odd"]
+    with pytest.raises(ValueError, match="refuses the submission:\n  error: turned"):
+        run(made / "bundle", made / "data", tmp_path / "s.csv", device="cpu")
+    found[0] = Finding("error", 1, "no mask")
+    with pytest.raises(ValueError, match="error: row 1: no mask"):
+        submit(made / "bundle", made / "data", tmp_path / "t.csv", seconds=600, memory_cap_gb=1)
+    assert not list(tmp_path.glob("*.csv"))
+
+
 def test_a_folder_is_no_submission(made: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder; expected a file to write, as in .*submission\.csv"):
         run(made / "bundle", made / "data", tmp_path)
