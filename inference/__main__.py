@@ -25,9 +25,11 @@ def _parser() -> argparse.ArgumentParser:
     run = words.add_parser("run", help="predict the test images with a bundle")
     run.add_argument("--out", type=Path, default=Path("submission.csv"))
     run.add_argument("--device", help="cpu, cuda, or several as in cuda:0,cuda:1 (default: every GPU, else the CPU)")
-    run.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time")
+    run.add_argument(
+        "--time-budget", metavar="8h", help="give up views, then models, then images (with --on-error empty)"
+    )
     run.add_argument("--memory-cap", type=float, metavar="GB", help="host memory for buffers (default: as trained)")
-    run.add_argument("--on-error", choices=["stop", "empty"], default="stop")
+    run.add_argument("--on-error", choices=["stop", "empty"], default="stop", help="where an image is not predicted")
     trial = words.add_parser("dry-run", help="try a bundle in a fresh environment, with no network, and measure it")
     trial.add_argument("--copies", type=int, default=500, help="size of the hidden test set; 0: the images as they are")
     trial.add_argument("--limit", default="9h", help="what the host grants (default: 9h)")
@@ -50,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> None:
             memory_cap_gb=arguments.memory_cap,
             seconds=parse_budget(arguments.time_budget) if arguments.time_budget else None,
         )  # fmt: skip
-    print(f"{summary.images} images, {len(summary.failures)} unreadable, {len(summary.table)} rows -> {summary.path}")
+    print(summary)
 
 
 def _dry_run(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
-"""A time budget: forecast from the first images, then views and models given up in a declared order
-to fit.
+"""A time budget: forecast from the first images, then views and models given up in a declared order to fit.
+
+Images that the time does not reach at all go without a prediction where the caller allows it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-FIRST = 3  # images measured before anything is given up
+FIRST = 3  # images measured before anything is given up; one where fewer than FEW are expected
+FEW = 10
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,27 @@ class TimeKeeper:
         """Begin a budget of `seconds` for all `views` (in order of worth) and a number of members."""
         self._clock, self._until = clock, clock() + seconds
         self._views, self._members = tuple(views), members
-        self._pixels, self._devices = 0, 1
+        self._pixels, self._devices, self._first = 0, 1, FIRST
         self._measured: list[tuple[int, float]] = []
         self._lock, self._forecast_said, self._late = threading.Lock(), False, False
         self.said: list[str] = []
 
-    def expect(self, pixels: int, devices: int = 1) -> None:
-        """Say how many pixels are to be predicted, by how many devices."""
-        self._pixels, self._devices = pixels, devices
+    def expect(self, pixels: int, images: int, devices: int = 1) -> None:
+        """Say how many pixels are to be predicted, of how many images, by how many devices."""
+        self._pixels, self._devices, self._first = pixels, devices, 1 if images < FEW else FIRST
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is used up."""
+        return self._clock() >= self._until
+
+    def note(self, sentence: str) -> list[str]:
+        """Note what is given up beside views and members; returns what is to be said: the sentence, the first time."""
+        with self._lock:
+            if sentence in self.said:
+                return []
+            self.said.append(sentence)
+            return [sentence]
 
     def views(self, number: int) -> int:
         """How many of `number` views are left, the first ones."""
@@ -99,7 +114,7 @@ class TimeKeeper:
         with self._lock:
             self._pixels = max(0, self._pixels - pixels)
             self._measured.append((pixels, seconds))
-            if len(self._measured) < FIRST or not self._pixels:
+            if len(self._measured) < self._first or not self._pixels:
                 return []
             forecast = forecast_seconds(self._measured, self._pixels) / self._devices
             left = max(self._until - self._clock(), 1e-6)

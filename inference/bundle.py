@@ -20,11 +20,12 @@ from inference.listed import OnError
 from inference.manifest import FORMAT, MANIFEST, files_below, list_files, verify
 from inference.models.tensors import halve
 from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
-from inference.versions import accepted_ranges, installed_versions, refuse, unmet
+from inference.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
 from inference.weights import LoadedModel, load_model, save_model
 from inference.wheels import FOLDER as WHEELS
 from inference.wheels import PLATFORMS, fetch_wheels
 from submissions.competition import Competition, load_competition
+from submissions.findings import errors
 from submissions.lint import lint_submission
 from submissions.listing import LAYER_SEPARATOR, ListedImages
 from submissions.table import write_atomic
@@ -66,7 +67,7 @@ def write_bundle(
     ("3.11"), none where not given; half: weights as float16; overwrite: a bundle that is there is replaced,
     once the new one is whole.
     Raises ValueError where the folder exists already, the decision was learned from another experiment, a wheel
-    cannot be fetched, or the bundle is larger than `max_bytes`; nothing is left behind then.
+    cannot be fetched or would not suffice, or the bundle is larger than `max_bytes`; nothing is left behind then.
     """
     if folder.exists() and not overwrite:
         raise ValueError(f"{folder}: exists already; --overwrite makes it again")
@@ -75,6 +76,8 @@ def write_bundle(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         used = _copy_weights(partial, folds, configs, half)
+        if python:
+            refuse_special(used)
         _copy_code(partial)
         _copy_papers(partial, competition, decision, documents or {}, notebook)
         wheels = fetch_wheels(partial / WHEELS, python) if python else []
@@ -124,6 +127,7 @@ def run(
     seconds: float | None = None,
     memory_cap_gb: float | None = None,
     lint: bool = True,
+    keep_doubtful: bool = False,
     report: Callable[[str], None] = print,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> SubmissionSummary:
@@ -131,10 +135,11 @@ def run(
 
     folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1" (default:
     every GPU, else the CPU); seconds: a time budget, as for `make_submission`; memory_cap_gb: host memory for buffers
-    instead of what the experiments set; lint: whether the linter has to agree. Raises ValueError where the bundle is
+    instead of what the experiments set; lint: whether the linter has to agree; keep_doubtful: errors that are doubts
+    about the masks, not about the table, are only reported, as warnings are. Raises ValueError where the bundle is
     damaged, the installed versions or the decision do not fit it, `out` cannot be written, `folder` holds other
-    predictions, a test image cannot be read (unless on_error is 'empty') or the linter finds an error; `out` is then
-    not left behind.
+    predictions, a test image cannot be predicted (unless on_error is 'empty') or the linter finds an error; `out` is
+    then not left behind.
     """
     manifest = verify(bundle)
     refuse(unmet(manifest["accepts"]))
@@ -153,10 +158,14 @@ def run(
         origins=origins, on_error=on_error, seconds=seconds, report=report, progress=progress,
     )  # fmt: skip
     found = lint_submission(out, competition, data) if lint else []
-    errors = [finding for finding in found if finding.level == "error"]
-    if errors:
+    wrong = [finding for finding in errors(found) if not (keep_doubtful and finding.doubt)]
+    if wrong:
         out.unlink()
-        raise ValueError("\n".join(["the linter refuses the submission:", *(f"  {error}" for error in errors)]))
+        raise ValueError("\n".join(["the linter refuses the submission:", *(f"  {error}" for error in wrong)]))
+    if any(finding.doubt for finding in found):
+        report("LOOK AT THE MASKS BEFORE YOU SUBMIT: the host takes the table, which is kept, but they look wrong:")
+    for finding in found:
+        report(f"lint: {finding}")
     return summary
 
 
@@ -165,17 +174,17 @@ def submit(
 ) -> SubmissionSummary:
     """`run` as a notebook on the host's machine does: it ends with a whole submission where that can be had.
 
-    A test image that cannot be read gets an empty mask. Where folds vote, which leaves nothing to give up, the time
-    budget is not kept, and that is said.
+    A test image that cannot be predicted gets an empty mask, and of masks that look wrong it is only said. Where folds
+    vote, which leaves nothing to give up, the time budget is not kept, and that is said.
     """
     decision = load_decision(bundle / "decision.json")
     summary = run(
-        bundle, data, out, on_error="empty", memory_cap_gb=memory_cap_gb, report=report,
+        bundle, data, out, on_error="empty", memory_cap_gb=memory_cap_gb, report=report, keep_doubtful=True,
         seconds=_kept(decision, seconds, report),
     )  # fmt: skip
     for said in summary.given_up:
         report(f"time budget: {said}")
-    report(f"{summary.images} images, {len(summary.failures)} unreadable, {len(summary.table)} rows -> {summary.path}")
+    report(str(summary))
     return summary
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -95,8 +96,21 @@ def _share(
             thread.join()
 
 
+def fits_memory(attempt: Callable[[], object]) -> bool:
+    """Whether `attempt` comes to its end; False where a GPU's memory is too small for it, which is then free again."""
+    try:
+        attempt()
+        return True
+    except torch.OutOfMemoryError:
+        pass  # behind this block the error is gone, and with its traceback the frames that hold what did not fit
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return False
+
+
 def _try(do: Callable[[Job], Result], job: Job, device: str) -> Done[Job, Result]:
     try:
         return Done(job, device, do(job))
     except Exception as error:  # the caller decides whether one job's error ends all
+        traceback.clear_frames(error.__traceback__)  # else what the job held stays in memory while the next one runs
         return Done(job, device, None, error)

@@ -64,8 +64,8 @@ def dry_run(
     """Run a bundle on the test images of `data`, multiplied to `copies` (0: as they are), as the host would.
 
     `sources` images are predicted and timed; how long the others take is forecast as the time budget does it, and
-    then all `copies` are decided, written and linted, the copies from their originals' predictions. seconds: what the
-    host grants; work: folder for the environment and the files, deleted afterwards (default: a temporary one).
+    then all `copies` are decided, written, linted and shown, the copies from their originals' predictions. seconds:
+    what the host grants; work: folder for the environment and the files, deleted afterwards (default: a temporary one).
     Raises ValueError for numbers that cannot be, and with the last words of a run that fails.
     """
     if copies < 0 or sources < 1:
@@ -86,6 +86,7 @@ def dry_run(
         f"images      {found['images']}, copies of {len(first)}; {len(first)} were predicted, the others forecast",
         f"network     {network}",
         f"environment {len(linked)} distributions linked, {len(found['installed'])} installed from wheels/",
+        *found["troubles"],
     ]
     return DryRun(_beside_limits(found, seconds), notes)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -15,18 +15,24 @@ import torch
 
 from inference.budget import TimeKeeper
 from inference.config import PredictConfig
-from inference.devices import share_jobs, split_devices
+from inference.devices import fits_memory, share_jobs, split_devices
 from inference.members import ReadyMember, prepare_members
-from inference.predictor import predict_image
+from inference.predictor import PredictionReport, predict_image
 from inference.store import open_prediction
 from inference.views import expand_views
 from inference.weights import LoadedModel
 from submissions.images import ImageSource
 from submissions.listing import ListedImages, pixel_size
+from submissions.sources import ForgivingSource
 from submissions.table import write_atomic
 
 OnError = Literal["stop", "empty"]
 Shown = Callable[[ImageSource], ImageSource]
+TOO_LATE = "the time is used up; the images that are left get empty masks"
+TOO_LATE_TO_STOP = (
+    "the time is used up; the images that are left are predicted all the same, with --on-error empty they would get "
+    "empty masks"
+)
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,11 @@ def predict_listed(
 
     An image with a finished file is not predicted again, unless a budget cost it members or views and there is none
     now. One that cannot be read or predicted stops everything with a ValueError that names it, or with
-    on_error='empty' leaves a note and an outcome with the failure. `device` may name several ("cuda:0,cuda:1"), which
-    share the images; their outcomes come as they are done, else in the given order. `shown` puts something between an
-    image and the models (a shift). `budget` gives up views, then members from the last, where the time would not
-    suffice.
+    on_error='empty' leaves a note and an outcome with the failure; neighbours in its stack that cannot be read are
+    then replaced by the slice itself, which is reported. `device` may name several ("cuda:0,cuda:1"), which share the
+    images; their outcomes come as they are done, else in the given order. `shown` puts something between an image and
+    the models (a shift). `budget` gives up views, then members from the last, where the time would not suffice; with
+    on_error='empty' also images, once it is used up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     waiting: list[str] = []
@@ -88,9 +95,11 @@ def predict_listed(
     if not waiting:
         return
     devices = split_devices(device)
-    job = _Job(members, images, folder, config, weights, separate, report, shown, budget, alone=len(devices) == 1)
+    job = _Job(
+        members, images, folder, config, weights, separate, report, shown, budget, on_error, alone=len(devices) == 1
+    )
     if budget is not None:
-        budget.expect(sum(pixels_of(images, image_id) for image_id in waiting), len(devices))
+        budget.expect(sum(pixels_of(images, image_id) for image_id in waiting), len(waiting), len(devices))
     try:
         for done in share_jobs(waiting, devices, job.start):
             yield _outcome(folder, done.job, done.error, on_error)
@@ -116,12 +125,13 @@ def _outcome(folder: Path, image_id: str, error: Exception | None, on_error: OnE
     if error is None:
         note.unlink(missing_ok=True)
         return Outcome(image_id, path)
-    if not isinstance(error, (ValueError, OSError)):
+    if not isinstance(error, (ValueError, OSError, MemoryError)):
         raise error
+    reason = str(error) or type(error).__name__
     if on_error == "stop":
-        raise ValueError(f"image {image_id!r} cannot be predicted: {error}") from error
-    write_atomic(note, json.dumps({"image_id": image_id, "reason": str(error)}) + "\n")
-    return Outcome(image_id, path, str(error))
+        raise ValueError(f"image {image_id!r} cannot be predicted: {reason}") from error
+    write_atomic(note, json.dumps({"image_id": image_id, "reason": reason}) + "\n")
+    return Outcome(image_id, path, reason)
 
 
 def pixels_of(images: ListedImages, image_id: str) -> int:
@@ -140,6 +150,23 @@ def count_views(member: ReadyMember) -> int:
     return len(expand_views(member.predict_config.views))
 
 
+def in_batches(members: Sequence[ReadyMember], size: int) -> list[ReadyMember]:
+    """Members that predict at most `size` tiles at once."""
+    settings = [member.predict_config for member in members]
+    smaller = [one.model_copy(update={"batch_size": min(size, one.batch_size)}) for one in settings]
+    return [replace(member, predict_config=one) for member, one in zip(members, smaller, strict=True)]
+
+
+def _too_small(members: Sequence[ReadyMember], source: ImageSource) -> str:
+    _, height, width, _ = source.shape
+    configs = [member.predict_config for member in members]
+    tile = max((one.tile for one in configs), key=lambda sides: sides[0] * sides[1])
+    change = f"lower predict.tile, now {tile[0]} x {tile[1]}"
+    if any(one.mode != "tiles" for one in configs):
+        change = "set predict.mode=tiles"
+    return f"the GPU's memory is too small for its {height} x {width} pixels, even with one tile a batch: {change}"
+
+
 @dataclass(eq=False)
 class _Job:
     """What one image's prediction needs; every device starts its own, with its own open files."""
@@ -153,9 +180,11 @@ class _Job:
     report: Callable[[str], None]
     shown: Shown | None
     budget: TimeKeeper | None
+    on_error: OnError
     alone: bool
     said: list[str] = field(default_factory=list)
     opened: list[ListedImages] = field(default_factory=list)
+    batches: dict[str, int] = field(default_factory=dict)  # tiles a batch, by device, where fewer fit than are set
 
     def start(self, device: str) -> Callable[[str], None]:
         """Prepare the models on `device`; returns what predicts an image there."""
@@ -164,16 +193,21 @@ class _Job:
         self.opened.append(images)
 
         def predict(image_id: str) -> None:
+            self._check_time()
             began = time.perf_counter()
             used, weights = self._within_budget(ready)
-            source, slices = images.open(image_id)
-            done = predict_image(
-                used, source if self.shown is None else self.shown(source), slices, None,
-                prediction_path(self.folder, image_id), weights=weights, separate=self.separate,
-                pixel_size_um=pixel_size(images.competition, images.row(image_id)),
-                volume=images.competition.images.kind == "volumes", 
-                attrs={"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
-            )  # fmt: skip
+            source, slices = self._open(images, image_id)
+            options: dict[str, Any] = {
+                "weights": weights, "separate": self.separate,
+                "pixel_size_um": pixel_size(images.competition, images.row(image_id)),
+                "volume": images.competition.images.kind == "volumes",
+                "attrs": {"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
+            }  # fmt: skip
+            shown = source if self.shown is None else self.shown(source)
+            done = self._fitting(used, shown, slices, prediction_path(self.folder, image_id), options)
+            if isinstance(source, ForgivingSource) and source.replaced:
+                causes = "; ".join(source.replaced.values())
+                self.report(f"{image_id}: predicted with itself in place of neighbours that cannot be read: {causes}")
             if not self.said:
                 self.said.append(str(done.memory))
                 self.report(self.said[0])
@@ -183,6 +217,46 @@ class _Job:
                     self.report(sentence)
 
         return predict
+
+    def _check_time(self) -> None:
+        """Says what follows once the time is used up; raises ValueError where an image then goes without prediction."""
+        if self.budget is None or not self.budget.over:
+            return
+        stops = self.on_error == "stop"
+        for sentence in self.budget.note(TOO_LATE_TO_STOP if stops else TOO_LATE):
+            self.report(sentence)
+        if not stops:
+            raise ValueError("the time budget was used up before its turn")
+
+    def _fitting(
+        self, members: list[ReadyMember], source: ImageSource, slices: list[int], out: Path, options: dict[str, Any]
+    ) -> PredictionReport:
+        """`predict_image`; where a GPU's memory is too small, again with half the batch, and so from then on.
+
+        Raises ValueError where it is too small for one tile at a time.
+        """
+        done: list[PredictionReport] = []
+        device, given = str(members[0].device), max(member.predict_config.batch_size for member in members)
+        given = size = min(given, self.batches.get(device, given))
+
+        def attempt() -> None:
+            done.append(predict_image(in_batches(members, size), source, slices, None, out, **options))
+
+        while not fits_memory(attempt):
+            if size == 1:
+                raise ValueError(_too_small(members, source))
+            size //= 2
+        if size < given:
+            self.batches[device] = size
+            self.report(f"{device}: its memory is too small for batches of {given}; from here on they are of {size}")
+        return done[0]
+
+    def _open(self, images: ListedImages, image_id: str) -> tuple[ImageSource, list[int]]:
+        """The image; where errors shall not stop everything, with itself in place of neighbours that cannot be read."""
+        source, slices = images.open(image_id)
+        if self.on_error == "empty" and source.shape[0] > len(slices) == 1:
+            return ForgivingSource(source, slices[0]), slices
+        return source, slices
 
     def _opened_anew(self) -> ListedImages:
         rows = pd.DataFrame([self.images.row(image_id) for image_id in self.images.ids])

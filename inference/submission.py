@@ -25,6 +25,7 @@ from inference.weights import LoadedModel
 from submissions.competition import Competition
 from submissions.listing import ListedImages, list_images
 from submissions.problems import ProblemsError
+from submissions.rows import empty_rows, sample_rows
 from submissions.table import Row, encode_rows, write_submission
 
 Decided = Callable[[str, np.ndarray, Mask], None]
@@ -50,6 +51,10 @@ class SubmissionSummary:
     images: int
     failures: list[Outcome] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line: what there is, and where."""
+        return f"{self.images} images, {len(self.failures)} not predicted, {len(self.table)} rows -> {self.path}"
 
 
 def open_test_images(competition: Competition, data: Path) -> ListedImages:
@@ -86,7 +91,8 @@ def make_submission(
 
     Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
     `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
-    `seconds` is a time budget: views, then members from the last are given up to keep it; not where folds vote.
+    `seconds` is a time budget: views, then members from the last are given up to keep it, and with on_error='empty'
+    the images that it does not reach; not where folds vote.
     Members of the experiment `decision.classifier` answer for whole images, first of all, into a folder of their own.
     `decided` is told of every image that was predicted, with its (mean) probabilities.
     """
@@ -115,13 +121,16 @@ def make_submission(
     for done, (outcome, paths) in enumerate(found, start=1):
         said = answered.get(outcome.image_id)
         outcome = said if said is not None and said.failure is not None else outcome
-        fields, place = images.row(outcome.image_id), None if said is None else said.path
         reduced += outcome.reduced
-        rows += image_rows(competition, fields, outcome, paths, decision, decided, answers=place)
-        if outcome.failure is not None:
+        if outcome.failure is None:
+            fields, place = images.row(outcome.image_id), None if said is None else said.path
+            rows += image_rows(competition, fields, paths, decision, decided, answers=place)
+        else:
             failures.append(outcome)
             report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
         progress(done, len(images.ids))
+    if failures:
+        rows += empty_rows(images, [one.image_id for one in failures], sample_rows(competition, data))
     table = write_submission(out, competition, data, rows)
     given_up = list(budget.said) if budget else []
     given_up += [f"{reduced} image(s) stay as they were predicted before, with fewer views or models"] * bool(reduced)
@@ -244,20 +253,16 @@ def _fold_by_fold(
 def image_rows(
     competition: Competition,
     fields: dict[str, Any],
-    outcome: Outcome,
     paths: Sequence[tuple[int, Path]],
     decision: Decision,
     decided: Decided,
     *,
     answers: Path | None = None,
 ) -> list[Row]:
-    """Submission rows of one predicted image, of its file or those of the folds; of one that failed, an empty mask.
+    """Submission rows of one predicted image, of its file or those of the folds.
 
     answers: what the decision's classifier said about the image.
     """
-    if outcome.failure is not None:
-        planes = np.zeros((len(competition.classes), 1, 1), bool)
-        return encode_rows(competition, fields, planes, instances=np.zeros((1, 1), np.int32), scores=[])
     read = []
     for fold, path in paths:
         with open_prediction(path) as prediction:
@@ -270,7 +275,7 @@ def image_rows(
     else:
         probs = read[0][1]
         mask = apply(probs, decision, group=group)
-    decided(outcome.image_id, probs, mask)
+    decided(fields["image_id"], probs, mask)
     return encode_rows(competition, fields, mask.planes, instances=mask.instances, scores=mask.scores)
 
 

@@ -25,13 +25,14 @@ def main(spec: Path) -> None:
 def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dict[str, Any]:
     """Predict the images in `seen`; give their predictions to their copies in `full`, which are then decided.
 
-    Returned in seconds: the first run whole, its images one by one, the end of the second after the last image; in
-    bytes: memory, GPU memory by device, files written.
+    Returned in seconds: the first run whole, its images one by one, the end of the second after the last image, with
+    the preview; in bytes: memory, GPU memory by device, files written; as sentences: why there is no preview.
     """
     import torch
 
     from inference.bundle import run
     from inference.listed import pixels_of, prediction_path
+    from inference.preview import draw_preview
     from inference.submission import open_test_images
     from submissions.competition import load_competition
     from submissions.lint import lint_submission
@@ -50,6 +51,8 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
     # The linter's statistics take images for independent, which copies are not: only its time counts.
     summary = run(bundle, full, folder / "submission.csv", folder=predictions, lint=False, progress=end.note)
     lint_submission(summary.path, load_competition(bundle / "competition.yaml"), full)
+    troubles: list[str] = []
+    draw_preview(bundle, full, summary, folder / "preview.png", report=troubles.append)
     ending = time.monotonic() - end.last
     copied = open_test_images(load_competition(bundle / "competition.yaml"), full)
     return {
@@ -60,6 +63,7 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
         "seconds": clock.steps,
         "one_by_one": places in ([], [predictions]),
         "ending": ending,
+        "troubles": troubles,
         "memory": _peak_memory(),
         "gpu_memory": [torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())],
         "disk": written * summary.images // max(1, len(images.ids)) + summary.path.stat().st_size,

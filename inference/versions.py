@@ -60,6 +60,19 @@ def accepted_ranges(used: Collection[str]) -> dict[str, str]:
     return {**ACCEPTED, **special}
 
 
+def refuse_special(used: Collection[str]) -> None:
+    """Raises ValueError where architectures or runtimes need distributions that no bundle brings along.
+
+    These require others in narrow ranges (hub, tokenizers, protobuf), which would replace what the host's image has.
+    """
+    needs = [f"{what} needs {name} {span}" for what in sorted(used) for name, span in SPECIAL.get(what, {}).items()]
+    if needs:
+        raise ValueError(
+            f"{', '.join(needs)}, of which stage 08 fetches no wheels; for a host whose image has them bundle with "
+            "--no-wheels, else set predict.runtime=torch or train another architecture"
+        )
+
+
 def installed_version(name: str) -> str | None:
     """Version of a distribution, or of one that brings the same module, or of Python; None where there is none."""
     if name == PYTHON:

@@ -64,7 +64,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
     for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
         print(said)
-    failed = f", {len(summary.failures)} of them empty because unreadable" if summary.failures else ""
+    failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
     said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
     finish(stage, f"{said} -> {summary.path}", **by, given_up=summary.given_up)
 
@@ -72,9 +72,9 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--on-error", choices=["stop", "empty"], default="stop",
-                        help="what to do with a test image that cannot be read (default: stop)")  # fmt: skip
-    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, to end in this time; "
-                        "without it what was given up before is predicted again")  # fmt: skip
+                        help="what to do with a test image that cannot be predicted (default: stop)")  # fmt: skip
+    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, with --on-error empty at last "
+                        "images, to end in time; without it what was given up before is predicted again")  # fmt: skip
     parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
     run_stage(predict_submission, parser, argv)
 

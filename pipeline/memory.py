@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-import torch
-
+from inference.devices import fits_memory
 from pipeline.batches import Batch
 from pipeline.experiment import TrainSettings
 
@@ -17,21 +17,16 @@ def largest_that_fits(attempt: Callable[[int], None], too_large: int) -> int:
     fits, fails = 0, too_large
     while fails - fits > 1:
         middle = (fits + fails) // 2
-        try:
-            attempt(middle)
+        if fits_memory(partial(attempt, middle)):
             fits = middle
-        except torch.OutOfMemoryError:
+        else:
             fails = middle
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
     return fits
 
 
 def refuse_batch(batch: Batch, attempt: Callable[[Batch], None], settings: TrainSettings) -> ValueError:
     """The error that says which batch fits, found by trying; `attempt` makes gradients of a batch."""
     size = len(batch.names)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
     fits = largest_that_fits(lambda count: attempt(batch.first(count)), size)
     height, width = batch.images.shape[-2:]
     what = f"the GPU's memory is too small for a batch of {size} patches of {height} x {width}"

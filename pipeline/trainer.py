@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from inference.devices import fits_memory
 from inference.models import Model
 from inference.models.freezing import Part, freeze, unfreeze
 from inference.precision import DTYPES, resolve_precision
@@ -129,11 +130,12 @@ class Trainer:
         number = epoch * self.settings.steps_per_epoch + index
         rate = set_rate(self.optimizer, rate_factor(number, self.total_steps, self.settings))
         before = [buffer.clone() for buffer in self.net.buffers()] if self.settings.skip_bad_losses else []
-        try:
-            loss = self._backward(batches, seed_of(self.seed, epoch, index, self.accelerator.process_index))
-        except torch.OutOfMemoryError as error:
+        losses: list[float] = []
+        seed = seed_of(self.seed, epoch, index, self.accelerator.process_index)
+        if not fits_memory(lambda: losses.append(self._backward(batches, seed))):
             self.optimizer.zero_grad(set_to_none=True)
-            raise refuse_batch(batches[0], self._try_batch, self.settings) from error
+            raise refuse_batch(batches[0], self._try_batch, self.settings)
+        loss = losses[0]
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.clip_norm or math.inf))
         bad = not math.isfinite(loss) or (not math.isfinite(norm) and not self.scaler.is_enabled())

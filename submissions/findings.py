@@ -13,11 +13,15 @@ SHOWN = 20
 @dataclass(frozen=True)
 class Finding:
     """One thing found: its level, the row of the table it is about (from 1, the header not counted; None: the
-    whole file), and the cause as a sentence."""
+    whole file), and the cause as a sentence.
+
+    doubt: the table is what the host takes, it is the masks in it that look wrong.
+    """
 
     level: Level
     row: int | None
     cause: str
+    doubt: bool = False
 
     def __str__(self) -> str:
         place = "" if self.row is None else f"row {self.row}: "

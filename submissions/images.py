@@ -29,6 +29,7 @@ from submissions.sources import (
     LayerSource,
     SliceSource,
     StackSource,
+    UnreadableSource,
     as_integers,
     check_pixels,
     check_window,
@@ -38,8 +39,8 @@ from submissions.tiff import TiffSource
 
 __all__ = [
     "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArraySource", "ImageInfo", "ImageSource", "Kind", "LayerSource",
-    "SliceSource", "StackSource", "open_image", "open_mask", "probe_image", "read_image", "read_mask_image",
-    "resolve_inside",
+    "SliceSource", "StackSource", "UnreadableSource", "open_image", "open_mask", "probe_image", "read_image",
+    "read_mask_image", "resolve_inside",
 ]  # fmt: skip
 
 Kind = Literal["auto", "raster", "tiff", "nifti", "npy", "slices", "channels"]

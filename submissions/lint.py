@@ -6,7 +6,7 @@ Errors are what the host refuses or scores wrongly; warnings are what looks like
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,7 @@ from submissions.findings import Finding, Level, errors, rows_findings
 from submissions.lint_masks import extra_column_findings, read_masks
 from submissions.listing import ListedImages, list_images
 from submissions.plausible import alignment_findings, size_findings
-from submissions.rows import Shape3, image_shape, row_places
+from submissions.rows import Place, Shape3, assumed_shape, image_shape, row_places
 from submissions.table import columns, read_sample, row_keys, submission_format
 
 __all__ = ["Finding", "errors", "lint_submission"]
@@ -51,7 +51,9 @@ def lint_submission(
     findings += found
     places = row_places(competition, images, shapes)
     keys = row_keys(frame, form)
-    wanted = list(dict.fromkeys(row_keys(sample, form))) if sample is not None else sorted(places)
+    wanted = sorted(_expected(images, shapes, places))
+    if sample is not None:
+        wanted = list(dict.fromkeys(row_keys(sample, form)))
     findings += _id_findings(competition, keys, wanted, ordered=sample is not None)
     read = read_masks(competition, frame, keys, places=places, shapes=shapes)
     findings += read.findings
@@ -116,6 +118,14 @@ def _test_images(competition: Competition, data: Path) -> tuple[ListedImages, di
             faults.append(f"the size of {image_id} is not known, its masks are not checked: {error}")
     findings += [Finding("warning", None, cause) for cause in faults[:5]]
     return images, shapes, findings
+
+
+def _expected(images: ListedImages, shapes: Mapping[str, Shape3], places: Mapping[tuple[str, ...], Place]) -> Keys:
+    """Keys of the rows of all test images, those of unknown size included: an empty mask is theirs."""
+    if len(shapes) == len(images.ids):
+        return list(places)
+    every = {image_id: shapes.get(image_id) or assumed_shape(images, image_id, {}) for image_id in images.ids}
+    return list(row_places(images.competition, images, every))
 
 
 def _id_findings(competition: Competition, keys: Keys, wanted: Keys, *, ordered: bool) -> list[Finding]:

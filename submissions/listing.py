@@ -12,8 +12,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from submissions.competition import Competition, Table, fill, find_files
-from submissions.images import ImageSource, StackSource, open_image, probe_image, resolve_inside
+from submissions.images import ImageSource, StackSource, UnreadableSource, open_image, probe_image, resolve_inside
 from submissions.problems import Problem, require_folder
+from submissions.table import read_sample, submission_format
 
 Split = Literal["train", "test"]
 LAYER_SEPARATOR = "|"
@@ -64,7 +65,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     if pattern is None:
         return pd.DataFrame(columns=COLUMNS), []
     identity = (competition.images.test_id if split == "test" else None) or competition.images.id
-    rows, problems = _rows_of_files(competition, data, pattern, identity)
+    rows, problems = _rows_of_files(competition, data, pattern, identity, split=split)
     rows = _without_masks(competition, rows) if split == "train" else rows
     if split == "train" and not rows:
         problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
@@ -81,7 +82,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
 
 
 def _rows_of_files(
-    competition: Competition, data: Path, pattern: str, identity: str
+    competition: Competition, data: Path, pattern: str, identity: str, *, split: Split
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     images = competition.images
     rows: list[dict[str, Any]] = []
@@ -91,8 +92,10 @@ def _rows_of_files(
             try:
                 pages = probe_image(resolve_inside(data, path)).pages
             except (ValueError, OSError) as error:
-                problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
-                continue
+                if split == "train":
+                    problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
+                    continue
+                pages = _named_pages(competition, data, {**fields, "path": path}, identity)
             rows += [{**fields, "path": path, "page": page} for page in range(pages)]
         elif images.kind == "layers":
             others = {name: text for name, text in fields.items() if name != "layer"}
@@ -106,6 +109,26 @@ def _rows_of_files(
         row.pop("_image", None)
         row["image_id"] = fill(identity, row, "images.id")
     return rows, problems
+
+
+def _named_pages(competition: Competition, data: Path, file: dict[str, Any], identity: str) -> int:
+    """Pages, from the first, of an unreadable file of test images that the sample names; 1 where there is no sample.
+
+    Each is listed, and fails when it is opened, as a file of one image does.
+    """
+    sample = read_sample(competition, data) if competition.submission is not None else None
+    if sample is None:
+        return 1
+    form = submission_format(competition)
+    names = {"class": competition.classes[competition.scored_classes[0]]}
+    cells = set(sample[form.id_column])
+    for page in range(len(cells) + 1):
+        row = {**file, "page": page}
+        row["image_id"] = fill(identity, row, "images.id")
+        fields = {**_placed(competition, row, "test"), **names, "id": row["image_id"]}
+        if fill(form.id_template, fields, "submission.id_template") not in cells:
+            break
+    return page
 
 
 def _without_masks(competition: Competition, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -249,7 +272,10 @@ class ListedImages:
         return open_image(resolve_inside(self.data, str(row["path"])), page=page)
 
     def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
-        """Source and the slices of it that are the image: its place in the stack, or all slices of a volume."""
+        """Source and the slices of it that are the image: its place in the stack, or all slices of a volume.
+
+        Of a stack only reading a damaged slice raises, not opening it.
+        """
         stack = str(self.row(image_id)["stack"])
         members = self._stacks[stack]
         if len(members) == 1:
@@ -257,8 +283,21 @@ class ListedImages:
             return source, list(range(source.shape[0]))
         if self._open_stack is None or self._open_stack[0] != stack:
             self.close()
-            self._open_stack = (stack, StackSource([self.open_alone(name) for name in members]))
+            self._open_stack = (stack, self._joined(members))
         return self._open_stack[1], [members.index(image_id)]
+
+    def _joined(self, members: list[str]) -> ImageSource:
+        """Members as one source; one that cannot be opened has the size of the others, and raises when it is read."""
+        opened: list[ImageSource | str] = []
+        for name in members:
+            try:
+                opened.append(self.open_alone(name))
+            except (ValueError, OSError) as error:
+                opened.append(str(error))
+        like = next((one for one in opened if not isinstance(one, str)), None)
+        if like is None:
+            raise ValueError(f"none of the {len(members)} slices can be opened, the first because: {opened[0]}")
+        return StackSource([UnreadableSource(like, one) if isinstance(one, str) else one for one in opened])
 
     @property
     def ids(self) -> list[str]:

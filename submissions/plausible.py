@@ -5,15 +5,15 @@ Warnings here are hints of a mistake (threshold, scale, wrong weights); a test s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from submissions.alignment import check_alignment
+from submissions.alignment import FEW_IMAGES, check_alignment
 from submissions.competition import Competition
-from submissions.findings import Finding, rows_findings
+from submissions.findings import Finding, Level, rows_findings
 from submissions.lint_masks import UNKNOWN, ReadMasks
 from submissions.listing import ListedImages, list_images
 from submissions.masks import MaskReader
@@ -155,11 +155,36 @@ def alignment_findings(
     images: ListedImages,
     shapes: Mapping[str, Shape3],
 ) -> list[Finding]:
-    """An error where the masks lie turned, mirrored or read in the wrong order on sampled images."""
-    result = check_alignment(_pairs(competition, frame, read, images, shapes))
+    """A doubt where the masks lie turned, mirrored or read in the wrong order on sampled images.
+
+    An error, or a warning where there are few images: then parts of one count as if they were apart, and a model that
+    is often wrong in the same way along one picture is called misaligned. Slices of a volume are one image.
+    """
+    sampled = _sampled(competition, read, shapes)
+    result = check_alignment(_pairs(competition, frame, read, images, shapes, sampled))
     if result.verdict != "misaligned":
         return []
-    return [Finding("error", None, f"on {result.images} images looked at: {result.message}")]
+    number = min(result.images, len({read.images[place][0] for place in sampled}))
+    level: Level = "warning" if number < FEW_IMAGES else "error"
+    return [Finding(level, None, f"on {number} image(s) looked at: {result.message}", doubt=True)]
+
+
+def _sampled(competition: Competition, read: ReadMasks, shapes: Mapping[str, Shape3]) -> dict[int, list[int]]:
+    """Rows by place (index into `read.images`) of up to ALIGNMENT_SAMPLE places, neither empty nor full nor huge."""
+    foreground = [i for i in competition.scored_classes if competition.classes[i] != "background"]
+    usable = (read.place != UNKNOWN) & (read.area > 0) & np.isin(read.class_index, foreground)
+    area = np.bincount(read.place[usable], read.area[usable], minlength=len(read.images))
+    sizes = np.array([float(shapes[image_id][1] * shapes[image_id][2]) for image_id, _ in read.images])
+    if not len(sizes):
+        return {}
+    share = area / sizes
+    chosen = np.flatnonzero((share > 0.005) & (share < 0.995) & (sizes <= MAX_SAMPLED_PIXELS))
+    step = max(1, len(chosen) // ALIGNMENT_SAMPLE)
+    places = chosen[::step][:ALIGNMENT_SAMPLE]
+    by_place: dict[int, list[int]] = {int(place): [] for place in places}
+    for row in np.flatnonzero(usable & np.isin(read.place, places)).tolist():
+        by_place[int(read.place[row])].append(row)
+    return by_place
 
 
 def _pairs(
@@ -168,23 +193,11 @@ def _pairs(
     read: ReadMasks,
     images: ListedImages,
     shapes: Mapping[str, Shape3],
+    sampled: Mapping[int, Sequence[int]],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     form = submission_format(competition)
     cells = frame[form.mask_column]
-    foreground = [i for i in competition.scored_classes if competition.classes[i] != "background"]
-    usable = (read.place != UNKNOWN) & (read.area > 0) & np.isin(read.class_index, foreground)
-    area = np.bincount(read.place[usable], read.area[usable], minlength=len(read.images))
-    sizes = np.array([float(shapes[image_id][1] * shapes[image_id][2]) for image_id, _ in read.images])
-    if not len(sizes):
-        return
-    share = area / sizes
-    chosen = np.flatnonzero((share > 0.005) & (share < 0.995) & (sizes <= MAX_SAMPLED_PIXELS))
-    step = max(1, len(chosen) // ALIGNMENT_SAMPLE)
-    sampled = chosen[::step][:ALIGNMENT_SAMPLE]
-    by_place: dict[int, list[int]] = {int(number): [] for number in sampled}
-    for row in np.flatnonzero(usable & np.isin(read.place, sampled)).tolist():
-        by_place[int(read.place[row])].append(row)
-    for number, rows in by_place.items():
+    for number, rows in sampled.items():
         image_id, z = read.images[number]
         shape = shapes[image_id][1:]
         mask = np.zeros(shape, bool)

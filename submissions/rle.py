@@ -25,7 +25,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from submissions import rle_text
-from submissions.rle_scan import Order, find_runs, find_runs_in_strips
+from submissions.rle_scan import Order, find_runs, find_runs_in_strips, thin_runs
 from submissions.rle_text import I64, kernels
 
 Bool = npt.NDArray[np.bool_]
@@ -113,6 +113,8 @@ def encode_instances(label: npt.NDArray[np.integer], dialect: Dialect) -> list[s
         raise ValueError(f"label has dtype {label.dtype} and shape {label.shape}, expected integers (H, W)")
     if label.size and label.min() < 0:
         raise ValueError(f"label has the value {label.min()}, expected 0 for background and positive instances")
+    if not label.any():
+        return []
     flat = (label.T if dialect.order == "column" else label).ravel()
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]]).astype(np.int64)
     runs = np.stack([edges[:-1], np.diff(edges)], axis=1)
@@ -172,9 +174,20 @@ def read_runs(text: object, shape: Shape, dialect: Dialect, *, where: str = "") 
         raise ValueError(f"{where or 'run-length text'}: {error}") from None
 
 
-def decode(text: object, shape: Shape, dialect: Dialect, *, where: str = "") -> Bool:
-    """Mask, bool (H, W), C-contiguous. Takes and raises what `read_runs` does."""
-    return paint(read_runs(text, shape, dialect, where=where), shape, dialect.order)
+def decode(text: object, shape: Shape, dialect: Dialect, *, where: str = "", step: int = 1) -> Bool:
+    """Mask, bool (H, W), C-contiguous; with `step` every step-th row and column of it, the others never painted.
+
+    Takes and raises what `read_runs` does.
+    """
+    runs = read_runs(text, shape, dialect, where=where)
+    if step > 1:
+        runs = thin_runs(runs, shape, dialect.order, step)
+    return paint(runs, thinned(shape, step), dialect.order)
+
+
+def thinned(shape: Shape, step: int) -> Shape:
+    """(height, width) of every `step`-th row and column."""
+    return -(-shape[0] // step), -(-shape[1] // step)
 
 
 def decode_window(text: object, shape: Shape, dialect: Dialect, *, rows: slice, cols: slice, where: str = "") -> Bool:
@@ -216,9 +229,11 @@ def decode_instances(
     *,
     overlap: Literal["error", "last"] = "error",
     where: Sequence[str] | None = None,
+    step: int = 1,
 ) -> npt.NDArray[np.int32]:
-    """Label, int32 (H, W): text i becomes the value i + 1, background is 0; an empty text leaves its value
-    unused.
+    """Label, int32 (H, W): text i becomes the value i + 1, background is 0; an empty text leaves its value unused.
+
+    With `step` every step-th row and column of it, the others never painted.
 
     Where two instances share a pixel: ValueError naming both, or with `overlap='last'` the later text has it.
     """
@@ -235,11 +250,16 @@ def decode_instances(
             f"{names[first]} and {names[second]} share the pixel (row {at[0]}, col {at[1]}); "
             "expected instances apart, or pass overlap='last'"
         )
+    if step > 1:
+        runs = [thin_runs(group, shape, dialect.order, step) for group in runs]
+        height, width = thinned(shape, step)
     flat = np.zeros(height * width, np.int32)
     for value, group in enumerate(runs, start=1):
         for start, length in group.tolist():
             flat[start : start + length] = value
-    return np.ascontiguousarray(flat.reshape(width, height).T) if dialect.order == "column" else flat.reshape(shape)
+    if dialect.order == "column":
+        return np.ascontiguousarray(flat.reshape(width, height).T)
+    return flat.reshape(height, width)
 
 
 def find_overlap(runs: Sequence[I64]) -> tuple[int, int, int] | None:

@@ -43,6 +43,19 @@ def find_runs_in_strips(strips: Iterable[npt.NDArray[np.bool_]], shape: tuple[in
     return runs
 
 
+def thin_runs(runs: I64, shape: tuple[int, int], order: Order, step: int) -> I64:
+    """Runs, int64 (n, 2), of the mask that every `step`-th row and column make up, of those of a mask of `shape`.
+
+    Nothing is painted: what it costs does not depend on the mask's size.
+    """
+    length = shape[0] if order == "column" else shape[1]
+    lines, offsets = np.divmod(np.stack([runs[:, 0], runs.sum(axis=1)]), length)
+    # Pixels kept before a position: those of the lines before it, and on a kept line those above it.
+    before = -(-lines // step) * -(-length // step) + np.where(lines % step == 0, -(-offsets // step), 0)
+    kept = before[1] > before[0]
+    return np.stack([before[0], before[1] - before[0]], axis=1)[kept]
+
+
 def _scan_rows(strips: Iterable[npt.NDArray[np.uint8]], height: int, width: int) -> tuple[I64, bool]:
     found = []
     first, last = 0, False

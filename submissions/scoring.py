@@ -167,12 +167,17 @@ def rows_by_image(
     return found
 
 
-def decode_image(competition: Competition, rows: Sequence[tuple[int, Row]], shape: Shape3) -> Segmentation:
-    """The masks of one image's rows (slice, row), (Z, H, W) being its size; a slice without rows is empty."""
+def decode_image(
+    competition: Competition, rows: Sequence[tuple[int, Row]], shape: Shape3, *, step: int = 1
+) -> Segmentation:
+    """The masks of one image's rows (slice, row), (Z, H, W) being its size; a slice without rows is empty.
+
+    step: every step-th row and column of each slice.
+    """
     slices: list[list[Row]] = [[] for _ in range(shape[0])]
     for z, row in rows:
         slices[z].append(row)
-    parts = [decode_rows(competition, part, shape[1:]) for part in slices]
+    parts = [decode_rows(competition, part, shape[1:], step=step) for part in slices]
     planes = np.stack([part for part, _ in parts], axis=1)
     labels = [label for _, label in parts if label is not None]
     if len(labels) != 1:

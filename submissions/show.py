@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from submissions.competition import Competition
+from submissions.images import ImageSource
 from submissions.listing import ListedImages, list_images
-from submissions.rows import image_shape, row_places
+from submissions.rows import Shape3, image_shape, row_places
 from submissions.scoring import Segmentation, decode_image, rows_by_image
-from submissions.table import read_submission, submission_format
+from submissions.table import Row, read_submission, submission_format
 
 RIGHT, MISSED, EXTRA = (46, 160, 67), (33, 118, 210), (214, 69, 45)
 PALETTE = np.array(
@@ -23,6 +24,7 @@ PALETTE = np.array(
     np.float32,
 )  # fmt: skip
 SIDE, TITLE, GAP = 512, 22, 6
+STRIP_BYTES = 32 * 2**20
 
 
 def shown(image: np.ndarray) -> np.ndarray:
@@ -64,6 +66,8 @@ def draw_submission(
 ) -> None:
     """Write a PNG with a row an image: the image, and beside it with its masks; of a volume the fullest slice.
 
+    Of a large image every so many rows and columns are read and painted, the others never held in memory.
+
     One class is drawn green; classes and instances each in their own colour. With a solution and one class: green is
     right, blue missed, red too much. Raises ValueError for an id of no test image, or a mask that does not decode.
     """
@@ -76,18 +80,35 @@ def draw_submission(
     form = submission_format(competition)
     tables = [read_submission(path, competition) for path in (submission, solution) if path is not None]
     rows = [rows_by_image(table, form, places, others="skip") for table in tables]
-    lines = []
-    for image_id, shape in shapes.items():
+    for image_id in shapes:
         if not any(image_id in found for found in rows):
             raise ValueError(f"id {image_id!r} has no row in {submission}")
-        masks = [decode_image(competition, found.get(image_id, []), shape) for found in rows]
-        z = int(masks[0].planes.any(axis=0).sum(axis=(1, 2)).argmax())
-        source = images.open_alone(image_id)
-        image = source.read(z)
-        source.close()
-        name = image_id if shape[0] == 1 else f"{image_id}, slice {z}"
-        lines.append(_line(name, image, _drawn(competition, image, masks, z)))
+    of_image = {image_id: [found.get(image_id, []) for found in rows] for image_id in shapes}
+    lines = [_image_line(images, image_id, shape, of_image[image_id]) for image_id, shape in shapes.items()]
     write_png(out, _stacked(lines))
+
+
+def _image_line(
+    images: ListedImages, image_id: str, shape: Shape3, tables: Sequence[Sequence[tuple[int, Row]]]
+) -> np.ndarray:
+    """One image beside its masks, from its rows (slice, row) in the submission, and in the solution if there is one."""
+    step = max(1, max(shape[1:]) // (2 * SIDE))
+    masks = [decode_image(images.competition, rows, shape, step=step) for rows in tables]
+    z = int(masks[0].planes.any(axis=0).sum(axis=(1, 2)).argmax())
+    source = images.open_alone(image_id)
+    image = read_thinned(source, z, step)
+    source.close()
+    name = image_id if shape[0] == 1 else f"{image_id}, slice {z}"
+    return _line(name, image, _drawn(images.competition, image, masks, z))
+
+
+def read_thinned(source: ImageSource, z: int, step: int) -> np.ndarray:
+    """Every `step`-th row and column of slice z, (h, w, C) as stored, read in strips of rows of about 32 MB."""
+    _, height, width, channels = source.shape
+    row_bytes = width * channels * source.dtype.itemsize
+    rows = step * max(1, STRIP_BYTES // (step * row_bytes))
+    strips = (source.read(z, slice(top, min(height, top + rows)), None) for top in range(0, height, rows))
+    return np.concatenate([strip[::step, ::step].copy() for strip in strips])
 
 
 def _drawn(competition: Competition, image: np.ndarray, masks: Sequence[Segmentation], z: int) -> np.ndarray:

@@ -265,3 +265,45 @@ class SliceSource:
     def close(self) -> None:
         """Close the source the slices come from."""
         self.source.close()
+
+
+class UnreadableSource:
+    """Stands in a stack for a slice that cannot be opened: of the others' size; reading it raises what was found."""
+
+    def __init__(self, like: ImageSource, reason: str) -> None:
+        self.shape, self.dtype, self.reason = like.shape, like.dtype, reason
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Raises ValueError with the reason."""
+        raise ValueError(self.reason)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class ForgivingSource:
+    """A stack of which slice `z` is wanted: where another one cannot be read, slice `z` is shown in its place.
+
+    `replaced`: why each of those could not be read, by slice.
+    """
+
+    def __init__(self, source: ImageSource, z: int) -> None:
+        self.source, self.z = source, z
+        self.shape, self.dtype = source.shape, source.dtype
+        self.replaced: dict[int, str] = {}
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z, or of slice `self.z` where z cannot be read; raises where that cannot be read either."""
+        if z in self.replaced:
+            return self.source.read(self.z, rows, cols)
+        try:
+            return self.source.read(z, rows, cols)
+        except (ValueError, OSError) as error:
+            if z == self.z:
+                raise
+            self.replaced[z] = str(error)
+        return self.source.read(self.z, rows, cols)
+
+    def close(self) -> None:
+        """Close the stack."""
+        self.source.close()

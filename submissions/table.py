@@ -14,7 +14,7 @@ import pandas as pd
 
 from submissions.competition import Competition, SubmissionFormat, fill
 from submissions.images import resolve_inside
-from submissions.rle import decode, decode_instances, encode, encode_instances
+from submissions.rle import decode, decode_instances, encode, encode_instances, thinned
 
 Row = dict[str, str]
 
@@ -171,14 +171,16 @@ def _some(keys: Sequence[tuple[str, ...]], shown: int = 5) -> str:
 
 
 def decode_rows(
-    competition: Competition, rows: Sequence[Row], shape: tuple[int, int]
+    competition: Competition, rows: Sequence[Row], shape: tuple[int, int], *, step: int = 1
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Planes bool (K, H, W) and, where rows are instances, int32 (H, W), of one image's submission rows.
+
+    step: every step-th row and column of the image, whose size is `shape`.
 
     Raises ValueError that names the row.
     """
     form = submission_format(competition)
-    planes = np.zeros((len(competition.classes), *shape), bool)
+    planes = np.zeros((len(competition.classes), *thinned(shape, step)), bool)
     if form.rows == "label":
         for cell in [row[form.mask_column] for row in rows]:
             planes[label_index(competition, cell)] = True
@@ -187,13 +189,13 @@ def decode_rows(
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
         names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
         overlap: Literal["error", "last"] = "last" if form.overlap else "error"
-        label = decode_instances(texts, shape, competition.dialect, where=names, overlap=overlap)
+        label = decode_instances(texts, shape, competition.dialect, where=names, overlap=overlap, step=step)
         planes[competition.scored_classes[0]] = label > 0
         return planes, label
     for index, row in zip(competition.scored_classes, _by_class(competition, rows), strict=True):
         if row is not None:
             where = "/".join(row_keys(pd.DataFrame([row]), form)[0])
-            planes[index] = decode(row[form.mask_column], shape, competition.dialect, where=f"id {where}")
+            planes[index] = decode(row[form.mask_column], shape, competition.dialect, where=f"id {where}", step=step)
     return planes, None
 
 

@@ -58,7 +58,7 @@ def test_budgets_are_read_and_spelled() -> None:
 def test_a_time_keeper_says_its_forecast_once_and_gives_up_what_it_must() -> None:
     now = [0.0]
     keeper = TimeKeeper(100, VIEWS, 2, clock=lambda: now[0])
-    keeper.expect(20 * 10)
+    keeper.expect(20 * 10, 20)
     said = []
     for _ in range(3):
         now[0] += 8
@@ -84,8 +84,21 @@ def test_a_time_keeper_says_its_forecast_once_and_gives_up_what_it_must() -> Non
 
 def test_a_time_keeper_with_time_enough_gives_up_nothing_and_devices_share() -> None:
     keeper = TimeKeeper(100, VIEWS, 2, clock=lambda: 0.0)
-    keeper.expect(100, 2)
+    keeper.expect(100, 10, 2)
     assert [keeper.measured(10, 20.0) for _ in range(4)] == [
         [], [], ["time budget: 1m10s more are needed, 1m40s are left"], [],
     ]  # fmt: skip
     assert keeper.views(4) == 4 and keeper.said == []
+
+
+def test_of_few_images_the_first_one_is_forecast_from() -> None:
+    now = [0.0]
+    keeper = TimeKeeper(20, VIEWS, 1, clock=lambda: now[0])
+    keeper.expect(3 * 10, 3)
+    now[0] += 12
+    assert keeper.measured(10, 12.0)[1:] == ["views reduced from 4 to 1: identity"]
+    assert not keeper.over
+    now[0] += 8
+    assert keeper.over
+    assert keeper.note("too late") == ["too late"] and keeper.note("too late") == []
+    assert keeper.said == ["views reduced from 4 to 1: identity", "too late"]

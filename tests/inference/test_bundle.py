@@ -20,8 +20,10 @@ from tiny_bundle import write_tiny_bundle
 import inference
 import submissions
 from inference import bundle as bundle_module
+from inference import preview
 from inference.__main__ import main
 from inference.bundle import run, submit, verify
+from inference.config import PredictConfig
 from inference.decision import load_decision, save_decision
 from inference.manifest import MANIFEST, list_files, read_manifest
 from inference.models.tensors import halve
@@ -66,7 +68,7 @@ def test_a_bundle_is_run_and_shown(made: Path, tmp_path: Path) -> None:
     said: list[str] = []
     out = tmp_path / "out/submission.csv"
     summary = submit(made / "bundle", made / "data", out, seconds=600, memory_cap_gb=1, report=said.append)
-    assert said[-1] == f"3 images, 0 unreadable, 3 rows -> {out}"
+    assert said[-1] == f"3 images, 0 not predicted, 3 rows -> {out}"
     assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "p.png") == ["test00", "test01", "test02"]
     assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "q.png", number=2) == ["test00", "test01"]
     assert (tmp_path / "p.png").stat().st_size > (tmp_path / "q.png").stat().st_size
@@ -85,6 +87,19 @@ def test_the_preview_leaves_out_what_cannot_be_read(made: Path, tmp_path: Path) 
     out = tmp_path / "out/submission.csv"
     summary = submit(made / "bundle", data, out, seconds=600, memory_cap_gb=1, report=lambda text: None)
     assert draw_preview(made / "bundle", data, summary, tmp_path / "p.png") == ["test00", "test02"]
+
+
+def test_a_preview_that_fails_is_a_sentence(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = run(made / "bundle", made / "data", tmp_path / "s.csv", device="cpu")
+
+    def fails(*given: Any) -> NoReturn:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(preview, "draw_submission", fails)
+    said: list[str] = []
+    assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "p.png", report=said.append) == []
+    assert draw_preview(made / "bundle", tmp_path / "gone", summary, tmp_path / "p.png", report=said.append) == []
+    assert "MemoryError: no room" in said[0] and "gone: no such folder" in said[1]
 
 
 def test_half_precision_halves_the_weights_and_little_else(made: Path, tmp_path: Path) -> None:
@@ -114,6 +129,15 @@ def test_a_bundle_over_its_cap_names_the_largest_files(tmp_path: Path) -> None:
     ):
         write_tiny_bundle(tmp_path, max_bytes=1e6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "fold_0"]
+
+
+def test_what_no_wheel_brings_is_refused_beforehand(tmp_path: Path) -> None:
+    configs = {"tiny": PredictConfig(runtime="onnx")}
+    with pytest.raises(ValueError, match=r"onnx needs onnxruntime ==.*bundle with --no-wheels, else set predict"):
+        write_tiny_bundle(tmp_path, configs=configs, python="3.12")
+    assert not list(tmp_path.glob("bundle*"))
+    manifest = read_manifest(write_tiny_bundle(tmp_path, configs=configs))
+    assert {"onnx", "onnxruntime"} <= set(manifest["accepts"])
 
 
 def test_a_bundle_that_is_there_is_not_written_over(made: Path) -> None:
@@ -229,6 +253,24 @@ def test_what_the_linter_refuses_is_not_left_behind(
     assert not (tmp_path / "s.csv").exists()
 
 
+def test_a_doubt_about_the_masks_does_not_cost_the_notebook_its_table(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("error", None, "turned", doubt=True), Finding("warning", 1, "odd")]
+    monkeypatch.setattr(bundle_module, "lint_submission", lambda *given: found)
+    said: list[str] = []
+    submit(made / "bundle", made / "data", tmp_path / "s.csv", seconds=600, memory_cap_gb=1, report=said.append)
+    assert (tmp_path / "s.csv").is_file()
+    assert said[-4].startswith("LOOK AT THE MASKS BEFORE YOU SUBMIT")
+    assert said[-3:-1] == ["lint: error: turned", "lint: warning: row 1: odd"]
+    with pytest.raises(ValueError, match="refuses the submission:\n  error: turned"):
+        run(made / "bundle", made / "data", tmp_path / "s.csv", device="cpu")
+    found[0] = Finding("error", 1, "no mask")
+    with pytest.raises(ValueError, match="error: row 1: no mask"):
+        submit(made / "bundle", made / "data", tmp_path / "t.csv", seconds=600, memory_cap_gb=1)
+    assert not list(tmp_path.glob("*.csv"))
+
+
 def test_a_folder_is_no_submission(made: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder; expected a file to write, as in .*submission\.csv"):
         run(made / "bundle", made / "data", tmp_path)
@@ -256,7 +298,7 @@ def test_the_command_runs_a_bundle_or_says_why_not(
 ) -> None:
     words = ["--data", str(made / "data"), "--out", str(tmp_path / "s.csv"), "--device", "cpu", "--memory-cap", "1"]
     main(["run", str(made / "bundle"), *words])
-    assert f"3 images, 0 unreadable, 3 rows -> {tmp_path / 's.csv'}" in capsys.readouterr().out
+    assert f"3 images, 0 not predicted, 3 rows -> {tmp_path / 's.csv'}" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["run", str(tmp_path), *words])
     assert "no MANIFEST.json; expected a folder that stage 08 wrote" in capsys.readouterr().err

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
 import torch
 
-from inference.devices import share_jobs, split_devices
+from inference.devices import fits_memory, share_jobs, split_devices
 
 
 def squares(device: str) -> Callable[[int], int]:
@@ -59,3 +60,32 @@ def test_device_texts_are_split_and_checked() -> None:
         split_devices("cuda:0,gpu")
     with pytest.raises(ValueError, match="expected each once"):
         split_devices("cuda:0,cuda:0")
+
+
+def test_what_did_not_fit_is_gone_when_that_is_known() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def attempt() -> None:
+        activations = torch.zeros(3)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert not fits_memory(attempt) and held[0]() is None
+    assert fits_memory(lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        fits_memory(lambda: 1 // 0)
+
+
+def test_a_failed_job_holds_nothing() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def start(device: str) -> Callable[[int], None]:
+        def fail(job: int) -> None:
+            buffer = torch.zeros(3)
+            held.append(weakref.ref(buffer))
+            raise ValueError("no")
+
+        return fail
+
+    (done,) = share_jobs([1], ["cpu"], start)
+    assert str(done.error) == "no" and held[0]() is None

@@ -22,6 +22,7 @@ CODE = Path(__file__).parents[2]
 FOUND: dict[str, Any] = {
     "images": 9, "pixels": [100, 100, 100], "all_pixels": 900, "first": 60.0, "seconds": [9.0, 1.0, 3.0],
     "one_by_one": True, "ending": 2.0, "memory": 2 * GB, "gpu_memory": [], "disk": 1e6, "installed": ["timm"],
+    "troubles": ["no preview"],
 }  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def test_the_forecast_is_that_of_the_time_budget(parts: tuple[Path, dict[str, An
     found = dry_run(folder / "bundle", folder / "data", copies=9, seconds=600, work=folder)
     assert found.measured[0].value == 60 + 600 * (1 + 3) / 200 + 2  # the first image, which warms up, does not count
     assert found.fits and "copies of 3; 3 were predicted" in str(found) and "no GPU here" in str(found)
+    assert str(found).endswith("\nno preview")
     answer["one_by_one"] = False
     voted = dry_run(folder / "bundle", folder / "data", copies=9, seconds=60, work=folder)
     assert voted.measured[0].value == 60 + 600 * 13 / 300 + 2

@@ -17,7 +17,16 @@ from packaging.requirements import Requirement
 
 from inference import versions, wheels
 from inference.manifest import FORMAT, MANIFEST, list_files
-from inference.versions import ACCEPTED, SPECIAL, accepted_ranges, fits, installed_version, installed_versions, unmet
+from inference.versions import (
+    ACCEPTED,
+    SPECIAL,
+    accepted_ranges,
+    fits,
+    installed_version,
+    installed_versions,
+    refuse_special,
+    unmet,
+)
 from inference.wheels import check_imports, fetch_wheels, install_wheels
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
@@ -37,6 +46,12 @@ def test_the_accepted_ranges_are_those_of_the_project() -> None:
 def test_special_models_need_more() -> None:
     assert set(accepted_ranges({"unet", "torch"})) == set(ACCEPTED)
     assert set(accepted_ranges({"maskformer", "onnx"})) - set(ACCEPTED) == {"transformers", "onnx", "onnxruntime"}
+
+
+def test_what_special_models_need_is_not_bundled() -> None:
+    refuse_special({"unet", "torch"})
+    with pytest.raises(ValueError, match=r"maskformer needs transformers ==.*of which stage 08 fetches no wheels"):
+        refuse_special({"unet", "maskformer"})
 
 
 def test_versions_are_compared_by_their_number() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -233,16 +234,20 @@ def test_compilation_is_asked_of_torch(store: Store, tmp_path: Path, monkeypatch
 def test_memory_that_is_too_small_ends_in_the_batch_that_fits(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trainer.Trainer._loss
+    real, held = trainer.Trainer._loss, []
 
     def too_large(self: trainer.Trainer, network: nn.Module, batch: Batch) -> torch.Tensor:
+        assert all(one() is None for one in held)  # else what the failed step held would count against what fits
         if len(batch.names) > 3:
+            activations = torch.zeros(3)
+            held.append(weakref.ref(activations))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(self, network, batch)
 
     monkeypatch.setattr(trainer.Trainer, "_loss", too_large)
-    with pytest.raises(ValueError, match="the largest that fits is 3"):
+    with pytest.raises(ValueError, match="the largest that fits is 3") as caught:
         drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(batch_size=4))
+    assert held and caught.value.__context__ is None
 
 
 def test_settings_that_do_not_fit_are_refused(store: Store, tmp_path: Path) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 
+from submissions import plausible
+from submissions.alignment import Alignment
 from submissions.competition import Competition
 from submissions.findings import Finding, errors
 from submissions.lint import lint_submission, summary
 from submissions.plausible import sample_training, training_shares
 from submissions.rle import encode
+from submissions.table import encode_rows
 
 
 def truth(folder: Path) -> pd.DataFrame:
@@ -101,6 +106,14 @@ def test_a_damaged_test_image_is_a_warning(tmp_path: Path) -> None:
     assert "size of test01 is not known" in causes(findings, "warning")
 
 
+def test_an_image_of_unknown_size_has_its_row(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    (tmp_path / "sample_submission.csv").unlink()
+    (tmp_path / "test" / "test01.png").write_bytes(b"no picture")
+    assert not errors(lint(tmp_path, competition, truth(tmp_path)))
+    assert "have no row: test01" in causes(lint(tmp_path, competition, truth(tmp_path).drop(index=1)), "error")
+
+
 def test_columns_and_the_file_itself(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
     frame = truth(tmp_path)
@@ -145,6 +158,27 @@ def test_masks_turned_against_their_images_are_an_error(tmp_path: Path) -> None:
     assert masks[0].shape == shape
     assert lint(tmp_path, competition, right) == []
     assert "rotated by 180 degrees" in causes(lint(tmp_path, competition, turned), "error")
+    assert [finding.doubt for finding in errors(lint(tmp_path, competition, turned))] == [True]
+    (tmp_path / "test" / "test11.png").unlink()
+    few = lint(tmp_path, competition, turned[:11])
+    assert not errors(few) and "on 11 image(s) looked at: masks do not fit" in causes(few, "warning")
+
+
+def test_slices_of_one_volume_are_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rle_host(tmp_path, test=0)
+    (tmp_path / "sample_submission.csv").unlink()
+    voxels = np.random.default_rng(0).integers(0, 255, (SHAPE[1], SHAPE[0], 14), np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "test" / "v.nii")
+    images = {"kind": "volumes", "train": "train/{id}.nii", "test": "test/{id}.nii"}
+    competition = rle_contract(images=images, submission={"id_template": "{id}_{z}"})
+    frame = pd.DataFrame(encode_rows(competition, {"image_id": "v"}, np.stack([draw_mask(z) for z in range(14)])[None]))
+
+    def misaligned(pairs: Iterable[object]) -> Alignment:
+        return Alignment("misaligned", "flipud", 1.0, {}, len(list(pairs)), "upside down")
+
+    monkeypatch.setattr(plausible, "check_alignment", misaligned)
+    (found,) = lint(tmp_path, competition, frame)
+    assert (found.level, found.cause) == ("warning", "on 1 image(s) looked at: upside down")
 
 
 def test_overlap_is_an_error_only_where_the_host_forbids_it(tmp_path: Path) -> None:

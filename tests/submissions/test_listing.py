@@ -104,6 +104,23 @@ def test_a_stack_is_opened_with_its_neighbours_in_order_of_z(tmp_path: Path) -> 
         images.open("b_1")
 
 
+def test_a_damaged_slice_raises_when_it_is_read_and_spares_its_stack(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for z in range(3):
+        cv2.imwrite(str(tmp_path / "train" / f"a_{z}.png"), np.full((*SHAPE, 3), z, np.uint8))
+    (tmp_path / "train" / "a_0.png").write_bytes(b"no picture")
+    listing, _ = list_images(stack_contract(), tmp_path, "train")
+    source, slices = ListedImages(stack_contract(), tmp_path, listing).open("a_2")
+    assert (source.shape, slices) == ((3, *SHAPE, 3), [2])
+    assert [int(source.read(z)[0, 0, 0]) for z in (1, 2)] == [1, 2]
+    with pytest.raises(ValueError, match=r"a_0\.png: bytes"):
+        source.read(0)
+    for path in (tmp_path / "train").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"none of the 3 slices can be opened, the first because: .*a_0\.png"):
+        ListedImages(stack_contract(), tmp_path, listing).open("a_2")
+
+
 def test_a_place_in_the_stack_has_to_be_a_number(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     cv2.imwrite(str(tmp_path / "train" / "a_x.png"), np.zeros((*SHAPE, 3), np.uint8))
@@ -137,6 +154,23 @@ def test_pages_and_layers(tmp_path: Path) -> None:
     assert listing["image_id"].tolist() == ["1"]
     opened = ListedImages(layers, tmp_path, listing).open_alone("1")
     np.testing.assert_array_equal(opened.read(0), np.moveaxis(volume[:3], 0, -1))
+
+
+def test_pages_of_an_unreadable_test_file_are_those_that_the_sample_names(tmp_path: Path) -> None:
+    images = {"kind": "pages", "train": "train.tif", "test": "{name}.tif", "id": "{name}_{page:02d}"}
+    pages = rle_contract(images={**images, "stack": "{name}", "z": "{page}"}, tables=[])
+    tifffile.imwrite(tmp_path / "good.tif", np.zeros((2, *SHAPE), np.uint8), photometric="minisblack")
+    (tmp_path / "bad.tif").write_bytes(b"II*\x00garbage")
+    listing, problems = list_images(pages, tmp_path, "test")
+    assert (listing["image_id"].tolist(), problems) == (["bad_00", "good_00", "good_01"], [])
+    names = ["bad_00", "bad_01", "bad_02", "good_00", "good_01"]
+    pd.DataFrame({"id": names, "rle": ""}).to_csv(tmp_path / "sample_submission.csv", index=False)
+    listing, problems = list_images(pages, tmp_path, "test")
+    assert (listing["image_id"].tolist(), problems) == (names, [])
+    opened = ListedImages(pages, tmp_path, listing)
+    assert opened.open("good_01")[0].shape == (2, *SHAPE, 1)
+    with pytest.raises(ValueError, match=r"bad\.tif: no readable TIFF"):
+        opened.open("bad_02")
 
 
 def test_pixel_size_comes_from_the_contract_or_the_table() -> None:

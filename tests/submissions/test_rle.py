@@ -112,6 +112,21 @@ def test_both_implementations_write_the_same_text(mask):
 
 
 @both
+@settings(max_examples=40, deadline=None)
+@given(mask=masks, step=st.integers(1, 9))
+def test_every_so_many_rows_and_columns_are_those_of_the_whole_mask(inner, mask, step):
+    label = np.cumsum(mask, axis=1, dtype=np.int32) * mask
+    with inner_loops(inner):
+        for dialect in (KAGGLE, DIALECTS["row"]):
+            thin = rle.decode(rle.encode(mask, dialect), mask.shape, dialect, step=step)
+            np.testing.assert_array_equal(thin, mask[::step, ::step])
+            texts = [rle.encode(label == value, dialect) for value in range(1, int(label.max(initial=0)) + 1)]
+            if texts:
+                found = rle.decode_instances(texts, mask.shape, dialect, step=step)
+                np.testing.assert_array_equal(found, label[::step, ::step])
+
+
+@both
 def test_many_changes_and_wide_rows(inner):
     checker = np.indices((70, 5000)).sum(axis=0) % 2 == 0
     with inner_loops(inner):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 from submissions.findings import Finding, errors, rows_findings
 from submissions.lint import lint_submission
 from submissions.listing import ListedImages, list_images
-from submissions.rows import Place, image_shape, row_places
+from submissions.rows import Place, assumed_shape, empty_rows, image_shape, row_places, sample_rows
 from submissions.table import cell_masks, encode_rows, has_instances, submission_format
 
 INSTANCES = {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True}
@@ -137,3 +138,54 @@ def test_many_faults_of_a_kind_are_counted() -> None:
     found = rows_findings("error", "wrong rows", ((index, "cause") for index in range(30)), shown=3)
     assert [finding.row for finding in found] == [1, 2, 3, None]
     assert found[-1].cause == "wrong rows: 30 rows in all, the first 3 are named"
+
+
+SIZED = {
+    "mask_template": "0 {score} {mask}",
+    "dialect": {"kind": "coco_zlib"},
+    "extra": {"height": "{height}", "width": "{width}"},
+}
+
+
+def write_sample(folder: Path, competition: object, sizes: dict[str, tuple[int, int]]) -> None:
+    rows = [{"id": name, "height": size[0], "width": size[1], "rle": ""} for name, size in sizes.items()]
+    pd.DataFrame(rows).to_csv(folder / submission_format(competition).sample, index=False)  # type: ignore[arg-type]
+
+
+def test_the_size_of_an_image_is_that_of_its_header_else_the_samples_else_its_neighbours(tmp_path: Path) -> None:
+    write_rle_host(tmp_path, test=3)
+    competition = rle_contract(masks=INSTANCES, submission=SIZED)
+    write_sample(tmp_path, competition, {"test00": (1, 1), "test01": (33, 70)})
+    images, sample = opened(tmp_path, competition), sample_rows(competition, tmp_path)
+    assert assumed_shape(images, "test00", sample) == (1, *SHAPE)
+    for path in (tmp_path / "test").iterdir():
+        path.write_bytes(b"no picture" if path.stem != "test02" else path.read_bytes())
+    assert assumed_shape(images, "test01", sample) == (1, 33, 70)
+    assert assumed_shape(images, "test01", {}) == (1, *SHAPE)
+    (tmp_path / "test" / "test02.png").write_bytes(b"")
+    assert assumed_shape(images, "test01", {}) == (1, 1, 1)
+
+
+def test_a_table_of_the_test_images_says_their_size(tmp_path: Path) -> None:
+    write_rle_host(tmp_path, test=2)
+    pd.DataFrame({"id": ["test00", "test01"], "height": ["20", "?"], "width": "30"}).to_csv(tmp_path / "t.csv")
+    competition = rle_contract(test_tables=[{"file": "t.csv"}])
+    for path in (tmp_path / "test").iterdir():
+        path.write_bytes(b"no picture")
+    images = opened(tmp_path, competition)
+    assert [assumed_shape(images, name, {}) for name in images.ids] == [(1, 20, 30), (1, 1, 30)]
+
+
+def test_empty_rows_of_a_large_image_take_no_memory(tmp_path: Path) -> None:
+    write_rle_host(tmp_path, test=1)
+    (tmp_path / "test" / "test00.png").write_bytes(b"no picture")
+    counts = {**SIZED, "mask_template": "{mask}", "dialect": {"kind": "coco"}}
+    for masks, form, cell in ((INSTANCES, SIZED, ""), ({**INSTANCES, "instances": False}, counts, "[400000000]")):
+        competition = rle_contract(masks=masks, submission=form)
+        write_sample(tmp_path, competition, {"test00": (20_000, 20_000)})
+        tracemalloc.start()
+        (row,) = empty_rows(opened(tmp_path, competition), ["test00"], sample_rows(competition, tmp_path))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (row["height"], row["width"], row["rle"]) == ("20000", "20000", cell)
+        assert peak < 150e6

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from submissions.show import EXTRA, MISSED, PALETTE, RIGHT, draw_submission, overlay, overlay_label, shown
+from submissions import show
+from submissions.images import ArraySource
+from submissions.show import (
+    EXTRA,
+    MISSED,
+    PALETTE,
+    RIGHT,
+    draw_submission,
+    overlay,
+    overlay_label,
+    read_thinned,
+    shown,
+)
 from submissions.table import encode_rows
 
 GREY = np.full((3, 4, 1), 100, np.uint8)
@@ -84,3 +98,32 @@ def test_ids_that_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'test02' has no row"):
         draw_submission(competition, tmp_path / "short.csv", tmp_path, ["test02"], out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_a_slice_is_thinned_strip_by_strip(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 45, 38, 3), np.uint8)
+    source, read = ArraySource(pixels), []
+    whole = source.read
+    monkeypatch.setattr(source, "read", lambda z, rows, cols: read.append(rows) or whole(z, rows, cols))
+    monkeypatch.setattr(show, "STRIP_BYTES", 20 * 38 * 3)
+    np.testing.assert_array_equal(read_thinned(source, 1, step), pixels[1, ::step, ::step])
+    assert max(rows.stop - rows.start for rows in read) <= 20 and read[-1].stop == 45
+
+
+def test_a_large_image_is_never_held_whole(tmp_path: Path) -> None:
+    write_rle_host(tmp_path, test=0)
+    shape = (8000, 6000)
+    tifffile.imwrite(tmp_path / "test" / "big.tif", np.full(shape, 90, np.uint8))
+    competition = rle_contract(images={"train": "train/{id}.png", "test": "test/{id}.tif"})
+    runs = " ".join(f"{col * 8000 + 1} 4000" for col in range(3000))  # the upper left quarter
+    pd.DataFrame({"id": ["big"], "rle": [runs]}).to_csv(tmp_path / "s.csv", index=False)
+    tracemalloc.start()
+    draw_submission(competition, tmp_path / "s.csv", tmp_path, ["big"], tmp_path / "x.png")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120e6
+    picture = cv2.imread(str(tmp_path / "x.png")).astype(int)[22:-6]
+    assert picture.shape == (512, 2 * 384 + 6, 3)
+    green = picture[..., 1] > picture[..., 2] + 20
+    assert green[:250, 390 : 390 + 190].all() and not green[260:].any() and not green[:, -188:].any()
