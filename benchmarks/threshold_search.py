@@ -43,6 +43,7 @@ class StoredItem:
     stratum: str = "all"
     stack: str = ""
     z: int = 0
+    block: None = None
 
     @property
     def group(self) -> str:

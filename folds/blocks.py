@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,47 @@ from folds.assignment import stable_number
 from folds.strata import require_columns
 
 BLOCK_COLUMNS = ("y0", "x0", "y1", "x1", "buffer")
+BOX = ["y0", "x0", "y1", "x1"]
+
+
+class Block(NamedTuple):
+    """A rectangle of an image in pixels, half-open."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.y0, self.y1)
+
+    @property
+    def cols(self) -> slice:
+        """Its columns."""
+        return slice(self.x0, self.x1)
+
+    def named(self, image_id: str) -> str:
+        """The id of this part of an image."""
+        return f"{image_id}@y{self.y0}-{self.y1}x{self.x0}-{self.x1}"
+
+
+def has_blocks(folds: pd.DataFrame) -> bool:
+    """Whether the rows of a fold table are blocks of images, not whole images."""
+    return set(BLOCK_COLUMNS) <= set(folds.columns)
+
+
+def blocks_of(folds: pd.DataFrame) -> list[Block | None]:
+    """The block of each row of a fold table; None where a row is a whole image."""
+    if not has_blocks(folds):
+        return [None] * len(folds)
+    return [Block(*map(int, box)) for box in folds[BOX].to_numpy()]
+
+
+def extent(block: Block | None) -> tuple[slice, slice]:
+    """Rows and columns of a block; all of them where it is a whole image."""
+    return (slice(None), slice(None)) if block is None else (block.rows, block.cols)
 
 
 def cut_blocks(
@@ -81,7 +124,7 @@ def validation_blocks(folds: pd.DataFrame, fold: int, image_id: str) -> np.ndarr
     if not of_image.any():
         raise ValueError(f"image {image_id!r} is not in the fold table ({folds['image_id'].nunique()} images)")
     rows = folds[of_image & (folds["fold"] == fold)]
-    return rows[["y0", "x0", "y1", "x1"]].to_numpy(dtype=np.int64)
+    return rows[BOX].to_numpy(dtype=np.int64)
 
 
 def _gap(windows: np.ndarray, blocks: np.ndarray) -> np.ndarray:
@@ -117,15 +160,6 @@ def training_windows_allowed(folds: pd.DataFrame, fold: int, image_id: str, wind
     return np.asarray(far.all(axis=1))
 
 
-def validation_windows_allowed(folds: pd.DataFrame, fold: int, image_id: str, windows: np.ndarray) -> np.ndarray:
-    """Which windows lie wholly inside one validation block of fold `fold`: bool `(N,)`, as in training."""
-    windows = _as_windows(windows)
-    blocks = validation_blocks(folds, fold, image_id)
-    w, b = windows[:, None, :], blocks[None, :, :]
-    inside: np.ndarray = np.asarray((w[..., :2] >= b[..., :2]) & (w[..., 2:] <= b[..., 2:]))
-    return np.asarray(np.any(np.all(inside, axis=2), axis=1))
-
-
 def training_share(folds: pd.DataFrame) -> dict[int, float]:
     """Per fold, the share of all pixels that are farther than the buffer from its validation blocks."""
     buffer = int(folds["buffer"].iloc[0])
@@ -134,7 +168,7 @@ def training_share(folds: pd.DataFrame) -> dict[int, float]:
     for fold in sorted(folds["fold"].unique()):
         kept = 0.0
         for _, image in folds.groupby("image_id", sort=True):
-            boxes = image[["y0", "x0", "y1", "x1"]].to_numpy(dtype=np.int64)
+            boxes = image[BOX].to_numpy(dtype=np.int64)
             kept += _free_area(boxes, boxes[(image["fold"] == fold).to_numpy()], buffer)
         shares[int(fold)] = kept / total
     return shares

@@ -1,4 +1,4 @@
-"""Stage 05: predict every training image whole with the model that did not see it.
+"""Stage 05: predict every training image (of one cut into blocks, every block) with the model that did not see it.
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights), the fold file, the host's images under --data
 Writes:  runs/<competition>/<experiment>/oof/  a prediction file an image, at the host's size; for a sample of
@@ -42,7 +42,8 @@ def predict_split(space: Workspace) -> None:
     if space.overwrite and again:
         print(f"{stage.name}: --overwrite deletes and predicts again {', '.join(map(str, again))}")
     if stage.begin(overwrite=space.overwrite):
-        number = show(predict_oof(space, stage.folder, report=tqdm.write), "images")
+        show(predict_oof(space, stage.folder, report=tqdm.write), "images")
+        number = len(list(stage.folder.glob("*.h5")))
         _, inventory = space.training_images()
         scores = write_answers(space, stage.folder) if space.experiment.task == "classify" else {}
         said = "".join(f", {name} {value:.4f}" for name, value in scores.items())
@@ -66,7 +67,8 @@ def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:
     steps = predict_oof(
         space, part.stage.folder, only=chosen, separate=part.shift is None, shift=part.shift, report=tqdm.write
     )
-    finish(part.stage, f"{show(steps, part.title)} images predicted {part.title}")
+    show(steps, part.title)
+    finish(part.stage, f"{len(chosen)} images predicted {part.title}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

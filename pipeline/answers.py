@@ -71,7 +71,7 @@ def write_answers(space: Workspace, folder: Path) -> dict[str, float]:
     """answers.csv (with the fold) beside the out-of-fold predictions in `folder`, the sheet, and their scores."""
     listing, _ = space.training_images()
     folds, _ = open_folds(space)
-    used = folds[folds["fold"].isin(space.experiment.used_folds)].drop_duplicates("image_id")
+    used = folds[folds["fold"].isin(space.experiment.used_folds)]
     images = ListedImages(space.competition, space.data, listing)
     ids = used["image_id"].astype(str).tolist()
     found = [(image_id, prediction_path(folder, image_id)) for image_id in ids]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from folds.blocks import BLOCK_COLUMNS, training_windows_allowed
+from folds.blocks import has_blocks, training_windows_allowed
 from inference.config import InputConfig
 from inference.inputs import Statistics, normalise, read_input, statistics
 from pipeline.augmentation import Augmentation, build_augmentation
@@ -54,7 +54,7 @@ class TrainingSet:
     ) -> None:
         self.store, self.config, self.seed = store, input_config, seed
         self.weight, self.soft, self.patch, self.classes = weight, soft, patch, list(classes)
-        self.blocks = folds if set(BLOCK_COLUMNS) <= set(folds.columns) else None
+        self.blocks = folds if has_blocks(folds) else None
         self.fold, self.axes = fold, axes
         if self.blocks is not None and set(axes) != {"z"}:
             raise ValueError(f"train.axes is {list(axes)}, but folds of blocks cut slices; leave it out")

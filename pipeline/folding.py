@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from folds.audit import find_duplicates, suggest_groups
+from folds.blocks import BOX, has_blocks
 from folds.foldfile import folds_hash, read_folds, write_folds
 from folds.splitters import METHODS, make_repeated_folds, with_groups
 from inference.bars import image_bar
@@ -42,7 +43,8 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
     """The fold table of the experiment: split anew from the inventory and the seed, or a team's file.
 
     With `group_duplicates` near duplicates stay in one fold. Raises ValueError as the splitters do, where a fold
-    that the experiment uses would have no image, and where a team's file is to be regrouped.
+    that the experiment uses would have no image, where blocks do not fit the images, and where a team's file is to be
+    regrouped.
     """
     train, _ = space.training_images()
     settings = space.experiment.folds
@@ -67,6 +69,8 @@ def _check_table(space: Workspace, table: pd.DataFrame, source: str) -> None:
     """Raises ValueError where a fold that the experiment uses has no image, or slabs of ours lie too close."""
     if source != "file" and space.experiment.folds.method == "slab":
         _check_buffer(space)
+    if has_blocks(table):
+        _check_blocks(space, train, table)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
@@ -77,6 +81,30 @@ def _check_buffer(space: Workspace) -> None:
     reach, buffer = max(map(abs, space.experiment.input.offsets)), split_options(space).get("buffer", 0)
     if buffer < reach:
         raise ValueError(f"folds.buffer is {buffer} slices, but input.offsets reach {reach}: expected at least {reach}")
+
+
+def _check_blocks(space: Workspace, train: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Raises ValueError where a block cannot be held out: of what is answered or scored as a whole, or of nothing."""
+    if space.experiment.task == "classify":
+        raise ValueError(
+            "folds hold out blocks of images, but task: classify answers for whole images; split otherwise"
+        )
+    if space.competition.metric.unit == "stack" or train["stack"].duplicated().any():
+        raise ValueError(
+            "folds hold out blocks of images, but the images are slices of stacks, where the slices beside a held-out "
+            "block show what it shows; use another folds.method, such as slab or group"
+        )
+    pixels = train[["image_id", "height", "width"]].astype({"image_id": str})
+    sizes = table[["image_id"]].merge(pixels, how="left")[["height", "width"]].to_numpy()
+    starts, ends = table[["y0", "x0"]].to_numpy(), table[["y1", "x1"]].to_numpy()
+    wrong = np.flatnonzero(((ends > sizes) | (ends <= starts)).any(axis=1))
+    if len(wrong):
+        first = table.iloc[wrong[0]]
+        box, size = first[BOX].tolist(), sizes[wrong[0]].tolist()
+        raise ValueError(
+            f"{len(wrong)} blocks are empty or reach beyond their image, first (y0, x0, y1, x1) {box} of "
+            f"{first['image_id']!r} with (height, width) {size}; mend the fold file"
+        )
 
 
 def training_duplicates(space: Workspace) -> pd.DataFrame:

@@ -68,7 +68,9 @@ def shared_images(
     common = set.intersection(*ids.values())
     if not common:
         sizes = ", ".join(f"{name} {len(found)}" for name, found in ids.items())
-        raise ValueError(f"the members have no out-of-fold image in common ({sizes}); give them the same folds.use")
+        raise ValueError(
+            f"the members have no out-of-fold image in common ({sizes}); give them the same folds.use and blocks"
+        )
     notes, total = [], len(set.union(*ids.values()))
     if split_apart(runs):
         files = ", ".join(f"{run.name} {run.folds_hash}" for run in runs)

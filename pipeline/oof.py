@@ -1,4 +1,4 @@
-"""The out-of-fold predictions of an experiment, one item an image, as stage 06 and the reports read them."""
+"""The out-of-fold predictions of an experiment, an item an image or block of one, as stage 06 and reports read them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from folds.blocks import Block, blocks_of, extent
 from inference.config import level_channels
 from inference.image_level import with_gate
 from inference.listed import prediction_path
@@ -28,10 +29,11 @@ from submissions.masks import MaskReader, Truth, classes_shown
 
 @dataclass(frozen=True)
 class StoredItem:
-    """An image whose prediction lies on disk; nothing is read before it is asked for.
+    """An image whose prediction lies on disk, or a block of one; nothing is read before it is asked for.
 
-    view: the test-time view that is read, of a file that holds views apart; '' of any other file. answers: the
-    prediction of a classifier, whose channels come last. whole: the prediction is a classifier's own.
+    block: the part of the image that this is, None of a whole one; `image_id` names the part, `fields` speak of all of
+    it. view: the test-time view that is read, of a file that holds views apart; '' of any other file. answers:
+    the prediction of a classifier, whose channels come last. whole: the prediction is a classifier's own.
     """
 
     image_id: str
@@ -46,6 +48,7 @@ class StoredItem:
     view: str = ""
     answers: Path | None = None
     whole: bool = False
+    block: Block | None = None
 
     @property
     def channels(self) -> list[str]:
@@ -59,43 +62,60 @@ class StoredItem:
 
     def probs(self) -> np.ndarray:
         """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
+        rows, cols = extent(self.block)
         with open_prediction(self.path) as prediction:
             if not self.view:
-                probs = prediction.read()
+                probs = prediction.read(rows=rows, cols=cols)
             else:
                 names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
-                probs = np.stack([prediction.read(name) for name in names])
+                probs = np.stack([prediction.read(name, rows=rows, cols=cols) for name in names])
         return probs if self.answers is None else with_gate(probs, self.answers)
 
     def truth(self) -> Truth:
         """What the host says is there; where `whole`, which classes the image shows, as one pixel."""
         depth, height, width = (int(self.fields[name]) for name in ("depth", "height", "width"))
-        truth = self.masks.read(self.fields, (depth, height, width))
+        truth = self.masks.read(self.fields, (depth, height, width)).window(*extent(self.block))
         return Truth(classes_shown(truth)[:, None, None, None]) if self.whole else truth
 
 
 def run_items(
     space: Workspace, run: Run, folder: Path | None = None, *, only: Collection[str] | None = None, view: str = ""
 ) -> list[StoredItem]:
-    """Every image of a run (or `only` these) with its prediction in `folder`, by default the run's oof/."""
+    """Every image of a run (or `only` these) with its prediction in `folder`, by default the run's oof/.
+
+    Where folds hold out blocks of images, every block of a trained fold, in its image's group. Raises as `Run.table`.
+    """
     table, _ = read_inventory(space.inventory)
     rows = {str(row["image_id"]): row for row in table[table["split"] == "train"].to_dict("records")}
     masks = MaskReader(space.competition, space.data)
     used, answers = run.table(space), answers_folder(space, run)
     whole = space.experiment.task == "classify"
     items = []
-    for image_id, fold, group in zip(used["image_id"].astype(str), used["fold"], used["group"], strict=True):
+    places = zip(used["image_id"].astype(str), used["fold"], used["group"], blocks_of(used), strict=True)
+    for image_id, fold, group, block in places:
         if only is not None and image_id not in only:
             continue
         row = {str(name): value for name, value in rows[image_id].items()}
         items.append(
             StoredItem(
-                image_id, int(fold), str(group), decision_group(space.competition, row) or "", str(row["stack"]),
-                int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks, view,
-                answers_path(answers, image_id), whole,
+                image_id if block is None else block.named(image_id), int(fold),
+                str(group) if block is None else image_group(space, row), decision_group(space.competition, row) or "",
+                str(row["stack"]), int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks,
+                view, answers_path(answers, image_id), whole, block,
             )
         )  # fmt: skip
     return items
+
+
+def image_group(space: Workspace, row: Mapping[str, Any]) -> str:
+    """The group of a training image by its row of the inventory: the contract's, or the image itself."""
+    group = group_column(space)
+    return str(row["image_id"] if group is None or pd.isna(row.get(group)) else row[group])
+
+
+def group_column(space: Workspace) -> str | None:
+    """The inventory's column that says which images belong together."""
+    return space.experiment.folds.group or space.competition.group
 
 
 def oof_channels(items: Sequence[StoredItem]) -> list[str]:
@@ -125,7 +145,7 @@ def test_groups(space: Workspace) -> int | None:
     """Groups behind the leaderboard: of the test images where they have the contract's group, else the images."""
     table, _ = read_inventory(space.inventory)
     test = table[table["split"] == "test"]
-    group = space.experiment.folds.group or space.competition.group
+    group = group_column(space)
     if group in test and bool((test[group] != "").all()):
         return int(test[group].nunique()) or None
     return len(test) or None

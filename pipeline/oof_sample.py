@@ -10,7 +10,7 @@ import pandas as pd
 from inference.shifts import unfit
 from inference.views import expand_views
 from pipeline.folding import open_folds
-from pipeline.prediction import held_out_inputs, predict_settings
+from pipeline.prediction import held_out_inputs, oof_format, predict_settings
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
 
@@ -57,15 +57,15 @@ def sample_parts(space: Workspace) -> list[Part]:
     if tune.sample == 0:
         return []
     settings = {**predict_settings(space), "sample": tune.sample, "unit": space.competition.metric.unit}
-    inputs = held_out_inputs(space)
+    inputs, made = held_out_inputs(space), oof_format(space)
     parts = []
     if len(expand_views(predict.views)) > 1:
-        parts.append(Part(None, Stage("05_predict_oof", space.own / VIEWS, {**settings, "apart": True}, inputs)))
+        parts.append(Part(None, Stage("05_predict_oof", space.own / VIEWS, {**settings, "apart": True}, inputs, made)))
     left_out = unfit_shifts(space)
     for shift in tune.shifts:
         if shift not in left_out:
             folder = space.own / SHIFTS / shift.replace(":", "_")
-            parts.append(Part(shift, Stage("05_predict_oof", folder, {**settings, "shift": shift}, inputs)))
+            parts.append(Part(shift, Stage("05_predict_oof", folder, {**settings, "shift": shift}, inputs, made)))
     return parts
 
 

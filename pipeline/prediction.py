@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from folds.blocks import has_blocks
 from inference.bars import show
 from inference.decision import Decision, load_decision
 from inference.devices import split_devices
@@ -29,7 +30,8 @@ from inference.submission import (
 from inference.weights import LoadedModel, load_model
 from pipeline.folding import open_folds
 from pipeline.gating import asked_classifier
-from pipeline.runs import Run, open_runs, runs_fingerprint, split_apart, trained_inputs
+from pipeline.held_out import fold_folder, join_blocks, unjoined
+from pipeline.runs import JOINED, Run, open_runs, runs_fingerprint, split_apart, trained_inputs
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.training import pick_device
 from pipeline.tuning.drift import Drift, drift, image_features
@@ -76,7 +78,14 @@ def held_out_inputs(space: Workspace) -> dict[str, str]:
 
 def oof_stage(space: Workspace) -> Stage:
     """Stage 05 of the experiment."""
-    return Stage("05_predict_oof", space.own / "oof", predict_settings(space), held_out_inputs(space))
+    return Stage(
+        "05_predict_oof", space.own / "oof", predict_settings(space), held_out_inputs(space), oof_format(space)
+    )
+
+
+def oof_format(space: Workspace) -> int:
+    """The format of the out-of-fold predictions: another where folds hold out blocks of images."""
+    return JOINED if has_blocks(open_folds(space)[0]) else 1
 
 
 def predict_oof(
@@ -90,25 +99,31 @@ def predict_oof(
 ) -> Iterator[tuple[int, int]]:
     """Predict each training image (or `only` these) by the fold that held it out; yields (done, of how many).
 
-    `separate` keeps the views apart, `shift` is what the images are seen under.
+    `separate` keeps the views apart, `shift` is what the images are seen under. Where folds hold out blocks of images,
+    every fold that holds out a block of an image predicts it, and its file is joined of these blocks.
     """
     listing, _ = space.training_images()
     folds, _ = open_folds(space)
     used = folds[folds["fold"].isin(space.experiment.used_folds)]
     used = used if only is None else used[used["image_id"].isin(list(only))]
-    total, done = int(used["image_id"].nunique()), 0
+    joined = has_blocks(folds)
+    steps = used.drop_duplicates(["image_id", "fold"])
+    left = unjoined(steps, folder) if joined else steps
+    total, done = len(steps), len(steps) - len(left)
     for fold, model in fold_models(space).items():
         if shift is not None:
             model = replace(model, input_config=shifted_input(model.input_config, shift))
         images = ListedImages(space.competition, space.data, listing)
-        held_out = used.loc[used["fold"] == fold, "image_id"].astype(str).unique()
-        order = images.in_reading_order(held_out)
+        order = images.in_reading_order(left.loc[left["fold"] == fold, "image_id"].astype(str))
+        where = fold_folder(folder, fold) if joined else folder
         for _ in predict_listed(
-            [model], images, order, folder, device=pick_devices(space), config=space.experiment.predict,
+            [model], images, order, where, device=pick_devices(space), config=space.experiment.predict,
             separate=separate, shown=None if shift is None else partial(ShiftedSource, text=shift), report=report,
         ):  # fmt: skip
             done += 1
             yield done, total
+    if joined:
+        join_blocks(used, folder)
 
 
 def decision_path(space: Workspace) -> Path:

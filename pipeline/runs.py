@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from folds.blocks import has_blocks
 from folds.foldfile import read_folds
 from inference.config import PredictConfig
 from inference.weights import LoadedModel, load_model
@@ -17,6 +18,8 @@ from pipeline.stage import digest, read_stage
 from pipeline.workspace import Workspace
 from submissions.settings import validate
 
+JOINED = 2  # format of out-of-fold predictions whose files are joined of blocks, each by the fold that held it out
+
 
 @dataclass(frozen=True)
 class Run:
@@ -24,7 +27,7 @@ class Run:
 
     folds: those that were trained; folds_hash: of the fold file; predict: how its images were predicted; trained:
     fingerprints by fold; oof: fingerprint of its out-of-fold predictions; inventory: hash of the images predicted,
-    None of a run that does not say.
+    None of a run that does not say; format: of its out-of-fold predictions.
     """
 
     name: str
@@ -35,11 +38,20 @@ class Run:
     trained: dict[int, str]
     oof: str
     inventory: str | None = None
+    format: int = 1
 
     def table(self, space: Workspace) -> pd.DataFrame:
-        """Its fold table: the rows of the folds that were trained, one an image."""
+        """Its fold table: the rows of the folds that were trained, one an image or a block of an image.
+
+        Raises ValueError where images cut into blocks were predicted whole by one fold.
+        """
         table = read_folds(space.shared / "folds" / self.folds_hash / "folds.csv")
-        return table[table["fold"].isin(self.folds)].drop_duplicates("image_id")
+        if has_blocks(table) and self.format < JOINED:
+            raise ValueError(
+                f"{self.folder}: its images were predicted whole by one fold each, though several folds hold out "
+                f"blocks of them; run 05_predict_oof.py {self.name} --overwrite"
+            )
+        return table[table["fold"].isin(self.folds)]
 
     def model(self, fold: int) -> LoadedModel:
         """The model of a fold, with the prediction settings of the run."""
@@ -58,7 +70,8 @@ def read_run(space: Workspace, name: str) -> Run:
     settings = validate(PredictConfig, {**document["identity"]["settings"], **machine}, str(folder / "oof"))
     trained = {int(key.removeprefix("fold_")): str(value) for key, value in inputs.items() if key.startswith("fold_")}
     fingerprint, inventory = str(document["fingerprint"]), document.get("inventory")
-    return Run(name, folder, sorted(trained), str(inputs["folds"]), settings, trained, fingerprint, inventory)
+    folds, made = str(inputs["folds"]), int(document["identity"]["format"])
+    return Run(name, folder, sorted(trained), folds, settings, trained, fingerprint, inventory, made)
 
 
 def open_runs(space: Workspace) -> list[Run]:

@@ -1,9 +1,9 @@
-"""Validation while training: held-out images predicted whole, scored as the host does, for curves in a log only."""
+"""Validation while training: held-out images (of blocks these alone) scored as the host does, for curves in a log."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from folds.blocks import Block, blocks_of, extent
 from inference.decision import ArgmaxRule, Decision, ThresholdRule, apply
 from inference.instances import InstanceSettings
 from inference.listed import predict_listed
@@ -31,14 +32,18 @@ SHOWN = 4
 
 
 def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate:
-    """What `train_fold` calls: scores of a network on a spread sample of the fold's held-out images.
+    """What `train_fold` calls: scores of a network on a spread sample of the fold's held-out images, or blocks of them.
 
     Of a classifier it returns accuracy and loss; else the metric at the best threshold of GRID and at 0.5 (for
     exclusive classes: of the argmax), and the worst images as pictures. Views are left out; reports take their scores
     from stages 05 and 06 instead.
     """
     listing, _ = space.training_images()
-    held_out = sorted(folds.loc[folds["fold"] == fold, "image_id"].astype(str).unique())
+    own = folds[folds["fold"] == fold]
+    blocks: dict[str, list[Block | None]] = {}
+    for image_id, block in zip(own["image_id"].astype(str), blocks_of(own), strict=True):
+        blocks.setdefault(image_id, []).append(block)
+    held_out = sorted(blocks)
     step = max(1, len(held_out) // space.experiment.train.validate_images)
     chosen = held_out[::step][: space.experiment.train.validate_images]
     config = space.experiment.predict.model_copy(update={"views": ["identity"]})
@@ -59,30 +64,29 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
                 table = answer_table(images, masks, found, experiment.model.classes)
                 exclusive = experiment.model.activation == "softmax"
                 return answer_scores(table, experiment.model.classes, exclusive=exclusive)
-            return _score_all(space, metric, images, masks, found)
+            return _score_all(space, metric, images, masks, [(*one, blocks[one[0]]) for one in found])
 
     return validate
 
 
 def _score_all(
-    space: Workspace, metric: Metric, images: ListedImages, masks: MaskReader, found: Sequence[tuple[str, Path]]
+    space: Workspace,
+    metric: Metric,
+    images: ListedImages,
+    masks: MaskReader,
+    found: Sequence[tuple[str, Path, Sequence[Block | None]]],
 ) -> dict[str, Any]:
     decisions = grid_decisions(space)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in decisions}
     pictures: list[tuple[float, np.ndarray]] = []
-    for image_id, path in found:
-        row = images.row(image_id)
-        with open_prediction(path) as prediction:
-            probs = prediction.read()
-        volume = probs.ndim == 4
-        shape = (probs.shape[1] if volume else 1, *probs.shape[-2:])
-        truth = masks.read(row, shape)
-        for name, decision in decisions.items():
-            said = as_volume(apply(probs, decision), shape[0])
-            rows[name].append(unit_row(metric, space.competition, said, truth))
-            if name == "at 0.5":
-                pictures.append(_picture(images, image_id, said, truth))
-                pictures = sorted(pictures, key=lambda item: item[0])[:SHOWN]
+    for image_id, path, blocks in found:
+        for block, probs, truth in _read_parts(path, masks, images.row(image_id), blocks):
+            for name, decision in decisions.items():
+                said = as_volume(apply(probs, decision), truth.planes.shape[1])
+                rows[name].append(unit_row(metric, space.competition, said, truth))
+                if name == "at 0.5":
+                    pictures.append(_picture(images, image_id, block, said, truth))
+                    pictures = sorted(pictures, key=lambda item: item[0])[:SHOWN]
     scores = {name: metric.score(pd.DataFrame(table)) for name, table in rows.items()}
     best = max(scores, key=lambda name: (np.nan_to_num(scores[name], nan=-1.0), name == "at 0.5"))
     result: dict[str, Any] = {"score": scores[best], "at_0.5": scores.get("at 0.5", scores[best])}
@@ -91,6 +95,18 @@ def _score_all(
     for number, (_, picture) in enumerate(pictures):
         result[f"worst_{number}"] = picture
     return result
+
+
+def _read_parts(
+    path: Path, masks: MaskReader, row: Mapping[str, Any], blocks: Sequence[Block | None]
+) -> Iterator[tuple[Block | None, np.ndarray, Truth]]:
+    """Each held-out part of an image with its probabilities and its truth."""
+    with open_prediction(path) as prediction:
+        height, width = prediction.shape[-2:]
+        truth = masks.read(row, (prediction.shape[1] if len(prediction.shape) == 4 else 1, height, width))
+        for block in blocks:
+            rows, cols = extent(block)
+            yield block, prediction.read(rows=rows, cols=cols), truth.window(rows, cols)
 
 
 THRESHOLDS = {("at 0.5" if q == 128 else f"at {q / 255:.1f}"): q for q in GRID}
@@ -113,7 +129,9 @@ def grid_decisions(space: Workspace) -> dict[str, Decision]:
     }
 
 
-def _picture(images: ListedImages, image_id: str, said: Segmentation, truth: Truth) -> tuple[float, np.ndarray]:
+def _picture(
+    images: ListedImages, image_id: str, block: Block | None, said: Segmentation, truth: Truth
+) -> tuple[float, np.ndarray]:
     """Dice of the foreground in the middle slice, and the slice with what is right, missed and too much."""
     source, slices = images.open(image_id)
     middle = len(slices) // 2
@@ -122,4 +140,4 @@ def _picture(images: ListedImages, image_id: str, said: Segmentation, truth: Tru
     true = np.asarray(truth.planes[keep, middle].any(axis=0))
     total = int(mask.sum()) + int(true.sum())
     dice = 2 * int((mask & true).sum()) / total if total else 1.0
-    return dice, overlay(source.read(slices[middle]), mask, true)
+    return dice, overlay(source.read(slices[middle], *extent(block)), mask, true)

@@ -44,6 +44,13 @@ class Truth:
             label[~self.valid] = VOID
         return label
 
+    def window(self, rows: slice, cols: slice) -> Truth:
+        """The truth of these rows and columns alone; instances keep their numbers."""
+        valid, instances = (
+            None if part is None else np.ascontiguousarray(part[:, rows, cols]) for part in (self.valid, self.instances)
+        )
+        return Truth(np.ascontiguousarray(self.planes[:, :, rows, cols]), valid, instances)
+
 
 def classes_shown(truth: Truth) -> np.ndarray:
     """bool (K,): which classes the image shows anywhere that counts."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from folds.blocks import has_blocks
 from pipeline.folding import training_duplicates
 from pipeline.report.finished import FinishedRun
 from pipeline.report.looks import Look, outline
@@ -49,7 +50,9 @@ def class_table(run: FinishedRun) -> pd.DataFrame:
 
 
 def group_table(run: FinishedRun) -> pd.DataFrame:
-    """A row a group (patient, slab): images, fold, and the mean share of its pixels that are foreground."""
+    """A row a group (patient, slab, block): images, fold, and the mean share of pixels that are foreground, of a block
+    those of its whole image.
+    """
     shares = area_shares(run)
     names = [run.space.competition.classes[index] for index in run.foreground]
     total = np.sum([shares[name] for name in names if name in shares], axis=0)
@@ -62,10 +65,11 @@ def group_table(run: FinishedRun) -> pd.DataFrame:
 
 
 def intensity_table(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
-    """Brightness and colour of images spread over the training set: image_id, group, mean and deviation (0..255) of the
-    middle slice, and its saturation (0 where grey, up to 1)."""
+    """Brightness and colour of images spread over the training set: image_id, group ('' where blocks are
+    held out), mean and deviation (0..255) of the middle slice, and its saturation (0 where grey, up to 1)."""
     images = ListedImages(run.space.competition, run.space.data, run.training)
-    groups = dict(run.runs[0].table(run.space)[["image_id", "group"]].astype(str).to_numpy())
+    table = run.runs[0].table(run.space)
+    groups = {} if has_blocks(table) else dict(table[["image_id", "group"]].astype(str).to_numpy())
     rows = []
     for image_id in spread(images.ids, sample):
         source = images.open_alone(image_id)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from folds.blocks import extent
 from pipeline.pictures import new_figure
 from pipeline.report.finished import FinishedRun
 from pipeline.tuning.items import OofItem, Unit, as_volume, decided
@@ -96,8 +97,8 @@ def _valid(truth: Truth, z: int) -> np.ndarray:
 
 def _image(run: FinishedRun, item: OofItem, z: int) -> np.ndarray:
     images = ListedImages(run.space.competition, run.space.data, run.training)
-    source = images.open_alone(item.image_id)
-    pixels = shown(source.read(z))
+    source = images.open_alone(str(item.fields["image_id"]))
+    pixels = shown(source.read(z, *extent(item.block)))
     source.close()
     return pixels
 

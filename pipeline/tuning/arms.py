@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from folds.blocks import Block
 from pipeline.tuning.choice import Judge, selection_folds
 from pipeline.tuning.items import OofItem, Scorer, make_units
 from pipeline.tuning.learners import base_decision, build_learners, suitable_rules
@@ -61,6 +62,11 @@ class Mixed:
     def fields(self) -> Mapping[str, Any]:
         """The image's."""
         return self.parts[0].fields
+
+    @property
+    def block(self) -> Block | None:
+        """The image's."""
+        return self.parts[0].block
 
     def truth(self) -> Truth:
         """The image's."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from folds.blocks import Block
 from inference.decision import Decision, Mask, apply
 from pipeline.tuning.terms import Terms
 from pipeline.tuning.workers import over_units
@@ -23,12 +24,13 @@ Request = tuple[Decision, np.ndarray]  # a decision, and bool (N,) of the units 
 
 
 class OofItem(Protocol):
-    """One image with its prediction by the model that did not see it, and its truth, both read when asked
-    for.
+    """One image, or a block of one, with its prediction by the model that did not see it, and its truth, both read
+    when asked for.
 
     group: images that belong together (patient), drawn whole by the bootstrap. stratum: what thresholds by
     group are for (organ). stack, z: where the contract scores stacks. fields: what the submission's
-    templates name. To be worked on by several processes, an item must be picklable (paths, not open files).
+    templates name. block: the part of the image that this is, None: all of it. To be worked on by several
+    processes, an item must be picklable (paths, not open files).
     """
 
     @property
@@ -51,6 +53,9 @@ class OofItem(Protocol):
 
     @property
     def fields(self) -> Mapping[str, Any]: ...
+
+    @property
+    def block(self) -> Block | None: ...
 
     def probs(self) -> np.ndarray:
         """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""

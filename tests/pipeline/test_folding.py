@@ -162,3 +162,32 @@ def test_a_grouped_table_that_is_gone_is_not_replaced_by_a_plain_one(
     with pytest.raises(SystemExit):
         stage("02_make_folds")(arguments)
     assert "folds.csv is gone; give --group-duplicates again" in capsys.readouterr().err
+
+
+def test_blocks_are_held_out_only_of_images_that_can_be_cut(tmp_path: Path) -> None:
+    split = {"method": "blocks", "n": 2, "buffer": 4}
+    space = space_of(tmp_path, folds=split)
+    table = fold_table(space, None)
+    assert table.groupby("image_id")["fold"].nunique().eq(2).all()
+    with pytest.raises(ValueError, match="task: classify answers for whole images"):
+        fold_table(space_of(tmp_path, folds=split, task="classify"), None)
+    metric = space.competition.metric.model_copy(update={"unit": "stack"})
+    stacked = replace(space, competition=space.competition.model_copy(update={"metric": metric}))
+    with pytest.raises(ValueError, match="images are slices of stacks"):
+        fold_table(stacked, None)
+    listing, inventory = space.training_images()
+    object.__setattr__(space, "training_images", lambda: (listing.assign(stack="s"), inventory))
+    with pytest.raises(ValueError, match="images are slices of stacks"):
+        fold_table(space, None)
+
+
+@pytest.mark.parametrize("column, value", [("x1", 57), ("y0", 40)])
+def test_blocks_of_a_teams_file_lie_in_their_images(tmp_path: Path, column: str, value: int) -> None:
+    space = space_of(tmp_path, folds={"method": "blocks", "n": 2, "buffer": 4})
+    table = fold_table(space, None)
+    table.to_csv(tmp_path / "team.csv", index=False)
+    assert len(fold_table(space, tmp_path / "team.csv")) == len(table)
+    table.loc[3, column] = value
+    table.to_csv(tmp_path / "team.csv", index=False)
+    with pytest.raises(ValueError, match=r"1 blocks are empty or reach beyond .* of 'train01' with .* \[40, 56\]"):
+        fold_table(space, tmp_path / "team.csv")

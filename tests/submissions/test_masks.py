@@ -90,6 +90,19 @@ def test_background_of_exclusive_classes_is_what_no_class_claims() -> None:
     np.testing.assert_array_equal(truth.label[0], [[1, VOID, 1], [VOID, VOID, VOID]])
 
 
+def test_a_window_has_the_truth_of_its_pixels() -> None:
+    rng = np.random.default_rng(0)
+    planes, valid = rng.random((2, 3, 5, 7)) < 0.5, rng.random((3, 5, 7)) < 0.5
+    instances = rng.integers(0, 9, (3, 5, 7), dtype=np.int32)
+    part = Truth(planes, valid, instances).window(slice(1, 4), slice(2, 7))
+    np.testing.assert_array_equal(part.planes, planes[..., 1:4, 2:7])
+    assert part.valid is not None and part.instances is not None
+    np.testing.assert_array_equal(part.valid, valid[:, 1:4, 2:7])
+    np.testing.assert_array_equal(part.instances, instances[:, 1:4, 2:7])
+    plain = Truth(planes).window(slice(0, 1), slice(None))
+    assert plain.planes.shape == (2, 3, 1, 7) and plain.valid is None and plain.instances is None
+
+
 def test_a_mask_of_another_size_names_both(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((56, 40), np.uint8))
     competition = rle_contract(**image_masks(path="{id}.png"))

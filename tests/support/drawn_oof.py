@@ -27,6 +27,7 @@ class DrawnItem:
     stack: str = ""
     z: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
+    block: None = None
 
     def probs(self) -> np.ndarray:
         """uint8 (C, H, W) or (C, Z, H, W)."""
