@@ -70,7 +70,7 @@ def _check_table(space: Workspace, table: pd.DataFrame, source: str) -> None:
     if source != "file" and space.experiment.folds.method == "slab":
         _check_buffer(space)
     if has_blocks(table):
-        _check_blocks(space, train, table)
+        _check_blocks(space, table)
     lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
     if lacking:
         raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
@@ -83,8 +83,9 @@ def _check_buffer(space: Workspace) -> None:
         raise ValueError(f"folds.buffer is {buffer} slices, but input.offsets reach {reach}: expected at least {reach}")
 
 
-def _check_blocks(space: Workspace, train: pd.DataFrame, table: pd.DataFrame) -> None:
+def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
     """Raises ValueError where a block cannot be held out: of what is answered or scored as a whole, or of nothing."""
+    train, _ = space.training_images()
     if space.experiment.task == "classify":
         raise ValueError(
             "folds hold out blocks of images, but task: classify answers for whole images; split otherwise"
