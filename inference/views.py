@@ -21,8 +21,6 @@ class View:
     """One view: `forward` changes the normalised input `(N, C, h, w)`, `inverse` brings `(N, K, ...)` back.
 
     `inverse` takes the height and width of the untouched tile as its second argument.
-
-
     """
 
     name: str
