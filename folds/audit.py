@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from folds.blocks import BOX
 from folds.buffers import folds_set, folds_text
 from folds.near_duplicates import LEAST_MOVED, LEAST_UNMOVED, Progress, check_thumbnails, find_near_duplicates
 from folds.places import neighbour_pairs, overlap_pairs
@@ -130,7 +131,7 @@ def _place_leaks(
     folds: pd.DataFrame, table: pd.DataFrame, buffer: float, series_column: str, z_column: str, sides: _Sides
 ) -> Iterator[Leak]:
     """Slices closer than the buffer; tiles of one series closer than it; blocks that overlap."""
-    tiles = {"y0", "x0", "y1", "x1"} <= set(table.columns)
+    tiles = set(BOX) <= set(table.columns)
     if tiles:
         require_columns(table, [series_column], "audit of tiles")
         places = overlap_pairs(table["image_id"], table[series_column], table, buffer)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from folds.blocks import BOX
+
 
 def neighbour_pairs(
     table: pd.DataFrame, series_column: str, z_column: str, buffer: float
@@ -29,7 +31,7 @@ def overlap_pairs(
     boxes: columns y0, x0, y1, x1, half-open, numbers or their text. The gap is along the axis
     where they are farther apart; below 0 they overlap.
     """
-    corners = boxes[["y0", "x0", "y1", "x1"]].apply(pd.to_numeric).to_numpy(dtype=np.int64)
+    corners = boxes[BOX].apply(pd.to_numeric).to_numpy(dtype=np.int64)
     labels = names.to_numpy(dtype=object)
     for rows in pd.Series(np.arange(len(labels))).groupby(places.astype(str).to_numpy()):
         index = rows[1].to_numpy()

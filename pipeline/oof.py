@@ -108,9 +108,10 @@ def run_items(
 
 
 def image_group(space: Workspace, row: Mapping[str, Any]) -> str:
-    """The group of a training image by its row of the inventory: the contract's, or the image itself."""
+    """The group of a training image by its row of the inventory: the contract's, or the image itself without one."""
     group = group_column(space)
-    return str(row["image_id"] if group is None or pd.isna(row.get(group)) else row[group])
+    said = None if group is None else row.get(group)
+    return str(row["image_id"] if said is None or pd.isna(said) or said == "" else said)
 
 
 def group_column(space: Workspace) -> str | None:

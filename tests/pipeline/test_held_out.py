@@ -26,7 +26,7 @@ from pipeline import held_out
 from pipeline.comparison import read_scores
 from pipeline.folding import open_folds
 from pipeline.held_out import SCRATCH, fold_folder, join_blocks
-from pipeline.oof import StoredItem, run_items
+from pipeline.oof import StoredItem, group_column, image_group, run_items
 from pipeline.prediction import predict_oof
 from pipeline.preparation import open_prepared
 from pipeline.report.finished import open_finished
@@ -153,6 +153,17 @@ def test_every_scored_pixel_is_predicted_by_a_model_that_never_trained_there(
         np.testing.assert_array_equal(item.truth().planes[0, 0], MASKS[image_id][block.rows, block.cols])
     units, meta = make_units(items, "image")
     assert Counter(meta["fold"]) == {0: 4, 1: 4} and all(len(unit.items) == 1 for unit in units)
+
+
+@pytest.mark.parametrize(("said", "group"), [("p1", "p1"), ("", "a"), (np.nan, "a"), (0, "0")])
+def test_images_whose_group_is_blank_are_groups_of_their_own(
+    trained: tuple[Path, list[str]], said: object, group: str
+) -> None:
+    space = space_of(trained[1])
+    column = group_column(space)
+    assert column is not None
+    assert image_group(space, {"image_id": "a", column: said}) == group
+    assert image_group(space, {"image_id": "a"}) == "a"
 
 
 def test_blocks_of_folds_that_are_not_used_are_predicted_by_nobody(
