@@ -33,16 +33,16 @@ smoke: install
 
 # The page of a run in a browser with no network (Debian's chromium and chromium-driver), and the notebooks.
 pages: install
-	$(BIN)/pytest -q -m smoke tests/notebooks tests/pipeline/test_report_browser.py $(PYTEST_ARGS)
+	$(BIN)/pytest -q -m smoke tests/notebooks tests/pipeline/report/test_browser.py $(PYTEST_ARGS)
 
 # A bundle as the host runs it: a fresh environment, no network, the notebook, the dry run; wheels come from the index.
 offline: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/test_bundle_offline.py tests/inference/test_dry_run.py $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py $(PYTEST_ARGS)
 
 # inference and submissions under versions as old as those of Kaggle's image; that torch brings its GPU libraries, 4 GB.
 test-old: .venv-old/installed
-	OMP_NUM_THREADS=1 .venv-old/bin/pytest -q -m 'not smoke' --ignore=tests/submissions/test_contracts.py tests/inference tests/submissions
-	OMP_NUM_THREADS=1 .venv-old/bin/pytest -q -m smoke tests/inference/test_dry_run.py
+	OMP_NUM_THREADS=1 .venv-old/bin/pytest -q -m 'not smoke' --ignore=tests/submissions/host/test_contracts.py tests/inference tests/submissions
+	OMP_NUM_THREADS=1 .venv-old/bin/pytest -q -m smoke tests/inference/bundle/test_dry_run.py
 
 .venv-old/installed: tests/old-stack.txt pyproject.toml
 	test -d .venv-old || $(PYTHON_OLD) -m venv .venv-old

@@ -37,15 +37,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from peers import smp_recipe
 
 from inference.config import ModelConfig
-from inference.listed import prediction_path
 from inference.models import build_model
-from inference.store import open_prediction
+from inference.predict.image_list import prediction_path
+from inference.predict.store import open_prediction
 from inference.weights import load_encoder_weights
 from pipeline.experiment import load_experiment
-from pipeline.inventory import read_inventory
-from submissions.competition import Competition, load_competition
-from submissions.listing import ListedImages
-from submissions.masks import MaskReader
+from pipeline.inventory_table import read_inventory
+from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import ListedImages
+from submissions.host.masks import MaskReader
 
 STAGES = Path(__file__).resolve().parents[1] / "pipeline"
 Ours = tuple[float, int]

@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from submissions.competition import Competition
-from submissions.lint import lint_submission, summary
-from submissions.settings import validate
+from submissions.host.competition import Competition
+from submissions.host.settings import validate
+from submissions.table.lint import lint_submission, summary
 
 SIDE = 256
 CELL = 11  # one instance in each cell of a grid, none touching the next

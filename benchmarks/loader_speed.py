@@ -19,10 +19,10 @@ import torch
 from drawn import draw_label, draw_picture
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.augmentation import build_augmentation
-from pipeline.patches import WindowSampler, grid_index, window_odds
-from pipeline.recipes import RECIPES
-from pipeline.store import Store, create_store
+from pipeline.augmentation.augment import build_augmentation
+from pipeline.augmentation.recipes import RECIPES
+from pipeline.data.patch_index import WindowSampler, grid_index, window_odds
+from pipeline.data.store import Store, create_store
 
 
 class Patches(Dataset):  # type: ignore[type-arg]

@@ -27,8 +27,8 @@ from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.models import build_model
-from inference.predictor import predict_image, prepare_members
-from inference.store import open_prediction
+from inference.predict.predictor import predict_image, prepare_members
+from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
 
 GRIDS = {"folds": [(1.0, 512)], "mixed": [(1.0, 512), (1.25, 448), (0.75, 512), (0.5, 512), (1.0, 384)]}

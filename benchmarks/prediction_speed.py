@@ -32,10 +32,10 @@ from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.models import build_model
-from inference.predictor import predict_image, prepare_members
-from inference.store import open_prediction
+from inference.predict.predictor import predict_image, prepare_members
+from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
-from submissions.images import ArraySource
+from submissions.images.opening import ArraySource
 
 MODEL = ModelConfig(architecture="fpn", encoder="tf_efficientnet_lite0")
 

@@ -22,9 +22,9 @@ import numpy as np
 import tifffile
 from drawn import draw_picture
 
-from pipeline.scaling import strips, working_size
-from pipeline.store import create_store, open_store
-from submissions.images import open_image
+from pipeline.data.scaling import strips, working_size
+from pipeline.data.store import create_store, open_store
+from submissions.images.opening import open_image
 
 TILE = 512
 

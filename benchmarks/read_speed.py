@@ -25,8 +25,8 @@ import torch
 from drawn import draw_label, draw_picture
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.store import Store, create_store, open_store
-from submissions.images import ImageSource, open_image
+from pipeline.data.store import Store, create_store, open_store
+from submissions.images.opening import ImageSource, open_image
 
 MODES = ("whole, in order", "whole, shuffled", "windows 256²", "windows 512²")
 

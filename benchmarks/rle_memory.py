@@ -37,7 +37,7 @@ def draw(path: Path, side: int, discs: int = 2000, seed: int = 0) -> None:
 
 def encode_one(path: Path, side: int, order: str) -> None:
     """In the child process: encode, decode a corner to check it, print what happened."""
-    from submissions import rle
+    from submissions.rle import codec as rle
 
     dialect = rle.Dialect(order=order)
     rle.encode(np.memmap(path, bool, "r", shape=(9, 9)), dialect)  # compile

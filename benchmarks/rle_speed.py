@@ -22,7 +22,10 @@ import numpy as np
 import pandas as pd
 from pycocotools import mask as coco
 
-from submissions import rle, rle_numpy, rle_scan, rle_text
+from submissions.rle import codec as rle
+from submissions.rle import kernels_numpy as rle_numpy
+from submissions.rle import scan as rle_scan
+from submissions.rle import text as rle_text
 
 SIDE = 3000
 KAGGLE = rle.DIALECTS["kaggle"]

@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from submissions.intervals import resample
 from submissions.metrics import CountMetric, build_metric, joint_histogram, threshold_curve, threshold_values
-from submissions.rle import Dialect, decode
+from submissions.metrics.intervals import resample
+from submissions.rle.codec import Dialect, decode
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -22,12 +22,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inference.store import open_prediction, write_prediction
+from inference.predict.store import open_prediction, write_prediction
+from pipeline.tuning.scores.criteria import Terms, tuning_metric
 from pipeline.tuning.search import tune
-from pipeline.tuning.settings import TuneSettings
-from pipeline.tuning.terms import Terms, tuning_metric
-from submissions.competition import Competition
-from submissions.masks import Truth
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.competition import Competition
+from submissions.host.masks import Truth
 
 SIZES = {(256, 256): 334, (256, 320): 112, (520, 696): 92, (360, 360): 16, (1024, 1024): 16, (512, 640): 19}
 LARGEST = {(1040, 1388): 1}

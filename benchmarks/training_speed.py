@@ -31,12 +31,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from peers import smp_recipe
 
-from pipeline.batches import load_batches
+from pipeline.data.store import Store, create_store
 from pipeline.experiment import Experiment
-from pipeline.losses import bce_dice
-from pipeline.store import Store, create_store
-from pipeline.trainer import Trainer, start_processes
-from pipeline.training import initial_model, training_set
+from pipeline.training.fold_training import initial_model, training_set
+from pipeline.training.loader import load_batches
+from pipeline.training.losses import bce_dice
+from pipeline.training.trainer import Trainer, start_processes
 
 SIZE, BATCH, COUNT, SIDE = 256, 16, 48, 320
 

@@ -21,15 +21,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from equal_budget import first_fold, stage
 
-from inference.listed import prediction_path
-from inference.store import open_prediction
+from inference.predict.image_list import prediction_path
+from inference.predict.store import open_prediction
 from pipeline.experiment import load_experiment
-from pipeline.inventory import read_inventory
+from pipeline.inventory_table import read_inventory
 from pipeline.pictures import new_figure, save_figure
-from submissions.competition import load_competition
-from submissions.listing import ListedImages
-from submissions.masks import MaskReader
-from submissions.show import overlay, shown
+from submissions.host.competition import load_competition
+from submissions.host.listing import ListedImages
+from submissions.host.masks import MaskReader
+from submissions.table.show import overlay, shown
 
 TWINS = {"encoder_decoder": "encoder-decoder", "plain_unet": "U-Net (the same with skips)"}
 CHANNELS = "[16, 32, 64, 128, 256]"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from inference.bars import image_bar
-from submissions.entry import run_command
+from inference.progress import image_bar
+from submissions.command_exit import run_command
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,8 +42,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from inference.budget import parse_budget
-    from inference.bundle import run
+    from inference.bundle.bundle import run
+    from inference.predict.time_budget import parse_budget
 
     with image_bar() as progress:
         summary = run(
@@ -56,8 +56,8 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _dry_run(arguments: argparse.Namespace) -> None:
-    from inference.budget import parse_budget
-    from inference.dry_run import dry_run
+    from inference.bundle.dry_run import dry_run
+    from inference.predict.time_budget import parse_budget
 
     found = dry_run(
         arguments.bundle, arguments.data, copies=arguments.copies, seconds=parse_budget(arguments.limit),

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from inference.config import PredictConfig
-from inference.predictor import predict_image
-from inference.store import open_prediction
+from inference.predict.predictor import predict_image
+from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
-from submissions.images import open_image
+from submissions.images.opening import open_image
 
 
 def predict(

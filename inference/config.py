@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from submissions.settings import Settings
+from submissions.host.settings import Settings
 
 
 class ModelConfig(Settings):

@@ -13,20 +13,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from inference.budget import TimeKeeper
 from inference.config import PredictConfig
-from inference.decision import Decision, Mask, apply, apply_vote
-from inference.image_level import with_gate
-from inference.listed import OnError, Outcome, predict_listed, prediction_path
-from inference.members import ReadyMember
-from inference.store import open_prediction
-from inference.views import expand_views
+from inference.decide.decision import Decision, Mask, apply, apply_vote
+from inference.predict.image_level import with_gate
+from inference.predict.image_list import OnError, Outcome, predict_listed, prediction_path
+from inference.predict.members import ReadyMember
+from inference.predict.store import open_prediction
+from inference.predict.time_budget import TimeKeeper
+from inference.predict.tta import expand_views
 from inference.weights import LoadedModel
-from submissions.competition import Competition
-from submissions.listing import ListedImages, list_images
-from submissions.problems import ProblemsError
-from submissions.rows import empty_rows, sample_rows
-from submissions.table import Row, encode_rows, write_submission
+from submissions.host.competition import Competition
+from submissions.host.listing import ListedImages, list_images
+from submissions.host.problems import ProblemsError
+from submissions.table.rows import empty_rows, sample_rows
+from submissions.table.submission_table import Row, encode_rows, write_submission
 
 Decided = Callable[[str, np.ndarray, Mask], None]
 ANSWERS = "classified"  # folder, inside that of the predictions, of what the decision's classifier says

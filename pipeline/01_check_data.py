@@ -15,19 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 try:
-    from inference.bars import image_bar
-    from pipeline.inventory import (
-        check_masks_aligned,
-        host_digest,
-        inventory_digest,
-        peak_memory,
-        take_inventory,
-        write_inventory,
-    )
+    from inference.progress import image_bar
+    from pipeline.data.inventory import check_masks_aligned, host_digest, peak_memory, take_inventory, write_inventory
+    from pipeline.inventory_table import inventory_digest
     from pipeline.stage import Stage
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
-    from submissions.problems import Problem, ProblemsError
-    from submissions.table import write_atomic
+    from submissions.host.atomic import write_atomic
+    from submissions.host.problems import Problem, ProblemsError
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from pipeline.audit_report import audit_and_report
-    from pipeline.folding import SOURCES, fold_table, folds_stage, freeze, frozen_table
+    from pipeline.data.fold_tables import SOURCES, fold_table, folds_stage, freeze, frozen_table
+    from pipeline.data.leak_report import audit_and_report
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:

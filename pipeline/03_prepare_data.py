@@ -13,8 +13,8 @@ import argparse
 from collections.abc import Sequence
 
 try:
-    from inference.bars import show
-    from pipeline.preparation import fill_store, index_patches, peak_memory, prepare_stage
+    from inference.progress import show
+    from pipeline.data.prepare import fill_store, index_patches, peak_memory, prepare_stage
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:

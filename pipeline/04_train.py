@@ -17,16 +17,16 @@ from collections.abc import Sequence
 from functools import partial
 
 try:
-    from inference.devices import split_devices
-    from pipeline.extra_data import extra_data, extra_inputs
-    from pipeline.fold_settings import fold_settings
-    from pipeline.folding import open_folds
-    from pipeline.preparation import open_prepared
+    from inference.predict.devices import split_devices
+    from pipeline.data.fold_tables import open_folds
+    from pipeline.data.prepare import open_prepared
     from pipeline.runs import trained_spaces
-    from pipeline.spreading import train_on_devices
     from pipeline.stage import Stage
-    from pipeline.training import train_fold
-    from pipeline.validation import make_validator
+    from pipeline.training.extra_data import extra_data, extra_inputs
+    from pipeline.training.fingerprint import fold_settings
+    from pipeline.training.fold_training import train_fold
+    from pipeline.training.parallel_folds import train_on_devices
+    from pipeline.training.validation import make_validator
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 try:
     from tqdm import tqdm
 
-    from inference.bars import show
-    from pipeline.answers import write_answers
-    from pipeline.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
-    from pipeline.prediction import oof_stage, predict_oof
+    from inference.progress import show
+    from pipeline.prediction.classification_results import write_answers
+    from pipeline.prediction.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
+    from pipeline.prediction.prediction import oof_stage, predict_oof
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:

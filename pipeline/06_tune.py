@@ -18,15 +18,15 @@ try:
     import pandas as pd
     from tqdm import tqdm
 
-    from pipeline.gating import only_a_gate
-    from pipeline.measurements import measure, measured_reasons, out_of_fold
-    from pipeline.oof import test_groups, tune_stage
+    from pipeline.prediction.image_gate import only_a_gate
+    from pipeline.prediction.oof import test_groups, tune_stage
     from pipeline.runs import open_runs, runs_fingerprint
+    from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
     from pipeline.tuning.report import write_tuning
     from pipeline.tuning.search import tune
-    from pipeline.tuning.submission import score_through_submission
+    from pipeline.tuning.submission_score import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
-    from submissions.table import write_atomic
+    from submissions.host.atomic import write_atomic
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 try:
     from tqdm import tqdm
 
-    from inference.bars import image_bar
-    from inference.budget import parse_budget
-    from inference.decision import load_decision
-    from pipeline.gating import asked_classifier, only_a_gate
-    from pipeline.prediction import (
+    from inference.decide.decision import load_decision
+    from inference.predict.time_budget import parse_budget
+    from inference.progress import image_bar
+    from pipeline.prediction.image_gate import asked_classifier, only_a_gate
+    from pipeline.prediction.prediction import (
         decision_path,
         is_decided,
         lint_written,
@@ -31,7 +31,7 @@ try:
         written_by,
     )
     from pipeline.runs import check_weights, open_runs
-    from pipeline.tuning.extras import write_drift
+    from pipeline.tuning.comparisons.extras import write_drift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error

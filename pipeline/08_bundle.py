@@ -20,10 +20,10 @@ import time
 from collections.abc import Sequence
 
 try:
-    from inference.bundle import write_bundle
-    from inference.decision import load_decision
-    from inference.wheels import PYTHONS
-    from pipeline.bundling import (
+    from inference.bundle.bundle import write_bundle
+    from inference.bundle.wheels import PYTHONS
+    from inference.decide.decision import load_decision
+    from pipeline.delivery.bundling import (
         dataset_slug,
         experiment_documents,
         parse_size,
@@ -32,8 +32,8 @@ try:
         together,
         write_upload_files,
     )
-    from pipeline.gating import asked_classifier
-    from pipeline.prediction import bundle_facts, decision_path
+    from pipeline.prediction.image_gate import asked_classifier
+    from pipeline.prediction.prediction import bundle_facts, decision_path
     from pipeline.runs import check_weights, open_runs, runs_fingerprint
     from pipeline.workspace import Workspace, run_stage, stage_parser
 except ModuleNotFoundError as error:

@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 try:
-    from pipeline.prediction import lint_own
-    from pipeline.submitting import code_folders, host_name, promised, scored_locally, submission_path, upload
+    from pipeline.delivery.submitting import code_folders, host_name, promised, scored_locally, submission_path, upload
+    from pipeline.prediction.prediction import lint_own
     from pipeline.workspace import Workspace, run_stage, stage_parser
-    from submissions.kaggle_client import connect
-    from submissions.ledger import record
-    from submissions.upload import Patience
+    from submissions.kaggle.client import connect
+    from submissions.kaggle.ledger import record
+    from submissions.kaggle.upload import Patience
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.sequence import STAGES, run_from, run_stages
-from submissions.entry import run_command
+from submissions.command_exit import run_command
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -43,7 +43,7 @@ def _run(argv: Sequence[str]) -> None:
 
 
 def _demo(argv: Sequence[str]) -> None:
-    from pipeline.demo import run_demo
+    from pipeline.demo.demo import run_demo
 
     parser = argparse.ArgumentParser(prog="python -m pipeline demo")
     parser.add_argument("--short", action="store_true", help="a few steps only: does everything run?")
@@ -53,7 +53,7 @@ def _demo(argv: Sequence[str]) -> None:
 
 
 def _demo_data(argv: Sequence[str]) -> None:
-    from pipeline.demo_data import make_demo_data
+    from pipeline.demo.demo_data import make_demo_data
 
     parser = argparse.ArgumentParser(prog="python -m pipeline demo-data")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/mni-white-matter"))
@@ -74,7 +74,7 @@ def _new_competition(argv: Sequence[str]) -> None:
 def _ceiling(argv: Sequence[str]) -> None:
     from tqdm import tqdm
 
-    from pipeline.ceiling import SCALES, resolution_ceiling, write_ceiling
+    from pipeline.data.resolution_ceiling import SCALES, resolution_ceiling, write_ceiling
     from pipeline.workspace import open_workspace, stage_parser
 
     parser = stage_parser("What is lost by working at a smaller size? Needs stage 01.")
@@ -87,7 +87,7 @@ def _ceiling(argv: Sequence[str]) -> None:
 
 
 def _show_augmentations(argv: Sequence[str]) -> None:
-    from pipeline.augmentation_sheet import write_augmentation_sheet
+    from pipeline.report.augmentation_sheet import write_augmentation_sheet
     from pipeline.workspace import open_workspace, stage_parser
 
     parser = stage_parser("Training samples before and after augmentation. Needs stages 01 to 03.")
@@ -97,7 +97,7 @@ def _show_augmentations(argv: Sequence[str]) -> None:
 def _report(argv: Sequence[str]) -> None:
     from tqdm import tqdm
 
-    from pipeline.report.finished import open_finished
+    from pipeline.report.finished_run import open_finished
     from pipeline.report.page import LEDGER, write_report
 
     parser = argparse.ArgumentParser(prog="python -m pipeline report")
@@ -112,7 +112,7 @@ def _report(argv: Sequence[str]) -> None:
 
 
 def _compare(argv: Sequence[str]) -> None:
-    from pipeline.comparison import compare_runs
+    from pipeline.tuning.comparisons.two_runs import compare_runs
 
     parser = argparse.ArgumentParser(prog="python -m pipeline compare")
     parser.add_argument("run_a", type=Path)

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 
 from inference.weights import LoadedModel, load_model
+from pipeline.data.scaling import resize_image, resize_planes, working_size
+from pipeline.data.store import Store, create_store
 from pipeline.experiment import Experiment
-from pipeline.scaling import resize_image, resize_planes, working_size
-from pipeline.store import Store, create_store
-from pipeline.training import train_fold
-from submissions.images import read_image
-from submissions.settings import override, validate
+from pipeline.training.fold_training import train_fold
+from submissions.host.settings import override, validate
+from submissions.images.opening import read_image
 
 EVERYTHING = 0  # the fold that is trained; every image is of another, so all of them are trained on
 USUAL: dict[str, Any] = {

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from pipeline.tuning.settings import TuneSettings
-from submissions.competition import Competition
-from submissions.settings import Settings, override, read_yaml, validate
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.competition import Competition
+from submissions.host.settings import Settings, override, read_yaml, validate
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from submissions.competition import load_competition
-from submissions.guess import write_first_contract
-from submissions.listing import Split, list_images
+from submissions.guess.first_contract import write_first_contract
+from submissions.host.competition import load_competition
+from submissions.host.listing import Split, list_images
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 SHOWN = 5

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from submissions.show import overlay, shown
+from submissions.table.show import overlay, shown
 
 INK = "#1f2933"
 

@@ -13,10 +13,10 @@ from folds.blocks import has_blocks
 from folds.foldfile import read_folds
 from inference.config import PredictConfig
 from inference.weights import LoadedModel, load_model
-from pipeline.folding import open_folds
+from pipeline.data.fold_tables import open_folds
 from pipeline.stage import digest, read_stage
 from pipeline.workspace import Workspace
-from submissions.settings import validate
+from submissions.host.settings import validate
 
 JOINED = 2  # format of out-of-fold predictions whose files are joined of blocks, each by the fold that held it out
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from submissions.table import write_atomic
+from submissions.host.atomic import write_atomic
 
 DONE = "stage.json"
 BEGUN = "stage.begun.json"

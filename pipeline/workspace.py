@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.experiment import Experiment, load_experiment, resolve
-from pipeline.inventory import read_inventory
+from pipeline.inventory_table import read_inventory
 from pipeline.stage import MadeOtherwise, Stage, read_stage
-from submissions.competition import Competition, load_competition
+from submissions.host.competition import Competition, load_competition
 
 NOTED = ("torch", "timm", "segmentation-models-pytorch", "albumentations", "numpy", "opencv-python-headless", "pandas")
 

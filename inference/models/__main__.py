@@ -18,7 +18,7 @@ from inference.models.builder import model_row, option_names
 from inference.models.figures import FIGURES
 from inference.models.measuring import write_figures
 from inference.models.table import MODELS
-from submissions.entry import run_command
+from submissions.command_exit import run_command
 
 COLUMNS = ("name", "family", "encoders", "figures of", "M param", "GFLOPs", "source", "code", "weights")
 

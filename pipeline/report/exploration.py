@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import has_blocks
-from pipeline.folding import training_duplicates
-from pipeline.report.finished import FinishedRun
-from pipeline.report.looks import Look, outline
-from submissions.listing import ListedImages
-from submissions.masks import MaskReader
-from submissions.rle import decode, encode
-from submissions.show import PALETTE, shown
+from pipeline.data.fold_tables import training_duplicates
+from pipeline.report.finished_run import FinishedRun
+from pipeline.report.image_pictures import Look, outline
+from submissions.host.listing import ListedImages
+from submissions.host.masks import MaskReader
+from submissions.rle.codec import decode, encode
+from submissions.table.show import PALETTE, shown
 
 T = TypeVar("T")
 

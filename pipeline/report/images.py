@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.report.figures import COLOURS, bars_figure, plain_list, threshold_figure
-from pipeline.report.finished import FinishedRun
-from pipeline.report.looks import EXPLORED, Look, data_uri, look_at, shrink
+from pipeline.report.finished_run import FinishedRun
+from pipeline.report.image_pictures import EXPLORED, Look, data_uri, look_at, shrink
 from pipeline.report.markup import Safe, data_script, element, figure, picture, table
 from pipeline.report.sections import absent, section
 from pipeline.report.thresholds import (
@@ -24,8 +24,8 @@ from pipeline.report.thresholds import (
     unexplored,
     worst_units,
 )
-from pipeline.tuning.workers import Progress, quiet
-from submissions.show import EXTRA, MISSED, RIGHT
+from pipeline.tuning.scores.workers import Progress, quiet
+from submissions.table.show import EXTRA, MISSED, RIGHT
 
 MOST_PICTURES = 60
 MOST_BYTES = 7_000_000  # of pictures in the table: the page stays below 15 MB

@@ -8,10 +8,10 @@ from pathlib import Path
 import plotly.offline
 
 from pipeline.report import images, sections
-from pipeline.report.finished import FinishedRun
+from pipeline.report.finished_run import FinishedRun
 from pipeline.report.markup import Safe, element, text
-from pipeline.tuning.workers import Progress, quiet
-from submissions.table import write_atomic
+from pipeline.tuning.scores.workers import Progress, quiet
+from submissions.host.atomic import write_atomic
 
 LEDGER = Path("submissions/ledger.csv")
 CONTENTS = {

@@ -8,18 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from inference.rules import ThresholdRule
-from pipeline.audit_report import pairs_to_show
-from pipeline.comparison import compare, metric_of, read_scores
+from inference.decide.rules import ThresholdRule
+from pipeline.data.leak_report import pairs_to_show
 from pipeline.report.figures import bars_figure, intervals_figure, learning_figure, points_figure
-from pipeline.report.finished import FinishedRun, fold_scores, learning_curves, ledger_rows, stage_documents
-from pipeline.report.looks import data_uri
+from pipeline.report.finished_run import FinishedRun, fold_scores, learning_curves, ledger_rows, stage_documents
+from pipeline.report.image_pictures import data_uri
 from pipeline.report.markup import Safe, element, figure, number, picture, span, table, text
 from pipeline.report.thresholds import plateau_of_run
 from pipeline.stage import DONE, read_stage
-from pipeline.tuning.shift import ShiftTable
-from submissions.leaderboard import relation
-from submissions.ledger import numbers
+from pipeline.tuning.comparisons.shift_table import ShiftTable
+from pipeline.tuning.comparisons.two_runs import compare, metric_of, read_scores
+from submissions.kaggle.leaderboard import relation
+from submissions.kaggle.ledger import numbers
 
 PAIRS = 12
 

@@ -7,12 +7,12 @@ from itertools import combinations
 
 import pandas as pd
 
-from pipeline.comparison import compare
-from pipeline.measurements import shared_images
-from pipeline.oof import run_items
-from pipeline.report.finished import FinishedRun
-from pipeline.tuning.arms import difference, judge_arms, mixed_items
-from pipeline.tuning.terms import Terms
+from pipeline.prediction.oof import run_items
+from pipeline.report.finished_run import FinishedRun
+from pipeline.tuning.comparisons.paired import difference, judge_arms, mixed_items
+from pipeline.tuning.comparisons.two_runs import compare
+from pipeline.tuning.measurements import shared_images
+from pipeline.tuning.scores.criteria import Terms
 from submissions.metrics import Metric
 
 

@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from inference.rules import ThresholdRule
-from pipeline.report.finished import FinishedRun
-from pipeline.tuning.choice import widest_run
-from pipeline.tuning.items import unit_histograms
-from pipeline.tuning.workers import Progress, over_units, quiet
+from inference.decide.rules import ThresholdRule
+from pipeline.report.finished_run import FinishedRun
+from pipeline.tuning.scores.choice import widest_run
+from pipeline.tuning.scores.units import unit_histograms
+from pipeline.tuning.scores.workers import Progress, over_units, quiet
 from submissions.metrics import CountMetric, counts, threshold_curve, threshold_values
 from submissions.metrics.overlap import COUNTS, Dice
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from inference.decision import save_decision
-from pipeline.tuning.extras import Extras, decision_with, extras_report, write_extras
-from pipeline.tuning.nested import RuleReport
-from pipeline.tuning.settings import TuneSettings
-from submissions.intervals import Interval
-from submissions.table import write_atomic
+from inference.decide.decision import save_decision
+from pipeline.tuning.comparisons.extras import Extras, decision_with, extras_report, write_extras
+from pipeline.tuning.rules.nested import RuleReport
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.atomic import write_atomic
+from submissions.metrics.intervals import Interval
 
 if TYPE_CHECKING:
     from pipeline.tuning.search import TuneResult

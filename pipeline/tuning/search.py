@@ -11,22 +11,22 @@ from typing import Any
 
 import pandas as pd
 
-from inference.decision import Decision
-from pipeline.tuning.choice import Judge, selection_folds
-from pipeline.tuning.drift import image_features, learned_ranges
-from pipeline.tuning.gates import without_idle_classifier
-from pipeline.tuning.items import OofItem, Scorer, Unit, as_volume, decided, make_units, scored_row
-from pipeline.tuning.learners import base_decision, build_learners, left_out, pick_rule
-from pipeline.tuning.levels import FoldThresholds
-from pipeline.tuning.nested import RuleReport, assess, joined_folds
-from pipeline.tuning.post import PostReport, choose_post
-from pipeline.tuning.rules import Learner
-from pipeline.tuning.settings import TuneSettings
-from pipeline.tuning.terms import Terms
-from pipeline.tuning.workers import over_units, worker_pool
-from submissions.competition import Competition
-from submissions.intervals import Interval, bootstrap_interval, prediction_interval
+from inference.decide.decision import Decision
+from pipeline.prediction.drift import image_features, learned_ranges
+from pipeline.tuning.postprocessing import PostReport, choose_post
+from pipeline.tuning.rules.gate_rules import without_idle_classifier
+from pipeline.tuning.rules.grouped_thresholds import FoldThresholds
+from pipeline.tuning.rules.histogram_rules import Learner
+from pipeline.tuning.rules.nested import RuleReport, assess, joined_folds
+from pipeline.tuning.rules.selection import base_decision, build_learners, left_out, pick_rule
+from pipeline.tuning.scores.choice import Judge, selection_folds
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.units import OofItem, Scorer, Unit, as_volume, decided, make_units, scored_row
+from pipeline.tuning.scores.workers import over_units, worker_pool
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.competition import Competition
 from submissions.metrics import Metric
+from submissions.metrics.intervals import Interval, bootstrap_interval, prediction_interval
 
 
 @dataclass(frozen=True)

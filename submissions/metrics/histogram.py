@@ -69,7 +69,7 @@ def counts(hist: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
 def threshold_curve(metric: CountMetric, hists: np.ndarray, multiplicities: np.ndarray | None = None) -> np.ndarray:
     """Scores (256,) of N units at every threshold, one threshold for all classes; (B, 256) when resampled.
 
-    `hists` int64 (N, K, 2, 256), `multiplicities` (B, N) as `submissions.intervals.resample` draws them. Each
+    `hists` int64 (N, K, 2, 256), `multiplicities` (B, N) as `submissions.metrics.intervals.resample` draws them. Each
     score equals that of `metric.rows(q >= t, ...)` and `metric.score`, bit for bit. ValueError for a metric
     that does not follow from pixel counts.
     """

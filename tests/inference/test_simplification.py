@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.precision import cpu_has_bf16, prepare_model, resolve_precision
+from inference.predict.precision import cpu_has_bf16, prepare_model, resolve_precision
 from inference.simplification import RunningSum, simplify
 
 
@@ -86,9 +86,9 @@ def test_precision_follows_the_flags_of_the_processor(tmp_path: Path, monkeypatc
     flags.write_text("Features : neon\n")
     assert not cpu_has_bf16(flags)
     assert not cpu_has_bf16(tmp_path / "none")
-    monkeypatch.setattr("inference.precision.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("inference.predict.precision.cpu_has_bf16", lambda: False)
     assert resolve_precision("auto", "cpu") == "fp32"
-    monkeypatch.setattr("inference.precision.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("inference.predict.precision.cpu_has_bf16", lambda: True)
     assert resolve_precision("auto", "cpu") == "bf16"
     assert (resolve_precision("fp32", "cpu"), resolve_precision("auto", "meta")) == ("fp32", "fp32")
 

@@ -13,13 +13,13 @@ from drawn_hosts import SHAPE, rle_contract, write_rle_host
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.decision import Decision
-from inference.instances import InstanceSettings
-from inference.rules import ThresholdRule
+from inference.decide.decision import Decision
+from inference.decide.instances import InstanceSettings
+from inference.decide.rules import ThresholdRule
 from inference.submission import Origin, SubmissionSummary, in_turn, make_submission, member_shares, named, used_members
 from inference.weights import LoadedModel
-from submissions.competition import Competition
-from submissions.lint import errors, lint_submission
+from submissions.host.competition import Competition
+from submissions.table.lint import errors, lint_submission
 
 ORIGINS = [Origin("a", 0), Origin("b", 0), Origin("a", 1)]
 

@@ -10,8 +10,8 @@ import pytest
 from tiny_run import write_tiny_experiment
 
 from pipeline.report.exploration import area_shares, class_table, group_table, mask_checks, size_table, spread
-from pipeline.report.finished import FinishedRun, finished_runs
-from pipeline.report.looks import look_at, outline, pair_sheet, sheet
+from pipeline.report.finished_run import FinishedRun, finished_runs
+from pipeline.report.image_pictures import look_at, outline, pair_sheet, sheet
 from pipeline.report.several import common_metric, difference_matrix, ensemble_matrix, image_scores, paired_table
 from pipeline.report.thresholds import group_scores, worth_table
 from pipeline.sequence import run_stages

@@ -17,21 +17,23 @@ from drawn_hosts import SHAPE, rle_contract
 from finished_page import page_of, run_cells
 from tiny_run import EXPERIMENT, stage, write_tiny_experiment
 
-from inference.bundle import run
+from inference.bundle.bundle import run
 from inference.config import ModelConfig
-from inference.decision import load_decision
-from inference.store import open_prediction
+from inference.decide.decision import load_decision
+from inference.predict.store import open_prediction
 from inference.weights import load_model
-from pipeline import trainer
-from pipeline.answers import answer_scores
 from pipeline.experiment import Experiment, resolve
-from pipeline.image_samples import ImageSet, image_target
-from pipeline.report.finished import learning_curves, open_finished
+from pipeline.prediction.classification_results import answer_scores
+from pipeline.report.finished_run import learning_curves, open_finished
 from pipeline.sequence import run_stages
-from pipeline.training import training_set
-from submissions.competition import Competition, load_competition
+from pipeline.training import trainer
+from pipeline.training.classification_dataset import ImageSet, image_target
+from pipeline.training.fold_training import training_set
+from submissions.host.competition import Competition, load_competition
 
-spec = importlib.util.spec_from_file_location("drawn_training", Path(__file__).with_name("drawn_training.py"))
+spec = importlib.util.spec_from_file_location(
+    "drawn_training", Path(__file__).parents[1] / "support" / "drawn_training.py"
+)
 assert spec is not None and spec.loader is not None
 drawn = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(drawn)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from inference.decision import load_decision
+from inference.decide.decision import load_decision
 from pipeline.sequence import run_stages
-from submissions.competition import load_competition
-from submissions.lint import lint_submission
+from submissions.host.competition import load_competition
+from submissions.table.lint import lint_submission
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
 

@@ -12,12 +12,12 @@ import yaml
 from finished_page import page_of
 from tiny_run import EXPERIMENT, space_of, stage, write_tiny_experiment
 
-from inference.bundle import run
-from inference.decision import load_decision, save_decision
-from inference.store import open_prediction, write_prediction
-from pipeline.measurements import out_of_fold, second_seed_shift
+from inference.bundle.bundle import run
+from inference.decide.decision import load_decision, save_decision
+from inference.predict.store import open_prediction, write_prediction
 from pipeline.runs import open_runs
 from pipeline.sequence import run_stages
+from pipeline.tuning.measurements import out_of_fold, second_seed_shift
 
 
 def write_experiment(folder: Path, arguments: list[str], name: str, **change: Any) -> list[str]:

@@ -11,7 +11,7 @@ from drawn_hosts import rle_contract
 
 import pipeline
 from pipeline.experiment import Experiment, list_experiments, load_experiment, resolve
-from submissions.competition import load_competition
+from submissions.host.competition import load_competition
 
 
 @pytest.mark.parametrize("name", list_experiments())

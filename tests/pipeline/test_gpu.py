@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny_run import space_of, stage, write_tiny_experiment
 
-from inference.store import open_prediction
+from inference.predict.store import open_prediction
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

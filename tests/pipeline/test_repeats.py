@@ -14,18 +14,18 @@ from finished_page import page_of
 from tiny_run import EXPERIMENT, space_of, write_tiny_experiment
 
 from folds.foldfile import read_folds
-from inference.bundle import run
-from inference.decision import load_decision
-from inference.predictor import predict_image
-from inference.store import open_prediction
+from inference.bundle.bundle import run
+from inference.decide.decision import load_decision
+from inference.predict.predictor import predict_image
+from inference.predict.store import open_prediction
 from inference.weights import load_model
+from pipeline.data.fold_tables import fold_table
 from pipeline.experiment import Experiment
-from pipeline.folding import fold_table
-from pipeline.measurements import measure, out_of_fold, repeated_shift
-from pipeline.prediction import predict_folds
+from pipeline.prediction.prediction import predict_folds
 from pipeline.runs import open_runs, read_run, runs_fingerprint, trained_inputs, trained_spaces
 from pipeline.sequence import run_stages
-from submissions.images import open_image
+from pipeline.tuning.measurements import measure, out_of_fold, repeated_shift
+from submissions.images.opening import open_image
 
 
 @pytest.fixture(scope="module")

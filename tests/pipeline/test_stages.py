@@ -15,14 +15,14 @@ import pytest
 from drawn_hosts import rle_contract, write_rle_host
 from tiny_run import space_of, stage, write_tiny_experiment
 
-from inference.bundle import run, verify
+from inference.bundle.bundle import run, verify
 from pipeline.__main__ import main
-from pipeline.ceiling import resolution_ceiling
-from pipeline.fold_settings import fold_settings
+from pipeline.data.resolution_ceiling import resolution_ceiling
 from pipeline.sequence import run_stages
-from submissions.listing import list_images
-from submissions.scoring import score_submission
-from submissions.table import read_submission
+from pipeline.training.fingerprint import fold_settings
+from submissions.host.listing import list_images
+from submissions.host.sample import read_submission
+from submissions.table.scoring import score_submission
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import yaml
 from drawn_hosts import write_rle_host
 
 from submissions.__main__ import main
-from submissions.ledger import Entry, record
+from submissions.kaggle.ledger import Entry, record
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from submissions.competition import Competition
-from submissions.rle import Dialect, encode
-from submissions.settings import validate
+from submissions.host.competition import Competition
+from submissions.host.settings import validate
+from submissions.rle.codec import Dialect, encode
 
 SHAPE = (40, 56)
 

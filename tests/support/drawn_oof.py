@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.tuning.settings import TuneSettings
-from pipeline.tuning.terms import Terms, tuning_metric
-from submissions.competition import Competition
-from submissions.masks import Truth
+from pipeline.tuning.scores.criteria import Terms, tuning_metric
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.competition import Competition
+from submissions.host.masks import Truth
 
 
 @dataclass

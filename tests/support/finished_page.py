@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.finished import open_finished
+from pipeline.report.finished_run import open_finished
 from pipeline.report.page import render
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from drawn_hosts import rle_contract
 
-from inference.bundle import write_bundle
+from inference.bundle.bundle import write_bundle
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.decision import Decision, save_decision
+from inference.decide.decision import Decision, save_decision
+from inference.decide.rules import ThresholdRule
 from inference.models import build_model
-from inference.rules import ThresholdRule
 from inference.weights import save_model
 
 MODEL = ModelConfig(architecture="unet", encoder="mobilenetv3_small_050", classes=["thing"])

@@ -1,0 +1,295 @@
+"""A bundle: code, weights, wheels, contract and decision in one folder, checked against its manifest, run offline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import inference
+import submissions
+from inference.bundle.manifest import FORMAT, MANIFEST, files_below, list_files, verify
+from inference.bundle.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
+from inference.bundle.wheels import FOLDER as WHEELS
+from inference.bundle.wheels import PLATFORMS, fetch_wheels
+from inference.config import PredictConfig
+from inference.decide.decision import Decision, load_decision
+from inference.models.tensors import halve
+from inference.predict.image_list import OnError
+from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
+from inference.weights import LoadedModel, load_model, save_model
+from submissions.host.atomic import write_atomic
+from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import LAYER_SEPARATOR, ListedImages
+from submissions.table.findings import errors
+from submissions.table.lint import lint_submission
+
+__all__ = ["run", "submit", "verify", "write_bundle"]
+
+GB = 1e9
+NOTEBOOK = "submit.ipynb"
+HALF = (
+    "kernels and matrices rounded to half precision (a relative error of at most 0.0005 a weight, more below 0.00006), "
+    "computed with in float32 again; biases and statistics are not rounded. Expect probabilities that differ by some "
+    "thousandths, at single pixels by some hundredths, and pixels along the borders"
+)
+FULL = "as trained"
+
+
+def write_bundle(
+    folder: Path,
+    competition: Competition,
+    folds: Mapping[str, Sequence[Path]],
+    decision: Path,
+    *,
+    configs: Mapping[str, PredictConfig],
+    taught_by: str,
+    facts: Mapping[str, Any],
+    documents: Mapping[str, Mapping[str, Any]] | None = None,
+    notebook: Path | None = None,
+    python: str | None = None,
+    half: bool = False,
+    max_bytes: float = 20 * GB,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a bundle of trained folds, built aside and renamed; returns its manifest.
+
+    folds: experiment -> folders fold_k with weights (the exponential mean, which is what training keeps); configs:
+    experiment -> prediction settings, which replace those beside the weights; taught_by: fingerprint of the
+    out-of-fold predictions that the decision was learned from; facts go into the manifest (cross-validation, git
+    state); documents: experiment -> its resolved settings, kept to be read; python: version to fetch wheels for
+    ("3.11"), none where not given; half: weights as float16; overwrite: a bundle that is there is replaced,
+    once the new one is whole.
+    Raises ValueError where the folder exists already, the decision was learned from another experiment, a wheel
+    cannot be fetched or would not suffice, or the bundle is larger than `max_bytes`; nothing is left behind then.
+    """
+    if folder.exists() and not overwrite:
+        raise ValueError(f"{folder}: exists already; --overwrite makes it again")
+    load_decision(decision, fingerprint=taught_by)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        used = _copy_weights(partial, folds, configs, half)
+        if python:
+            refuse_special(used)
+        _copy_code(partial)
+        _copy_papers(partial, competition, decision, documents or {}, notebook)
+        wheels = fetch_wheels(partial / WHEELS, python) if python else []
+        check_size(partial, max_bytes)
+        accepts = accepted_ranges(used)
+        manifest = {
+            "format": FORMAT,
+            "competition": competition.name,
+            "experiments": {name: [int(one.name.removeprefix("fold_")) for one in own] for name, own in folds.items()},
+            "weights": {"kept": "exponential mean (EMA)", "precision": "fp16" if half else "fp32",
+                        "effect": HALF if half else FULL},
+            "made_with": installed_versions(accepts),
+            "accepts": accepts,
+            "wheels": {"python": python, "platforms": list(PLATFORMS), "files": wheels},
+            "taught_by": taught_by,
+            **facts,
+            "files": list_files(partial),
+        }  # fmt: skip
+        write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
+        _replace(folder, partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return manifest
+
+
+def check_size(folder: Path, max_bytes: float) -> None:
+    """Raises ValueError that names the five largest files where a folder holds more than `max_bytes`."""
+    sizes = sorted(((path.stat().st_size, name) for name, path in files_below(folder)), reverse=True)
+    total = sum(size for size, _ in sizes)
+    if total > max_bytes:
+        largest = ", ".join(f"{name} {size / 1e6:.1f} MB" for size, name in sizes[:5])
+        raise ValueError(
+            f"the bundle has {total / GB:.3f} GB, --max-size is {max_bytes / GB:.3f} GB: the largest are {largest}; "
+            "bundle fewer folds or experiments, take --fp16, or raise the cap"
+        )
+
+
+def run(
+    bundle: Path,
+    data: Path,
+    out: Path,
+    *,
+    folder: Path | None = None,
+    device: str | None = None,
+    on_error: OnError = "stop",
+    seconds: float | None = None,
+    memory_cap_gb: float | None = None,
+    lint: bool = True,
+    keep_doubtful: bool = False,
+    report: Callable[[str], None] = print,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+) -> SubmissionSummary:
+    """Verify, predict, decide, lint, and write `out`, from the bundle's files and the host's alone.
+
+    folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1" (default:
+    every GPU, else the CPU); seconds: a time budget, as for `make_submission`; memory_cap_gb: host memory for buffers
+    instead of what the experiments set; lint: whether the linter has to agree; keep_doubtful: errors that are doubts
+    about the masks, not about the table, are only reported, as warnings are. Raises ValueError where the bundle is
+    damaged, the installed versions or the decision do not fit it, `out` cannot be written, `folder` holds other
+    predictions, a test image cannot be predicted (unless on_error is 'empty') or the linter finds an error; `out` is
+    then not left behind.
+    """
+    manifest = verify(bundle)
+    refuse(unmet(manifest["accepts"]))
+    competition = load_competition(bundle / "competition.yaml")
+    decision = load_decision(bundle / "decision.json", fingerprint=manifest["taught_by"])
+    folder = folder or out.with_name("predictions")
+    if out.is_dir():
+        raise ValueError(f"{out}: is a folder; expected a file to write, as in {out / 'submission.csv'}")
+    for place in (out.parent, folder):
+        _check_writable(place)
+    _claim(folder, _made_by(manifest, decision), _file_states(open_test_images(competition, data)))
+    origins = in_turn(manifest["experiments"])
+    models = [_loaded(bundle / "weights" / one.experiment / f"fold_{one.fold}", memory_cap_gb) for one in origins]
+    summary = make_submission(
+        competition, data, models, decision, folder=folder, out=out, device=device or every_device(),
+        origins=origins, on_error=on_error, seconds=seconds, report=report, progress=progress,
+    )  # fmt: skip
+    found = lint_submission(out, competition, data) if lint else []
+    wrong = [finding for finding in errors(found) if not (keep_doubtful and finding.doubt)]
+    if wrong:
+        out.unlink()
+        raise ValueError("\n".join(["the linter refuses the submission:", *(f"  {error}" for error in wrong)]))
+    if any(finding.doubt for finding in found):
+        report("LOOK AT THE MASKS BEFORE YOU SUBMIT: the host takes the table, which is kept, but they look wrong:")
+    for finding in found:
+        report(f"lint: {finding}")
+    return summary
+
+
+def submit(
+    bundle: Path, data: Path, out: Path, *, seconds: float, memory_cap_gb: float, report: Callable[[str], None] = print
+) -> SubmissionSummary:
+    """`run` as a notebook on the host's machine does: it ends with a whole submission where that can be had.
+
+    A test image that cannot be predicted gets an empty mask, and of masks that look wrong it is only said. Where folds
+    vote, which leaves nothing to give up, the time budget is not kept, and that is said.
+    """
+    decision = load_decision(bundle / "decision.json")
+    summary = run(
+        bundle, data, out, on_error="empty", memory_cap_gb=memory_cap_gb, report=report, keep_doubtful=True,
+        seconds=_kept(decision, seconds, report),
+    )  # fmt: skip
+    for said in summary.given_up:
+        report(f"time budget: {said}")
+    report(str(summary))
+    return summary
+
+
+def every_device() -> str:
+    """All GPUs as `run` takes them, or the CPU where there is none."""
+    return ",".join(f"cuda:{index}" for index in range(torch.cuda.device_count())) or "cpu"
+
+
+def _kept(decision: Decision, seconds: float, report: Callable[[str], None]) -> float | None:
+    if decision.vote:
+        report("folds vote: every model is needed, so the time budget is not kept")
+        return None
+    return seconds
+
+
+def _loaded(folder: Path, memory_cap_gb: float | None) -> LoadedModel:
+    loaded = load_model(folder)
+    if memory_cap_gb is None:
+        return loaded
+    return replace(loaded, predict_config=loaded.predict_config.model_copy(update={"memory_cap_gb": memory_cap_gb}))
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises ValueError where no file can be made in a folder, before hours are spent on what would go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+
+
+def _made_by(manifest: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """What predictions depend on beside the image, as JSON has it."""
+    weights = {name: one for name, one in manifest["files"].items() if name.startswith("weights/")}
+    return {"weights": weights, "views": decision.views, "shares": decision.weights}
+
+
+def _file_states(images: ListedImages) -> dict[str, list[list[int]]]:
+    """Size and time of the files of every image; none of one that is not there."""
+    states: dict[str, list[list[int]]] = {}
+    for image_id in images.ids:
+        paths = [images.data / name for name in str(images.row(image_id)["path"]).split(LAYER_SEPARATOR)]
+        found = [path.stat() for path in paths if path.is_file()]
+        states[image_id] = [[one.st_size, one.st_mtime_ns] for one in found]
+    return states
+
+
+def _claim(folder: Path, by: Mapping[str, Any], of: Mapping[str, Any]) -> None:
+    """Note by what, and of which files, a folder holds predictions; raises ValueError where those there are others."""
+    note = folder / "made_of.json"
+    before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {"by": by, "of": {}}
+    other = "; delete it, or write to another folder"
+    if before["by"] != by:
+        raise ValueError(f"{folder}: holds predictions by other weights, or with other views or shares{other}")
+    changed = [image_id for image_id, state in before["of"].items() if of.get(image_id, state) != state]
+    if changed:
+        raise ValueError(f"{folder}: holds predictions of {changed[:3]} from before their files changed{other}")
+    write_atomic(note, json.dumps({"by": by, "of": {**before["of"], **of}}) + "\n")
+
+
+def _replace(folder: Path, made: Path) -> None:
+    """Put `made` in the place of `folder`; what was there is deleted once it is no longer needed."""
+    before = folder.with_name(folder.name + ".before")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.replace(before)
+    made.replace(folder)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _copy_papers(
+    folder: Path,
+    competition: Competition,
+    decision: Path,
+    documents: Mapping[str, Mapping[str, Any]],
+    notebook: Path | None,
+) -> None:
+    """Contract, decision, settings of the experiments, and the notebook where there is one."""
+    contract = competition.model_dump(mode="json", exclude_unset=True)
+    write_atomic(folder / "competition.yaml", json.dumps(contract, indent=1) + "\n")
+    shutil.copyfile(decision, folder / "decision.json")
+    for name, document in documents.items():
+        write_atomic(folder / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
+    if notebook is not None:
+        shutil.copyfile(notebook, folder / NOTEBOOK)
+
+
+def _copy_code(folder: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "ledger.csv*")
+    for package in (inference, submissions):
+        source = Path(package.__path__[0])
+        shutil.copytree(source, folder / "code" / source.name, ignore=ignored)
+
+
+def _copy_weights(
+    folder: Path, folds: Mapping[str, Sequence[Path]], configs: Mapping[str, PredictConfig], half: bool
+) -> set[str]:
+    """Save every fold's weights with its settings; returns the architectures and runtimes that they need."""
+    used = {str(config.runtime) for config in configs.values()}
+    for experiment, folders in folds.items():
+        for source in folders:
+            loaded = load_model(source)
+            state = halve(loaded.model.state_dict()) if half else loaded.model
+            target = folder / "weights" / experiment / source.name
+            save_model(target, state, loaded.model_config, loaded.input_config, configs[experiment])
+            used.add(loaded.model_config.architecture)
+    return used

@@ -1,0 +1,234 @@
+"""The decision: everything between probability and mask, one JSON file, one function that applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from inference.decide.instances import InstanceSettings, confidences, split
+from inference.decide.postprocess import close_mask, fill_holes, keep_largest, open_mask, remove_small
+from inference.decide.rules import ArgmaxRule, Count, Level, Rule, ThresholdRule, class_planes
+from submissions.host.atomic import write_atomic
+from submissions.host.settings import Settings, read_yaml, validate
+
+FORMAT = 1
+POST_STEPS = {
+    "opening": open_mask,
+    "closing": close_mask,
+    "holes": fill_holes,
+    "min_area": remove_small,
+    "largest": keep_largest,
+}
+
+
+class Gate(Settings):
+    """A class's mask is empty unless at least `area` pixels of the channel reach q >= top.
+
+    With area 1 it is a gate by the largest probability. The channel may be what is said of the image as a whole.
+    """
+
+    channel: str | None = Field(
+        None, description="channel looked at, {class} in it is each class's name; each class's own where not given"
+    )
+    top: list[Level] = Field(description="one a class")
+    area: list[Count] = Field(description="pixels, one a class; 0: no gate")
+
+    def channel_of(self, name: str) -> str:
+        """The channel that the class `name` is gated by."""
+        return (self.channel or "{class}").replace("{class}", name)
+
+
+class PostStep(Settings):
+    """One step of post-processing; 0 leaves a class as it is."""
+
+    step: Literal["opening", "closing", "holes", "min_area", "largest"]
+    values: list[Count] = Field(
+        description="one a class: radius of opening and closing, area of the largest hole that is filled, "
+        "area of the smallest component that is kept, number of largest components kept"
+    )
+
+
+class Decision(Settings):
+    """How probabilities become masks, and what that was learned from."""
+
+    format: Literal[1] = 1
+    fingerprint: str = Field(description="of the experiment(s) whose out-of-fold predictions taught it")
+    classes: list[str] = Field(min_length=1, description="the contract's classes, in its order")
+    channels: list[str] = Field(min_length=1, description="channels of the prediction store, in its order")
+    exclusive: bool = Field(False, description="every pixel has at most one class")
+    weights: dict[str, float] = Field(default_factory=dict, description="experiment -> weight in the mean")
+    views: list[str] | None = Field(None, description="test-time views that are used; all where not given")
+    rule: Rule
+    fold_thresholds: dict[int, list[Level]] = Field(default_factory=dict, description="fold -> for a vote")
+    vote: bool = Field(False, description="masks are a vote of each fold's own (`apply_vote`)")
+    gate: Gate | None = None
+    classifier: str | None = Field(None, description="experiment that answers for whole images: the last channels")
+    post: list[PostStep] = Field(default_factory=list, description="in this order")
+    instances: InstanceSettings | None = None
+    learned: dict[str, Any] = Field(default_factory=dict, description="scores, intervals and ranges, to show")
+
+    @model_validator(mode="after")
+    def _fits_the_classes(self) -> Decision:
+        missing = [name for name in self.classes if name not in self.channels]
+        if missing:
+            raise ValueError(f"classes {missing} are no channels of the store, which has {self.channels}")
+        wrong = [values for values in self._per_class() if len(values) != len(self.classes)]
+        if wrong:
+            raise ValueError(f"found {wrong[0]}, expected a value for each of {self.classes}")
+        if self.exclusive and self.rule.kind != "argmax":
+            raise ValueError(f"rule {self.rule.kind!r} lets classes overlap; expected 'argmax': they exclude")
+        return self
+
+    @model_validator(mode="after")
+    def _names_what_exists(self) -> Decision:
+        names = [self.gate.channel_of(name) for name in self.classes] if self.gate else []
+        names += [self.instances.channel] if self.instances and self.instances.channel else []
+        absent = [name for name in names if name not in self.channels]
+        if absent:
+            raise ValueError(f"{absent[0]!r} is no channel of the store, which has {self.channels}")
+        plane = self.instances.plane if self.instances else 0
+        for index in [plane, *(self.rule.priority if isinstance(self.rule, ArgmaxRule) else [])]:
+            if index >= len(self.classes):
+                raise ValueError(f"class index {index}, expected one below {len(self.classes)}")
+        unknown = self.rule.unknown if isinstance(self.rule, ArgmaxRule) else None
+        if unknown is not None and unknown not in self.classes:
+            raise ValueError(f"rule.unknown is {unknown!r}, expected one of {self.classes}")
+        return self
+
+    def _per_class(self) -> list[Sequence[Any]]:
+        found: list[Sequence[Any]] = [*self.fold_thresholds.values(), *(step.values for step in self.post)]
+        found += getattr(self.rule, "groups", {}).values()
+        for part in (self.rule, self.gate):
+            for name in ("thresholds", "shares", "top", "bottom", "area", "weights"):
+                values = getattr(part, name, None)
+                found += [values] if values is not None else []
+        return found
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One image decided.
+
+    planes: bool (K, H, W), or (K, Z, H, W); instances: int32 (H, W) or (Z, H, W), None where none are made;
+    scores: confidence in [0, 1] of each instance, in label order.
+    """
+
+    planes: np.ndarray
+    instances: np.ndarray | None = None
+    scores: list[float] | None = None
+
+
+def save_decision(path: Path, decision: Decision) -> None:
+    """Write the decision as JSON, beside its name and then renamed."""
+    write_atomic(path, decision.model_dump_json(indent=2) + "\n")
+
+
+def load_decision(path: Path, *, fingerprint: str | None = None) -> Decision:
+    """Read a decision.
+
+    Raises FileNotFoundError where there is none; ValueError for another format, for a key or value that
+    cannot be, and where `fingerprint` is given and the decision was learned from something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no decision; run stage 06_tune first")
+    document = read_yaml(path)  # JSON is YAML
+    if document.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {document.get('format')!r}, expected {FORMAT}; run 06_tune again")
+    decision = validate(Decision, document, str(path))
+    if fingerprint is not None and decision.fingerprint != fingerprint:
+        raise ValueError(
+            f"{path}: the decision was learned from the predictions {decision.fingerprint!r}, these weights "
+            f"belong to {fingerprint!r}; run stage 06_tune for this experiment"
+        )
+    return decision
+
+
+def apply(probs: np.ndarray, decision: Decision, *, group: str | None = None) -> Mask:
+    """Mask of one image.
+
+    Parameters
+    ----------
+    probs : uint8 (channels, H, W), or (channels, Z, H, W) for a volume, in the order of `decision.channels`
+    group : the image's group, for a rule with thresholds by group; unknown groups take the common ones
+
+    Raises ValueError for another dtype or number of channels.
+    """
+    if probs.dtype != np.uint8 or probs.ndim not in (3, 4) or len(probs) != len(decision.channels):
+        raise ValueError(
+            f"probs are {probs.dtype} {probs.shape}, expected uint8 with the {len(decision.channels)} "
+            f"channels {decision.channels}, then [depth,] height and width"
+        )
+    of_classes = [probs[decision.channels.index(name)] for name in decision.classes]
+    return finish(probs, class_planes(of_classes, decision.rule, decision.classes, group=group), decision)
+
+
+def apply_vote(folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, group: str | None = None) -> Mask:
+    """Mask by majority (half is enough) of every fold's own mask; `folds` are (fold, probs as for `apply`).
+
+    Each fold is cut at its own `decision.fold_thresholds`; gate and post-processing see the mean.
+    What a vote is worth cannot be measured on out-of-fold predictions, where an image has one model only.
+    Raises ValueError where no fold is given, or the decision has no thresholds for one.
+    """
+    missing = [fold for fold, _ in folds if fold not in decision.fold_thresholds]
+    if missing or not folds:
+        known = sorted(decision.fold_thresholds)
+        raise ValueError(f"vote of the folds {[fold for fold, _ in folds]}: there are thresholds for {known}")
+    votes = np.zeros((len(decision.classes), *folds[0][1].shape[1:]), np.uint16)
+    total = np.zeros(folds[0][1].shape, np.uint32)
+    for fold, probs in folds:
+        of_classes = [probs[decision.channels.index(name)] for name in decision.classes]
+        rule = ThresholdRule(thresholds=decision.fold_thresholds[fold])
+        votes += class_planes(of_classes, rule, decision.classes, group=group)
+        total += probs
+    mean = ((total + len(folds) // 2) // len(folds)).astype(np.uint8)
+    return finish(mean, votes * 2 >= len(folds), decision)
+
+
+def finish(probs: np.ndarray, planes: np.ndarray, decision: Decision) -> Mask:
+    """Gate, post-processing and instances of planes bool (K, ...) that a rule made of `probs`."""
+    if decision.gate is not None:
+        planes = _gated(probs, planes, decision, decision.gate)
+    for step in decision.post:
+        planes = _processed(planes, step, decision)
+    if decision.instances is None:
+        return Mask(planes)
+    settings = decision.instances
+    own = probs[decision.channels.index(decision.classes[settings.plane])]
+    guide = probs[decision.channels.index(settings.channel)] if settings.channel else None
+    label = split(planes[settings.plane], settings, probs=own, guide=guide)
+    planes = planes.copy()
+    planes[settings.plane] = label > 0
+    return Mask(planes, label, confidences(label, own))
+
+
+def _gated(probs: np.ndarray, planes: np.ndarray, decision: Decision, gate: Gate) -> np.ndarray:
+    planes = planes.copy()
+    for k, name in enumerate(decision.classes):
+        q = probs[decision.channels.index(gate.channel_of(name))]
+        if gate.area[k] and np.count_nonzero(q >= gate.top[k]) < gate.area[k]:
+            lost = planes[k].copy()
+            planes[k] = False
+            if decision.exclusive and "background" in decision.classes:
+                planes[decision.classes.index("background")] |= lost
+    return planes
+
+
+def _processed(planes: np.ndarray, step: PostStep, decision: Decision) -> np.ndarray:
+    """One step. Of exclusive classes a pixel gained leaves the others, a pixel lost becomes background."""
+    planes = planes.copy()
+    background = decision.classes.index("background") if "background" in decision.classes else None
+    for k, value in enumerate(step.values):
+        if value == 0 or (decision.exclusive and k == background):
+            continue
+        before, after = planes[k].copy(), POST_STEPS[step.step](planes[k], value)
+        if decision.exclusive:
+            planes[:, after & ~before] = False
+            if background is not None:
+                planes[background] |= before & ~after
+        planes[k] = after
+    return planes

@@ -1,0 +1,108 @@
+"""From a mask to instances: its components, or a watershed of distance, of a centre or a border channel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from inference.decide.postprocess import label_components
+from inference.decide.watershed import watershed
+from submissions.host.settings import Settings
+
+STEPS = 16  # levels of the height map a pixel of distance
+
+
+class InstanceSettings(Settings):
+    """How a mask is split into instances."""
+
+    method: Literal["components", "distance", "centre", "border"] = Field(
+        "distance",
+        description="height of the watershed: distance to the edge, or a channel of the prediction",
+    )
+    plane: int = Field(0, ge=0, description="index of the class whose mask is split")
+    smooth: float = Field(1.0, ge=0, description="sigma in pixels by which the height is smoothed")
+    depth: float = Field(0.2, ge=0, lt=1, description="valley that parts two peaks, as a share of the lower one")
+    floor: float = Field(0.5, ge=0, description="least valley: pixels of distance, or hundredths of probability")
+    min_area: int = Field(0, ge=0, description="instances of fewer pixels are left out")
+
+    @property
+    def channel(self) -> str | None:
+        """Name of the channel that the method reads beside the class; None where it needs none."""
+        return self.method if self.method in ("centre", "border") else None
+
+
+def split(
+    mask: np.ndarray,
+    settings: InstanceSettings,
+    *,
+    probs: np.ndarray | None = None,
+    guide: np.ndarray | None = None,
+) -> np.ndarray:
+    """Instances int32, 0 background and 1..n in raster order of their first pixel.
+
+    Parameters
+    ----------
+    mask : bool (H, W); (Z, H, W) for the method 'components' only
+    probs : uint8 as mask, the class's probability; needed by 'border'
+    guide : uint8 as mask, the channel of centre or border; needed by those methods
+
+    Raises ValueError where a channel that the method reads is missing, or another method meets a volume.
+    """
+    if settings.method == "components":
+        return number_by_raster(label_components(mask)[0], settings.min_area)
+    if mask.ndim != 2:
+        raise ValueError(
+            f"instances.method {settings.method!r} splits images, found a mask of shape {mask.shape}; use 'components'"
+        )
+    unit = STEPS if settings.method == "distance" else 2.55
+    height = _height(mask, settings, probs, guide)
+    label = watershed(height, mask, depth=settings.depth, floor=settings.floor * unit)
+    return number_by_raster(label, settings.min_area)
+
+
+def number_by_raster(label: np.ndarray, min_area: int = 0) -> np.ndarray:
+    """`label` (0 background) as int32 1..n in order of first pixels; instances below `min_area` pixels go."""
+    flat = label.ravel()
+    areas = np.bincount(flat, minlength=1)
+    first = np.full(len(areas), flat.size, np.int64)
+    inside = np.flatnonzero(flat)
+    first[flat[inside[::-1]]] = inside[::-1]
+    keep = areas >= max(min_area, 1)
+    keep[0] = False
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(first[order], kind="stable")]
+    lookup = np.zeros(len(areas), np.int32)
+    lookup[order] = np.arange(1, len(order) + 1, dtype=np.int32)
+    return lookup[label]
+
+
+def confidences(label: np.ndarray, probs: np.ndarray) -> list[float]:
+    """Mean probability in [0, 1] of each instance 1..n; label int32 and probs uint8 of one shape."""
+    sums = np.bincount(label.ravel(), weights=probs.ravel())
+    areas = np.bincount(label.ravel())
+    return [float(value) for value in sums[1:] / np.maximum(areas[1:], 1) / 255.0]
+
+
+def _height(
+    mask: np.ndarray, settings: InstanceSettings, probs: np.ndarray | None, guide: np.ndarray | None
+) -> np.ndarray:
+    """uint16 (H, W): the higher, the deeper inside an instance."""
+    if settings.method == "distance":
+        padded = cv2.copyMakeBorder(np.ascontiguousarray(mask).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        height = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1] * STEPS
+    elif guide is None:
+        raise ValueError(
+            f"instances.method {settings.method!r} needs the channel {settings.channel!r}, not in the store"
+        )
+    elif settings.method == "centre":
+        height = guide.astype(np.float32)
+    elif probs is None:
+        raise ValueError("instances.method 'border' needs the class's probability beside the border's")
+    else:
+        height = np.maximum(probs.astype(np.float32) - guide.astype(np.float32), 0)
+    if settings.smooth > 0:
+        height = cv2.GaussianBlur(height, (0, 0), settings.smooth, borderType=cv2.BORDER_REFLECT)
+    return np.minimum(np.rint(height), np.float32(65535)).astype(np.uint16)

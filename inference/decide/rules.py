@@ -1,0 +1,108 @@
+"""The rules that turn probabilities into class masks: what they say, and what they do to one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from inference.decide.postprocess import hysteresis
+from submissions.host.settings import Settings
+
+NEVER = 256  # a threshold that no uint8 probability reaches
+Level = Annotated[int, Field(ge=0, le=NEVER)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ThresholdRule(Settings):
+    """A pixel is foreground where q >= its class's threshold; q = round(255 p)."""
+
+    kind: Literal["threshold"] = "threshold"
+    thresholds: list[Level] = Field(description="one a class")
+    groups: dict[str, list[Level]] = Field(default_factory=dict, description="group -> its own, one a class")
+
+
+class QuantileRule(Settings):
+    """In every image the most probable pixels are foreground, at most this share of them (ties stay out)."""
+
+    kind: Literal["quantile"] = "quantile"
+    shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(description="one a class")
+
+
+class HysteresisRule(Settings):
+    """Components of q >= bottom that hold at least `area` pixels of q >= top."""
+
+    kind: Literal["hysteresis"] = "hysteresis"
+    top: list[Level] = Field(description="one a class")
+    bottom: list[Level] = Field(description="one a class")
+    area: list[Count] = Field(description="pixels, one a class")
+
+
+class ArgmaxRule(Settings):
+    """Every pixel has the class of the largest q times its weight (ties: the first), or none.
+
+    thresholds: classes in the order of `priority` claim the pixels with q >= their threshold; argmax takes
+    what is left. reject: where no class reaches q >= reject, the pixel is `unknown`, or of no class at all.
+    """
+
+    kind: Literal["argmax"] = "argmax"
+    weights: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="class prior correction")
+    thresholds: list[Level] | None = Field(None, description="one a class; read for those in `priority`")
+    priority: list[Count] = Field(default_factory=list, description="class indices, the first claims first")
+    reject: Level = Field(0, description="least q of a sure pixel")
+    unknown: str | None = Field(None, description="class of pixels that are not sure")
+
+
+Rule = Annotated[ThresholdRule | QuantileRule | HysteresisRule | ArgmaxRule, Field(discriminator="kind")]
+
+
+def class_planes(
+    probs: Sequence[np.ndarray], rule: Rule, classes: Sequence[str], *, group: str | None = None
+) -> np.ndarray:
+    """bool (K, ...) of the classes' probabilities, K arrays uint8 (...), in the order of `classes`.
+
+    group: the image's group, for thresholds by group; groups without their own take the common ones.
+    """
+    if isinstance(rule, ArgmaxRule):
+        label = _argmax(probs, rule, classes)
+        return np.stack([label == index for index in range(len(probs))])
+    return np.stack([_foreground(q, rule, k, group) for k, q in enumerate(probs)])
+
+
+def quantile_threshold(histogram: np.ndarray, share: float) -> int:
+    """Smallest threshold 0..256 at which at most `share` of the pixels are foreground; histogram (256,)."""
+    above = np.append(np.cumsum(histogram[::-1])[::-1], 0)
+    return int(np.argmax(above <= share * above[0]))
+
+
+def _foreground(
+    q: np.ndarray, rule: ThresholdRule | QuantileRule | HysteresisRule, k: int, group: str | None
+) -> np.ndarray:
+    if isinstance(rule, HysteresisRule):
+        return hysteresis(q, rule.top[k], rule.area[k], rule.bottom[k])
+    if isinstance(rule, QuantileRule):
+        level = quantile_threshold(np.bincount(q.ravel(), minlength=256), rule.shares[k])
+    else:
+        level = rule.groups.get(str(group), rule.thresholds)[k]
+    return q >= level if level < NEVER else np.zeros(q.shape, bool)
+
+
+def _argmax(probs: Sequence[np.ndarray], rule: ArgmaxRule, classes: Sequence[str]) -> np.ndarray:
+    """int16 label of the pixels' classes, -1 where there is none."""
+    label = np.zeros(probs[0].shape, np.int16)
+    factors = rule.weights or [1.0] * len(probs)
+    best, surest = probs[0] * np.float32(factors[0]), probs[0].copy()
+    for index, q in enumerate(probs[1:], start=1):
+        value = q * np.float32(factors[index])
+        label[value > best] = index
+        np.maximum(best, value, out=best)
+        np.maximum(surest, q, out=surest)
+    for index in reversed(rule.priority if rule.thresholds else []):
+        assert rule.thresholds is not None
+        if rule.thresholds[index] < NEVER:
+            label[probs[index] >= rule.thresholds[index]] = index
+    if rule.reject > 0:
+        label[surest < min(rule.reject, 255)] = classes.index(rule.unknown) if rule.unknown else -1
+    return label

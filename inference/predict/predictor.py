@@ -1,0 +1,296 @@
+"""An image in, a prediction file out: streamed through fixed buffers, whatever the image's size."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from inference.config import PredictConfig
+from inference.predict.axes import TurnedSource
+from inference.predict.ensemble import HostSum, Pass, plan_passes
+from inference.predict.image_level import classify_image, is_classifier
+from inference.predict.inputs import Statistics, statistics
+from inference.predict.members import ReadyMember, activate, predict_batch, prepare_members, widen
+from inference.predict.memory_plan import MemoryPlan, pass_grid, plan_memory
+from inference.predict.stitching import Emit, StripAccumulator
+from inference.predict.store import NotANumberError, PredictionWriter, quantise
+from inference.predict.strips import Batch, Place, batches, read_ahead
+from inference.predict.tta import expand_views
+from submissions.images.opening import ArraySource
+
+if TYPE_CHECKING:
+    from inference.weights import LoadedModel
+    from submissions.images.opening import ImageSource
+
+logger = logging.getLogger(__name__)
+
+# The logit that stands for "no tissue" where logits are averaged: a probability of 1e-7.
+BLANK_LOGIT = -16.0
+
+
+@dataclass(frozen=True)
+class PredictionReport:
+    """What was done for one image: the file, tiles predicted and skipped (all passes), seconds, planned
+    memory.
+    """
+
+    path: Path
+    tiles: int
+    skipped: int
+    seconds: float
+    memory: MemoryPlan
+
+
+def predict_image(
+    members: Sequence[LoadedModel | ReadyMember],
+    source: ImageSource,
+    slices: Sequence[int],
+    config: PredictConfig | None,
+    out: Path,
+    *,
+    channels: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
+    weights: Sequence[float] | None = None,
+    pixel_size_um: float | None = None,
+    volume: bool | None = None,
+    separate: bool = False,
+    attrs: dict[str, Any] | None = None,
+) -> PredictionReport:
+    """Predict `slices` of `source` with the weighted mean of `members` and write it to `out`.
+
+    source: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config`
+    replaces the prediction settings of all members; None leaves each its own. `channels`: names in the
+    store, default those of the model. `weights`: one a member, scaled to sum 1. `pixel_size_um`: the host's,
+    for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default: more than one slice.
+    `separate`: every view apart, as channels "view/class". Pass members through `prepare_members` once
+    where many images follow. Classifiers write one pixel, see `classify_image`. Raises ValueError for
+    members that do not fit together, views or axes that do not fit the image, buffers larger than the cap, and
+    an answer that is not a number, where float32 does not mend it.
+    """
+    ready = prepare_members(members, device, config)
+    run = partial(
+        _predict, ready, source, slices, Path(out), channels=channels, weights=weights, pixel_size_um=pixel_size_um,
+        volume=volume, separate=separate, attrs=attrs,
+    )  # fmt: skip
+    try:
+        return run()
+    except NotANumberError:
+        if not widen(ready):
+            raise
+    logger.warning("%s: half precision overflowed; its models compute in float32 from now on", Path(out).stem)
+    return run()
+
+
+def _predict(
+    ready: list[ReadyMember],
+    source: ImageSource,
+    slices: Sequence[int],
+    out: Path,
+    *,
+    channels: Sequence[str] | None,
+    weights: Sequence[float] | None,
+    pixel_size_um: float | None,
+    volume: bool | None,
+    separate: bool,
+    attrs: dict[str, Any] | None,
+) -> PredictionReport:
+    began = time.perf_counter()
+    if is_classifier(ready[0].model_config):
+        if separate:
+            raise ValueError("views of classifiers are not kept apart; predict them together")
+        memory = classify_image(ready, source, slices, out, weights=weights, attrs=attrs)
+        return PredictionReport(out, 1, 0, seconds=time.perf_counter() - began, memory=memory)
+    passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
+    _check(passes, source, slices)
+    names = _channel_names(ready, channels, separate)
+    plan = plan_memory(
+        passes, source.shape, source.dtype.itemsize, channels=len(names), planes=len(slices),
+        cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(source),
+    )  # fmt: skip
+    shape: tuple[int, ...] = source.shape[1:3]
+    if volume or (volume is None and len(slices) > 1):
+        shape = (len(slices), *shape)
+    finish = _finisher(passes, ready[0], len(names))
+    with PredictionWriter(out, names, shape, attrs=attrs) as writer:
+        if len(passes) == 1 and passes[0].axis == "z":
+            counts = _run_pass(
+                passes[0], source, slices, plan, measured=statistics(source, passes[0].input_config, slices),
+                channels=len(names), separate=separate,
+                emit=lambda plane, _, block: writer.write_rows(finish(block), plane),
+            )  # fmt: skip
+        else:
+            counts = _sum_passes(passes, source, slices, plan, writer=writer, finish=finish, separate=separate)
+    return PredictionReport(out, *counts, seconds=time.perf_counter() - began, memory=plan)
+
+
+def predict_views(
+    members: Sequence[LoadedModel | ReadyMember],
+    source: ImageSource,
+    slices: Sequence[int],
+    config: PredictConfig | None,
+    out: Path,
+    **options: Any,
+) -> PredictionReport:
+    """Predict as `predict_image` does, but keep every view apart, as channels "view/class".
+
+    With `merge="probs"` the mean over views of this file is what `predict_image` writes, but for rounding.
+    """
+    return predict_image(members, source, slices, config, out, separate=True, **options)
+
+
+def _check(passes: Sequence[Pass], source: ImageSource, slices: Sequence[int]) -> None:
+    depth = source.shape[0]
+    if not slices or min(slices) < 0 or max(slices) >= depth:
+        raise ValueError(f"slices are {list(slices)}, expected at least one, each from 0 to {depth - 1}")
+    axes = [one.axis for one in passes]
+    if set(axes) != {"z"} and list(slices) != list(range(depth)):
+        raise ValueError(f"axes are {axes}, which need all {depth} slices, but slices are {list(slices)}")
+    activation = passes[0].votes[0].member.model_config.activation
+    if activation == "softmax" and any(one.predict_config.skip_background for one in passes):
+        raise ValueError(
+            "skip_background was set for exclusive classes (softmax), where nothing says which class glass "
+            "is: set predict.skip_background=false"
+        )
+
+
+def _channel_names(ready: Sequence[ReadyMember], channels: Sequence[str] | None, separate: bool) -> list[str]:
+    made = ready[0].model_config.channels
+    names = list(channels or made)
+    if len(names) != len(made):
+        raise ValueError(f"channels are {names}, expected one name for each of {made}")
+    if not separate:
+        return names
+    views = [expand_views(member.predict_config.views) for member in ready]
+    if any(other != views[0] for other in views):
+        raise ValueError("members have different views, expected the same for all where views are kept apart")
+    return [f"{view}/{name}" for view in views[0] for name in names]
+
+
+def _decoded_bytes(source: ImageSource) -> int:
+    """Bytes of one slice where the format can only be decoded whole; the source holds it then."""
+    if not getattr(source, "decodes_whole", False):
+        return 0
+    return int(np.prod(source.shape[1:])) * source.dtype.itemsize
+
+
+def _finisher(passes: Sequence[Pass], first: ReadyMember, channels: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what turns a finished float32 block `(channels, rows, W)` into stored uint8 probabilities."""
+    if passes[0].predict_config.merge == "probs":
+        return quantise
+    own = len(first.model_config.channels)
+
+    def finish(block: np.ndarray) -> np.ndarray:
+        logits = torch.from_numpy(block).reshape(channels // own, own, *block.shape[1:])
+        return quantise(activate(logits, first.model_config).reshape(block.shape).numpy())
+
+    return finish
+
+
+def _sum_passes(
+    passes: Sequence[Pass],
+    source: ImageSource,
+    slices: Sequence[int],
+    plan: MemoryPlan,
+    *,
+    writer: PredictionWriter,
+    finish: Callable[[np.ndarray], np.ndarray],
+    separate: bool,
+) -> tuple[int, int]:
+    """Run pass after pass into one sum, then write it; the sum is all that is kept between passes."""
+    channels = len(writer.channels)
+    height, width = source.shape[1:3]
+    total = HostSum(
+        (channels, len(slices), height, width),
+        None if plan.sum_in_memory else writer.path.with_name(f"{writer.path.name}.sum.partial"),
+    )
+    tiles = skipped = 0
+    try:
+        for one in passes:
+            measured = statistics(source, one.input_config, slices)  # of the volume, whichever way it is sliced
+            seen, planes = (source, slices) if one.axis == "z" else _turned(source, one.axis)
+            done = _run_pass(
+                one, seen, planes, plan, measured=measured, channels=channels, separate=separate,
+                emit=partial(total.add, one.axis),
+            )  # fmt: skip
+            tiles, skipped = tiles + done[0], skipped + done[1]
+        step = max(1, 2**24 // (4 * channels * width))
+        for plane in range(len(slices)):
+            for row in range(0, height, step):
+                writer.write_rows(finish(total.rows(plane, row, min(step, height - row))), plane)
+    finally:
+        total.close()
+    return tiles, skipped
+
+
+def _turned(source: ImageSource, axis: str) -> tuple[ImageSource, Sequence[int]]:
+    """Return the whole volume sliced along "y" or "x", and its plane numbers."""
+    volume = np.stack([source.read(z, None, None) for z in range(source.shape[0])])
+    turned = TurnedSource(ArraySource(volume), axis)
+    return turned, range(turned.shape[0])
+
+
+def _run_pass(
+    one: Pass,
+    source: ImageSource,
+    planes: Sequence[int],
+    plan: MemoryPlan,
+    *,
+    measured: Statistics,
+    channels: int,
+    separate: bool,
+    emit: Emit,
+) -> tuple[int, int]:
+    """Stream `planes` of `source` through one pass; returns the numbers of tiles predicted and skipped."""
+    config, first = one.predict_config, one.votes[0].member
+    grid = pass_grid(one, source.shape[1:3])
+    merge_blank = BLANK_LOGIT * one.share if config.merge == "logits" else 0.0
+    collect = StripAccumulator(grid, channels, emit, skipping=config.skip_background, blank=merge_blank)
+    cuda = first.device.type == "cuda"
+    made = batches(
+        source, planes, grid, measured,
+        input_config=one.input_config, skip_background=config.skip_background, tiles=plan.tiles,
+        dtype=first.dtype, pin=cuda, block_bytes=plan.block_bytes,
+    )  # fmt: skip
+    predicted = _forward(read_ahead(made, plan.ahead), one, separate=separate, lag=1 if cuda else 0)
+    tiles = skipped = 0
+    for place, values in predicted:
+        collect.add(place, values)
+        tiles, skipped = tiles + (not place.empty), skipped + place.empty
+    collect.finish()
+    return tiles, skipped
+
+
+def _forward(
+    made: Iterator[Batch], one: Pass, *, separate: bool, lag: int
+) -> Iterator[tuple[Place, np.ndarray | None]]:
+    """Yield every tile's result in order; with `lag`, the device already computes the next batch
+    meanwhile.
+    """
+    waiting: deque[tuple[Batch, torch.Tensor | None]] = deque()
+    config = one.predict_config
+    for batch in made:
+        result = None
+        if batch.inputs is not None:
+            result = predict_batch(
+                batch.inputs, one.votes, batch_size=config.batch_size, merge=config.merge, separate=separate
+            )
+        waiting.append((batch, result))
+        if len(waiting) > lag:
+            yield from _results(*waiting.popleft())
+    while waiting:
+        yield from _results(*waiting.popleft())
+
+
+def _results(batch: Batch, result: torch.Tensor | None) -> Iterator[tuple[Place, np.ndarray | None]]:
+    values = iter(() if result is None else result.cpu().numpy())
+    for place in batch.places:
+        yield place, None if place.empty else next(values)

@@ -1,0 +1,200 @@
+"""Stage 02 around the room `folds`: which table an experiment uses, where it is frozen, what its audit shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from folds.audit import find_duplicates, suggest_groups
+from folds.blocks import BOX, has_blocks
+from folds.foldfile import folds_hash, read_folds, write_folds
+from folds.splitters import METHODS, make_repeated_folds, with_groups
+from inference.progress import image_bar
+from pipeline.inventory_table import read_inventory
+from pipeline.stage import Stage, digest, read_stage
+from pipeline.workspace import Workspace
+from submissions.host.atomic import write_atomic
+
+POINTER = "folds.json"
+SOURCES = {"grouped": "by --group-duplicates", "file": "by --folds"}
+
+
+def split_options(space: Workspace) -> dict[str, Any]:
+    """Options of the splitter: the experiment's, with the contract's group and strata where the method takes them."""
+    settings, competition = space.experiment.folds, space.competition
+    needed, taken = METHODS.get(settings.method, (frozenset(), frozenset()))
+    options = dict(settings.options)
+    given = {
+        "group": settings.group or competition.group,
+        "strata": settings.strata if settings.strata is not None else competition.strata or None,
+        "buffer": settings.buffer or None,
+    }
+    for key, value in given.items():
+        if value is not None and (key in needed | taken or getattr(settings, key, None)):
+            options.setdefault(key, value)
+    return options
+
+
+def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = False) -> pd.DataFrame:
+    """The fold table of the experiment: split anew from the inventory and the seed, or a team's file.
+
+    With `group_duplicates` near duplicates stay in one fold. Raises ValueError as the splitters do, where a fold
+    that the experiment uses would have no image, where blocks do not fit the images, and where a team's file is to be
+    regrouped.
+    """
+    train, _ = space.training_images()
+    settings = space.experiment.folds
+    if file is not None:
+        if settings.split:
+            raise ValueError("--folds is one split, folds.repeats asks for several; leave one of them out")
+        if group_duplicates:
+            raise ValueError("--folds keeps a frozen file as it is; --group-duplicates needs a new split")
+        table = read_folds(file, train)
+    else:
+        options, method = split_options(space), settings.method
+        if group_duplicates:
+            merged = suggest_groups(training_duplicates(space), train, options.get("group"))
+            method, options = with_groups(method, options, merged)
+        number, seed = settings.split + 1, space.experiment.seed
+        table = make_repeated_folds(train, method, settings.n, seed, repeats=number, **options)[-1]
+    _check_table(space, table, "" if file is None else "file")
+    return table
+
+
+def _check_table(space: Workspace, table: pd.DataFrame, source: str) -> None:
+    """Raises ValueError where a fold that the experiment uses has no image, or slabs of ours lie too close."""
+    if source != "file" and space.experiment.folds.method == "slab":
+        _check_buffer(space)
+    if has_blocks(table):
+        _check_blocks(space, table)
+    lacking = sorted(set(space.experiment.used_folds) - set(table["fold"]))
+    if lacking:
+        raise ValueError(f"folds.use names {lacking}, but the fold table only has {sorted(set(table['fold']))}")
+
+
+def _check_buffer(space: Workspace) -> None:
+    """Raises ValueError where slabs lie closer than a sample reaches: its neighbours would be held-out slices."""
+    reach, buffer = max(map(abs, space.experiment.input.offsets)), split_options(space).get("buffer", 0)
+    if buffer < reach:
+        raise ValueError(f"folds.buffer is {buffer} slices, but input.offsets reach {reach}: expected at least {reach}")
+
+
+def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
+    """Raises ValueError where a block cannot be held out: of what is answered or scored as a whole, or of nothing."""
+    train, _ = space.training_images()
+    if space.experiment.task == "classify":
+        raise ValueError(
+            "folds hold out blocks of images, but task: classify answers for whole images; split otherwise"
+        )
+    if space.competition.metric.unit == "stack" or train["stack"].duplicated().any():
+        raise ValueError(
+            "folds hold out blocks of images, but the images are slices of stacks, where the slices beside a held-out "
+            "block show what it shows; use another folds.method, such as slab or group"
+        )
+    pixels = train[["image_id", "height", "width"]].astype({"image_id": str})
+    sizes = table[["image_id"]].merge(pixels, how="left")[["height", "width"]].to_numpy()
+    starts, ends = table[["y0", "x0"]].to_numpy(), table[["y1", "x1"]].to_numpy()
+    wrong = np.flatnonzero(((ends > sizes) | (ends <= starts)).any(axis=1))
+    if len(wrong):
+        first = table.iloc[wrong[0]]
+        box, size = first[BOX].tolist(), sizes[wrong[0]].tolist()
+        raise ValueError(
+            f"{len(wrong)} blocks are empty or reach beyond their image, first (y0, x0, y1, x1) {box} of "
+            f"{first['image_id']!r} with (height, width) {size}; mend the fold file"
+        )
+
+
+def training_duplicates(space: Workspace) -> pd.DataFrame:
+    """Pairs of training images that show the same, whatever their folds; found once for an inventory."""
+    train, inventory = space.training_images()
+    path = space.inventory / f"duplicates-{inventory}-{len(train)}.csv"
+    if path.is_file():
+        return pd.read_csv(path, dtype={"image_a": str, "image_b": str}, keep_default_na=False)
+    with image_bar("near duplicates") as progress:
+        pairs = find_duplicates(train, training_thumbnails(space, train), progress=progress)
+    write_atomic(path, pairs.to_csv(index=False, lineterminator="\n"))
+    return pairs
+
+
+def training_thumbnails(space: Workspace, train: pd.DataFrame) -> np.ndarray:
+    """Thumbnails uint8 (N, 64, 64), row for row of the training table."""
+    table, thumbnails = read_inventory(space.inventory)
+    place = {image_id: index for index, image_id in enumerate(table["image_id"].astype(str))}
+    return thumbnails[[place[image_id] for image_id in train["image_id"].astype(str)]]
+
+
+def folds_stage(space: Workspace, table: pd.DataFrame) -> Stage:
+    """The stage whose folder is named by the table's content."""
+    name = folds_hash(table)
+    return Stage("02_make_folds", space.shared / "folds" / name, {"folds": name})
+
+
+def freeze(space: Workspace, table: pd.DataFrame, stage: Stage, source: str = "") -> None:
+    """Write the fold file and note that the experiment uses it, and its source: one of `SOURCES`, '' for a plain split.
+
+    Says so where a plain split takes the place of another.
+    """
+    before = _note(space).get("source", "")
+    if before and not source:
+        print(f"{stage.name}: the folds before were made {SOURCES[before]}, these by the splitter alone")
+    write_folds(table, stage.folder / "folds.csv")
+    note = {"folds": folds_hash(table), "settings": _settings_digest(space), "source": source}
+    write_atomic(space.own / POINTER, json.dumps(note, indent=1) + "\n")
+
+
+def _note(space: Workspace) -> dict[str, Any]:
+    """What `freeze` noted for the experiment; empty before it did."""
+    path = space.own / POINTER
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return found
+
+
+def frozen_table(space: Workspace) -> tuple[pd.DataFrame, str] | None:
+    """The fold table that the experiment already uses, and its source; None before any, and where settings changed.
+
+    Raises ValueError where a plain split would take the place of a grouped one, or of a team's file, unasked: the
+    settings of the split changed, or the file is gone.
+    """
+    note = _note(space)
+    if not note:
+        return None
+    source, file = note.get("source", ""), space.shared / "folds" / note["folds"] / "folds.csv"
+    if note["settings"] == _settings_digest(space) and file.is_file():
+        table = read_folds(file)
+        _check_table(space, table, source)
+        return table, source
+    if not source:
+        return None
+    why = "the settings of the split changed since" if file.is_file() else f"{file} is gone"
+    raise ValueError(
+        f"{space.own / POINTER}: the folds were made {SOURCES[source]}, and {why}; "
+        f"give {SOURCES[source].removeprefix('by ')} again, or --overwrite for a plain split"
+    )
+
+
+def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
+    """The frozen fold table of the experiment and its hash.
+
+    Raises FileNotFoundError before stage 02, ValueError where the split's settings changed since.
+    """
+    script = f"02_make_folds.py {space.experiment.name}"
+    note = _note(space)
+    if not note:
+        raise FileNotFoundError(f"{space.own / POINTER}: no folds are frozen for this experiment; run {script} first")
+    if note["settings"] != _settings_digest(space):
+        raise ValueError(f"the settings of the split changed since {script} ran; run it again")
+    folder = space.shared / "folds" / note["folds"]
+    read_stage(folder, script)
+    return read_folds(folder / "folds.csv"), str(note["folds"])
+
+
+def _settings_digest(space: Workspace) -> str:
+    _, inventory = space.training_images()
+    experiment = space.experiment
+    settings = experiment.folds.model_dump(mode="json", exclude={"use", "repeats", "split"})
+    split = [experiment.folds.split] if experiment.folds.split else []
+    return digest([settings, split_options(space), experiment.seed, experiment.limit, inventory, *split])

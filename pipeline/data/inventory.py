@@ -1,0 +1,257 @@
+"""Stage 01: every image looked at once - size, type, content, mask - and every problem found in one go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from submissions.host.atomic import write_atomic
+from submissions.host.competition import FIELD, Competition, find_files
+from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, pixel_size
+from submissions.host.masks import MaskReader, Truth, shared_reader
+from submissions.host.problems import Problem, problem_table
+from submissions.images.opening import ImageSource
+from submissions.table.alignment import Alignment, check_alignment
+
+THUMBNAIL = 64
+STRIP = 1024
+ALIGNMENT_SAMPLE = 60
+PROBED = 64
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was seen of one image; `row` is empty where it could not be read.
+
+    unreadable: a test image that could not be read. It stops nothing that is trained: stage 07 can leave it empty.
+    """
+
+    row: dict[str, Any]
+    thumbnail: np.ndarray  # uint8 (64, 64)
+    problems: list[Problem]
+    unreadable: list[Problem] = field(default_factory=list)
+
+
+def inspect_images(
+    competition: Competition, data: Path, listing: pd.DataFrame, image_ids: Sequence[str]
+) -> list[Inspection]:
+    """Look at some images of a listing; runs in any process, its arguments are plain."""
+    cv2.setNumThreads(0)
+    images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
+    return [_inspect(competition, images, masks, image_id) for image_id in image_ids]
+
+
+def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, image_id: str) -> Inspection:
+    row = dict(images.row(image_id))
+    try:
+        source = images.open_alone(image_id)
+        row["content_hash"], thumbnail = scan(source)
+        size = pixel_size(competition, row)
+    except (ValueError, OSError) as error:
+        return _unread(row, error)
+    depth, height, width, channels = source.shape
+    source.close()
+    row |= {
+        "depth": depth,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "dtype": str(source.dtype),
+    }
+    row["pixel_size_um"] = size
+    if row["split"] == "test" or competition.masks.kind == "none":
+        return Inspection(row, thumbnail, [])
+    try:
+        truth = masks.read(row, (depth, height, width))
+    except (ValueError, OSError) as error:
+        problem = Problem(f"mask of {image_id}", str(error), "a mask as the contract says", "mend the mask")
+        return Inspection(row, thumbnail, [problem])
+    return Inspection(row | _measured(competition, truth), thumbnail, [])
+
+
+def _unread(row: dict[str, Any], error: Exception) -> Inspection:
+    where, blank = str(row["path"]), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+    if row["split"] == "train":
+        problem = Problem(where, str(error), "a readable image", "replace the file or take it out")
+        return Inspection({}, blank, [problem])
+    action = "mend the file, or run stage 07 with --on-error empty"
+    return Inspection({}, blank, [], [Problem(where, str(error), "a readable image", action)])
+
+
+def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
+    """What the inventory says of a mask: pixels of each class and of void, instances, hash, whether it is empty."""
+    found: dict[str, Any] = {
+        f"area_{name}": int(plane.sum()) for name, plane in zip(competition.classes, truth.planes, strict=True)
+    }
+    foreground = [found[f"area_{name}"] for name in competition.classes if name != "background"]
+    found["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
+    found["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
+    found["empty"] = int(sum(foreground) == 0)
+    return found | {"mask_hash": truth_hash(truth)}
+
+
+def scan(source: ImageSource) -> tuple[str, np.ndarray]:
+    """SHA-256 of the pixels, and a 64 x 64 uint8 grey thumbnail of the middle slice; read in strips.
+
+    The thumbnail spans the slice's own range of values (percentiles 1 and 99), whatever the host's type.
+    """
+    depth, height, width, _ = source.shape
+    checksum = hashlib.sha256(f"{source.dtype}{source.shape}".encode())
+    strips: list[np.ndarray] = []
+    for z in range(depth):
+        for top in range(0, height, STRIP):
+            pixels = source.read(z, slice(top, min(top + STRIP, height)), None)
+            checksum.update(np.ascontiguousarray(pixels).data)
+            if z == depth // 2:
+                grey = pixels.astype(np.float32).mean(axis=2)
+                columns = min(width, 4 * THUMBNAIL)
+                rows = max(1, round(grey.shape[0] * columns / width))
+                strips.append(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA))
+    small = cv2.resize(np.concatenate(strips), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    low, high = np.percentile(small, [1, 99])
+    scaled = (small - low) / max(high - low, 1e-6) if high > low else np.zeros_like(small)
+    return checksum.hexdigest()[:32], np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
+
+
+def truth_hash(truth: Truth) -> str:
+    """32 hexadecimal digits of SHA-256 over what a mask says: its planes, void and instances."""
+    checksum = hashlib.sha256(repr(truth.planes.shape).encode())
+    for name, plane in (("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances)):
+        if plane is not None:
+            checksum.update(name.encode())
+            checksum.update(np.packbits(plane).data if plane.dtype == bool else np.ascontiguousarray(plane).data)
+    return checksum.hexdigest()[:32]
+
+
+def take_inventory(
+    competition: Competition, data: Path, *, workers: int = 0, chunk: int = 32
+) -> Iterator[tuple[int, int, list[Inspection]]]:
+    """Inspect all images, train and test; yields (done, of how many, inspections), in the listing's order.
+
+    Peak memory is `workers` (or 1) times one image. The first yield carries the problems of the listing itself.
+    """
+    tasks = []
+    total = 0
+    for split in ("train", "test"):
+        listing, problems = list_images(competition, data, split)  # type: ignore[arg-type]
+        blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
+        yield 0, 0, [Inspection({}, blank, problems)]
+        ids = listing["image_id"].astype(str).tolist() if len(listing) else []
+        total += len(ids)
+        tasks += [(competition, data, listing, ids[start : start + chunk]) for start in range(0, len(ids), chunk)]
+    done = 0
+    if workers > 0:
+        with ProcessPoolExecutor(workers) as pool:
+            for found in pool.map(inspect_images, *zip(*tasks, strict=True)) if tasks else ():
+                done += len(found)
+                yield done, total, found
+        return
+    for task in tasks:
+        found = inspect_images(*task)
+        done += len(found)
+        yield done, total, found
+
+
+def peak_memory(competition: Competition, data: Path, *, workers: int = 0) -> float:
+    """GB that stage 01 needs at most: processes times the largest image, decoded, with its mask.
+
+    Sizes are those that the headers of the PROBED longest files of each split say; what cannot be read is left to the
+    list of problems.
+    """
+    largest = 0
+    planes = 0 if competition.masks.kind == "none" else 2 * len(competition.classes) + 4
+    for split in ("train", "test"):
+        listing, _ = list_images(competition, data, split)  # type: ignore[arg-type]
+        images = ListedImages(competition, data, listing)
+        bytes_of = {str(row["image_id"]): _file_bytes(data, str(row["path"])) for row in listing.to_dict("records")}
+        for image_id in sorted(bytes_of, key=lambda name: -bytes_of[name])[:PROBED]:
+            try:
+                source = images.open_alone(image_id)
+            except (ValueError, OSError):
+                continue
+            depth, height, width, channels = source.shape
+            largest = max(largest, depth * height * width * (channels * source.dtype.itemsize + planes))
+            source.close()
+    return max(1, workers) * (largest + 200e6) / 1e9
+
+
+def _file_bytes(data: Path, paths: str) -> int:
+    files = [data / path for path in paths.split(LAYER_SEPARATOR)]
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:
+    """Write inventory.csv, thumbnails.npy (row for row) and problems.csv, those of unreadable test images among them.
+
+    Returns the table and the problems that have to be put right before anything is trained.
+    """
+    seen = [inspection for inspection in inspections if inspection.row]
+    seen.sort(key=lambda inspection: (inspection.row["split"] != "train", inspection.row["image_id"]))
+    table = pd.DataFrame([inspection.row for inspection in seen])
+    problems = [problem for inspection in inspections for problem in inspection.problems]
+    write_atomic(folder / "inventory.csv", table.to_csv(index=False, lineterminator="\n"))
+    listed = problems + [problem for inspection in inspections for problem in inspection.unreadable]
+    write_atomic(folder / "problems.csv", problem_table(listed).to_csv(index=False, lineterminator="\n"))
+    thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
+    np.save(folder / "thumbnails.npy", thumbnails)
+    return table, problems
+
+
+def check_masks_aligned(competition: Competition, data: Path, table: pd.DataFrame) -> Alignment | None:
+    """The alignment test on a spread sample of training images with a mask; None where none has any."""
+    if competition.masks.kind == "none":
+        return None
+    foreground = [name for name in competition.classes if name != "background"]
+    train = table[(table["split"] == "train") & (table["depth"] == 1)] if "depth" in table else table.iloc[:0]
+    areas = train[[f"area_{name}" for name in foreground]].sum(axis=1) if len(train) else pd.Series(dtype=int)
+    share = areas / (train["height"] * train["width"]) if len(train) else areas
+    train = train[(share > 0.005) & (share < 0.995)] if len(train) else train
+    if not len(train):
+        return None
+    step = max(1, len(train) // ALIGNMENT_SAMPLE)
+    chosen = train.iloc[::step][:ALIGNMENT_SAMPLE]
+    images, masks = ListedImages(competition, data, chosen), MaskReader(competition, data)
+    return check_alignment(_pairs(competition, images, masks, chosen, foreground))
+
+
+def _pairs(
+    competition: Competition,
+    images: ListedImages,
+    masks: MaskReader,
+    chosen: pd.DataFrame,
+    foreground: list[str],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    indices = [competition.classes.index(name) for name in foreground]
+    for image_id in chosen["image_id"].astype(str):
+        source = images.open_alone(image_id)
+        truth = masks.read(images.row(image_id), source.shape[:3])
+        mask = np.asarray(truth.planes[indices, 0].any(axis=0))
+        yield source.read(0), mask
+        source.close()
+
+
+def host_digest(competition: Competition, data: Path) -> str:
+    """Hash of names and sizes of the host's images, masks and tables: changes where a file came, went or grew."""
+    images = competition.images
+    patterns = [pattern for pattern in (images.train, images.test) if pattern] + _mask_patterns(competition)
+    names = [path for pattern in patterns for path, _ in find_files(data, pattern)]
+    names += [table.file for table in (*competition.tables, *competition.test_tables)]
+    names += [name for name in (competition.masks.file,) if name]
+    names += [competition.masks.table.file] if competition.masks.table else []
+    sizes = [(name, (data / name).stat().st_size if (data / name).is_file() else -1) for name in sorted(set(names))]
+    return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
+
+
+def _mask_patterns(competition: Competition) -> list[str]:
+    """Path patterns of the mask files: any text for a field, which a table may give, and an id in its own fields."""
+    masks = competition.masks
+    given = [pattern.replace("{id}", competition.images.id) for pattern in (masks.path, masks.valid) if pattern]
+    return [FIELD.sub(r"{\1:*}", pattern) for pattern in given]

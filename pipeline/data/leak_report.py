@@ -1,0 +1,66 @@
+"""What stage 02 writes beside the folds: their balance, and every pair of images that leaks, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from folds.audit import audit_folds
+from folds.balance import fold_balance
+from pipeline.data.fold_tables import training_duplicates, training_thumbnails
+from pipeline.pictures import draw_balance, draw_pairs
+from pipeline.workspace import Workspace
+from submissions.host.atomic import write_atomic
+
+DRAWN_PAIRS = 12
+REMEDY = "--group-duplicates keeps such images in one fold"
+
+
+def audit_and_report(space: Workspace, folds: pd.DataFrame, folder: Path) -> str:
+    """Write balance.csv, balance.png, leaks.csv and, where there are leaks, leaks.png; returns what was found."""
+    train, _ = space.training_images()
+    balance = fold_balance(folds, train)
+    write_atomic(folder / "balance.csv", balance.to_csv(lineterminator="\n"))
+    draw_balance(balance, folder / "balance.png")
+    leaks = find_leaks(space, folds, train)
+    write_atomic(folder / "leaks.csv", leaks.to_csv(index=False, lineterminator="\n"))
+    if len(leaks):
+        draw_leaks(train, training_thumbnails(space, train), leaks, folder / "leaks.png")
+    print(balance.round(3).to_string())
+    sizes = ", ".join(str(count) for count in balance.drop(index="all")["images"])
+    kinds = leaks["kind"].value_counts()
+    said = ", ".join(f"{count} of kind {kind!r}" for kind, count in kinds.items())
+    found = f"{len(leaks)} leaking pair(s): {said}; see leaks.csv; {REMEDY}" if len(leaks) else "no leaking pair"
+    return f"{len(balance) - 1} folds of {sizes} images; {found}"
+
+
+def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
+    """The leak audit of the experiment's folds, most similar pairs first."""
+    group = space.experiment.folds.group or space.competition.group
+    leaks = audit_folds(
+        folds, train, training_duplicates(space),
+        group_columns=[group] if group else [], buffer=space.experiment.folds.buffer,
+        series_column=space.experiment.folds.options.get("series_column", "stack"),
+    )  # fmt: skip
+    return leaks.sort_values(["similarity", "image_a", "image_b"], ascending=[False, True, True], kind="stable")
+
+
+def pairs_to_show(leaks: pd.DataFrame, most: int) -> pd.DataFrame:
+    """About `most` pairs, as many of every kind: many copies would hide the few that are shifted."""
+    return leaks.groupby("kind", sort=False).head(max(1, most // leaks["kind"].nunique()))
+
+
+def draw_leaks(train: pd.DataFrame, thumbnails: np.ndarray, leaks: pd.DataFrame, path: Path) -> None:
+    """The first pairs of every kind side by side."""
+    place = {image_id: index for index, image_id in enumerate(train["image_id"].astype(str))}
+    pairs = [
+        (
+            thumbnails[place[str(row["image_a"])]], thumbnails[place[str(row["image_b"])]],
+            f"{row['kind']} {row['similarity']:.2f}\n{row['image_a']} (fold {row['fold_a']})\n"
+            f"{row['image_b']} (fold {row['fold_b']})",
+        )
+        for row in pairs_to_show(leaks, DRAWN_PAIRS).to_dict("records")
+    ]  # fmt: skip
+    draw_pairs(pairs, path)

@@ -1,0 +1,236 @@
+"""The patch index: windows of stored images with the foreground of each class, and how to draw from it.
+
+Validation and reports use the grid as it is. Training draws a row of it by weight and moves the window at
+random, so that positions are not those of the grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from inference.predict.tiles import has_tissue, tile_positions
+from pipeline.data.store import Store, StoredImage
+from pipeline.data.volume_axes import along
+from submissions.host.atomic import write_atomic
+
+VOID = 255
+PREFIX = "foreground_"
+POSITION = ["image_id", "axis", "z", "y", "x", "height", "width"]
+
+
+def grid_index(
+    stored: StoredImage,
+    patch: tuple[int, int],
+    classes: Sequence[str],
+    *,
+    overlap: float = 0.0,
+    tissue: bool = False,
+    axis: str = "z",
+) -> pd.DataFrame:
+    """Windows that cover every pixel of a stored image, evenly spread, overlapping by `overlap` or more.
+
+    Columns: image_id, axis, z, y, x, height, width (pixels; less than the patch where the image is smaller;
+    z is the number of the plane across `axis`, y and x lie in the plane), foreground_<class> (share of the
+    window, 0..1, void left out of both; by plane, or by value of a label), and with `tissue` whether the
+    window shows any (bool). Raises ValueError for a target with fewer planes than classes.
+    """
+    seen = along(stored, axis)
+    depth, height, width, _ = seen.shape
+    shape = seen.target_shape
+    if shape is None or (len(shape) == 4 and shape[1] < len(classes)):
+        raise ValueError(f"image {stored.image_id!r}: target {shape} for {len(classes)} classes: run stage 03 again")
+    tall, wide = min(patch[0], height), min(patch[1], width)
+    tops, lefts = tile_positions(height, tall, overlap), tile_positions(width, wide, overlap)
+    rows: list[dict[str, object]] = []
+    for z in range(depth):
+        for top in tops:
+            band = slice(top, top + tall)
+            target = seen.read_target(z, band, slice(0, width))
+            shares = _shares(target, len(classes), lefts, wide)
+            for left, share in zip(lefts, shares.T, strict=True):
+                row: dict[str, object] = {
+                    "image_id": seen.image_id, "axis": axis, "z": z, "y": top, "x": left, "height": tall,
+                    "width": wide,
+                }  # fmt: skip
+                row.update({f"{PREFIX}{name}": value for name, value in zip(classes, share, strict=True)})
+                if tissue:
+                    pixels = seen.read(z, band, slice(left, left + wide))
+                    largest = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else float(pixels.max())
+                    row["tissue"] = has_tissue(pixels, largest or 1.0)
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -> np.ndarray:
+    """Share of each class, float64 (classes, windows), in a band: label (h, W) or planes (K, h, W)."""
+    found = np.empty((classes, len(lefts)))
+    starts = np.asarray(lefts)
+    for number in range(classes):
+        plane = target if target.ndim == 2 else target[number]
+        wanted = number if target.ndim == 2 else 1
+        inside = np.concatenate([[0], np.cumsum((plane == wanted).sum(axis=0))])
+        known = np.concatenate([[0], np.cumsum((plane != VOID).sum(axis=0))])
+        counted = known[starts + wide] - known[starts]
+        found[number] = (inside[starts + wide] - inside[starts]) / np.maximum(counted, 1)
+    return found
+
+
+def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generator) -> pd.DataFrame:
+    """Leave out windows without tissue but for a `share` of them, drawn; foreground always stays."""
+    if "tissue" not in index:
+        raise ValueError("the patch index has no column 'tissue': make it with grid_index(..., tissue=True)")
+    if not 0 <= share <= 1:
+        raise ValueError(f"share of empty windows is {share}, expected 0 to 1")
+    foreground = index.filter(like=PREFIX).to_numpy().sum(axis=1) > 0
+    keep = index["tissue"].to_numpy(bool) | foreground | (generator.random(len(index)) < share)
+    return index[keep].reset_index(drop=True)
+
+
+def window_odds(
+    index: pd.DataFrame,
+    *,
+    foreground: float | None = None,
+    classes: Mapping[str, float] | None = None,
+    images: Mapping[str, float] | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> np.ndarray:
+    """Probability of each window to be drawn, float64 (rows,), sum 1.
+
+    Every image has the same odds, or those given in `images`, shared by its axes, and theirs by the windows;
+    `groups` (image_id to group) then share the odds evenly. The share `foreground` of the draws goes to
+    windows that show a class, the classes evenly or by the weights in `classes` (only those named are
+    drawn). None: half of them, and none where every image is one window, because to prefer windows is to
+    prefer images there, and those without the class lose the share that they have in the test set. Raises
+    ValueError for a class the index does not have, odds that are negative, and where nothing can be drawn.
+    """
+    names = [column.removeprefix(PREFIX) for column in index.columns if column.startswith(PREFIX)]
+    unknown = sorted(set(classes or {}) - set(names))
+    if unknown:
+        raise ValueError(f"the patch index has no class {', '.join(unknown)}; it has {', '.join(names)}")
+    ids = index["image_id"].astype(str)
+    base = ids.map(lambda name: 1.0 if images is None else float(images.get(name, 0.0))).to_numpy(float)
+    views = _views(index)
+    base = base / views.map(views.value_counts()).to_numpy(float)
+    base = base / index.groupby(ids.to_numpy())["axis"].transform("nunique").to_numpy(float)
+    if groups is not None:
+        group = ids.map(groups)
+        base = base / np.maximum(pd.Series(base).groupby(group.to_numpy()).transform("sum").to_numpy(), 1e-300)
+    if (base < 0).any() or not base.sum() > 0:
+        raise ValueError(f"no window can be drawn: the odds of {len(index)} windows sum to {base.sum()}")
+    odds = base / base.sum()
+    wanted = {name: 1.0 for name in names if name != "background"} if classes is None else dict(classes)
+    shown = {name: base * (index[f"{PREFIX}{name}"].to_numpy() > 0) for name in wanted}
+    shown = {name: part for name, part in shown.items() if part.sum() > 0 and wanted[name] > 0}
+    if foreground is None:
+        foreground = 0.0 if classes is None and ids.is_unique else 0.5
+    if not shown or foreground == 0:
+        return odds
+    total = sum(wanted[name] for name in shown)
+    drawn = sum(wanted[name] / total * part / part.sum() for name, part in shown.items())
+    return (1 - foreground) * odds + foreground * drawn
+
+
+def _views(index: pd.DataFrame) -> pd.Series:
+    """A name for each image and axis along which it is sliced, row for row."""
+    return index["image_id"].astype(str) + "\n" + index["axis"].astype(str)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of a stored image: slice z, first row y, first column x, height and width in pixels.
+
+    Along another axis than z these count planes across it, and rows and columns there (see `planes.along`).
+    """
+
+    image_id: str
+    z: int
+    y: int
+    x: int
+    height: int
+    width: int
+    axis: str = "z"
+
+
+class WindowSampler:
+    """Draws windows by their odds and moves them by up to half their side, inside the image."""
+
+    def __init__(self, index: pd.DataFrame, odds: np.ndarray) -> None:
+        if len(index) != len(odds) or not len(index):
+            raise ValueError(f"{len(odds)} odds for {len(index)} windows of the patch index")
+        self._ids = index["image_id"].astype(str).to_list()
+        self._axes = index["axis"].astype(str).to_list()
+        self._places = index[POSITION[2:]].to_numpy(np.int64)
+        ends = pd.DataFrame({"y": index["y"] + index["height"], "x": index["x"] + index["width"]})
+        self._ends = ends.groupby(_views(index).to_numpy()).transform("max").to_numpy(np.int64)
+        self._sums = np.cumsum(np.asarray(odds, np.float64))
+
+    def draw(self, generator: np.random.Generator) -> Window:
+        """One window; the generator decides everything."""
+        row = int(np.searchsorted(self._sums, generator.random() * self._sums[-1], side="right"))
+        z, y, x, height, width = (int(value) for value in self._places[row])
+        bottom, right = self._ends[row]
+        y = int(np.clip(y + generator.integers(-(height // 2), height // 2 + 1), 0, bottom - height))
+        x = int(np.clip(x + generator.integers(-(width // 2), width // 2 + 1), 0, right - width))
+        return Window(self._ids[row], z, y, x, height, width, self._axes[row])
+
+    def sample(self, seed: int, epoch: int, index: int) -> Window:
+        """Window of sample `index` of an epoch: the same in every process and after every restart."""
+        return self.draw(np.random.default_rng([seed, epoch, index]))
+
+
+def index_path(store: Store, patch: tuple[int, int], axes: Sequence[str] = ("z",)) -> Path:
+    """Where the patch index of a store for one patch size, along some axes, lies."""
+    return store.folder / f"patches-{patch[0]}x{patch[1]}-{''.join(axes)}.csv"
+
+
+def write_index(
+    store: Store,
+    patch: tuple[int, int],
+    classes: Sequence[str],
+    *,
+    tissue: bool = False,
+    axes: Sequence[str] = ("z",),
+) -> pd.DataFrame:
+    """Index every stored image and write the table into the store's folder, aside and then renamed."""
+    index = _index(store, store.ids(), patch, classes, tissue, axes)
+    write_atomic(index_path(store, patch, axes), index.to_csv(index=False, lineterminator="\n"))
+    return index
+
+
+def read_index(
+    store: Store,
+    image_ids: Sequence[str],
+    patch: tuple[int, int],
+    classes: Sequence[str],
+    *,
+    tissue: bool = False,
+    axes: Sequence[str] = ("z",),
+) -> pd.DataFrame:
+    """Index of some stored images, in the order of `image_ids`; made anew where the store's table does not serve."""
+    path = index_path(store, patch, axes)
+    if path.is_file():
+        table = pd.read_csv(path, dtype={"image_id": str}, float_precision="round_trip", keep_default_na=False)
+        columns = {*(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])}
+        if columns <= set(table.columns) and set(image_ids) <= set(table["image_id"]):
+            parts = dict(tuple(table.groupby("image_id", sort=False)))
+            return pd.concat([parts[name] for name in image_ids], ignore_index=True)
+    return _index(store, image_ids, patch, classes, tissue, axes)
+
+
+def _index(
+    store: Store,
+    image_ids: Sequence[str],
+    patch: tuple[int, int],
+    classes: Sequence[str],
+    tissue: bool,
+    axes: Sequence[str],
+) -> pd.DataFrame:
+    grids = [
+        grid_index(store.image(name), patch, classes, tissue=tissue, axis=axis) for name in image_ids for axis in axes
+    ]
+    return pd.concat(grids, ignore_index=True)

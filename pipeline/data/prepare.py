@@ -1,0 +1,149 @@
+"""Stage 03: images decoded once, at the working size, with what the network learns beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from inference.predict.ensemble import working_scale
+from inference.predict.inputs import statistics
+from pipeline.data.patch_index import index_path, write_index
+from pipeline.data.store import Store, create_store, open_store, strips, working_size
+from pipeline.data.targets import build_target
+from pipeline.experiment import Experiment
+from pipeline.stage import Stage, read_stage
+from pipeline.workspace import Workspace
+from submissions.host.competition import Competition
+from submissions.host.listing import ListedImages, pixel_size
+from submissions.host.masks import MaskReader, shared_reader
+from submissions.images.opening import ImageSource
+
+
+def prepare_stage(space: Workspace) -> Stage:
+    """The stage with its folder: the same for every experiment that prepares alike."""
+    made = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
+    experiment = space.experiment
+    settings = {
+        "prepare": experiment.prepare.model_dump(mode="json"),
+        "exclusive": space.competition.exclusive,
+        "scale": experiment.input.scale,
+        "pixel_size_um": experiment.input.pixel_size_um,
+        "normalisation": experiment.input.normalisation,
+        "limit": experiment.limit,
+    }
+    if experiment.input.normalisation != "fixed":  # the statistics that are stored are those of these channels
+        settings["channels"] = experiment.input.channels
+    stage = Stage("03_prepare_data", space.shared / "store", settings, {"inventory": str(made["output"])})
+    stage.folder = space.shared / "store" / stage.fingerprint
+    return stage
+
+
+def prepare_images(
+    competition: Competition,
+    experiment: Experiment,
+    data: Path,
+    folder: Path,
+    listing: pd.DataFrame,
+    image_ids: Sequence[str],
+) -> list[str]:
+    """Store some images of a listing; runs in any process, its arguments are plain. Returns their ids."""
+    cv2.setNumThreads(0)
+    images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
+    store = create_store(folder, experiment.prepare.store)
+    for image_id in image_ids:
+        _prepare(competition, experiment, images, masks, store, image_id)
+    return list(image_ids)
+
+
+def _prepare(
+    competition: Competition,
+    experiment: Experiment,
+    images: ListedImages,
+    masks: MaskReader,
+    store: Store,
+    image_id: str,
+) -> None:
+    row = images.row(image_id)
+    source = images.open_alone(image_id)
+    depth, height, width, channels = source.shape
+    scale = working_scale(experiment.input, pixel_size(competition, row))
+    size = working_size((height, width), scale)
+    truth = masks.read(row, (depth, height, width))
+    target = build_target(truth, size, exclusive=competition.exclusive, extra=list(experiment.prepare.targets))
+    attrs: dict[str, Any] = {
+        "host": [depth, height, width],
+        "scale": scale,
+        "statistics": asdict(statistics(source, experiment.input)),
+    }
+    shape, dtype = (depth, *size, channels), source.dtype
+    pixels: Iterator[np.ndarray] | None = None if store.kind == "raw" else strips(source, size)
+    store.write(image_id, pixels, target, attrs, shape=shape, dtype=dtype)
+    source.close()
+
+
+def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[tuple[int, int]]:
+    """Store every training image that is not stored yet; yields (stored, of how many)."""
+    listing, _ = space.training_images()
+    store = create_store(folder, space.experiment.prepare.store)
+    wanted = [str(name) for name in listing["image_id"]]
+    done = set(store.ids())
+    left = [name for name in wanted if name not in done]
+    yield len(wanted) - len(left), len(wanted)
+    fixed = (space.competition, space.experiment, space.data, folder, listing)
+    parts = [left[start : start + chunk] for start in range(0, len(left), chunk)]
+    count = len(wanted) - len(left)
+    if space.workers > 0 and parts:
+        with ProcessPoolExecutor(space.workers) as pool:
+            for future in [pool.submit(prepare_images, *fixed, part) for part in parts]:
+                count += len(future.result())
+                yield count, len(wanted)
+        return
+    for part in parts:
+        count += len(prepare_images(*fixed, part))
+        yield count, len(wanted)
+
+
+def peak_memory(space: Workspace) -> float:
+    """GB that stage 03 needs at most: processes times the decoded mask and strips of the largest image."""
+    listing, _ = space.training_images()
+    largest = int((listing["depth"] * listing["height"] * listing["width"]).max())
+    planes = len(space.competition.classes) + len(space.experiment.prepare.targets)
+    return max(1, space.workers) * (largest * (2 * planes + 4) + 200e6) / 1e9
+
+
+def host_opener(space: Workspace) -> Any:
+    """Opener of a raw store: decodes the host's file whenever pixels are read."""
+    listing, _ = space.training_images()
+    images = ListedImages(space.competition, space.data, listing)
+
+    def open_host(image_id: str, attrs: dict[str, Any]) -> ImageSource:
+        return images.open_alone(image_id)
+
+    return open_host
+
+
+def open_prepared(space: Workspace) -> tuple[Store, str]:
+    """The finished store of stage 03 and its fingerprint."""
+    stage = prepare_stage(space)
+    made = read_stage(stage.folder, f"03_prepare_data.py {space.experiment.name}")
+    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
+    return open_store(stage.folder, opener=opener), str(made["fingerprint"])
+
+
+def index_patches(space: Workspace, folder: Path) -> int:
+    """Write the patch index of the experiment's patch size where it is not there yet; returns its rows."""
+    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
+    store, train = open_store(folder, opener=opener), space.experiment.train
+    path = index_path(store, train.patch, train.axes)
+    if path.is_file():
+        return len(pd.read_csv(path))
+    classes = space.experiment.model.classes
+    tissue = train.sampling.background < 1
+    return len(write_index(store, train.patch, classes, tissue=tissue, axes=train.axes))

@@ -1,0 +1,108 @@
+"""Between the host's grid and the working grid: one rule, pixel centres aligned, for images and masks.
+
+Old pixel i covers [i, i + 1) of the axis; a grid of n pixels and one of m pixels cover the same length.
+Images are averaged over area where they shrink and interpolated linearly where they grow
+(`inference.predict.resample`, so that training sees what prediction sees). Masks never get new values: a label
+takes the pixel under the centre, a plane is averaged and cut at one half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from inference.predict.resample import RowResizer, axis_matrix, resize_image, restore
+from submissions.images.sources import ImageSource, check_window
+
+__all__ = [
+    "ScaledSource", "nearest_indices", "resize_image", "resize_label", "resize_planes", "strips", "working_size",
+]  # fmt: skip
+
+STRIP_BYTES = 64 << 20
+
+
+def working_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Size (height, width) at a scale, at least one pixel. Raises ValueError for a scale of 0 or less."""
+    if not scale > 0:
+        raise ValueError(f"scale {scale} does not make an image: expected more than 0, 1 keeps the host's size")
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def nearest_indices(start: int, stop: int, size: int, target: int) -> np.ndarray:
+    """Old pixel under the centre of new pixels start..stop-1, `size` old pixels becoming `target`."""
+    return ((2 * np.arange(start, stop, dtype=np.int64) + 1) * size) // (2 * target)
+
+
+def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an integer label (H, W) to `size`: every new pixel takes the value under its centre.
+
+    Where the centre lies between two old pixels (even factors) the later one is taken: half a host pixel at
+    most.
+    """
+    if label.shape == tuple(size):
+        return label
+    rows = nearest_indices(0, size[0], label.shape[0], size[0])
+    cols = nearest_indices(0, size[1], label.shape[1], size[1])
+    return label[rows[:, None], cols]
+
+
+def resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize planes (K, H, W), bool or uint8 of 0 and 1, to (K, *size): set is a pixel whose half is set."""
+    if planes.shape[1:] == tuple(size):
+        return planes
+    pixels = np.moveaxis(planes, 0, -1).astype(np.float32)
+    shares = RowResizer((planes.shape[1], planes.shape[2]), size).push(pixels)
+    return np.ascontiguousarray(np.moveaxis(shares >= 0.5, -1, 0)).astype(planes.dtype)
+
+
+def strips(source: ImageSource, size: tuple[int, int], strip_bytes: int = STRIP_BYTES) -> Iterator[np.ndarray]:
+    """Every slice of a source at `size` in row strips (h, w, C), slice after slice, in bounded memory.
+
+    Together the strips are `resize_image` of each slice, up to float rounding. Strips are read whole-width,
+    of about `strip_bytes` in float32.
+    """
+    depth, height, width, channels = source.shape
+    rows = max(1, strip_bytes // (width * channels * 4))
+    rows = rows // 256 * 256 or rows  # tiles of a TIFF are seldom cut
+    for z in range(depth):
+        resizer = RowResizer((height, width), size)
+        for top in range(0, height, rows):
+            block = source.read(z, slice(top, min(height, top + rows)))
+            if not resizer.same:
+                block = restore(resizer.push(block.astype(np.float32)), source.dtype)
+            if len(block):
+                yield block
+
+
+class ScaledSource:
+    """A source shown at another size; windows are resized on the fly from the pixels they cover.
+
+    A window equals that window of `resize_image` of the whole slice, up to one grey level where the sum of
+    shares rounds differently.
+    """
+
+    def __init__(self, source: ImageSource, size: tuple[int, int]) -> None:
+        self.source = source
+        self.shape = (source.shape[0], int(size[0]), int(size[1]), source.shape[3])
+        self.dtype = source.dtype
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z at the new size, (h, w, C)."""
+        top, bottom, left, right = check_window(self.shape, z, rows, cols)
+        if self.shape == self.source.shape:
+            return self.source.read(z, rows, cols)
+        down = axis_matrix(self.source.shape[1], self.shape[1])[top:bottom]
+        across = axis_matrix(self.source.shape[2], self.shape[2])[left:right]
+        y0, y1 = int(down.indices.min()), int(down.indices.max()) + 1
+        x0, x1 = int(across.indices.min()), int(across.indices.max()) + 1
+        block = self.source.read(z, slice(y0, y1), slice(x0, x1)).astype(np.float32)
+        channels = block.shape[2]
+        tall = np.asarray(down[:, y0:y1] @ block.reshape(y1 - y0, -1)).reshape(bottom - top, x1 - x0, channels)
+        wide = tall.transpose(1, 0, 2).reshape(x1 - x0, -1)
+        window = np.asarray(across[:, x0:x1] @ wide).reshape(right - left, bottom - top, channels)
+        return restore(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)
+
+    def close(self) -> None:
+        """Close the source underneath."""
+        self.source.close()

@@ -1,0 +1,72 @@
+"""What the network learns, from what the host says: class planes or a label, and planes made of instances."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.data.scaling import nearest_indices, resize_label, resize_planes
+from submissions.host.masks import VOID, Truth
+
+BORDER_WIDTH = 5  # pixels: a border pixel sees two instances, or an instance's rim, in a window of this size
+
+
+def build_target(truth: Truth, size: tuple[int, int], *, exclusive: bool, extra: list[str]) -> np.ndarray:
+    """Target at the working size: uint8 (Z, h, w) label of exclusive classes, else (Z, K + extra, h, w) planes.
+
+    255 is not learned: void, and in a label what has no class. No value is interpolated.
+    """
+    if exclusive:
+        return np.stack([resize_label(label, size) for label in truth.label])
+    planes = np.stack([resize_planes(truth.planes[:, z], size) for z in range(truth.planes.shape[1])]).astype(np.uint8)
+    if extra:
+        assert truth.instances is not None
+        labels = [resize_label(label, size) for label in truth.instances]
+        made = [np.stack([EXTRA[name](label) for name in extra]) for label in labels]
+        planes = np.concatenate([planes, np.stack(made)], axis=1)
+    if truth.valid is not None:
+        rows = nearest_indices(0, size[0], truth.valid.shape[1], size[0])
+        cols = nearest_indices(0, size[1], truth.valid.shape[2], size[1])
+        outside = ~truth.valid[:, rows[:, None], cols]
+        planes[np.broadcast_to(outside[:, None], planes.shape)] = VOID
+    return planes
+
+
+def touching_borders(label: np.ndarray) -> np.ndarray:
+    """uint8 (h, w), 1 where two instances of an int label lie within a window of BORDER_WIDTH pixels."""
+    kernel = np.ones((BORDER_WIDTH, BORDER_WIDTH), np.uint8)
+    values = label.astype(np.float32)
+    highest = cv2.dilate(values, kernel)
+    lowest = cv2.erode(np.where(label > 0, values, np.float32(np.inf)), kernel)
+    return (np.isfinite(lowest) & (highest > lowest) & (highest > 0)).astype(np.uint8)
+
+
+def centres(label: np.ndarray) -> np.ndarray:
+    """uint8 (h, w), 1 in the inner part of every instance: more than half as far from its rim as its deepest pixel."""
+    inner = np.zeros(label.shape, np.uint8)
+    height, width = label.shape
+    for value, (top, left, bottom, right) in _boxes(label).items():
+        part = np.pad((label[top:bottom, left:right] == value).astype(np.uint8), 1)
+        depth = cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1]
+        inner[top:bottom, left:right][depth > depth.max() / 2] = 1
+    assert inner.shape == (height, width)
+    return inner
+
+
+def _boxes(label: np.ndarray) -> dict[int, tuple[int, int, int, int]]:
+    rows, cols = np.nonzero(label)
+    values = label[rows, cols]
+    order = np.argsort(values, kind="stable")
+    rows, cols, values = rows[order], cols[order], values[order]
+    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.zeros(0, int)
+    ends = np.r_[starts[1:], len(values)] if len(values) else starts
+    return {
+        int(values[start]): (
+            int(rows[start:end].min()), int(cols[start:end].min()),
+            int(rows[start:end].max()) + 1, int(cols[start:end].max()) + 1,
+        )
+        for start, end in zip(starts, ends, strict=True)
+    }  # fmt: skip
+
+
+EXTRA = {"border": touching_borders, "centre": centres}

@@ -1,0 +1,1 @@
+"""The demo: a small real competition from its files to a scored submission."""

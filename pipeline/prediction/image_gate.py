@@ -1,0 +1,69 @@
+"""The classifier experiment that `tune.gate` names: whose answers for whole images a decision may ask."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from inference.config import ModelConfig
+from inference.decide.decision import Decision
+from inference.predict.image_level import is_classifier
+from inference.predict.image_list import prediction_path
+from inference.weights import SETTINGS_FILE
+from pipeline.runs import Run, read_run
+from pipeline.workspace import Workspace
+
+
+def gate_run(space: Workspace) -> Run | None:
+    """The classifier's finished run, None where the experiment names none.
+
+    Raises FileNotFoundError that names stage 05 where it is not finished, ValueError where it is no classifier.
+    """
+    name = space.experiment.tune.gate
+    if name is None:
+        return None
+    run = read_run(space, name)
+    settings = json.loads((run.folder / f"fold_{run.folds[0]}" / SETTINGS_FILE).read_text(encoding="utf-8"))
+    architecture = settings["model"]["architecture"]
+    if not is_classifier(ModelConfig(architecture=architecture)):
+        raise ValueError(
+            f"tune.gate: {name!r} is a {architecture}, which answers for pixels; name an experiment with task: classify"
+        )
+    return run
+
+
+def asked_classifier(space: Workspace, decision: Decision) -> list[Run]:
+    """The run of the classifier that a decision asks about test images; none where it asks none."""
+    return [] if decision.classifier is None else [read_run(space, decision.classifier)]
+
+
+def answers_folder(space: Workspace, run: Run) -> Path | None:
+    """Where the classifier's out-of-fold answers for the images of a run lie; None where it names no classifier.
+
+    Raises ValueError where the two were split by different fold files, or the classifier lacks folds: it would have
+    been trained on images that it answers for.
+    """
+    gate = gate_run(space)
+    if gate is None:
+        return None
+    if gate.folds_hash != run.folds_hash or not set(run.folds) <= set(gate.folds):
+        raise ValueError(
+            f"tune.gate: {gate.name!r} has the folds {gate.folds} of the fold file {gate.folds_hash}, {run.name!r} "
+            f"{run.folds} of {run.folds_hash}: its answers would not be out of fold; train it again with "
+            "02_make_folds.py --folds and the other's folds.csv"
+        )
+    return gate.folder / "oof"
+
+
+def answers_path(folder: Path | None, image_id: str) -> Path | None:
+    """The classifier's prediction of an image."""
+    return None if folder is None else prediction_path(folder, image_id)
+
+
+def only_a_gate(space: Workspace, stage: str) -> bool:
+    """Whether the experiment classifies images of a contract that wants masks; says what it is good for."""
+    if space.experiment.task != "classify" or space.competition.masks.kind == "none":
+        return False
+    name = space.experiment.name
+    print(f"{stage}: {name} answers for whole images; nothing to do here. Another experiment asks it: tune.gate={name}")
+    return True

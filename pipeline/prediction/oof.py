@@ -1,0 +1,167 @@
+"""The out-of-fold predictions of an experiment, an item an image or block of one, as stage 06 and reports read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from folds.blocks import Block, blocks_of, extent
+from inference.config import level_channels
+from inference.predict.image_level import with_gate
+from inference.predict.image_list import prediction_path
+from inference.predict.store import open_prediction
+from inference.submission import decision_column, decision_group
+from pipeline.inventory_table import read_inventory
+from pipeline.prediction.image_gate import answers_folder, answers_path, gate_run
+from pipeline.prediction.oof_sample import finished_parts
+from pipeline.runs import Run, read_run
+from pipeline.stage import Stage
+from pipeline.workspace import Workspace
+from submissions.host.competition import FIELD
+from submissions.host.listing import list_images
+from submissions.host.masks import MaskReader, Truth, classes_shown
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """An image whose prediction lies on disk, or a block of one; nothing is read before it is asked for.
+
+    block: the part of the image that this is, None of a whole one; `image_id` names the part, `fields` speak of all of
+    it. view: the test-time view that is read, of a file that holds views apart; '' of any other file. answers:
+    the prediction of a classifier, whose channels come last. whole: the prediction is a classifier's own.
+    """
+
+    image_id: str
+    fold: int
+    group: str
+    stratum: str
+    stack: str
+    z: int
+    fields: Mapping[str, Any]
+    path: Path
+    masks: MaskReader
+    view: str = ""
+    answers: Path | None = None
+    whole: bool = False
+    block: Block | None = None
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels of `probs`."""
+        with open_prediction(self.path) as prediction:
+            names = prediction.channels
+        if self.answers is None:
+            return names
+        with open_prediction(self.answers) as said:
+            return [*names, *level_channels("classifier", said.channels)]
+
+    def probs(self) -> np.ndarray:
+        """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
+        rows, cols = extent(self.block)
+        with open_prediction(self.path) as prediction:
+            if not self.view:
+                probs = prediction.read(rows=rows, cols=cols)
+            else:
+                names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
+                probs = np.stack([prediction.read(name, rows=rows, cols=cols) for name in names])
+        return probs if self.answers is None else with_gate(probs, self.answers)
+
+    def truth(self) -> Truth:
+        """What the host says is there; where `whole`, which classes the image shows, as one pixel."""
+        depth, height, width = (int(self.fields[name]) for name in ("depth", "height", "width"))
+        truth = self.masks.read(self.fields, (depth, height, width)).window(*extent(self.block))
+        return Truth(classes_shown(truth)[:, None, None, None]) if self.whole else truth
+
+
+def run_items(
+    space: Workspace, run: Run, folder: Path | None = None, *, only: Collection[str] | None = None, view: str = ""
+) -> list[StoredItem]:
+    """Every image of a run (or `only` these) with its prediction in `folder`, by default the run's oof/.
+
+    Where folds hold out blocks of images, every block of a trained fold, in its image's group. Raises as `Run.table`.
+    """
+    table, _ = read_inventory(space.inventory)
+    rows = {str(row["image_id"]): row for row in table[table["split"] == "train"].to_dict("records")}
+    masks = MaskReader(space.competition, space.data)
+    used, answers = run.table(space), answers_folder(space, run)
+    whole = space.experiment.task == "classify"
+    items = []
+    places = zip(used["image_id"].astype(str), used["fold"], used["group"], blocks_of(used), strict=True)
+    for image_id, fold, group, block in places:
+        if only is not None and image_id not in only:
+            continue
+        row = {str(name): value for name, value in rows[image_id].items()}
+        items.append(
+            StoredItem(
+                image_id if block is None else block.named(image_id), int(fold),
+                str(group) if block is None else image_group(space, row), decision_group(space.competition, row) or "",
+                str(row["stack"]), int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks,
+                view, answers_path(answers, image_id), whole, block,
+            )
+        )  # fmt: skip
+    return items
+
+
+def image_group(space: Workspace, row: Mapping[str, Any]) -> str:
+    """The group of a training image by its row of the inventory: the contract's, or the image itself without one."""
+    group = group_column(space)
+    said = None if group is None else row.get(group)
+    return str(row["image_id"] if said is None or pd.isna(said) or said == "" else said)
+
+
+def group_column(space: Workspace) -> str | None:
+    """The inventory's column that says which images belong together."""
+    return space.experiment.folds.group or space.competition.group
+
+
+def oof_channels(items: Sequence[StoredItem]) -> list[str]:
+    """Names of the channels that the predictions have."""
+    return items[0].channels
+
+
+def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
+    """Stage 06 of the experiment, on the predictions of these runs."""
+    settings = {
+        "tune": space.experiment.tune.model_dump(mode="json", exclude={"gate"}),
+        "metric": space.competition.metric.model_dump(mode="json"),
+    }
+    alone = len(runs) == 1 and not space.experiment.members
+    inputs = {"oof" if alone else f"oof of {run.name}": run.oof for run in runs}
+    inputs |= {f"sample {part.title}": fingerprint for part, fingerprint in finished_parts(space)}
+    gate = gate_run(space)
+    if gate is not None:
+        inputs[f"answers of {gate.name}"] = gate.oof
+    second = space.experiment.tune.second_seed
+    if second is not None:
+        inputs[f"oof of {second}"] = read_run(space, second).oof
+    return Stage("06_tune", space.own / "tuning", settings, inputs)
+
+
+def test_groups(space: Workspace) -> int | None:
+    """Groups behind the leaderboard: of the test images where they have the contract's group, else the images."""
+    table, _ = read_inventory(space.inventory)
+    test = table[table["split"] == "test"]
+    group = group_column(space)
+    if group in test and bool((test[group] != "").all()):
+        return int(test[group].nunique()) or None
+    return len(test) or None
+
+
+def ungrouped(space: Workspace) -> str:
+    """Why thresholds by group cannot decide the test images as stage 07 lists them; '' where nothing is against it."""
+    competition = space.competition
+    column = decision_column(competition, read_inventory(space.inventory)[0])
+    if column is None or competition.images.test is None:
+        return ""
+    listing, _ = list_images(competition, space.data, "test")
+    if not len(listing):
+        known = column in FIELD.findall(competition.images.test)
+        return "" if known else f"there is no test image yet that says its {column!r}"
+    said = listing[column] if decision_column(competition, listing) == column else pd.Series("", listing.index)
+    lacking = int((said == "").sum())
+    return f"{lacking} of {len(listing)} test images do not say their {column!r}" if lacking else ""

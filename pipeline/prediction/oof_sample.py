@@ -1,0 +1,99 @@
+"""The declared sample of training images that stage 05 also predicts view by view and under declared shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from inference.predict.shifts import unfit
+from inference.predict.tta import expand_views
+from pipeline.data.fold_tables import open_folds
+from pipeline.prediction.prediction import held_out_inputs, oof_format, predict_settings
+from pipeline.stage import Stage, read_stage
+from pipeline.workspace import Workspace
+
+VIEWS, SHIFTS = "oof_views", "oof_shifts"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One more prediction of the sample: every view apart, or all of them under a shift."""
+
+    shift: str | None
+    stage: Stage
+
+    @property
+    def title(self) -> str:
+        """What is predicted."""
+        return "view by view" if self.shift is None else f"under {self.shift}"
+
+
+def sample_ids(space: Workspace) -> list[str]:
+    """Ids of the sample, spread evenly over folds and groups; whole stacks where the contract scores stacks."""
+    listing, _ = space.training_images()
+    folds, _ = open_folds(space)
+    used = folds[folds["fold"].isin(space.experiment.used_folds)].drop_duplicates("image_id")
+    table = used.merge(listing[["image_id", "stack"]], on="image_id", how="left")
+    whole = space.competition.metric.unit == "stack"
+    table["unit"] = table["stack" if whole else "image_id"].astype(str)
+    table = table.sort_values(["fold", "group", "unit", "image_id"], kind="stable")
+    sizes = table.groupby("unit", sort=False).size()
+    number = min(len(sizes), max(1, round(space.experiment.tune.sample / sizes.mean())))
+    while number > 1 and sizes.iloc[_spread(len(sizes), number)].sum() > space.experiment.tune.sample:
+        number -= 1
+    chosen = set(sizes.index[_spread(len(sizes), number)])
+    return [str(name) for name in table.loc[table["unit"].isin(chosen), "image_id"]]
+
+
+def _spread(total: int, number: int) -> list[int]:
+    return [index * total // number for index in range(number)]
+
+
+def sample_parts(space: Workspace) -> list[Part]:
+    """What is predicted of the sample; nothing where `tune.sample` is 0."""
+    tune, predict = space.experiment.tune, space.experiment.predict
+    if tune.sample == 0:
+        return []
+    settings = {**predict_settings(space), "sample": tune.sample, "unit": space.competition.metric.unit}
+    inputs, made = held_out_inputs(space), oof_format(space)
+    parts = []
+    if len(expand_views(predict.views)) > 1:
+        parts.append(Part(None, Stage("05_predict_oof", space.own / VIEWS, {**settings, "apart": True}, inputs, made)))
+    left_out = unfit_shifts(space)
+    for shift in tune.shifts:
+        if shift not in left_out:
+            folder = space.own / SHIFTS / shift.replace(":", "_")
+            parts.append(Part(shift, Stage("05_predict_oof", folder, {**settings, "shift": shift}, inputs, made)))
+    return parts
+
+
+def unfit_shifts(space: Workspace) -> dict[str, str]:
+    """Shifts that say nothing about some of the training images, and why."""
+    listing, _ = space.training_images()
+    kinds = pd.DataFrame(listing[["channels", "dtype"]]).drop_duplicates()
+    found: dict[str, str] = {}
+    for shift in space.experiment.tune.shifts:
+        for channels, dtype in kinds.itertuples(index=False):
+            reason = unfit(shift, int(channels), str(dtype))
+            if reason is not None:
+                found[shift] = reason
+    return found
+
+
+def finished_parts(space: Workspace) -> Iterator[tuple[Part, str]]:
+    """The parts with their fingerprints, for stage 06.
+
+    Raises FileNotFoundError where stage 05 has not made one, ValueError where it made one of another sample.
+    """
+    script = f"05_predict_oof.py {space.experiment.name}"
+    for part in sample_parts(space):
+        document = read_stage(part.stage.folder, script)
+        sample = document["identity"]["settings"]["sample"]
+        if sample != space.experiment.tune.sample:
+            raise ValueError(
+                f"{part.stage.folder}: made of a sample of {sample}, tune.sample is {space.experiment.tune.sample}; "
+                f"delete that folder and run {script} again"
+            )
+        yield part, str(document["fingerprint"])

@@ -1,0 +1,221 @@
+"""What a fold trains on beside its own images: pseudo-labelled test images, and other competitions' data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from inference.predict.ensemble import working_scale
+from inference.predict.image_list import prediction_path
+from inference.predict.inputs import statistics
+from inference.predict.store import open_prediction
+from pipeline.data.fold_tables import open_folds
+from pipeline.data.prepare import open_prepared
+from pipeline.data.scaling import resize_image, working_size
+from pipeline.data.store import Store, create_store, strips
+from pipeline.experiment import Experiment, TrainSettings, load_experiment, resolve
+from pipeline.seeds import seed_of
+from pipeline.stage import read_stage
+from pipeline.training.dataset import SOFT_TOP, TrainingSet
+from pipeline.training.mixture import Extra
+from pipeline.workspace import Workspace
+from submissions.host.competition import load_competition
+from submissions.host.listing import ListedImages, list_images, pixel_size
+
+IGNORE = 255
+APART = "test_folds"
+
+
+def extra_data(space: Workspace, fold: int) -> list[Extra]:
+    """Everything that the experiment asks for beside the fold's own images; nothing where it asks for nothing."""
+    settings = space.experiment.train
+    found = [external_data(space, name) for name in range(len(space.experiment.external))]
+    if settings.pseudo_labels is not None:
+        found.append(pseudo_labelled(space, fold))
+    return found
+
+
+def extra_inputs(space: Workspace, fold: int) -> dict[str, str]:
+    """Fingerprints of what `extra_data` reads, for the stage that trains on it."""
+    inputs = {}
+    for number in range(len(space.experiment.external)):
+        _, inputs[f"external_{number}"] = open_prepared(external_space(space, number))
+    run = space.experiment.train.pseudo_labels
+    if run is not None:
+        folder = check_predictions(space.shared / run, fold, open_folds(space)[1])
+        inputs["pseudo_labels"] = str(read_stage(folder, f"07_predict_test.py {run}")["fingerprint"])
+    return inputs
+
+
+def external_space(space: Workspace, number: int) -> Workspace:
+    """The other experiment, with its own contract and data, and the same folder of runs."""
+    wanted = space.experiment.external[number]
+    loaded = load_experiment(wanted.experiment)
+    contract = load_competition(loaded.competition)
+    return Workspace(resolve(loaded, contract), contract, Path(wanted.data or "."), space.runs)
+
+
+def external_data(space: Workspace, number: int) -> Extra:
+    """Images of another competition, prepared by its own experiment; for training only.
+
+    Images whose pixels are also in this competition are left out: they could be held out here. Raises ValueError for
+    what does not fit, and FileNotFoundError where the other experiment was not prepared.
+    """
+    wanted, experiment = space.experiment.external[number], space.experiment
+    other = external_space(space, number)
+    _check_alike(f"external[{number}]: {wanted.experiment!r}", other.experiment, experiment)
+    store, _ = open_prepared(other)
+    inventory, _ = other.training_images()
+    ours, _ = space.training_images()
+    known = set(ours["content_hash"])
+    kept = inventory[~inventory["content_hash"].isin(known) & inventory["image_id"].isin(store.ids())]
+    folds = pd.DataFrame({"image_id": kept["image_id"], "fold": -1, "excluded_from": ""})
+    source = _training_set(experiment, store, folds, inventory, f"external {number}", wanted.weight)
+    return Extra(wanted.share, source)
+
+
+def _check_alike(what: str, theirs: Experiment, ours: Experiment) -> None:
+    """Raises ValueError where classes, their kind, working size or stage 03's statistics are not those of `ours`."""
+    inputs = ["normalisation", "scale", "pixel_size_um"]
+    inputs += ["channels"] if ours.input.normalisation != "fixed" else []  # else no statistics are taken by channel
+    asked = {
+        "classes": (theirs.model.classes, ours.model.classes),
+        "model.activation": (theirs.model.activation, ours.model.activation),
+        **{f"input.{name}": (getattr(theirs.input, name), getattr(ours.input, name)) for name in inputs},
+    }
+    for name, (found, expected) in asked.items():
+        if found != expected:
+            raise ValueError(f"{what} has the {name} {found}, expected this experiment's {expected}")
+
+
+def pseudo_labelled(space: Workspace, fold: int) -> Extra:
+    """Test images as the models of one fold of another run see them.
+
+    Only predictions made by that fold's model alone are taken, and only where that run was split by the same fold
+    file: its model then never trained on the images that fold `fold` validates on here. Raises ValueError for
+    anything else and FileNotFoundError where the predictions were not made fold by fold.
+    """
+    settings = space.experiment.train
+    predictions = check_predictions(space.shared / str(settings.pseudo_labels), fold, open_folds(space)[1])
+    listing, _ = list_images(space.competition, space.data, "test")
+    images = ListedImages(space.competition, space.data, listing)
+    store = create_store(space.fold(fold) / "pseudo_labels")
+    rows = fill_pseudo_store(store, predictions, images, listing, experiment=space.experiment)
+    folds = pd.DataFrame({"image_id": rows["image_id"], "fold": -1, "excluded_from": ""})
+    source = _training_set(space.experiment, store, folds, rows, "pseudo-labels", 1.0, soft=settings.pseudo_soft)
+    return Extra(settings.pseudo_share, source)
+
+
+def check_predictions(run: Path, fold: int, folds_hash: str) -> Path:
+    """Folder of the test predictions of fold `fold`'s model alone, checked against the fold file.
+
+    The stage's document names the fold in its settings and the hash of the fold file in its inputs.
+    """
+    folder = run / APART / f"fold_{fold}"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder}: no test predictions of fold {fold} alone; run 07_predict_test.py for {run.name} with the "
+            "folds kept apart. The mean of all folds is no source of pseudo-labels: its models have trained on the "
+            "images that are validated here"
+        )
+    identity = read_stage(folder, f"07_predict_test.py {run.name}")["identity"]
+    found, theirs = identity["settings"].get("fold"), identity["inputs"].get("folds")
+    if found != fold:
+        raise ValueError(f"{folder}: made by the model of fold {found}, expected fold {fold} alone")
+    if theirs != folds_hash:
+        raise ValueError(
+            f"{folder}: that run was split by the fold file {theirs}, this one by {folds_hash}: its fold {fold} may "
+            "have trained on images that are validated here. Give both experiments the same folds section"
+        )
+    return folder
+
+
+def fill_pseudo_store(
+    store: Store, predictions: Path, images: ListedImages, listing: pd.DataFrame, *, experiment: Experiment
+) -> pd.DataFrame:
+    """Store every predicted test image with its pseudo-label; returns the rows of those, with the column `empty`."""
+    done = set(store.ids())
+    names = [str(name) for name in listing["image_id"]]
+    names = [name for name in names if prediction_path(predictions, name).is_file()]
+    if not names:
+        raise ValueError(f"{predictions} holds no prediction of a test image; run stage 07 of that experiment again")
+    empty = {}
+    for name in names:
+        if name not in done:
+            _store_pseudo(store, name, prediction_path(predictions, name), images, experiment)
+        empty[name] = int(bool(store.image(name).attrs["empty"]))
+    rows = listing[listing["image_id"].isin(names)].reset_index(drop=True)
+    return rows.assign(empty=[empty[str(name)] for name in rows["image_id"]])
+
+
+def _store_pseudo(store: Store, image_id: str, path: Path, images: ListedImages, experiment: Experiment) -> None:
+    source = images.open_alone(image_id)
+    depth, height, width, channels = source.shape
+    size = working_size(
+        (height, width), working_scale(experiment.input, pixel_size(images.competition, images.row(image_id)))
+    )
+    with open_prediction(path) as prediction:
+        classes = len(experiment.model.classes)
+        if prediction.channels[:classes] != list(experiment.model.classes):
+            raise ValueError(
+                f"{path}: channels {list(prediction.channels)}, expected the classes {experiment.model.classes}"
+            )
+        probs = prediction.read()[:classes]
+    volume = probs[:, None] if probs.ndim == 3 else probs
+    exclusive = experiment.model.activation == "softmax"
+    target = np.stack(
+        [
+            pseudo_target(resize_image(plane.transpose(1, 2, 0), size), experiment.train, exclusive=exclusive)
+            for plane in volume.swapaxes(0, 1)
+        ]
+    )
+    attrs: dict[str, Any] = {
+        "host": [depth, height, width],
+        "statistics": asdict(statistics(source, experiment.input)),
+        "empty": not bool(((target > 0) & (target != IGNORE)).any()),
+    }
+    store.write(image_id, strips(source, size), target, attrs, shape=(depth, *size, channels), dtype=source.dtype)
+    source.close()
+
+
+def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool) -> np.ndarray:
+    """Target of one slice from quantised probabilities (h, w, K) uint8: 255 wherever the model was not sure enough.
+
+    Hard: planes (K, h, w) of 0 and 1, or a label (h, w). Soft: planes of 0 to SOFT_TOP for probabilities 0 to 1.
+    """
+    needed = settings.pseudo_confidence * 255
+    if exclusive:
+        if settings.pseudo_soft:
+            raise ValueError("train.pseudo_soft needs classes that do not exclude each other; leave it out")
+        label: np.ndarray = probs.argmax(axis=2).astype(np.uint8)
+        label[probs.max(axis=2) < needed] = IGNORE
+        return label
+    planes = probs.transpose(2, 0, 1)
+    sure = np.maximum(planes, 255 - planes) >= needed
+    if settings.pseudo_soft:
+        values = np.rint(planes / 255 * SOFT_TOP).astype(np.uint8)
+    else:
+        values = (planes >= 128).astype(np.uint8)
+    return np.where(sure, values, np.uint8(IGNORE))
+
+
+def _training_set(
+    experiment: Experiment,
+    store: Store,
+    folds: pd.DataFrame,
+    inventory: pd.DataFrame,
+    what: str,
+    weight: float,
+    *,
+    soft: bool = False,
+) -> TrainingSet:
+    sampling = experiment.train.sampling.model_copy(update={"balance": None})
+    return TrainingSet(
+        store, folds, 0, inventory=inventory, input_config=experiment.input, classes=experiment.model.classes,
+        patch=experiment.train.patch, sampling=sampling, recipe=experiment.augment.recipe,
+        seed=seed_of(experiment.seed, what), axes=experiment.train.axes, weight=weight, soft=soft,
+    )  # fmt: skip

@@ -1,0 +1,310 @@
+"""Training one fold: from stored images to weights, resumable at every epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from torch import nn
+from tqdm import tqdm
+
+from inference.models import Classifier, build_model
+from inference.weights import SETTINGS_FILE, load_encoder_weights, save_model
+from pipeline.augmentation.stain_references import reference_colours
+from pipeline.data.store import Store
+from pipeline.experiment import Experiment, TrainSettings
+from pipeline.seeds import seed_of
+from pipeline.training.checkpoint import LAST, load_state, save_state
+from pipeline.training.classification_dataset import ImageSet
+from pipeline.training.dataset import TrainingSet
+from pipeline.training.loader import Batch, SampleSource, load_batches
+from pipeline.training.losses import build_loss
+from pipeline.training.mix_schedule import BatchMixer
+from pipeline.training.mixture import Extra, Mixture
+from pipeline.training.trainer import BadLoss, Trainer, start_processes
+from pipeline.training.training_log import Journal
+from pipeline.training.weight_selection import Keeper
+from submissions.host.atomic import write_atomic
+
+Validate = Callable[[nn.Module], Mapping[str, Any]]
+BAD_BATCH = "bad_batch.json"
+
+
+def train_fold(
+    experiment: Experiment,
+    fold: int,
+    *,
+    store: Store,
+    folds: pd.DataFrame,
+    inventory: pd.DataFrame,
+    folder: Path,
+    device: str | None = None,
+    validate: Validate | None = None,
+    extra: Callable[[], Sequence[Extra]] | None = None,
+) -> dict[str, Any]:
+    """Train on every image that is not of fold `fold` nor kept apart from it; returns facts about the
+    training.
+
+    Writes `log.jsonl` (a row an epoch), TensorBoard events, `last.pt` after every epoch, and at the end
+    `weights.safetensors` and `model.json`, into `folder`. Where `last.pt` lies there, training goes on after
+    its epoch and ends, on a CPU, with the very weights and log of a training that was never stopped.
+
+    `validate(model)` gets the network whose weights would be kept (float32, evaluation mode) and returns
+    numbers by name, the score that `keep` and `patience` judge first (higher is better), and pictures (H, W,
+    3) uint8 for TensorBoard. It is called every `validate_every` epochs and after the last.
+    """
+    with torch.random.fork_rng():
+        accelerator, place = start_processes(device)
+        source: SampleSource = training_set(experiment, fold, store=store, folds=folds, inventory=inventory)
+        with accelerator.main_process_first():
+            extras = list(extra()) if extra is not None else []
+        if len(extras) != len(experiment.external) + (experiment.train.pseudo_labels is not None):
+            raise ValueError(
+                f"{len(extras)} sources of extra data were handed over, but the experiment names "
+                f"{len(experiment.external)} external ones and pseudo-labels {experiment.train.pseudo_labels!r}"
+            )
+        if extras:
+            source = Mixture(source, extras, experiment.seed)
+        trainer = Trainer(
+            initial_model(experiment, fold), experiment.train, experiment.loss,
+            accelerator=accelerator, device=place, seed=seed_of(experiment.seed, "steps", fold),
+            in_channels=experiment.model.in_channels,
+        )  # fmt: skip
+        return _Run(experiment, trainer, source, folder, validate).finish()
+
+
+def initial_model(experiment: Experiment, fold: int) -> nn.Module:
+    """The network before its first step: pretrained where the settings say so, the rest random by (seed,
+    fold).
+    """
+    if experiment.model.in_channels != experiment.input.in_channels:
+        raise ValueError(
+            f"model.in_channels is {experiment.model.in_channels}, but input.channels times input.offsets "
+            f"make {experiment.input.in_channels}"
+        )
+    torch.manual_seed(seed_of(experiment.seed, "model", fold))
+    model = build_model(experiment.model)
+    if isinstance(model, Classifier) != (experiment.task == "classify"):
+        raise ValueError(
+            f"model.architecture {experiment.model.architecture!r} does not answer task: {experiment.task}; "
+            "`python -m inference.models` lists classifiers apart"
+        )
+    load_encoder_weights(model, experiment.model)
+    return model
+
+
+def training_set(
+    experiment: Experiment, fold: int, *, store: Store, folds: pd.DataFrame, inventory: pd.DataFrame
+) -> TrainingSet:
+    """The samples of one fold's training."""
+    mode = build_loss(experiment.loss.name, **experiment.loss.params).mode
+    if mode != experiment.model.activation:
+        raise ValueError(
+            f"loss.name {experiment.loss.name!r} is a {mode} loss, but model.activation is "
+            f"{experiment.model.activation!r}; choose two that fit (some losses take params: {{mode: ...}})"
+        )
+    kind = partial(ImageSet, exclusive=mode == "softmax") if experiment.task == "classify" else TrainingSet
+    return kind(
+        store, folds, fold, inventory=inventory, input_config=experiment.input,
+        classes=experiment.model.classes, patch=experiment.train.patch, sampling=experiment.train.sampling,
+        recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold), axes=experiment.train.axes,
+        references=reference_colours(experiment.augment.references, store, folds, fold),
+    )  # fmt: skip
+
+
+class _Run:
+    """One training from its first or its last saved epoch to the end."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        trainer: Trainer,
+        source: SampleSource,
+        folder: Path,
+        validate: Validate | None,
+    ) -> None:
+        self.experiment, self.trainer, self.source = experiment, trainer, source
+        self.folder, self.validate = folder, validate
+        self.settings: TrainSettings = experiment.train
+        self.keeper = Keeper(self.settings)
+        if self.settings.selects and validate is None:
+            raise ValueError("train.keep and train.patience judge by a validation, and this training has none")
+        self.epoch, self.stopped = 0, False
+        state = load_state(folder / LAST)
+        if state is not None:
+            trainer.restore(state["trainer"])
+            self.keeper.restore(state["keeper"])
+            self.epoch, self.stopped = state["epoch"], state["stopped"]
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return bool(self.trainer.accelerator.is_main_process)
+
+    def batches(self, first_epoch: int, epochs: int) -> Iterator[Batch]:
+        """This process' batches of some epochs."""
+        accelerator, settings = self.trainer.accelerator, self.settings
+        gpu = self.trainer.device.type == "cuda"
+        return load_batches(
+            self.source, first_epoch=first_epoch, epochs=epochs,
+            batches_per_epoch=settings.steps_per_epoch * settings.accumulate, batch_size=settings.batch_size,
+            rank=accelerator.process_index, world=accelerator.num_processes, mix=self.mixer(),
+            workers=worker_count(settings.workers, self.trainer.device), pin=gpu,
+        )  # fmt: skip
+
+    def mixer(self) -> BatchMixer | None:
+        """What mixes batches, where the settings ask for it."""
+        augment, model = self.experiment.augment, self.experiment.model
+        if not (augment.cutmix or augment.copy_paste):
+            return None
+        background = model.classes.index("background") if "background" in model.classes else None
+        if augment.copy_paste and model.activation == "softmax" and background is None:
+            raise ValueError("augment.copy_paste needs a class named 'background', which is never pasted")
+        background = background if model.activation == "softmax" else None
+        return BatchMixer(augment, seed_of(self.experiment.seed, "mix"), background)
+
+    def finish(self) -> dict[str, Any]:
+        """Train what is left, keep the weights, say what was done."""
+        rows: list[dict[str, Any]] = []
+        with contextlib.ExitStack() as stack:
+            journal = stack.enter_context(Journal(self.folder, resumed=self.epoch)) if self.main else None
+            batches = self.batches(self.epoch, self.settings.epochs)
+            total = self.trainer.total_steps
+            bar = stack.enter_context(
+                tqdm(total=total, initial=self.epoch * self.settings.steps_per_epoch, unit="step",
+                     desc=self.folder.name, disable=not self.main)
+            )  # fmt: skip
+            while self.epoch < self.settings.epochs and not self.stopped:
+                rows.append(self.train_epoch(batches, journal, bar))
+        epochs = self.keeper.load_kept(
+            self.trainer.model,
+            self.batches(self.settings.epochs, self.settings.epochs + 1),
+            self.trainer.device,
+        )
+        if self.main:
+            experiment = self.experiment
+            save_model(
+                self.folder, self.trainer.model, experiment.model,
+                input_config=experiment.input, predict_config=experiment.predict,
+            )  # fmt: skip
+            note_training(self.folder / SETTINGS_FILE, self.facts(epochs, rows))
+        self.trainer.accelerator.wait_for_everyone()
+        return self.facts(epochs, rows)
+
+    def train_epoch(self, batches: Iterator[Batch], journal: Journal | None, bar: tqdm) -> dict[str, Any]:
+        """One epoch, its validation if due, its line in the log, its state on disk."""
+        epoch, settings = self.epoch, self.settings
+        row = self.run_steps(batches, bar)
+        due = settings.validate_every and (epoch + 1) % settings.validate_every == 0
+        scores: dict[str, Any] = {}
+        if self.validate is not None and (due or epoch + 1 == settings.epochs):
+            scores = dict(self.validate(self.trainer.model)) if self.main else {}
+        pictures = {name: scores.pop(name) for name in list(scores) if isinstance(scores[name], np.ndarray)}
+        scores = _from_main(self.trainer.accelerator, scores)
+        if scores:
+            row["validation"] = scores
+            held_out = {f"held-out {name}": f"{value:.4f}" for name, value in scores.items()}
+            bar.set_postfix({"loss": f"{row['loss']:.4f}", **held_out})
+        self.stopped = self.keeper.see(epoch, next(iter(scores.values()), None), self.trainer.model)
+        self.epoch += 1
+        if journal is not None:
+            journal.write(row)
+            for name, picture in pictures.items():
+                journal.picture(name, picture, epoch)
+            state = {"trainer": self.trainer.state(), "keeper": self.keeper.state()}
+            save_state(self.folder / LAST, {**state, "epoch": self.epoch, "stopped": self.stopped})
+        return row
+
+    def run_steps(self, batches: Iterator[Batch], bar: tqdm) -> dict[str, Any]:
+        """The optimizer steps of one epoch; returns its row for the log."""
+        trainer, settings, epoch = self.trainer, self.settings, self.epoch
+        trainer.begin_epoch(epoch)
+        losses, norms, waited, rate = [], [], 0.0, 0.0
+        started = time.perf_counter()
+        for index in range(settings.steps_per_epoch):
+            before = time.perf_counter()
+            taken = [next(batches) for _ in range(settings.accumulate)]
+            waited += time.perf_counter() - before
+            try:
+                result = trainer.step(taken, epoch, index)
+            except BadLoss as error:
+                self.note_bad_batch(error, index)
+                raise
+            if not result.skipped:
+                losses.append(result.loss)
+                norms.append(result.norm)
+            rate = result.rate
+            bar.set_postfix(loss=f"{result.loss:.4f}", refresh=False)
+            bar.update()
+        seconds = time.perf_counter() - started
+        samples = settings.steps_per_epoch * settings.accumulate * settings.batch_size
+        samples *= trainer.accelerator.num_processes
+        return {
+            "epoch": epoch,
+            "loss": float(np.mean(losses)) if losses else float("nan"),
+            "gradient_norm": float(np.mean(norms)) if norms else float("nan"),
+            "learning_rate": rate,
+            "skipped": trainer.skipped,
+            "seconds": seconds,
+            "images_per_second": samples / seconds,
+            "wait_share": waited / seconds,
+        }
+
+    def note_bad_batch(self, error: BadLoss, index: int) -> None:
+        """Save where the loss broke and which samples every process had."""
+        names = gather_object(error.batch_ids)
+        if self.main:
+            document = {"epoch": self.epoch, "step": index, "message": str(error), "samples": names}
+            write_atomic(self.folder / BAD_BATCH, json.dumps(document, indent=1) + "\n")
+
+    def facts(self, epochs: list[int], rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """What is worth keeping about the training."""
+        last = rows[-1] if rows else {}
+        return {
+            "epochs": self.epoch,
+            "stopped_early": self.stopped,
+            "kept": self.settings.keep,
+            "kept_epochs": epochs or [self.epoch - 1],
+            "selected_on_held_out_fold": self.settings.selects,
+            "precision": self.trainer.precision,
+            "processes": self.trainer.accelerator.num_processes,
+            "skipped": self.trainer.skipped,
+            "loss": last.get("loss"),
+            "validation": last.get("validation"),
+            "images_per_second": float(np.mean([row["images_per_second"] for row in rows])) if rows else None,
+            "wait_share": float(np.mean([row["wait_share"] for row in rows])) if rows else None,
+        }
+
+
+def note_training(path: Path, facts: Mapping[str, Any]) -> None:
+    """Say in `model.json` how the weights were chosen; nothing that predicts reads it."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    names = ("kept", "kept_epochs", "selected_on_held_out_fold")
+    document["training"] = {name: facts[name] for name in names}
+    write_atomic(path, json.dumps(document, indent=2) + "\n")
+
+
+def worker_count(workers: int | None, device: torch.device) -> int:
+    """Loader processes: as asked; else none on a CPU, whose cores the steps need, up to 8 for a GPU."""
+    if workers is not None:
+        return workers
+    return 0 if device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
+
+
+def _from_main(accelerator: Accelerator, value: dict[str, Any]) -> dict[str, Any]:
+    """What the main process holds, in every process."""
+    if accelerator.num_processes == 1:
+        return value
+    shared: dict[str, Any] = broadcast_object_list([value])[0]
+    return shared

@@ -1,0 +1,274 @@
+"""Losses by name: `build_loss("bce_dice")` and its kin, each one number a sample before it is one a batch.
+
+Every loss is computed sample by sample (a Dice over the whole batch is not) and normalised by that sample's
+own valid pixels; the batch's loss is the plain mean over samples. So the gradient of a doubled batch equals
+the mean of the gradients of its halves, and two processes train as one does with the batch of both.
+
+Targets: sigmoid losses take `(N, K, H, W)`, bool, uint8 or float, values 0 and 1 (or anything between, for
+pseudo-labels) and 255 for pixels to ignore; softmax losses take labels `(N, H, W)`, 255 = ignore. What is
+ignored has no influence; a sample with nothing valid has loss 0 and gradient 0. Arithmetic is float32, under
+autocast too.
+
+The losses of segmentation-models-pytorch normalise over the batch and drop absent classes, so none serves
+here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.training.loss_terms import (
+    IGNORE,
+    Mode,
+    Term,
+    boundary_term,
+    cross_entropy_term,
+    focal_term,
+    lovasz_term,
+    overlap_term,
+    prepare,
+)
+
+Reduction = Literal["mean", "none"]
+
+
+class SegmentationLoss(nn.Module):
+    """A weighted sum of terms: `loss(logits (N, K, H, W), target)` -> scalar float32.
+
+    `weights (N,)`: weight of each sample, about 1. The batch's loss is `mean(weights * loss)`, not divided by
+    their sum, so that it stays a mean over samples in every process. `reduction="none"` gives `weights *
+    loss`.
+    """
+
+    def __init__(self, mode: Mode, terms: Sequence[tuple[float, Term]], *, ignore: int = IGNORE) -> None:
+        super().__init__()
+        if mode not in ("sigmoid", "softmax"):
+            raise ValueError(f"loss mode {mode!r}: expected 'sigmoid' or 'softmax'")
+        if not any(weight for weight, _ in terms):
+            raise ValueError("every term of the loss has weight 0; give at least one of them a weight")
+        self.mode: Mode = mode
+        self.terms = [(float(weight), term) for weight, term in terms if weight]
+        self.ignore = ignore
+
+    def forward(
+        self, logits: Tensor, target: Tensor, *, weights: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
+        """Scalar, or `(N,)` with `reduction="none"`."""
+        with torch.autocast(logits.device.type, enabled=False):
+            pixels = prepare(logits, target, self.mode, self.ignore)
+            losses = torch.stack([weight * term(pixels) for weight, term in self.terms]).sum(0)
+            return _reduce(losses, weights, reduction)
+
+
+class ClassificationLoss(nn.Module):
+    """Loss of image-level logits `(N, K)`: labels `(N,)` for exclusive classes, else `(N, K)` in [0, 1].
+
+    255 is ignored. Smoothing and reduction are as in `SegmentationLoss`; class weights weigh a sample by its
+    label (exclusive classes) or a class among classes.
+    """
+
+    def __init__(
+        self,
+        mode: Mode = "softmax",
+        *,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        ignore: int = IGNORE,
+    ) -> None:
+        super().__init__()
+        self.inner = SegmentationLoss(
+            mode, [(1.0, cross_entropy_term(class_weights, label_smoothing=label_smoothing))], ignore=ignore
+        )
+        self.mode: Mode = mode
+
+    def forward(
+        self, logits: Tensor, target: Tensor, *, weights: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> Tensor:
+        """Scalar, or `(N,)` with `reduction="none"`."""
+        return self.inner(logits[..., None, None], target[..., None, None], weights=weights, reduction=reduction)
+
+
+def _reduce(losses: Tensor, weights: Tensor | None, reduction: Reduction) -> Tensor:
+    if weights is not None:
+        if weights.shape != losses.shape:
+            raise ValueError(f"weights has shape {tuple(weights.shape)}, expected one a sample: {tuple(losses.shape)}")
+        losses = losses * weights.to(losses)
+    return losses.mean() if reduction == "mean" else losses
+
+
+def bce_dice(
+    *,
+    bce: float = 1.0,
+    dice: float = 1.0,
+    smooth: float = 1.0,
+    class_weights: Sequence[float] | None = None,
+    positive_weight: float = 1.0,
+    label_smoothing: float = 0.0,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """`bce * BCE + dice * (1 - (2 |pt| + smooth) / (|p| + |t| + smooth))`; labels smoothed in BCE only."""
+    entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing, positive_weight=positive_weight)
+    terms = [(bce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
+    return SegmentationLoss("sigmoid", terms, ignore=ignore)
+
+
+def ce_dice(
+    *,
+    ce: float = 1.0,
+    dice: float = 1.0,
+    smooth: float = 1.0,
+    class_weights: Sequence[float] | None = None,
+    label_smoothing: float = 0.0,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """Softmax cross-entropy plus the mean Dice loss of all classes."""
+    entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing)
+    terms = [(ce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
+    return SegmentationLoss("softmax", terms, ignore=ignore)
+
+
+def soft_bce(
+    *,
+    smoothing: float = 0.1,
+    class_weights: Sequence[float] | None = None,
+    positive_weight: float = 1.0,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """BCE against the truth mixed with one half: `t (1 - smoothing) + smoothing / 2`."""
+    entropy = cross_entropy_term(class_weights, label_smoothing=smoothing, positive_weight=positive_weight)
+    return SegmentationLoss("sigmoid", [(1.0, entropy)], ignore=ignore)
+
+
+def focal(
+    *,
+    mode: Mode = "sigmoid",
+    gamma: float = 2.0,
+    alpha: float | None = 0.25,
+    dice: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """Focal loss; `dice` adds that much Dice, the usual company."""
+    terms = [
+        (1.0, focal_term(class_weights, gamma=gamma, alpha=alpha)),
+        (dice, overlap_term(class_weights)),
+    ]
+    return SegmentationLoss(mode, terms, ignore=ignore)
+
+
+def tversky(
+    *,
+    mode: Mode = "sigmoid",
+    alpha: float = 0.3,
+    beta: float = 0.7,
+    gamma: float = 1.0,
+    smooth: float = 0.5,
+    class_weights: Sequence[float] | None = None,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """Tversky: `alpha` weighs false alarms, `beta` misses; `gamma` other than 1 is the focal Tversky loss."""
+    term = overlap_term(class_weights, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
+    return SegmentationLoss(mode, [(1.0, term)], ignore=ignore)
+
+
+def lovasz(
+    *,
+    mode: Mode = "sigmoid",
+    entropy: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """Lovász hinge (sigmoid) or Lovász softmax; `entropy` adds that much cross-entropy."""
+    terms = [(1.0, lovasz_term(class_weights)), (entropy, cross_entropy_term(class_weights))]
+    return SegmentationLoss(mode, terms, ignore=ignore)
+
+
+def boundary(
+    *,
+    mode: Mode = "sigmoid",
+    border: float = 0.01,
+    dice: float = 1.0,
+    entropy: float = 1.0,
+    class_weights: Sequence[float] | None = None,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """`border` times the boundary loss (distances in pixels, hence the small weight) beside Dice and CE."""
+    terms = [
+        (border, boundary_term(class_weights)),
+        (dice, overlap_term(class_weights)),
+        (entropy, cross_entropy_term(class_weights)),
+    ]
+    return SegmentationLoss(mode, terms, ignore=ignore)
+
+
+LOSSES: dict[str, Callable[..., SegmentationLoss | ClassificationLoss]] = {
+    "bce_dice": bce_dice,
+    "ce_dice": ce_dice,
+    "soft_bce": soft_bce,
+    "focal": focal,
+    "tversky": tversky,
+    "lovasz": lovasz,
+    "boundary": boundary,
+    "classify": ClassificationLoss,
+}
+
+
+def build_loss(name: str = "bce_dice", **params: Any) -> SegmentationLoss | ClassificationLoss:
+    """Loss of the table `LOSSES`; ValueError names an unknown loss or parameter and what was expected."""
+    if name not in LOSSES:
+        near = difflib.get_close_matches(name, LOSSES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"loss {name!r}: expected one of {', '.join(LOSSES)}{hint}")
+    known = list(inspect.signature(LOSSES[name]).parameters)
+    unknown = sorted(set(params) - set(known))
+    if unknown:
+        raise ValueError(f"loss {name!r} has no parameter {', '.join(unknown)}; expected {', '.join(known)}")
+    return LOSSES[name](**params)
+
+
+def training_loss(
+    loss: SegmentationLoss | ClassificationLoss,
+    outputs: Tensor | Mapping[str, Any],
+    target: Tensor,
+    *,
+    weights: Tensor | None = None,
+    aux_weight: float = 0.4,
+    image_weight: float = 0.2,
+) -> Tensor:
+    """Loss of whatever a model gives in training mode (`inference.models.TrainOutputs` or plain logits), a
+    scalar.
+
+    The auxiliary maps of deep supervision share `aux_weight`; the image-level logits are judged by BCE on
+    "does any valid pixel show the class", times `image_weight`.
+    """
+    if isinstance(outputs, Tensor):
+        return loss(outputs, target, weights=weights)
+    total = loss(outputs["logits"], target, weights=weights)
+    aux = outputs.get("aux_logits", [])
+    for logits in aux:
+        total = total + aux_weight / len(aux) * loss(logits, target, weights=weights)
+    if "image_logits" in outputs:
+        logits = outputs["image_logits"]
+        present = classes_present(target, loss.mode, logits.shape[1])
+        image_loss = ClassificationLoss("sigmoid")
+        total = total + image_weight * image_loss(logits, present, weights=weights)
+    return total
+
+
+def classes_present(target: Tensor, mode: Mode, n_classes: int, *, ignore: int = IGNORE) -> Tensor:
+    """Which classes a mask shows: float `(N, K)` of 1 and 0, or 255 where a class has no valid pixel."""
+    valid = target != ignore if target.dtype != torch.bool else torch.ones_like(target)
+    if mode == "sigmoid":
+        shown, known = ((target > 0.5) & valid).flatten(2).any(-1), valid.flatten(2).any(-1)
+    else:
+        label = torch.where(valid, target.long(), n_classes)
+        shown = F.one_hot(label, n_classes + 1)[..., :n_classes].bool().flatten(1, 2).any(1)
+        known = valid.flatten(1).any(-1)[:, None].expand_as(shown)
+    return torch.where(known, shown.float(), float(ignore))

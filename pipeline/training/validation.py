@@ -1,0 +1,144 @@
+"""Validation while training: held-out images (of blocks these alone) scored as the host does, for curves in a log."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from folds.blocks import Block, blocks_of, extent
+from inference.decide.decision import ArgmaxRule, Decision, ThresholdRule, apply
+from inference.decide.instances import InstanceSettings
+from inference.predict.devices import pick_device
+from inference.predict.image_list import predict_listed
+from inference.predict.store import open_prediction
+from inference.weights import LoadedModel
+from pipeline.pictures import overlay
+from pipeline.prediction.classification_results import answer_scores, answer_table
+from pipeline.training.fold_training import Validate
+from pipeline.tuning.scores.units import as_volume
+from pipeline.workspace import Workspace
+from submissions.host.listing import ListedImages
+from submissions.host.masks import MaskReader, Truth
+from submissions.metrics import Metric
+from submissions.table.scoring import Segmentation, host_metric, unit_row
+
+GRID = (51, 77, 102, 128, 153, 179, 204)  # q of 0.2 to 0.8; 128 is 0.5
+SHOWN = 4
+
+
+def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate:
+    """What `train_fold` calls: scores of a network on a spread sample of the fold's held-out images, or blocks of them.
+
+    Of a classifier it returns accuracy and loss; else the metric at the best threshold of GRID and at 0.5 (for
+    exclusive classes: of the argmax), and the worst images as pictures. Views are left out; reports take their scores
+    from stages 05 and 06 instead.
+    """
+    listing, _ = space.training_images()
+    own = folds[folds["fold"] == fold]
+    blocks: dict[str, list[Block | None]] = {}
+    for image_id, block in zip(own["image_id"].astype(str), blocks_of(own), strict=True):
+        blocks.setdefault(image_id, []).append(block)
+    held_out = sorted(blocks)
+    step = max(1, len(held_out) // space.experiment.train.validate_images)
+    chosen = held_out[::step][: space.experiment.train.validate_images]
+    config = space.experiment.predict.model_copy(update={"views": ["identity"]})
+    metric = host_metric(space.competition.metric)
+
+    def validate(model: nn.Module) -> Mapping[str, Any]:
+        experiment = space.experiment
+        images = ListedImages(space.competition, space.data, listing)
+        loaded = LoadedModel(model, experiment.model, experiment.input, config, space.fold(fold))
+        masks = MaskReader(space.competition, space.data)
+        with tempfile.TemporaryDirectory() as scratch:
+            outcomes = predict_listed(
+                [loaded], images, images.in_reading_order(chosen), Path(scratch),
+                device=pick_device(space.device), config=config,
+            )  # fmt: skip
+            found = [(one.image_id, one.path) for one in outcomes]
+            if experiment.task == "classify":
+                table = answer_table(images, masks, found, experiment.model.classes)
+                exclusive = experiment.model.activation == "softmax"
+                return answer_scores(table, experiment.model.classes, exclusive=exclusive)
+            return _score_all(space, metric, images, masks, [(*one, blocks[one[0]]) for one in found])
+
+    return validate
+
+
+def _score_all(
+    space: Workspace,
+    metric: Metric,
+    images: ListedImages,
+    masks: MaskReader,
+    found: Sequence[tuple[str, Path, Sequence[Block | None]]],
+) -> dict[str, Any]:
+    decisions = grid_decisions(space)
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in decisions}
+    pictures: list[tuple[float, np.ndarray]] = []
+    for image_id, path, blocks in found:
+        for block, probs, truth in _read_parts(path, masks, images.row(image_id), blocks):
+            for name, decision in decisions.items():
+                said = as_volume(apply(probs, decision), truth.planes.shape[1])
+                rows[name].append(unit_row(metric, space.competition, said, truth))
+                if name == "at 0.5":
+                    pictures.append(_picture(images, image_id, block, said, truth))
+                    pictures = sorted(pictures, key=lambda item: item[0])[:SHOWN]
+    scores = {name: metric.score(pd.DataFrame(table)) for name, table in rows.items()}
+    best = max(scores, key=lambda name: (np.nan_to_num(scores[name], nan=-1.0), name == "at 0.5"))
+    result: dict[str, Any] = {"score": scores[best], "at_0.5": scores.get("at 0.5", scores[best])}
+    if best in THRESHOLDS:
+        result["best_threshold"] = THRESHOLDS[best] / 255
+    for number, (_, picture) in enumerate(pictures):
+        result[f"worst_{number}"] = picture
+    return result
+
+
+def _read_parts(
+    path: Path, masks: MaskReader, row: Mapping[str, Any], blocks: Sequence[Block | None]
+) -> Iterator[tuple[Block | None, np.ndarray, Truth]]:
+    """Each held-out part of an image with its probabilities and its truth."""
+    with open_prediction(path) as prediction:
+        height, width = prediction.shape[-2:]
+        truth = masks.read(row, (prediction.shape[1] if len(prediction.shape) == 4 else 1, height, width))
+        for block in blocks:
+            rows, cols = extent(block)
+            yield block, prediction.read(rows=rows, cols=cols), truth.window(rows, cols)
+
+
+THRESHOLDS = {("at 0.5" if q == 128 else f"at {q / 255:.1f}"): q for q in GRID}
+
+
+def grid_decisions(space: Workspace) -> dict[str, Decision]:
+    """The candidate decisions of a validation, by name."""
+    competition, model = space.competition, space.experiment.model
+    common: dict[str, Any] = {
+        "fingerprint": "validation", "classes": competition.classes, "channels": model.channels,
+        "exclusive": competition.exclusive,
+    }  # fmt: skip
+    if competition.exclusive:
+        return {"at 0.5": Decision(**common, rule=ArgmaxRule())}
+    if host_metric(competition.metric).needs == "instances":
+        common["instances"] = InstanceSettings()
+    return {
+        name: Decision(**common, rule=ThresholdRule(thresholds=[q] * len(competition.classes)))
+        for name, q in THRESHOLDS.items()
+    }
+
+
+def _picture(
+    images: ListedImages, image_id: str, block: Block | None, said: Segmentation, truth: Truth
+) -> tuple[float, np.ndarray]:
+    """Dice of the foreground in the middle slice, and the slice with what is right, missed and too much."""
+    source, slices = images.open(image_id)
+    middle = len(slices) // 2
+    keep = [index for index, name in enumerate(images.competition.classes) if name != "background"]
+    mask = np.asarray(said.planes[keep, middle].any(axis=0))
+    true = np.asarray(truth.planes[keep, middle].any(axis=0))
+    total = int(mask.sum()) + int(true.sum())
+    dice = 2 * int((mask & true).sum()) / total if total else 1.0
+    return dice, overlay(source.read(slices[middle], *extent(block)), mask, true)

@@ -1,0 +1,224 @@
+"""Means of predictions: weights of experiments, the worth of views, and what a mean does to the threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+
+from inference.decide.decision import Decision
+from inference.decide.rules import ThresholdRule
+from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_arms, mixed_items
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.units import OofItem
+from pipeline.tuning.scores.workers import over_units, worker_pool
+from submissions.metrics.intervals import Interval
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of experiments: to use, as fitted on all folds and without each, and the nested gain."""
+
+    weights: dict[str, float]
+    fitted: dict[str, float]
+    by_fold: dict[int, dict[str, float]]
+    scores: dict[str, float]
+    gain: Interval
+    reason: str
+
+
+def fit_weights(terms: Terms, members: Mapping[str, Iterable[OofItem]]) -> Weights:
+    """Weights of experiments from their out-of-fold predictions: non-negative, sum 1.
+
+    They minimise the squared error of the mean probability against the truth over the scored classes, each
+    image counting alike: a convex problem with one solution (Breiman, Stacked Regressions, 1996). The
+    images of a fold are mixed by weights fitted without it; equal weights stay unless the nested gain of
+    the host's metric is clear; folds are the first member's. Raises ValueError where the members do not have the
+    same images.
+    """
+    given = {name: list(items) for name, items in members.items()}
+    equal = mixed_items(given)
+    competition, channels = terms.competition, list(terms.channels)
+    function = partial(_moments, competition.scored_classes, [channels.index(c) for c in competition.classes])
+    with worker_pool(terms.workers) as pool:
+        made = list(over_units(function, equal, "weights", pool=pool, progress=terms.progress))
+        gram, cross = np.stack([one for one, _ in made]), np.stack([other for _, other in made])
+        folds = np.array([item.fold for item in equal])
+        fitted = _simplex(gram.sum(axis=0), cross.sum(axis=0))
+        rest = {int(fold): folds != fold for fold in sorted(set(folds))}
+        held = {fold: _simplex(gram[rows].sum(axis=0), cross[rows].sum(axis=0)) for fold, rows in rest.items()}
+        nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
+        arms = judge_arms(terms, {"equal": equal, "fitted": nested}, pool)
+    gain = difference(terms, arms["fitted"], arms["equal"])
+    clear = is_clear(gain, terms.settings) and len(held) > 1
+    why = "clear" if clear else f"not clear over {gain.groups} groups: equal weights stay"
+    shares = {fold: dict(zip(given, values.tolist(), strict=True)) for fold, values in held.items()}
+    best = dict(zip(given, fitted.tolist(), strict=True))
+    return Weights(
+        best if clear else dict.fromkeys(given, 1 / len(given)), best, shares,
+        {name: arm.nested for name, arm in arms.items()}, gain,
+        f"nested gain of fitted weights {gain.estimate:+.4f}, {why}",
+    )  # fmt: skip
+
+
+def _moments(scored: Sequence[int], channels: Sequence[int], item: Mixed) -> tuple[np.ndarray, np.ndarray]:
+    """(M, M) mean products of the members' probabilities, and (M,) with the truth, over pixels."""
+    truth, probs = item.truth(), [part.probs() for part in item.parts]
+    gram, cross = np.zeros((len(probs),) * 2), np.zeros(len(probs))
+    for k in scored:
+        shape = truth.planes[k].shape
+        valid = np.ones(shape, bool) if truth.valid is None else truth.valid
+        stacked = np.stack([p[channels[k]].reshape(shape)[valid] for p in probs]).astype(np.float32) / 255
+        pixels = max(stacked.shape[1], 1)
+        gram += (stacked @ stacked.T).astype(float) / pixels
+        cross += (stacked @ truth.planes[k][valid].astype(np.float32)).astype(float) / pixels
+    return gram, cross
+
+
+def _simplex(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
+    """Weights (M,) that minimise w gram w - 2 cross w over w >= 0, sum 1; rounded to four decimals."""
+    size = len(cross)
+    if size == 1:
+        return np.ones(1)
+    scale = max(float(np.trace(gram)) / size, 1e-12)
+    gram = gram / scale + 1e-9 * np.eye(size)
+    found = minimize(
+        lambda w: w @ gram @ w - 2 * (cross / scale) @ w,
+        np.full(size, 1 / size),
+        jac=lambda w: 2 * (gram @ w - cross / scale),
+        bounds=[(0, 1)] * size,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(size)},
+        method="SLSQP",
+        options={"ftol": 1e-12, "maxiter": 500},
+    ).x
+    weights = np.round(np.clip(found, 0, 1), 4)
+    weights[np.argmax(weights)] += 1 - weights.sum()
+    return weights
+
+
+@dataclass(frozen=True)
+class ViewWorth:
+    """What each view is worth: a row a view (view, alone, gain, low, high, verdict), and those kept."""
+
+    table: pd.DataFrame
+    kept: list[str]
+
+
+def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWorth:
+    """Gain of keeping each view: score of the mean of all views minus that without it, paired over groups.
+
+    The view whose absence gains most, clearly, is dropped, and so on with those that are left; views that
+    do no harm stay, as they were declared. The table compares with all views; a single view has no gain to
+    show.
+    """
+    given = {name: list(items) for name, items in views.items()}
+    with worker_pool(terms.workers) as pool:
+        alone = judge_arms(terms, {name: mixed_items({name: items}) for name, items in given.items()}, pool)
+        kept, gains = list(given), dict.fromkeys(given, (math.nan,) * 3)
+        while len(kept) > 1:
+            losses = _losses_without(terms, {name: given[name] for name in kept}, pool)
+            if len(kept) == len(given):
+                gains = {name: (-loss.estimate, -loss.high, -loss.low) for name, loss in losses.items()}
+            harmful = [name for name in kept if is_clear(losses[name], terms.settings)]
+            if not harmful:
+                break
+            kept.remove(max(harmful, key=lambda name: losses[name].estimate))
+    verdicts = {name: "kept" if name in kept else "dropped: it does harm" for name in given}
+    rows = [(name, alone[name].nested, *gains[name], verdicts[name]) for name in given]
+    return ViewWorth(pd.DataFrame(rows, columns=["view", "alone", "gain", "low", "high", "verdict"]), kept)
+
+
+def _losses_without(terms: Terms, views: Mapping[str, Sequence[OofItem]], pool: Executor | None) -> dict[str, Interval]:
+    """What the mean gains without each of the views."""
+    arms = {name: mixed_items({other: views[other] for other in views if other != name}) for name in views}
+    judged = judge_arms(terms, {"": mixed_items(views), **arms}, pool)
+    return {name: difference(terms, judged[name], judged[""]) for name in views}
+
+
+@dataclass(frozen=True)
+class EnsembleShift:
+    """What the mean of models changes against one of them, on the same held-out images.
+
+    threshold: best candidate of one model, of the mean; moved: their difference with its interval over
+    resampled groups; gain: nested score of the mean minus that of one model; lost: score of the mean at its
+    own threshold minus that at the single model's, which is what an uncorrected threshold costs. members: how many
+    models the probabilities are a mean of that the decision is learned on; of their variance every further
+    doubling takes that fraction of what it takes of one model's, and moves thresholds by that much less.
+    """
+
+    single: int
+    mean: int
+    moved: int
+    moved_low: int
+    moved_high: int
+    gain: Interval
+    lost: float
+    members: int = 1
+
+    @property
+    def correction(self) -> int:
+        """What the decision's thresholds are to be moved by."""
+        return round(self.moved / self.members)
+
+
+def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[OofItem]) -> EnsembleShift:
+    """Measure the shift from one model's probabilities to those of a mean (a second seed, repeated splits).
+
+    Candidates are thresholds 0..255, or places in the grid. Raises ValueError where the rule has no threshold
+    (argmax), or the images differ.
+    """
+    with worker_pool(terms.workers) as pool:
+        arms = judge_arms(terms, {"single": singles, "mean": means}, pool)
+    one, mean = arms["single"].fit.choice, arms["mean"].fit.choice
+    if one is None or mean is None or len(one.scores) < 2:
+        raise ValueError("ensemble shift: argmax has no threshold that could move")
+    outside = (1 - terms.settings.level) / 2
+    low, high = np.quantile(mean.tops - one.tops, [outside, 1 - outside])
+    return EnsembleShift(
+        one.chosen,
+        mean.chosen,
+        mean.chosen - one.chosen,
+        int(np.floor(low)),
+        int(np.ceil(high)),
+        difference(terms, arms["mean"], arms["single"]),
+        float(mean.scores[mean.chosen] - mean.scores[one.chosen]),
+    )
+
+
+def with_ensemble_shift(decision: Decision, shift: EnsembleShift, *, correct: bool) -> Decision:
+    """The decision with the measured shift in `learned`, and with thresholds moved by it where `correct`.
+
+    Raises ValueError where thresholds are to be moved, and the rule has none.
+    """
+    shown: dict[str, Any] = {
+        "threshold_single": shift.single,
+        "threshold_mean": shift.mean,
+        "moved": shift.moved,
+        "moved_interval": [shift.moved_low, shift.moved_high],
+        "gain": shift.gain.estimate,
+        "gain_interval": [shift.gain.low, shift.gain.high],
+        "lost_without_correction": shift.lost,
+        "corrected": correct,
+        "correction": shift.correction,
+    }
+    update: dict[str, Any] = {"learned": {**decision.learned, "ensemble_shift": shown}}
+    if correct:
+        rule = decision.rule
+        if not isinstance(rule, ThresholdRule):
+            raise ValueError(f"tune.correct_shift: rule {rule.kind!r} has no thresholds that could be moved")
+        update["rule"] = ThresholdRule(
+            thresholds=[_moved(value, shift.correction) for value in rule.thresholds],
+            groups={name: [_moved(v, shift.correction) for v in values] for name, values in rule.groups.items()},
+        )
+    return decision.model_copy(update=update)
+
+
+def _moved(threshold: int, by: int) -> int:
+    return threshold if threshold > 255 else min(255, max(1, threshold + by))

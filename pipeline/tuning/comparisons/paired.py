@@ -1,0 +1,142 @@
+"""Arms: the same images under several predictions, each judged by the simplest rule, compared in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from folds.blocks import Block
+from pipeline.tuning.rules.nested import RuleReport, assess
+from pipeline.tuning.rules.selection import base_decision, build_learners, suitable_rules
+from pipeline.tuning.scores.choice import Judge, selection_folds
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.units import OofItem, Scorer, make_units
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.masks import Truth
+from submissions.metrics.intervals import Interval, paired_bootstrap
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """An item whose probabilities are the weighted mean of several items of the same image."""
+
+    parts: tuple[OofItem, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def image_id(self) -> str:
+        """The image's."""
+        return self.parts[0].image_id
+
+    @property
+    def fold(self) -> int:
+        """The image's."""
+        return self.parts[0].fold
+
+    @property
+    def group(self) -> str:
+        """The image's."""
+        return self.parts[0].group
+
+    @property
+    def stratum(self) -> str:
+        """The image's."""
+        return self.parts[0].stratum
+
+    @property
+    def stack(self) -> str:
+        """The image's."""
+        return self.parts[0].stack
+
+    @property
+    def z(self) -> int:
+        """The image's."""
+        return self.parts[0].z
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The image's."""
+        return self.parts[0].fields
+
+    @property
+    def block(self) -> Block | None:
+        """The image's."""
+        return self.parts[0].block
+
+    def truth(self) -> Truth:
+        """The image's."""
+        return self.parts[0].truth()
+
+    def probs(self) -> np.ndarray:
+        """uint8: weighted mean, ties up; members without weight are not read."""
+        used = [(part, weight) for part, weight in zip(self.parts, self.weights, strict=True) if weight > 0]
+        if len(used) == 1:
+            return used[0][0].probs()
+        total = sum(np.float32(weight) * part.probs() for part, weight in used)
+        return np.clip(np.floor(total + np.float32(0.5)), 0, 255).astype(np.uint8)
+
+
+def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, float] | None = None) -> list[Mixed]:
+    """Items of the mean of several experiments (or views), sorted by id; equal weights where none are given.
+
+    Fold and group are the first member's. Raises ValueError where a member lacks an image of another, or the
+    weights are not of these members, negative, or do not sum to 1.
+    """
+    if not members:
+        raise ValueError("there are no members to mix; name at least one experiment")
+    given = {name: 1 / len(members) for name in members} if weights is None else dict(weights)
+    if set(given) != set(members) or min(given.values()) < 0 or abs(sum(given.values()) - 1) > 1e-6:
+        raise ValueError(f"weights {given} of the members {list(members)}: expected one each, 0 or more, sum 1")
+    by_id = {name: {item.image_id: item for item in items} for name, items in members.items()}
+    first, *others = by_id
+    for name in others:
+        differ = sorted(set(by_id[first]) ^ set(by_id[name]))
+        if differ:
+            raise ValueError(
+                f"{first!r} and {name!r} cannot be mixed: {len(differ)} image(s) are in one only, such as {differ[0]!r}"
+            )
+    scale = tuple(given[name] for name in by_id)
+    return [Mixed(tuple(by_id[name][key] for name in by_id), scale) for key in sorted(by_id[first])]
+
+
+def judge_arms(
+    terms: Terms, arms: Mapping[str, Iterable[OofItem]], pool: Executor | None = None
+) -> dict[str, RuleReport]:
+    """Each arm under the simplest rule that suits (global, grid, argmax), its threshold chosen by its own
+    images.
+
+    The arms' `nested_table`s hold the same units, so that they can be compared in pairs. Raises ValueError
+    where they do not.
+    """
+    settings = terms.settings.model_copy(update={"rules": [suitable_rules(terms, 1)[0]], "rule": None})
+    simple = replace(terms, settings=settings)
+    found: dict[str, RuleReport] = {}
+    first: pd.DataFrame | None = None
+    for name, items in arms.items():
+        units, meta = make_units(items, terms.competition.metric.unit)
+        if first is not None and not meta.equals(first):
+            raise ValueError(f"arm {name!r} has other images, folds or groups than {next(iter(arms))!r}")
+        first = meta
+        judge = Judge(selection_folds(meta)[0], settings.rounds, settings.seed)
+        scorer = Scorer(simple, units, pool)
+        found[name] = assess(build_learners(base_decision(simple, ""), scorer, judge), scorer, judge)[0]
+    return found
+
+
+def difference(terms: Terms, one: RuleReport, other: RuleReport) -> Interval:
+    """Interval of nested(one) - nested(other), groups resampled alike."""
+    settings, groups = terms.settings, one.nested_table["group"]
+    return paired_bootstrap(
+        terms.metric, one.nested_table, other.nested_table, groups, rounds=settings.rounds, seed=settings.seed,
+        level=settings.level,
+    )  # fmt: skip
+
+
+def is_clear(gain: Interval, settings: TuneSettings) -> bool:
+    """Whether a gain counts: enough groups, and its one-sided bound above zero."""
+    return gain.groups >= settings.min_groups and gain.lower_bound(settings.confidence) > 0

@@ -1,0 +1,127 @@
+"""Is it noise? Two runs on the same images: the paired difference, group by group, and what changed most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.stage import read_stage
+from submissions.metrics import Metric, build_metric
+from submissions.metrics.intervals import Interval, paired_bootstrap
+
+META = ("image_id", "fold", "group", "stratum")
+TEXT = {"image_id": str, "group": str, "stratum": str}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Run A against run B.
+
+    overall: interval of score(A) - score(B) over resampled groups. by_stratum: stratum, images, a, b,
+    difference, low, high. changed: the images whose own score differs most (image_id, a, b, difference).
+    verdict: a sentence.
+    """
+
+    score_a: float
+    score_b: float
+    overall: Interval
+    by_stratum: pd.DataFrame
+    changed: pd.DataFrame
+    verdict: str
+
+
+def compare(
+    scores_a: pd.DataFrame,
+    scores_b: pd.DataFrame,
+    metric: Metric,
+    *,
+    rounds: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    shown: int = 10,
+) -> Comparison:
+    """Compare two tables of scores (image_id, group, stratum and the metric's columns, as stage 06 writes
+    them).
+
+    Groups are drawn whole, both runs alike. Images that one run lacks are left out; the verdict says how
+    many. Raises ValueError where the tables have no image in common, or lack a column.
+    """
+    a, b = _shared_rows(scores_a, scores_b)
+    options: dict[str, Any] = {"rounds": rounds, "seed": seed, "level": level}
+    overall = paired_bootstrap(metric, a, b, a["group"], **options)
+    strata, rows = a["stratum"].astype(str), []
+    for stratum in sorted(set(strata)):
+        own = (strata == stratum).to_numpy()
+        part = paired_bootstrap(metric, a[own], b[own], a["group"][own], **options)
+        scores = metric.score(a[own]), metric.score(b[own])
+        rows.append((stratum, int(own.sum()), *scores, part.estimate, part.low, part.high))
+    by_stratum = pd.DataFrame(rows, columns=["stratum", "images", "a", "b", "difference", "low", "high"])
+    changed = pd.DataFrame({"image_id": a["image_id"], "a": a["score"], "b": b["score"]})
+    changed["difference"] = changed["a"] - changed["b"]
+    order = np.lexsort((changed["image_id"], -changed["difference"].abs().fillna(0.0).to_numpy()))
+    changed = changed.iloc[order[:shown]].reset_index(drop=True)
+    left_out = len(set(scores_a["image_id"]) ^ set(scores_b["image_id"]))
+    return Comparison(metric.score(a), metric.score(b), overall, by_stratum, changed, _verdict(overall, left_out))
+
+
+def _shared_rows(scores_a: pd.DataFrame, scores_b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of the images that both tables have, in the order of their ids."""
+    for name, table in (("first", scores_a), ("second", scores_b)):
+        lacking = sorted({"image_id", "group", "stratum", "score"} - set(table.columns))
+        if lacking:
+            raise ValueError(f"the {name} table lacks the columns {lacking}; expected scores.csv of stage 06")
+    common = sorted(set(scores_a["image_id"]) & set(scores_b["image_id"]))
+    if not common:
+        raise ValueError("the two runs have no image in common; compare runs of one competition")
+    a, b = (table.set_index("image_id").loc[common].reset_index() for table in (scores_a, scores_b))
+    return a, b
+
+
+def _verdict(overall: Interval, left_out: int) -> str:
+    if not np.isfinite(overall.low):
+        said = "one group only: nothing can be said about noise"
+    elif overall.low > 0 or overall.high < 0:
+        better = "A" if overall.estimate > 0 else "B"
+        said = f"{better} is better: the interval [{overall.low:+.4f}, {overall.high:+.4f}] leaves zero out"
+    else:
+        said = f"within noise: the interval [{overall.low:+.4f}, {overall.high:+.4f}] holds zero"
+    return f"A - B = {overall.estimate:+.4f}; {said}" + (
+        f"; {left_out} image(s) of one run only were left out" if left_out else ""
+    )
+
+
+def comparison_text(result: Comparison, a: str, b: str) -> str:
+    """The comparison as plain text for a terminal; a and b are the runs' names."""
+    lines = [f"A: {a} {result.score_a:.4f}", f"B: {b} {result.score_b:.4f}", result.verdict, ""]
+    lines += [result.by_stratum.to_string(index=False, float_format="{:.4f}".format), ""]
+    lines += ["changed most:", result.changed.to_string(index=False, float_format="{:.4f}".format)]
+    return "\n".join(lines) + "\n"
+
+
+def compare_runs(run_a: Path, run_b: Path) -> str:
+    """The comparison of two experiments' folders, as text.
+
+    Raises FileNotFoundError where one was not tuned, ValueError where they were scored by different metrics.
+    """
+    stages = [read_stage(run / "tuning", f"06_tune.py {run.name}")["identity"]["settings"] for run in (run_a, run_b)]
+    metrics = [metric_of(settings) for settings in stages]
+    if metrics[0] != metrics[1]:
+        raise ValueError(f"{run_a} was scored by {metrics[0]}, {run_b} by {metrics[1]}; tune both for one metric")
+    return comparison_text(compare(read_scores(run_a), read_scores(run_b), metrics[0]), str(run_a), str(run_b))
+
+
+def read_scores(run: Path) -> pd.DataFrame:
+    """The scores that stage 06 left in a run's folder, a row a unit."""
+    table = pd.read_csv(run / "tuning" / "scores.csv", dtype=TEXT, keep_default_na=False, na_values=[""])
+    return table.assign(stratum=table["stratum"].fillna(""))
+
+
+def metric_of(settings: dict[str, Any]) -> Metric:
+    """The metric that stage 06 tuned for, from the settings in its document."""
+    if settings["tune"]["metric"] is not None:
+        return build_metric(settings["tune"]["metric"], **settings["tune"]["metric_params"])
+    return build_metric(settings["metric"]["name"], **settings["metric"]["params"])

@@ -1,0 +1,195 @@
+"""What stage 06 measures beside the rule: weights of members, worth of views, shifts, the mean of two models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from inference.predict.store import open_prediction
+from pipeline.prediction.oof import StoredItem, oof_channels, run_items, ungrouped
+from pipeline.prediction.oof_sample import finished_parts, sample_ids
+from pipeline.runs import Run, read_run, split_apart
+from pipeline.stage import read_stage
+from pipeline.tuning.comparisons.ensemble import (
+    EnsembleShift,
+    ViewWorth,
+    Weights,
+    ensemble_shift,
+    fit_weights,
+    view_worth,
+)
+from pipeline.tuning.comparisons.extras import Extras
+from pipeline.tuning.comparisons.paired import Mixed, mixed_items
+from pipeline.tuning.comparisons.shift_table import ShiftTable, shift_table
+from pipeline.tuning.scores.criteria import Terms, tuning_metric
+from pipeline.tuning.scores.workers import Progress, quiet
+from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What a decision is learned from: items, the terms with their channels, weights where they are a mean.
+
+    notes: sentences on how the members' splits went together.
+    """
+
+    items: Sequence[StoredItem] | Sequence[Mixed]
+    terms: Terms
+    weights: Weights | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def out_of_fold(space: Workspace, runs: Sequence[Run], *, workers: int = 1, progress: Progress = quiet) -> OutOfFold:
+    """The run's own predictions, or the weighted mean of the members', with weights fitted on them.
+
+    Members split by different fold files have their own folds; the mean goes by those of the first, and holds the
+    images that all of them predicted. Raises ValueError where there is none, and for members of other channels.
+    """
+    members = {run.name: run_items(space, run) for run in runs}
+    channels = {name: oof_channels(items) for name, items in members.items()}
+    first = channels[runs[0].name]
+    for name, found in channels.items():
+        if found != first:
+            raise ValueError(f"{name!r} predicts {found}, {runs[0].name!r} {first}: members need the same channels")
+    settings = space.experiment.tune
+    metric = tuning_metric(space.competition, settings)
+    terms = Terms(space.competition, metric, settings, first, workers, progress, ungrouped(space))
+    if not space.experiment.members:
+        return OutOfFold(members[runs[0].name], terms)
+    members, notes = shared_images(runs, members)
+    weights = fit_weights(terms, members)
+    return OutOfFold(mixed_items(members, weights.weights), terms, weights, notes)
+
+
+def shared_images(
+    runs: Sequence[Run], members: Mapping[str, Sequence[StoredItem]]
+) -> tuple[dict[str, list[StoredItem]], list[str]]:
+    """The items of the images that all runs predicted, and what has to be said about it.
+
+    Raises ValueError where the runs have no image in common.
+    """
+    ids = {name: {item.image_id for item in items} for name, items in members.items()}
+    common = set.intersection(*ids.values())
+    if not common:
+        sizes = ", ".join(f"{name} {len(found)}" for name, found in ids.items())
+        raise ValueError(
+            f"the members have no out-of-fold image in common ({sizes}); give them the same folds.use and blocks"
+        )
+    notes, total = [], len(set.union(*ids.values()))
+    if split_apart(runs):
+        files = ", ".join(f"{run.name} {run.folds_hash}" for run in runs)
+        notes.append(
+            f"the members were split by different fold files ({files}): folds, and what is nested in them, are those "
+            f"of {runs[0].name}"
+        )
+    if len(common) < total:
+        notes.append(f"{total - len(common)} of {total} images are left out: not every member has predicted them")
+    return {name: [item for item in items if item.image_id in common] for name, items in members.items()}, notes
+
+
+def measure(space: Workspace, runs: Sequence[Run], found: OutOfFold) -> Extras:
+    """Everything that the experiment asks for beside the rule."""
+    parts = [(part.shift, part.stage.folder) for part, _ in finished_parts(space)]
+    chosen = set(sample_ids(space)) if parts else set()
+    views: ViewWorth | None = None
+    shifts: ShiftTable | None = None
+    for shift, folder in parts:
+        if shift is None:
+            apart = {view: run_items(space, runs[0], folder, only=chosen, view=view) for view in stored_views(folder)}
+            views = view_worth(found.terms, apart)
+    shifted = {shift: folder for shift, folder in parts if shift is not None}
+    if shifted:
+        arms = {"none": run_items(space, runs[0], only=chosen)}
+        arms |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
+        shifts = shift_table(found.terms, arms)
+    seen = repeated_shift if space.experiment.members else second_seed_shift
+    ensemble = seen(space, runs, found.terms)
+    if ensemble is None and space.experiment.tune.correct_shift:
+        raise ValueError(
+            "tune.correct_shift: no ensemble shift was measured; it takes a rule with thresholds, and "
+            "tune.second_seed, folds.repeats or members that differ by seed or split alone"
+        )
+    return Extras(found.weights, views, shifts, ensemble, found.notes)
+
+
+def stored_views(folder: Path) -> list[str]:
+    """Names of the views that the predictions of a folder hold apart, in their order."""
+    with open_prediction(min(folder.glob("*.h5"))) as prediction:
+        return list(dict.fromkeys(name.partition("/")[0] for name in prediction.channels))
+
+
+def second_seed_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> EnsembleShift | None:
+    """The mean of this experiment and the one of `tune.second_seed` against this one alone; None without one.
+
+    Raises ValueError where the two were split by different fold files, or trained differently but for the seed.
+    """
+    name = space.experiment.tune.second_seed
+    if name is None:
+        return None
+    own, other = runs[0], read_run(space, name)
+    if (own.folds_hash, own.folds) != (other.folds_hash, other.folds):
+        raise ValueError(
+            f"tune.second_seed: {name!r} was trained on folds {other.folds} of {other.folds_hash}, this experiment on "
+            f"{own.folds} of {own.folds_hash}; give it the same with 02_make_folds.py --folds"
+        )
+    for fold in own.folds:
+        here, there = (trained_settings(run, fold) for run in (own, other))
+        differ = sorted(key for key in set(here) | set(there) if here.get(key) != there.get(key))
+        if differ != ["seed"]:
+            raise ValueError(
+                f"tune.second_seed: {name!r} differs in {differ or 'nothing'}, expected the seed and nothing else"
+            )
+    singles = run_items(space, own)
+    means = mixed_items({own.name: singles, name: run_items(space, other)})
+    return ensemble_shift(terms, singles, means)
+
+
+def repeated_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> EnsembleShift | None:
+    """The mean of two members that differ by seed or split alone, against the first of them alone.
+
+    None where no two members are alike, and where the rule has no threshold that could move.
+    """
+    pair = next((pair for pair in combinations(runs, 2) if is_repeated(*pair)), None)
+    if pair is None or space.competition.exclusive:
+        return None
+    members, _ = shared_images(pair, {run.name: run_items(space, run) for run in pair})
+    shift = ensemble_shift(terms, members[pair[0].name], mixed_items(members))
+    return replace(shift, members=len(runs))
+
+
+def is_repeated(one: Run, other: Run) -> bool:
+    """Whether two runs were trained alike but for the seed or the split."""
+    settings = [trained_settings(run, run.folds[0]) for run in (one, other)]
+    plain = [{key: value for key, value in each.items() if key not in ("seed", "fold")} for each in settings]
+    moved = one.folds_hash != other.folds_hash or settings[0].get("seed") != settings[1].get("seed")
+    return moved and plain[0] == plain[1] and one.predict == other.predict
+
+
+def trained_settings(run: Run, fold: int) -> dict[str, Any]:
+    """The settings that a fold of a run was trained with."""
+    document = read_stage(run.folder / f"fold_{fold}", f"04_train.py {run.name}")
+    settings: dict[str, Any] = document["identity"]["settings"]
+    return settings
+
+
+def measured_reasons(extras: Extras) -> list[str]:
+    """Sentences about what was measured, for the terminal."""
+    said = list(extras.notes)
+    if extras.weights is not None:
+        shares = ", ".join(f"{name} {weight:.3f}" for name, weight in extras.weights.weights.items())
+        said.append(f"weights: {shares} ({extras.weights.reason})")
+    if extras.views is not None:
+        dropped = [str(row["view"]) for row in extras.views.table.to_dict("records") if row["verdict"] != "kept"]
+        said += [
+            f"views {', '.join(dropped)} do harm and are not used on the test images; the scores here are those of all "
+            f"views: for those of {', '.join(extras.views.kept)} alone set predict.views and run stage 05 again"
+        ] * bool(dropped)
+    if extras.shifts is not None:
+        said.append(f"shift test: {extras.shifts.sentence}")
+    if extras.ensemble is not None:
+        shift = extras.ensemble
+        said.append(f"a mean of two models: score {shift.gain.estimate:+.4f}, best threshold moved by {shift.moved}")
+    return said

@@ -1,0 +1,195 @@
+"""Out-of-fold predictions as stage 06 sees them: items, the units that are scored, and one pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from folds.blocks import Block
+from inference.decide.decision import Decision, Mask, apply
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.workers import over_units
+from submissions.host.competition import Competition
+from submissions.host.masks import Truth
+from submissions.metrics import Metric, joint_histogram
+from submissions.table.scoring import Segmentation, joined_stack, unit_row
+
+Request = tuple[Decision, np.ndarray]  # a decision, and bool (N,) of the units that it is asked for
+
+
+class OofItem(Protocol):
+    """One image, or a block of one, with its prediction by the model that did not see it, and its truth, both read
+    when asked for.
+
+    group: images that belong together (patient), drawn whole by the bootstrap. stratum: what thresholds by
+    group are for (organ). stack, z: where the contract scores stacks. fields: what the submission's
+    templates name. block: the part of the image that this is, None: all of it. To be worked on by several
+    processes, an item must be picklable (paths, not open files).
+    """
+
+    @property
+    def image_id(self) -> str: ...
+
+    @property
+    def fold(self) -> int: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def stratum(self) -> str: ...
+
+    @property
+    def stack(self) -> str: ...
+
+    @property
+    def z(self) -> int: ...
+
+    @property
+    def fields(self) -> Mapping[str, Any]: ...
+
+    @property
+    def block(self) -> Block | None: ...
+
+    def probs(self) -> np.ndarray:
+        """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
+        ...
+
+    def truth(self) -> Truth:
+        """What the host says is there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is scored as one: an image, or the slices of a stack in order."""
+
+    name: str
+    items: tuple[OofItem, ...]
+
+    @property
+    def fold(self) -> int:
+        """Fold whose model predicted it."""
+        return self.items[0].fold
+
+
+def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.DataFrame]:
+    """Units sorted by name whatever the order of the items, and their table: image_id, fold, group, stratum.
+
+    Raises ValueError where there is no item, an id is there twice, or a stack lies in several folds or
+    groups.
+    """
+    found: dict[str, list[OofItem]] = {}
+    seen: set[str] = set()
+    for item in items:
+        if item.image_id in seen:
+            raise ValueError(f"image {item.image_id!r} is there twice; expected one out-of-fold prediction each")
+        seen.add(item.image_id)
+        found.setdefault(item.stack if unit == "stack" else item.image_id, []).append(item)
+    if not found:
+        raise ValueError("there is no out-of-fold prediction to learn from; run stage 05_predict_oof first")
+    units = [Unit(name, tuple(sorted(found[name], key=lambda item: item.z))) for name in sorted(found)]
+    for made in units:
+        for what in ("fold", "group"):
+            values = sorted({str(getattr(item, what)) for item in made.items})
+            if len(values) > 1:
+                raise ValueError(f"stack {made.name!r} lies in the {what}s {values}; it is scored as one")
+    rows = [(made.name, made.fold, str(made.items[0].group), str(made.items[0].stratum)) for made in units]
+    return units, pd.DataFrame(rows, columns=["image_id", "fold", "group", "stratum"])
+
+
+def decided(item: OofItem, probs: np.ndarray, decision: Decision) -> Mask:
+    """Mask of one item. A classifier's channels come last; a decision that does not ask it knows nothing of them."""
+    return apply(probs[: len(decision.channels)], decision, group=str(item.stratum))
+
+
+def as_volume(mask: Mask, depth: int) -> Segmentation:
+    """A mask in the form that is scored: planes (K, Z, H, W), instances (Z, H, W)."""
+    flat = depth == 1 and mask.planes.ndim == 3
+    planes = mask.planes[:, None] if flat else mask.planes
+    label = mask.instances
+    return Segmentation(planes, label[None] if flat and label is not None else label, mask.scores)
+
+
+def scored_row(
+    competition: Competition, metric: Metric, parts: Sequence[tuple[Segmentation, Truth]]
+) -> dict[str, float]:
+    """The metric's row of one unit from what is said and true of its images."""
+    said, true = parts[0] if len(parts) == 1 else joined_stack(parts)
+    return unit_row(metric, competition, said, true)
+
+
+def decided_rows(
+    competition: Competition, metric: Metric, task: tuple[Unit, Sequence[Decision]]
+) -> list[dict[str, float]]:
+    """The metric's row of a unit under each decision; probabilities and truth are read once."""
+    unit, decisions = task
+    if not decisions:
+        return []
+    read = [(item, item.probs(), item.truth()) for item in unit.items]
+    rows = []
+    for decision in decisions:
+        parts = [
+            (as_volume(decided(item, probs, decision), truth.planes.shape[1]), truth) for item, probs, truth in read
+        ]
+        rows.append(scored_row(competition, metric, parts))
+    return rows
+
+
+def unit_histograms(classes: Sequence[int], unit: Unit) -> np.ndarray:
+    """int64 (K, 2, 256): joint histogram of each class over the unit; `classes` are the channels' indices."""
+    total = np.zeros((len(classes), 2, 256), np.int64)
+    for item in unit.items:
+        probs, truth = item.probs(), item.truth()
+        for k, channel in enumerate(classes):
+            total[k] += joint_histogram(probs[channel].reshape(truth.planes[k].shape), truth.planes[k], truth.valid)
+    return total
+
+
+class Scorer:
+    """Scores decisions on units in one pass, and remembers what was scored.
+
+    A decision is known by everything of it that changes the mask.
+    """
+
+    def __init__(self, terms: Terms, units: Sequence[Unit], pool: Executor | None = None) -> None:
+        self.terms, self.units, self.pool = terms, units, pool
+        self._rows: dict[str, dict[int, dict[str, float]]] = {}
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the terms."""
+        return self.terms.metric
+
+    def score(self, requests: Sequence[Request], what: str) -> None:
+        """Score what is asked for and not known yet."""
+        wanted: list[list[Decision]] = [[] for _ in self.units]
+        for decision, rows in requests:
+            known = self._rows.setdefault(_key(decision), {})
+            for index in np.flatnonzero(rows).tolist():
+                if index not in known:
+                    known[index] = {}
+                    wanted[index].append(decision)
+        tasks = [(unit, decisions) for unit, decisions in zip(self.units, wanted, strict=True)]
+        if not any(wanted):
+            return
+        function = partial(decided_rows, self.terms.competition, self.metric)
+        made = over_units(function, tasks, what, pool=self.pool, progress=self.terms.progress)
+        for place, (decisions, rows_of_unit) in enumerate(zip(wanted, made, strict=True)):
+            for decision, row in zip(decisions, rows_of_unit, strict=True):
+                self._rows[_key(decision)][place] = row
+
+    def table(self, decision: Decision, rows: np.ndarray) -> pd.DataFrame:
+        """Rows of the units in bool (N,) `rows`, in order; they must have been scored."""
+        known = self._rows[_key(decision)]
+        return pd.DataFrame([known[int(index)] for index in np.flatnonzero(rows)])
+
+
+def _key(decision: Decision) -> str:
+    return decision.model_dump_json(include={"rule", "gate", "post", "instances"})

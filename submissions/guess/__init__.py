@@ -1,0 +1,1 @@
+"""What would a first contract be, judging by the host's files alone?"""

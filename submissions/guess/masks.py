@@ -1,0 +1,165 @@
+"""How does a host give its masks: runs, images, polygons, or only classes? Guesses for a first contract."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from submissions.guess.draft import Draft, spread
+from submissions.guess.files import FileGroup
+from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
+from submissions.guess.tables import FoundTable
+from submissions.images.opening import open_mask, probe_image, read_image
+from submissions.rle.text import KNOWN_EMPTIES
+
+MASKS_READ, SLICES_READ, TEXTS_READ, IMAGES_READ = 40, 12, 300, 40
+EMPTIES = ("", *KNOWN_EMPTIES)
+MOST_CLASSES, DOCUMENTS_READ = 64, 5
+
+
+def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, masks: FileGroup | None) -> None:
+    """Masks from a table of runs, with the dialect that the texts (and, of square images, the pixels) tell."""
+    assert table.runs is not None
+    paths = dict(zip(train.ids(train.id_template), (path for path, _ in train.files), strict=True))
+    cells = list(zip(table.ids, table.frame[table.runs].astype(str), strict=True))
+    empty, why = _empty_spelling(table, set(paths))
+    drawn = [(name, text) for name, text in cells if name in paths and " ".join(text.split()) not in EMPTIES]
+    rows = spread(drawn, TEXTS_READ)
+    infos = {name: probe_image(folder / paths[name]) for name, _ in rows}
+    shapes = [(infos[name].height, infos[name].width) for name, _ in rows]
+    images = None
+    if all(height == width for height, width in shapes):
+        rows, shapes = spread(rows, IMAGES_READ), spread(shapes, IMAGES_READ)
+        images = [read_image(folder / paths[name]) for name, _ in rows]
+    found = detect_dialect([text for _, text in rows], shapes, images=images)
+    dialect, notes = _dialect(found, empty)
+    notes += [*(reason for reason in found.reasons if not reason.startswith("empty")), f"empty: {why}"]
+    section: dict[str, Any] = {"kind": "rle", "table": table.source, "column": table.runs, "dialect": dialect}
+    classes = ["thing"]
+    if table.class_column:
+        section["class_column"] = table.class_column
+        classes = sorted(set(table.frame[table.class_column]))
+    elif table.repeats:
+        section["instances"] = True
+        notes.append("several rows an image are taken for instances; without `instances` they are joined")
+    if masks:
+        notes.append(f"masks are there as images too: {masks.pattern}")
+        if masks.pattern.rpartition("/")[0] == train.pattern.rpartition("/")[0]:
+            section["path"] = masks.pattern  # so that they are not taken for images
+    draft.put("masks", section, *notes)
+    draft.put("classes", classes, "name the classes")
+
+
+def _empty_spelling(table: FoundTable, known: set[str]) -> tuple[str, str]:
+    """How an empty mask is written in the table's runs, and why one thinks so."""
+    cells = (" ".join(cell.split()) for cell in table.frame[table.runs])
+    spelled = Counter(cell for cell in cells if cell in EMPTIES)
+    if spelled:
+        word, count = spelled.most_common(1)[0]
+        return word, f"{count} of {len(table.ids)} cells are {word!r}"
+    absent = len(known - set(table.ids))
+    if absent:
+        return "missing", f"{absent} of {len(known)} images have no row"
+    return "", "every image has a row and none is empty; a blank cell is the most usual"
+
+
+def _dialect(found: Detection, empty: str) -> tuple[dict[str, Any], list[str]]:
+    """The dialect with the most usual value for each part that is not known, and notes on them."""
+    usual = {"kind": "absolute", "order": "column", "base": 1}
+    values = {part: getattr(found, part) for part in usual}
+    notes = [
+        f"dialect.{part}: "
+        + (f"sure to {found.confidence[part]:.3f}" if value != UNKNOWN else "unknown, the usual one")
+        for part, value in values.items()
+    ]
+    values = {part: usual[part] if value == UNKNOWN else value for part, value in values.items()}
+    if values["kind"] != "absolute":
+        values.pop("base")
+    if values["kind"].startswith("coco"):
+        values.pop("order")
+        return values, notes
+    return {**values, "empty": empty}, notes
+
+
+def put_mask_images(draft: Draft, folder: Path, masks: FileGroup) -> None:
+    """Masks from images, with a value map of the values seen."""
+    sample = [path for path, _ in spread(masks.files, MASKS_READ)]
+    section: dict[str, Any] = {"kind": "images", "path": masks.pattern}
+    notes = [f"{len(masks.files)} masks, {len(sample)} of them read"]
+    classes, exclusive = ["thing"], False
+    try:
+        values = sorted({value for path in sample for value in _values(folder / path)})
+    except ValueError as error:
+        values = []
+        notes.append(f"masks are not read: {error}")
+    if 0 < len(values) <= 2:
+        dark = [0] if len(values) < 2 else [0, values[0]]
+        section["values"] = {value: [] if value in dark else "thing" for value in sorted({*dark, *values})}
+    elif 2 < len(values) <= MOST_CLASSES:
+        names = {value: f"class_{value}" if value else "background" for value in values}
+        if 255 in names:
+            names[255] = "void"
+        section["values"], exclusive = names, True
+        classes = [label for label in names.values() if label != "void"]
+        notes.append("every value is a class; a value that only unread masks hold is a problem in stage 01")
+    elif values:
+        notes.append(f"{len(values)} values: instances (instances: true) or soft masks (threshold: 128)?")
+    draft.put("masks", section, *notes)
+    draft.put("classes", classes, "name the classes, here and in masks.values")
+    if exclusive:
+        draft.put("exclusive", True)
+
+
+def _values(path: Path) -> set[int]:
+    """Values of a mask file, of some of its slices where it has many."""
+    source = open_mask(path)
+    try:
+        slices = spread(range(source.shape[0]), SLICES_READ)
+        return {int(value) for z in slices for value in np.unique(source.read(z))}
+    finally:
+        source.close()
+
+
+def put_other_masks(draft: Draft, folder: Path, tables: Sequence[FoundTable]) -> None:
+    """Where neither runs nor mask images were found: polygons, a table of image classes, or nothing."""
+    polygons = find_polygons(folder)
+    if polygons is not None:
+        file, names = polygons
+        draft.put("masks", {"kind": "polygons", "file": file}, "names that are no class: masks.polygon_classes")
+        draft.put("classes", names, "as the file has them; exclusive ones need a class named background")
+        return
+    for table in tables:
+        column = table.label_column(MOST_CLASSES) if table.train > 0.5 and not table.is_sample else None
+        if column is not None:
+            why = "no masks were found, and this column has few values: classes of whole images?"
+            draft.put("masks", {"kind": "none", "table": table.source, "column": column}, why)
+            draft.put("classes", sorted(set(table.frame[column])))
+            draft.put("exclusive", True)
+            return
+    nowhere = {"kind": "images", "path": "masks/{id}.png"}
+    draft.put("masks", nowhere, "no masks were found: neither images of the same names nor a table of runs")
+    draft.put("classes", ["thing"], "name the classes")
+
+
+def find_polygons(folder: Path) -> tuple[str, list[str]] | None:
+    """The largest COCO .json, or .jsonl with annotations a line, in the folder, and the names it uses."""
+    documents = [*folder.glob("*.json*"), *folder.glob("*/*.json*")]
+    for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:DOCUMENTS_READ]:
+        try:
+            text = path.read_text(encoding="utf-8")
+            if path.suffix == ".jsonl":
+                items = [item for line in text.splitlines() if line.strip() for item in json.loads(line)["annotations"]]
+                names = {str(item["type"]) for item in items}
+            else:
+                document = json.loads(text)
+                names = {str(item["name"]) for item in document["categories"]} if document["annotations"] else set()
+        except (KeyError, TypeError, ValueError):  # another kind of document: it holds no polygons
+            continue
+        if names:
+            return path.relative_to(folder).as_posix(), sorted(names)
+    return None

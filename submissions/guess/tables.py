@@ -1,0 +1,145 @@
+"""Which of a host's tables speak of which images, and which column holds runs? Guesses for a first contract."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from submissions.guess.files import SUFFIXES
+from submissions.host.competition import fill
+
+RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*")
+MOST_TABLES, LOOKED_AT, MATCHED = 30, 400, 2000
+
+
+@dataclass
+class FoundTable:
+    """A table, and how its rows name images.
+
+    train, test: share of its ids that are training and test images. id: template over its columns; strip: an
+    ending to take off. row_class: ids end in '_<class>'. runs: column of run-length texts; class_column: column
+    that tells the rows of one image apart.
+    """
+
+    file: str
+    frame: pd.DataFrame
+    id: str
+    strip: str
+    train: float
+    test: float
+    row_class: bool = False
+    ids: list[str] = field(default_factory=list)
+    runs: str | None = None
+    class_column: str | None = None
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the file's name says that it is a sample submission."""
+        return bool(re.search(r"sample|submission", Path(self.file).name.lower()))
+
+    @property
+    def source(self) -> dict[str, str]:
+        """The table as a contract names it."""
+        named = {"file": self.file, "id": self.id, "strip": self.strip}
+        return {key: value for key, value in named.items() if value and value != "{id}"}
+
+    def label_column(self, most: int) -> str | None:
+        """The last column of 2 to `most` values that is not the id; None where there is none, or rows repeat."""
+        named_by = re.findall(r"{(\w+)}", self.id)
+        names = [str(name) for name in self.frame.columns if str(name) not in named_by]
+        fitting = [name for name in names if 2 <= self.frame[name].nunique() <= most]
+        return fitting[-1] if fitting and not self.repeats else None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an image has several rows."""
+        return len(set(self.ids)) < len(self.ids)
+
+
+def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[FoundTable]:
+    """Tables in the folder and one below it whose rows name images, and sample submissions."""
+    found = []
+    for path in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")])[:MOST_TABLES]:
+        try:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        except (ValueError, OSError):  # no table that pandas reads: it says nothing about images
+            continue
+        table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test))
+        if table is None:
+            continue
+        named_by = re.findall(r"{(\w+)}", table.id)
+        table.runs = _runs_column(frame, named_by)
+        table.class_column = _class_column(table, named_by)
+        found.append(table)
+    return found
+
+
+def _named(file: str, frame: pd.DataFrame, train: set[str], test: set[str]) -> FoundTable | None:
+    """The table with the id template that fits images best; a sample without any fits by its first column."""
+    columns = [str(name) for name in frame.columns if re.fullmatch(r"\w+", str(name))]
+    templates = [f"{{{name}}}" for name in columns]
+    templates += [f"{{{a}}}_{{{b}}}" for a, b in itertools.pairwise(columns[:4])]
+    best: FoundTable | None = None
+    most = 0.0
+    some = _records(frame.iloc[:: max(1, len(frame) // MATCHED)])
+    for template in templates:
+        cells = [fill(template, row, file).strip() for row in some]
+        for strip, row_class in itertools.product(("", *_endings(cells)), (False, True)):
+            names = {_identity(cell, strip, row_class) for cell in cells}
+            if not names:
+                continue
+            in_train, in_test = (len(names & known) / len(names) for known in (train, test))
+            covered = max(len(names & known) / max(1, len(known)) for known in (train, test))
+            if in_train + in_test > 0.5 and in_train + in_test + covered > most:
+                most = in_train + in_test + covered
+                best = FoundTable(file, frame, template, strip, in_train, in_test, row_class=row_class)
+    if best is not None:
+        cells = [fill(best.id, row, file).strip() for row in _records(frame)]
+        best.ids = [_identity(cell, best.strip, best.row_class) for cell in cells]
+    if best is None and columns and re.search(r"sample|submission", Path(file).name.lower()):
+        return FoundTable(file, frame, templates[0], "", 0.0, 0.0, ids=frame[columns[0]].tolist())
+    return best
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, str]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _endings(cells: Sequence[str]) -> list[str]:
+    """File endings that the cells have, before a '_<class>' too."""
+    some = cells[:LOOKED_AT]
+    return [suffix for suffix in SUFFIXES if some and all(re.search(re.escape(suffix) + r"(_\w+)?\Z", c) for c in some)]
+
+
+def _identity(cell: str, strip: str, row_class: bool) -> str:
+    name = cell.rpartition("_")[0] if row_class else cell
+    return name.removesuffix(strip) if strip else name
+
+
+def _runs_column(frame: pd.DataFrame, named_by: Sequence[str]) -> str | None:
+    """The column whose filled cells are runs, most of them of several numbers."""
+    for name in frame.columns:
+        if str(name) in named_by:
+            continue
+        cells = [cell for cell in frame[name].str.strip() if cell][:LOOKED_AT]
+        if not cells or not all(RUNS.fullmatch(cell) for cell in cells):
+            continue
+        if 2 * sum(not cell.lstrip("-").isdigit() for cell in cells) > len(cells):
+            return str(name)
+    return None
+
+
+def _class_column(table: FoundTable, named_by: Sequence[str]) -> str | None:
+    if not table.repeats or table.row_class:
+        return None
+    for name in table.frame.columns:
+        if str(name) in (*named_by, table.runs) or table.frame[name].nunique() > 50:
+            continue
+        if len(set(zip(table.ids, table.frame[name], strict=True))) == len(table.ids):
+            return str(name)
+    return None

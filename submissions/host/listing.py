@@ -1,0 +1,323 @@
+"""Which images does the host give? A row an image, from the contract's path patterns and tables."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from submissions.host.competition import Competition, Table, fill, find_files
+from submissions.host.problems import Problem, require_folder
+from submissions.host.sample import read_sample, submission_format
+from submissions.images.opening import (
+    ImageSource,
+    StackSource,
+    UnreadableSource,
+    open_image,
+    probe_image,
+    resolve_inside,
+)
+
+Split = Literal["train", "test"]
+LAYER_SEPARATOR = "|"
+COLUMNS = ["image_id", "split", "path", "page", "stack", "z", "series"]
+
+
+def read_table(data: Path, table: Table) -> pd.DataFrame:
+    """A table of the host's as text, with the column `image_id` first; blank cells are ''.
+
+    Of a COCO document it is the list of images. Rows that `only` does not name are left out.
+    Raises FileNotFoundError or ValueError that names the file and the column it lacks.
+    """
+    path = resolve_inside(data, table.file)
+    if not path.is_file():
+        raise FileNotFoundError(f"{table.file}: no such file under {data}; the contract lists it as a table")
+    frame = _coco_images(path) if path.suffix == ".json" else pd.read_csv(
+        path, sep=table.separator, header=None if table.columns else "infer", names=table.columns, dtype=str,
+        keep_default_na=False, encoding="utf-8-sig",
+    )  # fmt: skip
+    for column, wanted in table.only.items():
+        if column not in frame:
+            raise ValueError(f"{table.file}: no column {column!r}, which `only` names; it has {list(frame.columns)}")
+        frame = frame[frame[column].isin(wanted)].reset_index(drop=True)
+    ids = [fill(table.id, row, table.file).strip() for row in _records(frame)]
+    if table.strip:
+        ids = [name.removesuffix(table.strip) for name in ids]
+    frame = frame.rename(columns=table.rename).drop(columns="image_id", errors="ignore")
+    frame.insert(0, "image_id", pd.Series(ids, dtype=object, index=frame.index))
+    return frame
+
+
+def _coco_images(path: Path) -> pd.DataFrame:
+    try:
+        images = json.loads(path.read_text(encoding="utf-8"))["images"]
+        return pd.DataFrame([{str(name): str(value) for name, value in image.items()} for image in images], dtype=str)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path.name}: {error!r}; expected COCO JSON with a list of images") from error
+
+
+def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.DataFrame, list[Problem]]:
+    """Every image of a split as a row, sorted by id, and what is wrong with the listing.
+
+    Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
+    pattern's fields and the columns of the contract's tables, as text; '' where there is none. No pixel is decoded.
+    """
+    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
+    pattern = competition.images.train if split == "train" else competition.images.test
+    if pattern is None:
+        return pd.DataFrame(columns=COLUMNS), []
+    identity = (competition.images.test_id if split == "test" else None) or competition.images.id
+    rows, problems = _rows_of_files(competition, data, pattern, identity, split=split)
+    rows = _without_masks(competition, rows) if split == "train" else rows
+    if split == "train" and not rows:
+        problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
+    tables = competition.tables if split == "train" else competition.test_tables
+    for table in tables:
+        rows, found = _join(competition, data, table, rows)
+        problems += found
+    listed = [_placed(competition, row, split) for row in rows]
+    listed.sort(key=lambda row: row["image_id"])
+    problems += _repeated(listed)
+    if split == "train" and competition.masks.kind == "none":
+        problems += _unknown_classes(competition, listed)
+    return pd.DataFrame(listed, columns=None if listed else COLUMNS).fillna(""), problems
+
+
+def _rows_of_files(
+    competition: Competition, data: Path, pattern: str, identity: str, *, split: Split
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    images = competition.images
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for path, fields in find_files(data, pattern):
+        if images.kind == "pages":
+            try:
+                pages = probe_image(resolve_inside(data, path)).pages
+            except (ValueError, OSError) as error:
+                if split == "train":
+                    problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
+                    continue
+                pages = _named_pages(competition, data, {**fields, "path": path}, identity)
+            rows += [{**fields, "path": path, "page": page} for page in range(pages)]
+        elif images.kind == "layers":
+            others = {name: text for name, text in fields.items() if name != "layer"}
+            if rows and rows[-1]["_image"] == others:
+                rows[-1]["path"] += LAYER_SEPARATOR + path
+            else:
+                rows.append({**others, "path": path, "page": -1, "_image": others})
+        else:
+            rows.append({**fields, "path": path, "page": -1})
+    for row in rows:
+        row.pop("_image", None)
+        row["image_id"] = fill(identity, row, "images.id")
+    return rows, problems
+
+
+def _named_pages(competition: Competition, data: Path, file: dict[str, Any], identity: str) -> int:
+    """Pages, from the first, of an unreadable file of test images that the sample names; 1 where there is no sample.
+
+    Each is listed, and fails when it is opened, as a file of one image does.
+    """
+    sample = read_sample(competition, data) if competition.submission is not None else None
+    if sample is None:
+        return 1
+    form = submission_format(competition)
+    names = {"class": competition.classes[competition.scored_classes[0]]}
+    cells = set(sample[form.id_column])
+    for page in range(len(cells) + 1):
+        row = {**file, "page": page}
+        row["image_id"] = fill(identity, row, "images.id")
+        fields = {**_placed(competition, row, "test"), **names, "id": row["image_id"]}
+        if fill(form.id_template, fields, "submission.id_template") not in cells:
+            break
+    return page
+
+
+def _without_masks(competition: Competition, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows whose file is not another one's mask: `a_mask.png` beside `a.png` fits the pattern `{id}.png` too."""
+    pattern = competition.masks.path
+    if pattern is None or "{class}" in pattern or competition.images.kind == "pages":
+        return rows
+    masks = {fill(pattern, {**row, "id": row["image_id"]}, "masks.path") for row in rows}
+    return [row for row in rows if row["path"] not in masks]
+
+
+def _join(
+    competition: Competition, data: Path, table: Table, rows: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    try:
+        frame = read_table(data, table)
+    except (ValueError, OSError) as error:
+        return rows, [Problem(table.file, str(error), "a readable table", "check the download and the contract")]
+    masks = competition.masks
+    if masks.table is not None and masks.kind == "rle":
+        frame = frame.drop(
+            columns=[masks.column, *([masks.class_column] if masks.class_column else [])], errors="ignore"
+        )
+    attributes = {row["image_id"]: row for row in reversed(_records(frame))}
+    known = {row["image_id"] for row in rows}
+    problems = [
+        Problem(f"{table.file}: id {name!r}", "no image of that id", "a file that fits the contract's pattern",
+                "download the image or take the row out")
+        for name in attributes
+        if name not in known and not competition.images.only_listed and not table.both_splits
+    ]  # fmt: skip
+    joined = []
+    for row in rows:
+        extra = attributes.get(row["image_id"])
+        if extra is None and competition.images.only_listed:
+            continue
+        if extra is None and not _may_be_missing(competition, table):
+            problems.append(
+                Problem(row["path"], f"id {row['image_id']!r} without a row", f"a row in {table.file}",
+                        "add the row or take the image out")
+            )  # fmt: skip
+        joined.append({**(extra or {}), **row})
+    return joined, problems
+
+
+def _may_be_missing(competition: Competition, table: Table) -> bool:
+    masks = competition.masks
+    same_file = masks.table is not None and masks.table.file == table.file
+    return same_file and masks.kind == "rle" and masks.dialect.empty == "missing"
+
+
+def _placed(competition: Competition, row: dict[str, Any], split: Split) -> dict[str, Any]:
+    images = competition.images
+    stack, z = row["image_id"], 0
+    if images.stack is not None and images.z is not None:
+        stack = fill(images.stack, row, "images.stack")
+        text = fill(images.z, row, "images.z")
+        try:
+            z = int(text)
+        except ValueError as error:
+            raise ValueError(f"{row['path']}: images.z gives {text!r}, expected a whole number") from error
+    series = fill(images.series, row, "images.series") if images.series else stack
+    first = {"image_id": row["image_id"], "split": split, "path": row["path"], "page": row["page"]}
+    placed = {**first, "stack": stack, "z": z, "series": series}
+    return {**placed, **{name: value for name, value in row.items() if name not in placed}}
+
+
+def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
+    problems = []
+    for before, after in itertools.pairwise(rows):
+        if before["image_id"] == after["image_id"]:
+            problems.append(
+                Problem(after["path"], f"id {after['image_id']!r} a second time (also {before['path']})",
+                        "one file an id", "make images.id name the files apart")
+            )  # fmt: skip
+    return problems
+
+
+def _unknown_classes(competition: Competition, rows: list[dict[str, Any]]) -> list[Problem]:
+    """Images of a contract without masks whose class is missing or not one of the contract's."""
+    column, classes = competition.masks.column, competition.classes
+    return [
+        Problem(row["path"], f"{column} {row.get(column)!r}", f"one of {classes}", "mend classes or masks.column")
+        for row in rows
+        if row.get(column) not in classes
+    ]
+
+
+def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None:
+    """Pixel size of an image in µm, from the contract's number or column; None where the host gives none.
+
+    Raises ValueError for a value that is no positive number.
+    """
+    given = competition.images.pixel_size_um
+    if given is None or isinstance(given, float):
+        return given
+    if given not in row:
+        raise ValueError(f"{row['image_id']}: no column {given!r}, which images.pixel_size_um names")
+    try:
+        size = float(row[given])
+    except ValueError:
+        size = math.nan
+    if not size > 0:
+        raise ValueError(f"{row['image_id']}: pixel size {row[given]!r}, expected µm above 0")
+    return size * competition.images.pixel_size_factor
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+class ListedImages:
+    """Opens the images of a listing; of a stack, the neighbours too, so that 2.5D context can be read.
+
+    The last opened stack stays open: images asked for in the order of the listing decode each slice once.
+    """
+
+    def __init__(self, competition: Competition, data: Path, listing: pd.DataFrame) -> None:
+        self.competition = competition
+        self.data = data
+        ordered = listing.sort_values(["stack", "z", "image_id"], kind="stable")
+        self._rows = {str(row["image_id"]): row for row in _records(ordered)}
+        self._stacks: dict[str, list[str]] = {}
+        for image_id, row in self._rows.items():
+            self._stacks.setdefault(str(row["stack"]), []).append(image_id)
+        self._open_stack: tuple[str, ImageSource] | None = None
+
+    def row(self, image_id: str) -> dict[str, Any]:
+        """The listing's row of an image."""
+        if image_id not in self._rows:
+            raise ValueError(f"{image_id!r}: no image of that id among the {len(self._rows)} listed")
+        return self._rows[image_id]
+
+    def open_alone(self, image_id: str) -> ImageSource:
+        """The image without its neighbours, as a source (Z, H, W, C)."""
+        row = self.row(image_id)
+        if self.competition.images.kind == "layers":
+            paths = [resolve_inside(self.data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
+            return open_image(paths, kind="channels")
+        page = int(row["page"]) if int(row["page"]) >= 0 else None
+        return open_image(resolve_inside(self.data, str(row["path"])), page=page)
+
+    def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
+        """Source and the slices of it that are the image: its place in the stack, or all slices of a volume.
+
+        Of a stack only reading a damaged slice raises, not opening it.
+        """
+        stack = str(self.row(image_id)["stack"])
+        members = self._stacks[stack]
+        if len(members) == 1:
+            source = self.open_alone(image_id)
+            return source, list(range(source.shape[0]))
+        if self._open_stack is None or self._open_stack[0] != stack:
+            self.close()
+            self._open_stack = (stack, self._joined(members))
+        return self._open_stack[1], [members.index(image_id)]
+
+    def _joined(self, members: list[str]) -> ImageSource:
+        """Members as one source; one that cannot be opened has the size of the others, and raises when it is read."""
+        opened: list[ImageSource | str] = []
+        for name in members:
+            try:
+                opened.append(self.open_alone(name))
+            except (ValueError, OSError) as error:
+                opened.append(str(error))
+        like = next((one for one in opened if not isinstance(one, str)), None)
+        if like is None:
+            raise ValueError(f"none of the {len(members)} slices can be opened, the first because: {opened[0]}")
+        return StackSource([UnreadableSource(like, one) if isinstance(one, str) else one for one in opened])
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of all images, by stack and place."""
+        return list(self._rows)
+
+    def in_reading_order(self, image_ids: Iterable[str]) -> list[str]:
+        """Ids sorted by stack and place, so that a stack's slices are decoded once."""
+        wanted = set(image_ids)
+        return [image_id for image_id in self._rows if image_id in wanted]
+
+    def close(self) -> None:
+        """Close the stack that is open."""
+        if self._open_stack is not None:
+            self._open_stack[1].close()
+            self._open_stack = None

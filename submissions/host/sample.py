@@ -1,0 +1,56 @@
+"""The host's sample submission: the columns of the table, the ids it names, and tables of that form read as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from submissions.host.competition import Competition, SubmissionFormat
+from submissions.images.opening import resolve_inside
+
+
+def submission_format(competition: Competition) -> SubmissionFormat:
+    """The contract's submission section; ValueError where the host takes none."""
+    if competition.submission is None:
+        raise ValueError(f"{competition.name}: the contract has no submission section; there is nothing to write")
+    return competition.submission
+
+
+def columns(form: SubmissionFormat) -> list[str]:
+    """Column names of the table, in order: id, class, extra ones, mask - or as the sample has them."""
+    names = [
+        form.id_column,
+        *([form.class_column] if form.class_column else []),
+        *form.extra,
+        form.mask_column,
+    ]
+    return list(dict.fromkeys(names))
+
+
+def read_sample(competition: Competition, data: Path) -> pd.DataFrame | None:
+    """The host's sample submission, None where the contract's file is absent."""
+    form = submission_format(competition)
+    path = resolve_inside(data, form.sample)
+    return read_submission(path, competition) if path.is_file() else None
+
+
+def read_submission(path: Path, competition: Competition) -> pd.DataFrame:
+    """A submission, sample or solution as text; blank cells are ''.
+
+    Raises FileNotFoundError, or ValueError that names the missing columns.
+    """
+    form = submission_format(competition)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a table with the columns {columns(form)}")
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    missing = [name for name in columns(form) if name not in frame]
+    if missing:
+        raise ValueError(f"{path}: no column {missing}; it has {list(frame.columns)}")
+    return frame
+
+
+def row_keys(frame: pd.DataFrame, form: SubmissionFormat) -> list[tuple[str, ...]]:
+    """What names a row: the id, with the class where rows are id x class."""
+    names = [form.id_column, *([form.class_column] if form.class_column else [])]
+    return list(zip(*(frame[name] for name in names), strict=True))

@@ -1,0 +1,224 @@
+"""PNG, JPEG and BMP: headers read without decoding, damage found that OpenCV passes over, masks as indices.
+
+OpenCV returns None for what it cannot read and, in several versions, half a picture for a truncated file; so
+the container is checked first (PNG: the CRC of every chunk; JPEG: the end marker; BMP: the length).
+EXIF orientation is ignored: pixels come as stored, as annotations count them.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from submissions.images.sources import MAX_DECODED_PIXELS, FileSource, ImageInfo, check_pixels, check_window
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PREFIX = 1 << 16
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_AGAIN = "copy it again from the host"
+
+
+@dataclass(frozen=True)
+class RasterHeader:
+    """Header of a raster file: colour is 'grey', 'rgb' or 'palette'; bits are those of one sample."""
+
+    format: str
+    height: int
+    width: int
+    bits: int
+    colour: str
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.colour == "grey" else 3
+
+
+def parse_header(data: bytes, path: Path) -> RasterHeader | None:
+    """Header from the first bytes of a file, None where `data` ends before it does."""
+    if data.startswith(PNG_MAGIC):
+        return _png_header(data)
+    if data.startswith(b"BM"):
+        return _bmp_header(data, path)
+    return _jpeg_header(data)
+
+
+def _png_header(data: bytes) -> RasterHeader | None:
+    if len(data) < 33:
+        return None
+    width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
+    return RasterHeader("PNG", height, width, bits, {0: "grey", 4: "grey", 3: "palette"}.get(colour, "rgb"))
+
+
+def _bmp_header(data: bytes, path: Path) -> RasterHeader | None:
+    if len(data) < 54:
+        return None
+    offset, header, width, height, _, bits = struct.unpack("<IIiiHH", data[10:30])
+    if header < 40:
+        raise ValueError(f"{path}: a BMP header of {header} bytes, expected 40 or more: store it as PNG")
+    palette = np.frombuffer(data[14 + header : min(offset, len(data))], np.uint8)
+    grey = bits <= 8 and not np.ptp(palette[: palette.size // 4 * 4].reshape(-1, 4)[:, :3], axis=1).any()
+    return RasterHeader("BMP", abs(height), width, min(bits, 8), "grey" if grey else "rgb")
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, start of payload, end) of each segment, the end marker included."""
+    position = 2
+    while (match := _JPEG_MARKER.search(data, position)) is not None:
+        marker = data[match.start() + 1]
+        if marker == 0xD9 or match.end() + 2 > len(data):
+            yield marker, match.end(), match.end()
+            return
+        end = match.end() + struct.unpack(">H", data[match.end() : match.end() + 2])[0]
+        yield marker, match.end() + 2, end
+        position = end
+
+
+def _jpeg_header(data: bytes) -> RasterHeader | None:
+    for marker, start, end in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES and start + 6 <= min(end, len(data)):
+            bits, height, width, channels = struct.unpack(">BHHB", data[start : start + 6])
+            return RasterHeader("JPEG", height, width, bits, "grey" if channels == 1 else "rgb")
+    return None
+
+
+def find_damage(data: bytes, header: RasterHeader) -> str | None:
+    """What is wrong with a file's container, in words, or None."""
+    if header.format == "PNG":
+        return _png_damage(data)
+    if header.format == "JPEG":
+        markers = [marker for marker, _, _ in _jpeg_segments(data)]
+        return None if markers[-1:] == [0xD9] else f"no end-of-image marker in {len(data)} bytes"
+    expected = struct.unpack("<I", data[10:14])[0]
+    bits = struct.unpack("<H", data[28:30])[0]
+    if struct.unpack("<I", data[30:34])[0] in (0, 3):  # not run-length coded
+        expected += (header.width * bits + 31) // 32 * 4 * header.height
+    return None if len(data) >= expected else f"{len(data)} bytes, expected {expected}"
+
+
+def _png_damage(data: bytes) -> str | None:
+    position = len(PNG_MAGIC)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[position : position + 8])
+        end = position + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(data[position + 4 : end - 4]) != struct.unpack(">I", data[end - 4 : end])[0]:
+            return f"wrong checksum in the {kind.decode('latin-1')} chunk at byte {position}"
+        if kind == b"IEND":
+            return None
+        position = end
+    return f"no end chunk in {len(data)} bytes"
+
+
+def _palette_as_grey(data: bytes) -> bytes:
+    """A palette PNG rewritten as a grey one: the same compressed samples, shown as indices."""
+    parts, position = [PNG_MAGIC], len(PNG_MAGIC)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[position : position + 8])
+        chunk = data[position : position + 12 + length]
+        if kind == b"IHDR":
+            body = chunk[4:17] + b"\x00" + chunk[18:21]  # byte 9 of the header is the colour type: 0 is grey
+            chunk = chunk[:4] + body + struct.pack(">I", zlib.crc32(body))
+        if kind not in (b"PLTE", b"tRNS", b"bKGD"):
+            parts.append(chunk)
+        position += 12 + length
+    return b"".join(parts)
+
+
+def read_header(path: Path) -> RasterHeader:
+    """Header of a PNG, JPEG or BMP file; reads 64 KB, more only where the header is that long."""
+    with path.open("rb") as stream:
+        data = stream.read(_PREFIX)
+        header = parse_header(data, path)
+        if header is None:
+            header = parse_header(data + stream.read(), path)
+    if header is None:
+        raise ValueError(f"{path}: the file ends inside its header ({path.stat().st_size} bytes): {_AGAIN}")
+    check_pixels(path, header.height, header.width, limit=MAX_DECODED_PIXELS)
+    return header
+
+
+def probe_raster(path: Path) -> ImageInfo:
+    """Size and type of a PNG, JPEG or BMP file from its header."""
+    header = read_header(path)
+    dtype = "uint16" if header.bits == 16 else "uint8"
+    return ImageInfo(1, header.height, header.width, header.channels, dtype)
+
+
+def decode_raster(data: bytes, path: Path, *, as_mask: bool = False) -> np.ndarray:
+    """Decode the bytes of a PNG, JPEG or BMP file to (H, W, C) uint8 or uint16, RGB order.
+
+    as_mask: (H, W, 1), palette indices and samples of fewer than 8 bits as stored, not expanded to colours.
+    Raises ValueError naming `path` for a damaged file, and for a mask whose colour channels differ.
+    """
+    header = parse_header(data, path)
+    if header is None:
+        raise ValueError(f"{path}: the file ends inside its header ({len(data)} bytes): {_AGAIN}")
+    check_pixels(path, header.height, header.width, limit=MAX_DECODED_PIXELS)
+    damage = find_damage(data, header)
+    if damage is not None:
+        raise ValueError(f"{path}: damaged {header.format}: {damage}: {_AGAIN}")
+    indexed = as_mask and header.format == "PNG" and header.colour == "palette"
+    try:
+        buffer = np.frombuffer(_palette_as_grey(data) if indexed else data, np.uint8)
+        pixels = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"{path}: OpenCV cannot decode this {header.format} ({error.err}): {_AGAIN}") from error
+    if pixels is None or pixels.shape[:2] != (header.height, header.width):
+        found = "nothing" if pixels is None else f"{pixels.shape[0]} x {pixels.shape[1]} pixels"
+        raise ValueError(
+            f"{path}: {found} decoded, {header.format} of {header.height} x {header.width} expected: {_AGAIN}"
+        )
+    if as_mask:
+        return _mask_plane(pixels, header, path)
+    return _to_rgb(pixels, header.channels)
+
+
+def _to_rgb(pixels: np.ndarray, channels: int) -> np.ndarray:
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if channels == 1:
+        return np.ascontiguousarray(pixels[..., :1])
+    if pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+
+
+def _mask_plane(pixels: np.ndarray, header: RasterHeader, path: Path) -> np.ndarray:
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    colours = pixels[..., :3]
+    if (colours != colours[..., :1]).any():
+        raise ValueError(f"{path}: a mask has one value a pixel, found colours: read it as an image and map them")
+    if header.format == "PNG" and header.bits < 8:  # libpng stretches 1, 2 and 4 bits to 0..255
+        return colours[..., :1] // (255 // ((1 << header.bits) - 1))
+    return np.ascontiguousarray(colours[..., :1])
+
+
+class RasterSource(FileSource):
+    """A PNG, JPEG or BMP file as a source (1, H, W, C); the first window decodes the picture and keeps it."""
+
+    decodes_whole = True
+
+    def __init__(self, path: Path, *, as_mask: bool = False) -> None:
+        super().__init__(path)
+        info = probe_raster(path)
+        self.as_mask = as_mask
+        self.shape = (1, info.height, info.width, 1 if as_mask else info.channels)
+        self.dtype = np.dtype(info.dtype)
+
+    def _open(self) -> np.ndarray:
+        return decode_raster(self.path.read_bytes(), self.path, as_mask=self.as_mask)
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of the picture as (h, w, C); a whole picture is handed over without being kept."""
+        top, bottom, left, right = check_window(self.shape, z, rows, cols)
+        if self._held is None and (bottom - top, right - left) == self.shape[1:3]:
+            return self._open()
+        return self.handle()[top:bottom, left:right].copy()

@@ -1,0 +1,1 @@
+"""What was handed in, what did cross-validation promise, and what did the leaderboard say?"""

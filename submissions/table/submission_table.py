@@ -1,0 +1,224 @@
+"""The submission table: encoding masks into rows, writing them in the sample's order, reading them back."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from submissions.host.atomic import write_atomic
+from submissions.host.competition import Competition, SubmissionFormat, fill
+from submissions.host.sample import columns, read_sample, row_keys, submission_format
+from submissions.rle.codec import decode, decode_instances, encode, encode_instances, thinned
+
+Row = dict[str, str]
+
+
+def encode_rows(
+    competition: Competition,
+    fields: Mapping[str, Any],
+    planes: np.ndarray,
+    *,
+    instances: np.ndarray | None = None,
+    scores: Sequence[float] | None = None,
+) -> list[Row]:
+    """Rows of one image.
+
+    Parameters
+    ----------
+    fields : what the templates may name; `image_id`, and for a volume `z` is added slice by slice
+    planes : bool (K, H, W), or (K, Z, H, W) for a volume; for labels an image that shows nothing has the first class
+    instances : int32 (H, W), needed where the host wants a row (or part) an instance
+    scores : confidence of each instance, in label order
+    """
+    form = submission_format(competition)
+    if planes.ndim == 4:
+        return [
+            row for z in range(planes.shape[1]) for row in encode_rows(competition, {**fields, "z": z}, planes[:, z])
+        ]
+    given = {**fields, "id": fields["image_id"], "height": planes.shape[1], "width": planes.shape[2]}
+    if form.rows == "label":
+        return [_row(form, given, competition.classes[int(planes.any(axis=(1, 2)).argmax())])]
+    if form.rows == "image_class":
+        return [
+            _row(form, {**given, "class": name}, encode(planes[index], competition.dialect))
+            for index, name in enumerate(competition.classes)
+            if index in competition.scored_classes
+        ]
+    if form.rows == "image" and "{score}" not in form.mask_template:
+        index = competition.scored_classes[0]
+        return [_row(form, given, encode(planes[index], competition.dialect))]
+    if instances is None:
+        raise ValueError(f"{fields['image_id']}: the host wants instances; the decision must split the mask")
+    texts = encode_instances(instances, competition.dialect)
+    confidence = list(scores) if scores is not None else [1.0] * len(texts)
+    cells = [
+        fill(form.mask_template, {"mask": text, "score": f"{score:.4f}"}, "submission.mask_template")
+        for text, score in zip(texts, confidence, strict=True)
+    ]
+    if form.rows == "image":
+        return [_row(form, given, " ".join(cells))]
+    return [_row(form, given, cell) for cell in cells] or [_row(form, given, _empty(competition))]
+
+
+def _empty(competition: Competition) -> str:
+    return "" if competition.dialect.empty == "missing" else competition.dialect.empty
+
+
+def _row(form: SubmissionFormat, given: Mapping[str, Any], cell: str) -> Row:
+    row = {form.id_column: fill(form.id_template, given, "submission.id_template")}
+    if form.class_column:
+        row[form.class_column] = str(given["class"])
+    for name, template in form.extra.items():
+        row[name] = fill(template, {**given, "mask": cell}, f"submission.extra.{name}")
+    row[form.mask_column] = cell
+    return row
+
+
+def write_submission(path: Path, competition: Competition, data: Path, rows: Sequence[Row]) -> pd.DataFrame:
+    """Write the rows of all images in the order of the sample submission; returns the table.
+
+    Without a sample the order is that of the sorted ids. A row the sample does not name, or a name without
+    a row (unless the dialect leaves empty masks out), is a ValueError that lists them; nothing is written.
+    """
+    form = submission_format(competition)
+    frame = pd.DataFrame(list(rows), columns=columns(form), dtype=object)
+    sample = read_sample(competition, data)
+    keys = row_keys(frame, form)
+    if sample is not None:
+        frame = frame[[name for name in sample.columns if name in frame]]
+        wanted = list(dict.fromkeys(row_keys(sample, form)))
+        extra, lacking = sorted(set(keys) - set(wanted)), sorted(set(wanted) - set(keys))
+        if extra or lacking:
+            raise ValueError(
+                f"{form.sample}: {len(lacking)} id(s) without a prediction {_some(lacking)}, "
+                f"{len(extra)} predicted id(s) it does not name {_some(extra)}; "
+                "check that the test images belong to this sample"
+            )
+    else:
+        wanted = sorted(set(keys))
+    place = {key: index for index, key in enumerate(wanted)}
+    order = sorted(range(len(keys)), key=lambda index: place[keys[index]])
+    frame = frame.iloc[order].reset_index(drop=True)
+    if competition.dialect.empty == "missing" and form.rows != "image":
+        frame = frame[frame[form.mask_column] != ""].reset_index(drop=True)
+    write_atomic(path, frame.to_csv(index=False, lineterminator="\n"))
+    return frame
+
+
+def _some(keys: Sequence[tuple[str, ...]], shown: int = 5) -> str:
+    names = ["/".join(key) for key in keys[:shown]]
+    return f"({', '.join(names)}{', ...' if len(keys) > shown else ''})" if keys else ""
+
+
+def decode_rows(
+    competition: Competition, rows: Sequence[Row], shape: tuple[int, int], *, step: int = 1
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Planes bool (K, H, W) and, where rows are instances, int32 (H, W), of one image's submission rows.
+
+    step: every step-th row and column of the image, whose size is `shape`.
+
+    Raises ValueError that names the row.
+    """
+    form = submission_format(competition)
+    planes = np.zeros((len(competition.classes), *thinned(shape, step)), bool)
+    if form.rows == "label":
+        for cell in [row[form.mask_column] for row in rows]:
+            planes[label_index(competition, cell)] = True
+        return planes, None
+    if has_instances(form):
+        texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
+        names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
+        overlap: Literal["error", "last"] = "last" if form.overlap else "error"
+        label = decode_instances(texts, shape, competition.dialect, where=names, overlap=overlap, step=step)
+        planes[competition.scored_classes[0]] = label > 0
+        return planes, label
+    for index, row in zip(competition.scored_classes, _by_class(competition, rows), strict=True):
+        if row is not None:
+            where = "/".join(row_keys(pd.DataFrame([row]), form)[0])
+            planes[index] = decode(row[form.mask_column], shape, competition.dialect, where=f"id {where}", step=step)
+    return planes, None
+
+
+def label_index(competition: Competition, cell: str) -> int:
+    """Index of the class that a cell names; ValueError for another text."""
+    if cell not in competition.classes:
+        raise ValueError(f"{cell!r} is no class of {competition.name}, expected one of {competition.classes}")
+    return competition.classes.index(cell)
+
+
+def read_confidences(competition: Competition, rows: Sequence[Row], instances: np.ndarray) -> list[float] | None:
+    """Confidence of each instance of `decode_rows`, by ascending label; None where rows have none."""
+    form = submission_format(competition)
+    if "{score" not in form.mask_template:
+        return None
+    scores = [score for row in rows for _, score in cell_masks(form, row[form.mask_column])]
+    return [scores[value - 1] for value in np.unique(instances).tolist() if value > 0]
+
+
+def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]:
+    form = submission_format(competition)
+    if form.rows == "image":
+        return [rows[0] if rows else None] + [None] * (len(competition.scored_classes) - 1)
+    names = [competition.classes[index] for index in competition.scored_classes]
+    found: dict[str, Row] = {}
+    for row in rows:
+        if form.class_column:
+            found[row[form.class_column]] = row
+            continue
+        ends = [name for name in names if row[form.id_column].endswith(name)]
+        if ends:
+            found[max(ends, key=len)] = row  # 'x_11' ends with the class 1 too
+    return [found.get(name) for name in names]
+
+
+def has_instances(form: SubmissionFormat) -> bool:
+    """Whether a cell holds instances: one, or a list of them with their confidences."""
+    return form.rows == "instance" or (form.rows == "image" and "{score" in form.mask_template)
+
+
+def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
+    """Masks in a cell as (text, confidence), confidence 1 where the host wants none; a blank list has none.
+
+    Raises ValueError where the cell does not fit `submission.mask_template`, or a confidence is no number.
+    """
+    template = form.mask_template
+    listed = form.rows == "image"
+    if template == "{mask}" or not has_instances(form):
+        return [(cell, 1.0)]
+    pattern, text = _cell_pattern(template, listed), cell.strip()
+    found: list[tuple[str, float]] = []
+    position = 0
+    while position < len(text) or not (listed or found):
+        match = pattern.match(text, position)
+        if match is None:
+            raise ValueError(f"{text[position:][:60]!r} is not written as the contract's {template!r}")
+        found.append((match["mask"], _score(match.groupdict().get("score", "1"))))
+        position = match.end()
+    return found
+
+
+@lru_cache
+def _cell_pattern(template: str, listed: bool) -> re.Pattern[str]:
+    """One mask of a cell. In a list the mask is one word; alone it may be several numbers."""
+    parts = [re.escape(part) for part in re.split(r"(?:{mask}|{score}|{score:[^}]*})", template)]
+    names = [name.split(":")[0] for name in re.findall(r"{(mask|score)(?::[^}]*)?}", template)]
+    groups = {"mask": r"(?P<mask>\S+)" if listed else r"(?P<mask>.*?)", "score": r"(?P<score>\S+)"}
+    body = "".join(part + groups[name] for part, name in zip(parts, [*names, ""], strict=True) if name)
+    return re.compile(body + parts[-1] + (r"(?:\s+|$)" if listed else "$"), re.DOTALL)
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise ValueError(f"confidence {text!r}, expected a number")
+    return score

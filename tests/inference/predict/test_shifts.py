@@ -1,0 +1,79 @@
+"""Declared shifts: windows are those of the shifted whole, and each shift does what its name says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inference.config import InputConfig
+from inference.predict.ensemble import working_scale
+from inference.predict.shifts import ShiftedSource, parse_shift, shifted_input, unfit
+from submissions.images.opening import ArraySource
+
+SHIFTS = ["stain:0.1", "brightness:0.2", "blur:1.5", "jpeg:40", "scale:0.5"]
+
+
+def drawn(channels: int = 3, dtype: type = np.uint8) -> ArraySource:
+    rng = np.random.default_rng(0)
+    smooth = np.add.outer(np.arange(70), 2 * np.arange(53))[None, ..., None] % 200
+    values = np.clip(smooth + rng.integers(0, 50, (2, 70, 53, channels)), 0, 255)
+    return ArraySource(values.astype(dtype) if dtype != np.float32 else (values / 255).astype(dtype))
+
+
+@pytest.mark.parametrize("text", SHIFTS)
+def test_a_window_is_that_of_the_shifted_whole(text: str) -> None:
+    source = ShiftedSource(drawn(), text)
+    whole = source.read(1)
+    assert whole.shape == (70, 53, 3) and whole.dtype == source.dtype == np.uint8
+    assert source.shape == (2, 70, 53, 3)
+    for rows, cols in ((slice(0, 20), slice(0, 53)), (slice(33, 70), slice(17, 40)), (slice(69, 70), slice(52, 53))):
+        window = source.read(1, rows, cols)
+        assert np.abs(window.astype(int) - whole[rows, cols]).max() <= 1
+    assert (source.read(1) == whole).all()
+    source.close()
+
+
+def test_each_shift_does_what_it_says() -> None:
+    plain = drawn().read(0).astype(float)
+    brighter = ShiftedSource(drawn(), "brightness:0.2").read(0)
+    assert np.array_equal(brighter, np.clip(np.rint(plain + 51), 0, 255))
+    blurred = ShiftedSource(drawn(), "blur:1.5").read(0).astype(float)
+    assert np.abs(np.diff(blurred, axis=0)).mean() < 0.5 * np.abs(np.diff(plain, axis=0)).mean()
+    coded = [np.abs(ShiftedSource(drawn(), f"jpeg:{q}").read(0) - plain).mean() for q in (95, 40, 5)]
+    assert 0 < coded[0] < coded[1] < coded[2]
+    none = ShiftedSource(drawn(), "stain:0").read(0)
+    assert np.abs(none - plain).max() <= 1
+    stained = ShiftedSource(drawn(), "stain:0.3").read(0)
+    assert np.abs(stained - plain).mean() > 1
+    assert (ShiftedSource(drawn(), "scale:2").read(0) == plain).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.bool_])
+def test_other_types_keep_theirs(dtype: type) -> None:
+    source = drawn(1, dtype)
+    for text in ("blur:2", "brightness:-0.1"):
+        found = ShiftedSource(source, text).read(0, slice(5, 30), slice(2, 9))
+        assert found.dtype == source.dtype and found.shape == (25, 7, 1)
+    two = ShiftedSource(drawn(2), "jpeg:90").read(0)
+    assert two.shape == (70, 53, 2) and two.dtype == np.uint8
+
+
+def test_scale_is_what_the_network_sees() -> None:
+    relative, absolute = InputConfig(scale=0.5), InputConfig(pixel_size_um=1.0)
+    assert working_scale(shifted_input(relative, "scale:2"), None) == 1.0
+    assert working_scale(shifted_input(absolute, "scale:2"), 0.25) == 2 * working_scale(absolute, 0.25)
+    assert shifted_input(relative, "blur:1") is relative
+
+
+@pytest.mark.parametrize("text", ["blur", "blur:x", "fog:1", "jpeg:0", "stain:1", "scale:nan", "scale:-2"])
+def test_what_is_no_shift_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected one of stain"):
+        parse_shift(text)
+
+
+def test_a_shift_that_says_nothing_is_named() -> None:
+    assert unfit("stain:0.1", 1, "uint8") == "images have 1 channel(s), stains are seen in RGB"
+    assert unfit("jpeg:40", 3, np.dtype("uint16")) == "images are uint16, JPEG holds uint8"
+    assert unfit("stain:0.1", 3, "uint16") is None
+    with pytest.raises(ValueError, match=r"take it out of tune\.shifts"):
+        ShiftedSource(drawn(1), "stain:0.1")

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
+from drawn_layouts import LAYOUTS, slow_runs
+
+from pipeline.__main__ import main
+from submissions.guess.files import group_files, pick_masks, pick_test, pick_training
+from submissions.guess.first_contract import draft_contract, write_first_contract
+from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import list_images
+from submissions.host.masks import MaskReader
+
+GUESSED = [
+    "airbus-ships-2018", "hubmap-kidney-2021", "hubmap-organs-2022", "sennet-hoa-2024", "severstal-2019",
+    "siim-pneumothorax-2019", "ultrasound-nerve-2016", "cub-birds",
+]  # fmt: skip
+LISTED_ONLY = {"carvana-2017", "cassava-2021", "sennet-hoa-2024"}
+
+
+def guess(folder: Path, out: Path) -> Competition:
+    return load_competition(write_first_contract(folder, out=out))
+
+
+def test_the_drawn_host_is_guessed_whole(tmp_path: Path) -> None:
+    expected = write_rle_host(tmp_path / "host")
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.name == "host"
+    assert contract.images.train == expected.images.train and contract.images.test == expected.images.test
+    assert contract.masks.column == "rle" and contract.masks.dialect == expected.masks.dialect
+    assert (contract.group, contract.submission) == ("patient", expected.submission)
+    text = (tmp_path / "first.yaml").read_text()
+    assert "# guess: 8 training images, 3 test images" in text
+    assert "# guess: empty: 1 of 8 cells are ''" in text
+    for split in ("train", "test"):
+        assert list_images(contract, tmp_path / "host", split)[1] == []  # type: ignore[arg-type]
+    truth = MaskReader(contract, tmp_path / "host").read(
+        {"image_id": "train00", "path": "train/train00.png", "page": -1}, (1, *SHAPE)
+    )
+    np.testing.assert_array_equal(truth.planes[0, 0], draw_mask(0))
+
+
+def test_the_command_says_what_it_found_and_writes_nothing_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rle_host(tmp_path / "host")
+    arguments = ["new-competition", str(tmp_path / "host"), "--name", "mine", "--out", str(tmp_path / "mine.yaml")]
+    main(arguments)
+    said = capsys.readouterr().out
+    assert "train: 8 images, 0 problem(s)" in said and "test: 3 images, 0 problem(s)" in said
+    before = (tmp_path / "mine.yaml").read_bytes()
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "is there already and is not written over" in capsys.readouterr().err
+    assert (tmp_path / "mine.yaml").read_bytes() == before
+    with pytest.raises(ValueError, match=r"tgs-salt\.yaml: is there already"):
+        write_first_contract(tmp_path / "host", name="tgs-salt")
+
+
+def test_a_folder_without_images_is_no_competition(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        write_first_contract(tmp_path / "none", out=tmp_path / "a.yaml")
+    (tmp_path / "text.txt").touch()
+    with pytest.raises(ValueError, match="no image file in the folder"):
+        write_first_contract(tmp_path, out=tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_of_every_known_layout_a_contract_is_written_that_loads(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    layout = LAYOUTS[name](folder)
+    contract = guess(folder, tmp_path / "first.yaml")
+    if name not in GUESSED and name not in LISTED_ONLY:
+        return
+    listing, problems = list_images(contract, folder, "train")
+    assert (sorted(listing["image_id"]), problems) == (sorted(layout.truth), [])
+    listing_of_test, problems = list_images(contract, folder, "test")
+    assert (sorted(listing_of_test.get("image_id", [])), problems) == (sorted(layout.test), [])
+    if name in LISTED_ONLY:
+        return
+    reader = MaskReader(contract, folder)
+    for row in listing.to_dict("records"):
+        drawn = layout.truth[row["image_id"]].any(axis=0)
+        np.testing.assert_array_equal(reader.read(row, (1, *drawn.shape)).planes.any(axis=0)[0], drawn)
+
+
+def test_mask_images_and_their_values(tmp_path: Path) -> None:
+    label = np.zeros(SHAPE, np.uint8)
+    label[3:9, 5:20], label[20:30, 30:50], label[0] = 1, 4, 255
+    for index in range(3):
+        for part, pixels in (("images", draw_image(label == 1, index)), ("labels", label)):
+            (tmp_path / part).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / part / f"{index}.png"), pixels)
+    masks = draft_contract(tmp_path, "a").sections
+    assert masks["masks"]["values"] == {0: "background", 1: "class_1", 4: "class_4", 255: "void"}
+    assert masks["classes"] == ["background", "class_1", "class_4"] and masks["exclusive"]
+    cv2.imwrite(str(tmp_path / "labels/0.png"), np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16).reshape(SHAPE))
+    many = draft_contract(tmp_path, "a")
+    assert "values" not in many.sections["masks"]
+    assert "2240 values: instances" in many.text()
+    cv2.imwrite(str(tmp_path / "labels/0.png"), draw_image(label == 1, 0) // np.array([1, 2, 3], np.uint8))
+    assert "masks are not read" in draft_contract(tmp_path, "a").text()
+
+
+def test_an_image_without_a_row_means_that_empty_masks_are_missing(tmp_path: Path) -> None:
+    write_rle_host(tmp_path)
+    table = pd.read_csv(tmp_path / "train.csv").dropna(subset=["rle"])
+    table.to_csv(tmp_path / "train.csv", index=False)
+    assert draft_contract(tmp_path, "a").sections["masks"]["dialect"]["empty"] == "missing"
+
+
+def test_the_order_of_rows_is_found_where_images_are_not_square(tmp_path: Path) -> None:
+    write_rle_host(tmp_path, train=20, empty=0)
+    rows = [{"id": f"train{i:02d}", "rle": slow_runs(draw_mask(i), "row")} for i in range(20)]
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    draft = draft_contract(tmp_path, "a")
+    assert draft.sections["masks"]["dialect"]["order"] == "row"
+    assert "images have no row" not in draft.text() and "a blank cell is the most usual" in draft.text()
+
+
+def test_tables_that_cannot_be_read_and_documents_that_are_no_polygons_are_passed_over(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), draw_image(draw_mask(0), 0))
+    (tmp_path / "broken.csv").write_bytes(b"\xff\xfe\x00a,b\n\x81")
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "notes.json").write_text('{"comment": "nothing"}')
+    sections = draft_contract(tmp_path, "a").sections
+    assert "tables" not in sections
+    assert sections["masks"] == {"kind": "images", "path": "masks/{id}.png"}
+    document = {"images": [], "categories": [{"name": "x"}], "annotations": [{"id": 1}]}
+    (tmp_path / "coco.json").write_text(json.dumps(document))
+    assert draft_contract(tmp_path, "a").sections["masks"] == {"kind": "polygons", "file": "coco.json"}
+
+
+def test_groups_of_files(tmp_path: Path) -> None:
+    for path in (
+        "train/case1/case1_day2/scans/s_01.png", "train/case1/case1_day2/scans/s_02.png",
+        "train/case22/case22_day0/scans/s_01.png", "test/case3/case3_day1/scans/s_01.png",
+        "train_masks/a_mask.png", ".hidden/x.png", "train/.x.png", "readme.txt",
+    ):  # fmt: skip
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    groups = group_files(tmp_path)
+    train = pick_training(groups)
+    assert train.pattern == "train/{folder1}/{folder2}/scans/{name}.png"
+    assert train.id_template == "{folder1}_{folder2}_{name}"
+    assert train.ids(train.id_template)[0] == "case1_case1_day2_s_01"
+    test = pick_test(groups, train)
+    assert test is not None and test.pattern == "test/{folder1}/{folder2}/scans/{name}.png"
+    assert [group.pattern for group in groups if group.looks_like_masks] == ["train_masks/{name}_mask.png"]
+    assert pick_masks(groups, train) is None
+
+
+@pytest.mark.parametrize("name", ["tgs-salt", "dsb2018", "monuseg", "camvid", "isbi2012", "hippocampus"])
+def test_real_files(name: str, shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / name
+    contract = guess(folder, tmp_path / f"{name}.yaml")
+    known = load_competition(name)
+    for split in ("train", "test"):
+        listing, problems = list_images(contract, folder, split)  # type: ignore[arg-type]
+        assert problems == []
+        if name != "camvid":  # its validation folder is left out, and said to be
+            assert len(listing) == len(list_images(known, folder, split)[0])  # type: ignore[arg-type]
+    assert (contract.masks.kind, contract.masks.dialect) == (known.masks.kind, known.masks.dialect)
+    assert contract.exclusive == known.exclusive

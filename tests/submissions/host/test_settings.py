@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from submissions.host.settings import Settings, override, read_yaml, validate
+
+
+class Inner(Settings):
+    epochs: int = Field(1, ge=1)
+    lr: float = 1e-3
+
+
+class Outer(Settings):
+    name: str
+    train: Inner = Field(default_factory=Inner)
+
+
+def test_override_sets_dotted_keys_and_leaves_the_original_alone() -> None:
+    document = {"name": "a", "train": {"epochs": 2}}
+    changed = override(document, ["train.epochs=5", "train.lr=3e-4", "new.deep.key=[1, 2]"])
+    assert changed == {"name": "a", "train": {"epochs": 5, "lr": "3e-4"}, "new": {"deep": {"key": [1, 2]}}}
+    assert document["train"] == {"epochs": 2}
+    assert validate(Outer, override(document, ["train.lr=3e-4"]), "x").train.lr == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"), [("train.epochs", "expected key=value"), ("name.first=1", "is a value, not a section")]
+)
+def test_override_refuses(assignment: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        override({"name": "a"}, [assignment])
+
+
+def test_every_wrong_key_is_listed_with_what_was_expected() -> None:
+    with pytest.raises(ValueError) as caught:
+        validate(Outer, {"train": {"epochs": 0, "learning_rate": 1}}, "mine.yaml")
+    text = str(caught.value)
+    assert "mine.yaml: 3 setting(s)" in text
+    assert "name: missing" in text
+    assert "train.epochs: found 0" in text
+    assert "train.learning_rate: unknown key; expected one of: epochs, lr" in text
+
+
+def test_yaml_is_read_safely(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: !!python/object/apply:os.system ['true']")
+    with pytest.raises(ValueError, match="not readable as YAML"):
+        read_yaml(bad)
+    bad.write_text("- 1\n- 2\n")
+    with pytest.raises(ValueError, match="expected a mapping"):
+        read_yaml(bad)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_yaml(tmp_path / "none.yaml")
