@@ -28,11 +28,13 @@ class Truth:
     planes: bool (K, Z, H, W), a plane a class in the contract's order.
     valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
     instances: int32 (Z, H, W), 0 background, 1..n; None where the contract has no instances.
+    spacing: (z, y, x) in mm of a volume whose mask's file says so.
     """
 
     planes: np.ndarray
     valid: np.ndarray | None = None
     instances: np.ndarray | None = None
+    spacing: tuple[float, float, float] | None = None
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -49,7 +51,7 @@ class Truth:
         valid, instances = (
             None if part is None else np.ascontiguousarray(part[:, rows, cols]) for part in (self.valid, self.instances)
         )
-        return Truth(np.ascontiguousarray(self.planes[:, :, rows, cols]), valid, instances)
+        return Truth(np.ascontiguousarray(self.planes[:, :, rows, cols]), valid, instances, self.spacing)
 
 
 def classes_shown(truth: Truth) -> np.ndarray:
@@ -118,7 +120,7 @@ class MaskReader:
         if self.competition.masks.valid is None:
             return truth
         file = fill(self.competition.masks.valid, {**row, "id": row["image_id"]}, "masks.valid")
-        counts = self._pixels(file, row, shape) > 0
+        counts = self._pixels(file, row, shape)[0] > 0
         return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
 
     def listed(self, image_id: str) -> bool:
@@ -161,16 +163,17 @@ class MaskReader:
         if "{class}" in pattern:
             for index, name in enumerate(classes):
                 file = fill(pattern, {**row, "id": row["image_id"], "class": name}, "masks.path")
-                planes[index] = self._pixels(file, row, shape) > 0
-            return self._complete(planes)
+                pixels, spacing = self._pixels(file, row, shape)
+                planes[index] = pixels > 0
+            return replace(self._complete(planes), spacing=spacing)
         file = fill(pattern, {**row, "id": row["image_id"]}, "masks.path")
-        pixels = self._pixels(file, row, shape)
+        pixels, spacing = self._pixels(file, row, shape)
         if self.competition.masks.instances:
-            return Truth((pixels > 0)[None], instances=pixels.astype(np.int32))
+            return Truth((pixels > 0)[None], instances=pixels.astype(np.int32), spacing=spacing)
         values = self.competition.masks.values
         if values is None:
             planes[-1] = pixels >= (self.competition.masks.threshold or 1)
-            return self._complete(planes)
+            return replace(self._complete(planes), spacing=spacing)
         found = np.unique(pixels)
         unknown = sorted(set(found.tolist()) - set(values))
         if unknown:
@@ -183,7 +186,8 @@ class MaskReader:
                     valid &= pixels != value
                 else:
                     planes[classes.index(name)] |= pixels == value
-        return self._complete(planes, valid if "void" in values.values() else None)
+        truth = self._complete(planes, valid if "void" in values.values() else None)
+        return replace(truth, spacing=spacing)
 
     def _from_labels(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         """Every pixel has the image's class (several rows of an image: each has its own)."""
@@ -197,11 +201,15 @@ class MaskReader:
             planes[self._plane_index(str(name), f"{file}: id {row['image_id']}")] = True
         return Truth(planes)
 
-    def _pixels(self, file: str, row: Mapping[str, Any], shape: tuple[int, int, int]) -> np.ndarray:
+    def _pixels(
+        self, file: str, row: Mapping[str, Any], shape: tuple[int, int, int]
+    ) -> tuple[np.ndarray, tuple[float, float, float] | None]:
+        """Values (Z, H, W) of a mask file, and the spacing where its format has one."""
         path = resolve_inside(self.data, file)
         source = open_mask(path, page=int(row["page"]) if self.competition.images.kind == "pages" else None)
         try:
             pixels = np.stack([source.read(z)[..., 0] for z in range(source.shape[0])])
+            spacing = getattr(source, "spacing", None)
         finally:
             source.close()
         if pixels.shape != shape:
@@ -209,7 +217,7 @@ class MaskReader:
                 f"{file}: mask of size {pixels.shape[1:]} (height, width; depth {pixels.shape[0]}), expected "
                 f"{shape[1:]} (depth {shape[0]}) as the image {row['path']}; replace the one that is wrong"
             )
-        return pixels
+        return pixels, spacing
 
     def _from_polygons(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         masks, image_id = self.competition.masks, str(row["image_id"])

@@ -10,8 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 Needs = Literal["planes", "instances", "volume"]
+Spacing = tuple[float, float, float]  # (z, y, x) distance of voxel centres
+IMAGE_SPACING = "image"  # a parameter `spacing` that asks for that of each volume
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Metric(ABC):
     name: ClassVar[str]
     needs: ClassVar[Needs]
     count_based: ClassVar[bool] = False
+
+    def at(self, spacing: Spacing | None) -> Metric:
+        """The metric for one volume whose voxels are (z, y, x) mm apart; the same metric where that plays no part."""
+        return self
 
     @abstractmethod
     def rows(self, pred: Any, truth: Any, valid: np.ndarray | None = None) -> dict[str, float]:
@@ -83,7 +90,7 @@ def exact_sum(values: np.ndarray) -> np.ndarray:
     return np.array([math.fsum(column.tolist()) for column in flat.T], dtype=np.float64).reshape(values.shape[1:])
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = math.nan) -> np.ndarray:
+def ratio(numerator: ArrayLike, denominator: ArrayLike, empty: float = math.nan) -> np.ndarray:
     """numerator / denominator elementwise in float64, `empty` where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator), np.asarray(denominator))
     out = np.full(numerator.shape, empty, dtype=np.float64)
@@ -166,6 +173,23 @@ def checked_choice(name: str, value: object, choices: tuple[object, ...]) -> Non
     """ValueError where a parameter is none of its choices."""
     if value not in choices:
         raise ValueError(f"{name}={value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def checked_spacing(spacing: object) -> Spacing | str:
+    """Three distances above 0 along z, y, x, or the word 'image'; ValueError for anything else."""
+    if spacing == IMAGE_SPACING:
+        return IMAGE_SPACING
+    found = tuple(float(s) for s in spacing) if isinstance(spacing, list | tuple) else ()
+    if len(found) != 3 or not all(s > 0 for s in found):
+        raise ValueError(f"spacing={spacing!r}, expected three distances above 0 along z, y, x, or 'image'")
+    return found
+
+
+def known_spacing(spacing: Spacing | str, name: str) -> Spacing:
+    """The spacing as numbers; ValueError where it is still to be read from an image."""
+    if isinstance(spacing, str):
+        raise ValueError(f"{name}: spacing is 'image', and nothing says how far apart the voxels of this one are")
+    return spacing
 
 
 def empty_value(empty: float | str | None, default: float) -> float:

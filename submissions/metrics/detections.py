@@ -48,13 +48,14 @@ class AveragePrecision(Metric):
         """Row of one image: truths, conf_i and tp_i of each detection by falling confidence, and score.
 
         `pred` is (detections, confidences), or detections alone, which are then all of confidence 1.
-        Detections are labels (H, W) or, where they overlap, bool masks (n, H, W); confidences (n,) come in
-        order of the labels or masks; `truth` labels (H, W). A detection with no valid pixel is left out.
+        Detections are labels (H, W) or (Z, H, W) or, where they overlap, bool masks (n, H, W) or (n, Z, H, W);
+        confidences (n,) come in order of the labels or masks; `truth` are labels. A detection with no valid pixel
+        is left out.
         Raises ValueError where there are not as many confidences as detections, or one is not finite.
         """
         pred, confidences = split_confidences(pred)
         pred = np.asarray(pred)
-        if pred.ndim == 3:
+        if pred.dtype == np.bool_:
             n, found, kept = len(pred), *_mask_overlaps(pred, truth, valid)
         else:
             names = compact_labels(checked_label("prediction", pred))[1]
@@ -97,17 +98,17 @@ class AveragePrecision(Metric):
 
 
 def _mask_overlaps(masks: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> tuple[Overlaps, np.ndarray]:
-    """Overlaps of bool masks (n, H, W) with labels (H, W), and the indices of masks with a valid pixel."""
+    """Overlaps of bool masks (n, ...) with labels (...), and the indices of masks with a valid pixel."""
     truth = checked_label("truth", truth)
     if masks.dtype != np.bool_ or masks.shape[1:] != truth.shape:
         raise ValueError(
-            f"masks are {masks.dtype} {masks.shape}, expected bool (n, {truth.shape[0]}, {truth.shape[1]})"
+            f"masks are {masks.dtype} {masks.shape}, expected bool (n, {', '.join(map(str, truth.shape))})"
         )
     valid = checked_valid(valid, truth.shape)
     if valid is not None:
         masks, truth = masks & valid, np.where(valid, truth, 0)
     label, names = compact_labels(truth)
-    areas = masks.sum(axis=(1, 2), dtype=np.int64)
+    areas = masks.reshape(len(masks), -1).sum(axis=1, dtype=np.int64)
     kept = np.flatnonzero(areas) if valid is not None else np.arange(len(masks))
     table = np.zeros((len(kept), len(names) + 1), dtype=np.int64)
     for i, k in enumerate(kept):

@@ -1,4 +1,5 @@
-"""Metrics over instances: truth and prediction are int32 labels (H, W), 0 is background, 1..n are instances.
+"""Metrics over instances: truth and prediction are int32 labels (H, W) or (Z, H, W), 0 is background, 1..n are
+instances.
 
 Two labels of one image cannot overlap within themselves, so at an IoU of 0.5 or more an instance matches at
 most one other, and no assignment problem has to be solved. IoU is compared with thresholds in whole numbers.
@@ -82,10 +83,10 @@ def compact_labels(label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def checked_label(what: str, label: np.ndarray) -> np.ndarray:
-    """A label image (H, W) of whole numbers from 0; ValueError for anything else."""
+    """A label image (H, W) or volume (Z, H, W) of whole numbers from 0; ValueError for anything else."""
     label = np.asarray(label)
-    if label.ndim != 2 or not np.issubdtype(label.dtype, np.integer):
-        raise ValueError(f"{what} is {label.dtype} {label.shape}, expected int32 labels (height, width)")
+    if label.ndim not in (2, 3) or not np.issubdtype(label.dtype, np.integer):
+        raise ValueError(f"{what} is {label.dtype} {label.shape}, expected int32 labels ([depth,] height, width)")
     if label.size and label.min() < 0:
         raise ValueError(f"{what} holds the label {label.min()}, expected 0 for background and 1..n for instances")
     return label
@@ -97,7 +98,7 @@ def split_confidences(pred: Instances) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def overlaps(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> Overlaps:
-    """Overlaps of two labels (H, W); void pixels belong to no instance, and an instance wholly void is
+    """Overlaps of two labels (H, W) or (Z, H, W); void pixels belong to no instance, and an instance wholly void is
     dropped.
 
     Raises ValueError for arrays that are no labels of equal shape.
@@ -149,7 +150,7 @@ class InstanceSweep(MeanMetric):
         """Scores (...) from numbers of instances (...)."""
 
     def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
-        """Row of two labels (H, W): truths, predictions, tp_<threshold> and score. No use of confidences."""
+        """Row of two labels (H, W) or (Z, H, W): truths, predictions, tp_<threshold>, score. No confidences."""
         found = overlaps(split_confidences(pred)[0], truth, valid)
         truths, predictions = len(found.truth_areas), len(found.pred_areas)
         row = {"truths": float(truths), "predictions": float(predictions)}
@@ -208,7 +209,7 @@ class PanopticQuality(SumMetric):
         empty_value(self.empty, math.nan)
 
     def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
-        """Row of two labels (H, W): iou_sum, tp, fp, fn and score. Makes no use of confidences."""
+        """Row of two labels (H, W) or (Z, H, W): iou_sum, tp, fp, fn and score. Makes no use of confidences."""
         label = split_confidences(pred)[0]
         found = overlaps(label, truth, valid)
         match = found.above(0.5)

@@ -1,4 +1,4 @@
-"""Metrics that follow from pixel counts: Dice, IoU, F-beta, recall, precision, accuracy, TGS precision.
+"""Metrics that follow from pixel counts: Dice, IoU, F-beta, recall, precision, accuracy, MCC, TGS precision.
 
 A plane is compared with its truth over valid pixels: tp, fp, fn, tn. A unit with no valid pixel has no score
 (NaN) and is left out. Where the ratio itself is 0/0 the empty rule decides: a number, or 'skip' (left out).
@@ -136,7 +136,7 @@ class ClassMetric(CountMetric):
             object.__setattr__(self, "classes", chosen)
 
     @abstractmethod
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         """The metric of one plane from its counts, elementwise; `empty` where it is 0/0."""
 
     def class_values(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
@@ -153,7 +153,7 @@ class ClassMetric(CountMetric):
 
     def _defined(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
         empty = empty_value(self.empty, 1.0 if self.over == "images" else math.nan)
-        return np.where(tp + fp + fn + tn == 0, math.nan, self.value(tp, fp, fn, empty))
+        return np.where(tp + fp + fn + tn == 0, math.nan, self.value(tp, fp, fn, tn, empty))
 
     def _chosen(self, count: np.ndarray) -> np.ndarray:
         count = np.asarray(count)
@@ -174,7 +174,7 @@ class Dice(ClassMetric):
 
     name: ClassVar[str] = "dice"
 
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         return ratio(2 * tp, 2 * tp + fp + fn, empty)
 
 
@@ -187,7 +187,7 @@ class IoU(ClassMetric):
 
     name: ClassVar[str] = "iou"
 
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         return ratio(tp, tp + fp + fn, empty)
 
 
@@ -200,7 +200,7 @@ class Recall(ClassMetric):
 
     name: ClassVar[str] = "recall"
 
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         return ratio(tp, tp + fn, empty)
 
 
@@ -213,7 +213,7 @@ class Precision(ClassMetric):
 
     name: ClassVar[str] = "precision"
 
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         return ratio(tp, tp + fp, empty)
 
 
@@ -233,7 +233,7 @@ class FBeta(ClassMetric):
         if not self.beta > 0:
             raise ValueError(f"beta={self.beta!r}, expected a number above 0")
 
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         square = self.beta**2
         return ratio((1 + square) * tp, (1 + square) * tp + square * fn + fp, empty)
 
@@ -276,9 +276,44 @@ class TgsPrecision(ClassMetric):
         checked_choice("over", self.over, ("images",))
         checked_choice("average", self.average, ("macro",))
 
-    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, empty: float) -> np.ndarray:
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         union = tp + fp + fn
         passed = np.zeros(np.shape(union), dtype=np.int64)
         for twentieths in range(10, 20):
             passed += 20 * tp > twentieths * union
         return np.where(union == 0, empty, passed / 10)
+
+
+@dataclass(frozen=True)
+class Mcc(ClassMetric):
+    """Matthews correlation (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn)), from -1 to 1.
+
+    Where truth or prediction is all of one kind the correlation is 0/0: 0, scikit-learn's convention, unless both
+    are the same throughout, which is right and for which the empty rule holds: 1 over images, left out over the
+    data set.
+    Source: Matthews 1975; Chicco and Jurman 2020, doi:10.1186/s12864-019-6413-7.
+    """
+
+    name: ClassVar[str] = "mcc"
+
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
+        tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn))
+        # square roots first: the product of four counts of a large volume leaves the range of exact numbers
+        norm = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+        same = (fp + fn == 0) & ((tp == 0) | (tn == 0))
+        return np.where(same, empty, ratio(tp * tn - fp * fn, norm, 0.0))
+
+
+@dataclass(frozen=True)
+class BalancedAccuracy(ClassMetric):
+    """Mean of sensitivity tp / (tp + fn) and specificity tn / (tn + fp) of each class.
+
+    Empty: where the truth is all of one kind only the other half is defined and is the value, as scikit-learn's
+    `balanced_accuracy_score` has it; so an empty truth needs no rule of its own.
+    """
+
+    name: ClassVar[str] = "balanced_accuracy"
+
+    def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
+        halves = np.stack([ratio(tp, tp + fn), ratio(tn, tn + fp)], axis=-1)
+        return mean_where_defined(halves)

@@ -8,28 +8,51 @@ from typing import Any
 from submissions.metrics.base import Metric
 from submissions.metrics.boundary import BoundaryF1
 from submissions.metrics.detections import AveragePrecision
+from submissions.metrics.distances import ASSD, HD95
 from submissions.metrics.instances import Dsb2018Precision, F2OverIoU, PanopticQuality
-from submissions.metrics.overlap import Dice, FBeta, IoU, PixelAccuracy, Precision, Recall, TgsPrecision
+from submissions.metrics.overlap import (
+    BalancedAccuracy,
+    Dice,
+    FBeta,
+    IoU,
+    Mcc,
+    PixelAccuracy,
+    Precision,
+    Recall,
+    TgsPrecision,
+)
+from submissions.metrics.partitions import AdaptedRand, VariationOfInformation
+from submissions.metrics.skeletons import ClDice
 from submissions.metrics.surface import SurfaceDice
+from submissions.metrics.topology import TopoScore, VesuviusSurface
 from submissions.metrics.volumes import DiceHausdorff
 
 METRICS: dict[str, type[Metric]] = {
     metric.name: metric
     for metric in (
+        ASSD,
+        AdaptedRand,
         AveragePrecision,
+        BalancedAccuracy,
         BoundaryF1,
+        ClDice,
         Dice,
         DiceHausdorff,
         Dsb2018Precision,
         F2OverIoU,
         FBeta,
+        HD95,
         IoU,
+        Mcc,
         PanopticQuality,
         PixelAccuracy,
         Precision,
         Recall,
         SurfaceDice,
         TgsPrecision,
+        TopoScore,
+        VariationOfInformation,
+        VesuviusSurface,
     )
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -14,12 +14,16 @@ import pandas as pd
 from scipy.ndimage import distance_transform_edt
 
 from submissions.metrics.base import (
+    IMAGE_SPACING,
     Needs,
+    Spacing,
     SumMetric,
     checked_choice,
     checked_planes,
+    checked_spacing,
     columns_of,
     empty_value,
+    known_spacing,
     mean_where_defined,
     number_of_classes,
     ratio,
@@ -157,8 +161,9 @@ class SurfaceDice(SumMetric):
 
     Surface elements sit in the 2×2×2 neighbourhoods of voxel centres; their distance is that of
     neighbourhoods.
-    tolerance and spacing (z, y, x) share a unit; SenNet + HOA: tolerance 0, spacing 1. A volume is background
-    outside. over: 'images' (mean of the volumes' scores) or 'dataset' (areas are summed over volumes first).
+    tolerance and spacing (z, y, x) share a unit; SenNet + HOA: tolerance 0, spacing 1; with spacing 'image', that
+    of each volume, the tolerance is in mm. A volume is background outside. over: 'images' (mean of the volumes'
+    scores) or 'dataset' (areas are summed over volumes first).
     Macro over classes.
     Empty: both empty is 0/0: 'skip' (left out) unless `empty` gives a number; one of them empty is 0.
     Void voxels are background in both.
@@ -167,7 +172,7 @@ class SurfaceDice(SumMetric):
     """
 
     tolerance: float = 0.0
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    spacing: Spacing | str = (1.0, 1.0, 1.0)
     over: str = "images"
     empty: float | str | None = None
     name: ClassVar[str] = "surface_dice"
@@ -176,21 +181,23 @@ class SurfaceDice(SumMetric):
     def __post_init__(self) -> None:
         checked_choice("over", self.over, ("images", "dataset"))
         empty_value(self.empty, math.nan)
-        spacing = tuple(float(s) for s in self.spacing)
-        if len(spacing) != 3 or not all(s > 0 for s in spacing):
-            raise ValueError(f"spacing={self.spacing!r}, expected three distances above 0 along z, y, x")
+        spacing = checked_spacing(self.spacing)
         if not self.tolerance >= 0:
             raise ValueError(f"tolerance={self.tolerance!r}, expected a distance of 0 or more")
         object.__setattr__(self, "spacing", spacing)
 
+    def at(self, spacing: Spacing | None) -> SurfaceDice:
+        return replace(self, spacing=spacing) if self.spacing == IMAGE_SPACING and spacing is not None else self
+
     def rows(self, pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
         """Row of bool planes (K, Z, H, W): matched_k, total_k (areas) and score."""
         pred, truth, valid = checked_planes(pred, truth, valid, dimensions=(4,))
+        spacing = known_spacing(self.spacing, self.name)
         if valid is not None:
             pred, truth = pred & valid, truth & valid
         row: dict[str, float] = {}
         for k, (p, t) in enumerate(zip(pred, truth, strict=True)):
-            row[f"matched_{k}"], row[f"total_{k}"] = matched_areas(p, t, self.tolerance, self.spacing)
+            row[f"matched_{k}"], row[f"total_{k}"] = matched_areas(p, t, self.tolerance, spacing)
         areas = np.array(list(row.values())).reshape(-1, 2)
         return row | {"score": float(self._dice(areas))}
 

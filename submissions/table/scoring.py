@@ -45,16 +45,24 @@ def host_metric(settings: MetricSettings) -> Metric:
 
 def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth: Truth) -> dict[str, float]:
     """The metric's row of one unit; the classes that the contract scores, void left out."""
+    valid = truth.valid
+    metric = metric.at(truth.spacing)
     if metric.needs == "instances":
         if said.instances is None or truth.instances is None:
             raise ValueError(f"{metric.name} needs instances, and the prediction or the truth has none")
-        pred = said.instances[0] if said.scores is None else (said.instances[0], np.asarray(said.scores))
-        return metric.rows(pred, truth.instances[0], None if truth.valid is None else truth.valid[0])
+        labels, wanted = _flat(said.instances), _flat(truth.instances)
+        pred = labels if said.scores is None else (labels, np.asarray(said.scores))
+        return metric.rows(pred, wanted, None if valid is None else _flat(valid))
     chosen = competition.scored_classes
     pred, true = said.planes[chosen], truth.planes[chosen]
     if metric.needs == "planes" and pred.shape[1] == 1:
-        return metric.rows(pred[:, 0], true[:, 0], None if truth.valid is None else truth.valid[0])
-    return metric.rows(pred, true, truth.valid)
+        return metric.rows(pred[:, 0], true[:, 0], None if valid is None else valid[0])
+    return metric.rows(pred, true, valid)
+
+
+def _flat(volume: np.ndarray) -> np.ndarray:
+    """(Z, H, W), or (H, W) where it is one slice."""
+    return volume[0] if len(volume) == 1 else volume
 
 
 def score_units(metric: Metric, competition: Competition, units: Iterable[tuple[str, Segmentation, Truth]]) -> Scored:

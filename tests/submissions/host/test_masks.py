@@ -131,7 +131,7 @@ def test_one_file_a_class_and_instance_images(tmp_path: Path) -> None:
 def test_volumes(tmp_path: Path) -> None:
     label = np.zeros((6, 5, 4), np.uint8)
     label[2:4, 1:3, 1:3] = 1
-    nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(label, np.diag([0.5, 1.5, 3.0, 1.0])), tmp_path / "a.nii.gz")
     competition = rle_contract(
         **{**image_masks(path="{id}.nii.gz", values={0: [], 1: "thing"}),
            "images": {"kind": "volumes", "train": "{id}.nii.gz"}},
@@ -139,6 +139,8 @@ def test_volumes(tmp_path: Path) -> None:
     truth = MaskReader(competition, tmp_path).read(row(), (4, 5, 6))
     assert truth.planes.shape == (1, 4, 5, 6)
     assert int(truth.planes.sum()) == int(label.sum())
+    assert truth.spacing == (3.0, 1.5, 0.5)
+    assert truth.window(slice(1, 3), slice(0, 4)).spacing == (3.0, 1.5, 0.5)
 
 
 def test_polygons_of_both_kinds(tmp_path: Path) -> None:

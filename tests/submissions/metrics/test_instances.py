@@ -266,8 +266,10 @@ def test_wrong_input_is_named() -> None:
     metric, a = build_metric("dsb2018_precision"), drawn(1)
     with pytest.raises(ValueError, match="prediction is float64"):
         metric.rows(a.astype(float), a)
-    with pytest.raises(ValueError, match=r"truth is int32 \(1, 12, 17\)"):
+    with pytest.raises(ValueError, match=r"prediction has shape \(12, 17\), truth \(1, 12, 17\)"):
         metric.rows(a, a[None])
+    with pytest.raises(ValueError, match=r"truth is int32 \(1, 1, 12, 17\)"):
+        metric.rows(a, a[None, None])
     with pytest.raises(ValueError, match="holds the label -1"):
         metric.rows(a, np.where(a == 0, -1, a))
     with pytest.raises(ValueError, match=r"shape \(17, 12\), truth \(12, 17\)"):
@@ -300,3 +302,19 @@ def test_wrong_input_is_named() -> None:
 def test_wrong_parameters_are_named(name: str, params: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build_metric(name, **params)
+
+
+@pytest.mark.parametrize("name", ["panoptic_quality", "openimages_ap", "dsb2018_precision", "voi", "adapted_rand"])
+def test_a_volume_is_scored_as_its_pixels_whichever_way_they_are_laid_out(name: str) -> None:
+    pred, truth = shaken(drawn(2), 3), drawn(2)
+    valid = np.random.default_rng(4).random(SHAPE) < 0.9
+    metric = build_metric(name)
+    boxes = [array.reshape(3, 4, 17) for array in (pred, truth, valid)]
+    assert metric.rows(*boxes) == metric.rows(pred, truth, valid)
+
+
+def test_masks_of_volumes_are_scored_like_labels() -> None:
+    pred, truth = shaken(drawn(2), 3).reshape(3, 4, 17), drawn(2).reshape(3, 4, 17)
+    masks = np.stack([pred == name for name in np.unique(pred)[1:]])
+    metric = build_metric("openimages_ap", iou=0.5)
+    assert metric.rows(masks, truth) == metric.rows(pred, truth)

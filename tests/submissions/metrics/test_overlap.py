@@ -251,3 +251,28 @@ def test_wrong_tables_and_weights_are_named() -> None:
 def test_wrong_parameters_are_named(name: str, params: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said.replace("[", r"\[")):
         build_metric(name, **params)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_mcc_and_balanced_accuracy_are_scikit_learns() -> None:
+    from sklearn.metrics import balanced_accuracy_score, matthews_corrcoef
+
+    every, none = np.ones((1, *SHAPE), bool), np.zeros((1, *SHAPE), bool)
+    units = [(drawn(i, 1), drawn(50 + i, 1)) for i in range(4)]
+    units += [(none, drawn(1, 1)), (every, drawn(1, 1)), (drawn(1, 1), none), (drawn(1, 1), every)]
+    for pred, truth in units:
+        flat = truth.ravel(), pred.ravel()
+        assert build_metric("mcc").rows(pred, truth)["score"] == pytest.approx(matthews_corrcoef(*flat))
+        expected = balanced_accuracy_score(*flat)
+        assert build_metric("balanced_accuracy").rows(pred, truth)["score"] == pytest.approx(expected)
+    for same in (none, every):
+        assert build_metric("mcc").rows(same, same)["score"] == 1
+        assert math.isnan(build_metric("mcc", empty="skip").rows(same, same)["score"])
+        assert build_metric("balanced_accuracy").rows(same, same)["score"] == 1
+
+
+def test_mcc_of_counts_beyond_exact_products() -> None:
+    counts = [np.array([n]) for n in (10**9, 10**8, 2 * 10**8, 10**10)]
+    tp, fp, fn, tn = (Fraction(int(count[0])) for count in counts)
+    expected = float(tp * tn - fp * fn) / math.sqrt(float((tp + fp) * (tp + fn))) / math.sqrt((tn + fp) * (tn + fn))
+    assert build_metric("mcc").from_counts(*counts) == pytest.approx(expected)

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
+from submissions.host.masks import Truth
 from submissions.rle.codec import Dialect, decode, encode
-from submissions.table.scoring import score_parts, score_submission
+from submissions.table.scoring import Segmentation, host_metric, score_parts, score_submission, unit_row
 from submissions.table.submission_table import encode_rows
 
 
@@ -166,3 +167,20 @@ def test_class_names_that_end_alike_stay_apart(tmp_path: Path) -> None:
     assert decode(rows[0]["rle"], SHAPE, Dialect()).any()
     scored = score_submission(competition, tmp_path / "submission.csv", tmp_path / "solution.csv", tmp_path)
     assert scored.score == 1.0
+
+
+def test_a_volume_is_scored_in_its_own_millimetres_and_with_its_own_instances() -> None:
+    truth = np.zeros((1, 4, 5, 6), bool)
+    truth[0, :3, 1:4, 1:5] = True
+    moved = np.roll(truth, 1, axis=1)
+    competition = rle_contract(metric={"name": "assd", "params": {"spacing": "image"}})
+    metric = host_metric(competition.metric)
+    row = unit_row(metric, competition, Segmentation(moved), Truth(truth, spacing=(3.0, 1.0, 1.0)))
+    plain = metric.at((3.0, 1.0, 1.0)).rows(moved, truth)
+    assert row == plain and row["distance_0"] > 0
+    labels = truth[0].astype(np.int32) * 4
+    quality = host_metric(rle_contract(metric={"name": "panoptic_quality"}).metric)
+    said = Segmentation(moved, moved[0].astype(np.int32))
+    assert unit_row(quality, competition, said, Truth(truth, instances=labels))["iou_sum"] == 0
+    again = unit_row(quality, competition, Segmentation(truth, labels), Truth(truth, instances=labels))
+    assert again["score"] == 1
