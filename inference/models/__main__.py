@@ -15,6 +15,7 @@ from pathlib import Path
 
 from inference.models import figures
 from inference.models.builder import model_row, option_names
+from inference.models.encoder_sizes import FAMILIES
 from inference.models.figures import FIGURES
 from inference.models.measuring import write_figures
 from inference.models.table import MODELS
@@ -47,6 +48,14 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     )
 
 
+def print_families() -> None:
+    """The families of timm's encoders that the tests build and run at odd sizes, and in which networks."""
+    print("\nEncoders of timm that are built and run at odd sizes by the tests, a small member each:")
+    for name, family in FAMILIES.items():
+        said = ", ".join(family.networks) if family.networks else "none"
+        print(f"  {name:13} {family.member:29} {said}{'; ' if family.remark else ''}{family.remark}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m inference.models`."""
     parser = argparse.ArgumentParser(
@@ -64,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(option_names(model_row(chosen.options))))
     else:
         print_table(table_rows(chosen.family))
+        print_families()
 
 
 if __name__ == "__main__":

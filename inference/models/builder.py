@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 
 from inference.config import ModelConfig
 from inference.models.segmenter import Classifier, Model, Segmenter
@@ -59,6 +60,7 @@ def build_model(config: ModelConfig) -> Model:
         raise ValueError(f"architecture {row.name!r} has an encoder of its own; leave out {config.encoder!r}")
     if row.task == "classify":
         return Classifier(net, config.in_channels)
-    stride = getattr(net, "stride", 0) or row.stride
+    multiple = getattr(getattr(net, "encoder", None), "multiple", 1)
+    stride = math.lcm(getattr(net, "stride", 0) or row.stride, multiple)
     heads = {name: bool(config.options.get(name, False)) for name in HEAD_OPTIONS}
     return Segmenter(net, config.in_channels, n_classes, stride=stride, minimum=row.minimum, **heads)

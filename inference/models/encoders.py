@@ -11,6 +11,8 @@ import segmentation_models_pytorch as smp
 import timm
 from torch import nn
 
+from inference.models.encoder_sizes import fit_sizes, refuse_fixed_size
+
 
 @dataclass(frozen=True)
 class EncoderRecipe:
@@ -54,8 +56,12 @@ def channels_of(encoder: nn.Module) -> list[int]:
 
 
 def encoder_options(name: str) -> dict[str, Any]:
-    """Options without which an encoder accepts only the image size it was trained at."""
+    """Options without which an encoder accepts only the image size it was trained at.
+
+    Raises ValueError for one that nothing makes accept others.
+    """
     bare = name.removeprefix("tu-")
+    refuse_fixed_size(bare)
     if bare.startswith("swin"):
         return {"strict_img_size": False}
     if is_vit(bare):
@@ -93,6 +99,7 @@ def build_encoder(name: str, in_channels: int, *, depth: int = 5, output_stride:
 
 
 def remember_recipe(encoder: nn.Module, recipe: EncoderRecipe) -> nn.Module:
-    """Note on an encoder how it was built; `inference.weights` reads it."""
+    """Note on an encoder how it was built, which `inference.weights` reads, and what sizes it takes."""
     encoder.recipe = recipe  # type: ignore[assignment]
+    encoder.multiple = fit_sizes(encoder)  # type: ignore[assignment]
     return encoder

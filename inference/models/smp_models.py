@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
+from segmentation_models_pytorch.base.initialization import initialize_decoder
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder
 from torch import Tensor, nn
 
 from inference.models.encoders import (
@@ -18,6 +20,8 @@ from inference.models.encoders import (
 )
 from inference.models.freezing import rest_unused
 from inference.models.segmenter import Levels, resize
+
+DPT_PATCH = 16  # pixels of a token at whose size DPT's decoder works
 
 
 class SmpNet(Levels):
@@ -291,6 +295,14 @@ def build_dpt(
         decoder_fusion_channels=channels,
         decoder_intermediate_channels=tuple(intermediate_channels),
     )
+    made: Any = model.encoder
+    if made.output_stride != DPT_PATCH:  # its decoder scales by whole numbers; logits are resized in any case
+        model.decoder = DPTDecoder(
+            encoder_out_channels=made.out_channels, encoder_output_strides=[DPT_PATCH] * len(made.output_strides),
+            encoder_has_prefix_tokens=made.has_prefix_tokens, readout=readout,  # type: ignore[arg-type]
+            intermediate_channels=list(intermediate_channels), fusion_channels=channels,
+        )  # fmt: skip
+        initialize_decoder(model.decoder)
     net = DptNet(model)
     net.stride = 2 * int(net.encoder.output_stride)  # type: ignore[arg-type]  # patches of 14 or 16 pixels
     net.encoder.smallest = 2 * net.stride  # type: ignore[assignment]
@@ -312,7 +324,12 @@ def _build(model_class: Any, encoder: str, in_channels: int, n_classes: int, **o
             **extra,
         )
     except (RuntimeError, ValueError, KeyError, NotImplementedError, TypeError, AttributeError) as error:
-        raise ValueError(f"{model_class.__name__} does not work with encoder {encoder!r}: {error}") from error
+        hint = (
+            "; a plain vision transformer has maps of one size, which dpt takes"
+            if is_vit(encoder.removeprefix("tu-"))
+            else ""
+        )
+        raise ValueError(f"{model_class.__name__} does not work with encoder {encoder!r}: {error}{hint}") from error
     depth = options.get("encoder_depth", 5)
     remember_recipe(model.encoder, EncoderRecipe(resolved, depth, extra))
     return model

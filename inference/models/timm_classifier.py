@@ -5,6 +5,8 @@ image - encoder (any of timm) - pooled features - dropout - fc K -> logits (N, K
 
 from __future__ import annotations
 
+import math
+
 import timm
 from torch import Tensor, nn
 
@@ -24,7 +26,9 @@ class TimmClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         width = getattr(encoder, "head_hidden_size", encoder.num_features)
         patch = getattr(getattr(encoder, "patch_embed", None), "patch_size", None)
-        self.stride = 8 * int(patch[0]) if patch else 1  # three times the patches of a Swin are merged
+        # three times the patches of a Swin are merged, and the maps of SAM2's Hiera are halved as often
+        own = 8 * int(patch[0]) if patch else 32 if hasattr(encoder, "patch_embed") else 1
+        self.stride = math.lcm(own, int(getattr(encoder, "multiple", 1)))
         self.head = nn.Linear(int(width), n_classes)  # type: ignore[arg-type]
 
     def forward(self, images: Tensor) -> Tensor:
