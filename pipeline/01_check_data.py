@@ -16,7 +16,15 @@ from dataclasses import asdict
 
 try:
     from inference.progress import image_bar
-    from pipeline.data.inventory import check_masks_aligned, host_digest, peak_memory, take_inventory, write_inventory
+    from pipeline.data.inventory import (
+        check_masks_aligned,
+        describe_names,
+        host_digest,
+        peak_memory,
+        sample_inspection,
+        take_inventory,
+        write_inventory,
+    )
     from pipeline.inventory_table import inventory_digest
     from pipeline.stage import Stage
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
@@ -41,9 +49,11 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = Stage("01_check_data", space.inventory, settings)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
+    for line in describe_names(competition, space.data):
+        print(line)
     memory = peak_memory(competition, space.data, workers=space.workers)
     print(f"{stage.name}: needs at most {memory:.1f} GB of memory")
-    inspections = []
+    inspections = [sample_inspection(competition, space.data)]
     with image_bar() as progress:
         for done, total, found in take_inventory(competition, space.data, workers=space.workers):
             inspections += found

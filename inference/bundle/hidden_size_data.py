@@ -12,10 +12,12 @@ import pandas as pd
 
 from inference.submission import open_test_images
 from submissions.host.atomic import write_atomic
-from submissions.host.competition import FIELD, FIELD_KIND, Competition, Table, fill, pattern_regex
+from submissions.host.competition import Competition, Table
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages
+from submissions.host.patterns import FIELD, FIELD_KIND, fill, pattern_regex
 from submissions.host.sample import read_sample, row_keys, submission_format
-from submissions.images.opening import resolve_inside
+from submissions.host.text_tables import read_text_table
+from submissions.images.opening import path_inside
 from submissions.table.rows import image_shape, row_places
 
 
@@ -43,7 +45,7 @@ def duplicate_images(
                 row = images.row(image_id)
                 paths, change = _renamed(competition, row, turn)
                 for old, new in zip(str(row["path"]).split(LAYER_SEPARATOR), paths, strict=True):
-                    _link(resolve_inside(data, old), folder / new)
+                    _link(path_inside(data, old), folder / new)
                 of_path[LAYER_SEPARATOR.join(paths), int(row["page"])] = image_id
                 named.append((image_id, change))
         turn += 1
@@ -120,12 +122,9 @@ def _write_table(
     data: Path, folder: Path, table: Table, named: Sequence[tuple[str, tuple[str, str]]], test: set[str]
 ) -> None:
     """A table with a row for every copy; rows of no test image stay as they are."""
-    if table.file.endswith(".json"):
-        raise ValueError(f"{table.file}: rows of COCO documents are not copied; take --copies 0")
-    frame = pd.read_csv(
-        resolve_inside(data, table.file), sep=table.separator, header=None if table.columns else "infer",
-        names=table.columns, dtype=str, keep_default_na=False, encoding="utf-8-sig",
-    )  # fmt: skip
+    if table.file.endswith((".json", ".gz", ".parquet")):
+        raise ValueError(f"{table.file}: rows of COCO documents, gzip and Parquet are not copied; take --copies 0")
+    frame = read_text_table(path_inside(data, table.file), separator=table.separator, columns=table.columns)
     rows: dict[str, list[dict[str, str]]] = {}
     for record in frame.to_dict("records"):
         own = {str(name): str(value) for name, value in record.items()}
@@ -136,7 +135,7 @@ def _write_table(
             changed = {name: row[name].replace(before, after) for name in FIELD.findall(table.id)} if before else {}
             kept.append({**row, **changed})
     written = pd.DataFrame(kept, columns=frame.columns)
-    text = written.to_csv(index=False, sep=table.separator, header=not table.columns)
+    text = written.to_csv(index=False, sep=table.separator or ",", header=not table.columns)
     write_atomic(folder / table.file, text)
 
 

@@ -14,17 +14,21 @@ import numpy as np
 import pandas as pd
 
 from submissions.host.atomic import write_atomic
-from submissions.host.competition import FIELD, Competition, find_files
-from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, pixel_size
+from submissions.host.competition import Competition
+from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, passed_over, pixel_size
+from submissions.host.mask_files import mask_patterns
 from submissions.host.masks import MaskReader, Truth, shared_reader
+from submissions.host.patterns import FIELD, find_files
 from submissions.host.problems import Problem, problem_table
 from submissions.images.opening import ImageSource
 from submissions.table.alignment import Alignment, check_alignment
+from submissions.table.sample_check import check_sample
 
 THUMBNAIL = 64
 STRIP = 1024
 ALIGNMENT_SAMPLE = 60
 PROBED = 64
+NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,12 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray]:
 def truth_hash(truth: Truth) -> str:
     """32 hexadecimal digits of SHA-256 over what a mask says: its planes, void and instances."""
     checksum = hashlib.sha256(repr(truth.planes.shape).encode())
-    for name, plane in (("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances)):
+    for name, plane in (
+        ("planes", truth.planes),
+        ("valid", truth.valid),
+        ("instances", truth.instances),
+        ("shares", truth.shares),
+    ):
         if plane is not None:
             checksum.update(name.encode())
             checksum.update(np.packbits(plane).data if plane.dtype == bool else np.ascontiguousarray(plane).data)
@@ -188,6 +197,29 @@ def _file_bytes(data: Path, paths: str) -> int:
     return sum(path.stat().st_size for path in files if path.is_file())
 
 
+def sample_inspection(competition: Competition, data: Path) -> Inspection:
+    """What is wrong with the sample submission, as a part of the inventory without an image."""
+    return Inspection({}, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), check_sample(competition, data))
+
+
+def describe_names(competition: Competition, data: Path) -> list[str]:
+    """How the contract takes the names of training images apart, for a person to check; and what is passed over."""
+    found = find_files(data, competition.images.train)
+    lines = []
+    for path, fields in found[:NAMES_SHOWN]:
+        parts = ", ".join(f"{name} {text!r}" for name, text in fields.items())
+        lines.append(f"{path}: {parts or 'no field'}")
+    names = dict.fromkeys(FIELD.findall(competition.images.train))
+    values = ", ".join(f"{name} has {len({fields[name] for _, fields in found})}" for name in names)
+    lines.append(f"{len(found)} training files; values of the fields: {values or 'none'}")
+    left = passed_over(competition, data)
+    if left:
+        lines.append(
+            f"passed over: {len(left)} entries that operating systems leave, as {', '.join(left[:NAMES_SHOWN])}"
+        )
+    return lines
+
+
 def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:
     """Write inventory.csv, thumbnails.npy (row for row) and problems.csv, those of unreadable test images among them.
 
@@ -241,17 +273,10 @@ def _pairs(
 def host_digest(competition: Competition, data: Path) -> str:
     """Hash of names and sizes of the host's images, masks and tables: changes where a file came, went or grew."""
     images = competition.images
-    patterns = [pattern for pattern in (images.train, images.test) if pattern] + _mask_patterns(competition)
+    patterns = [pattern for pattern in (images.train, images.test) if pattern] + mask_patterns(competition)
     names = [path for pattern in patterns for path, _ in find_files(data, pattern)]
     names += [table.file for table in (*competition.tables, *competition.test_tables)]
     names += [name for name in (competition.masks.file,) if name]
     names += [competition.masks.table.file] if competition.masks.table else []
     sizes = [(name, (data / name).stat().st_size if (data / name).is_file() else -1) for name in sorted(set(names))]
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]
-
-
-def _mask_patterns(competition: Competition) -> list[str]:
-    """Path patterns of the mask files: any text for a field, which a table may give, and an id in its own fields."""
-    masks = competition.masks
-    given = [pattern.replace("{id}", competition.images.id) for pattern in (masks.path, masks.valid) if pattern]
-    return [FIELD.sub(r"{\1:*}", pattern) for pattern in given]

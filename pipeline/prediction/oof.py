@@ -22,9 +22,9 @@ from pipeline.prediction.oof_sample import finished_parts
 from pipeline.runs import Run, read_run
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
-from submissions.host.competition import FIELD
 from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader, Truth, classes_shown
+from submissions.host.patterns import FIELD
 
 
 @dataclass(frozen=True)

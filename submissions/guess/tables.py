@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from submissions.guess.files import SUFFIXES
-from submissions.host.competition import fill
+from submissions.host.patterns import fill
 
 RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*")
 MOST_TABLES, LOOKED_AT, MATCHED = 30, 400, 2000

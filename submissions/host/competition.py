@@ -6,24 +6,23 @@ One YAML file a competition under `submissions/competitions/`; independent of an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from submissions.host.patterns import FIELD, check_apart, check_inside
 from submissions.host.settings import Settings, read_yaml, validate
 from submissions.rle.codec import Dialect
 
 CONTRACTS = Path(__file__).parents[1] / "competitions"
-FIELD = re.compile(r"{(\w+)(?::[^}]*)?}")
-FIELD_KIND = re.compile(r"{(\w+)(?::([^}]*))?}")
 
 
 class Images(Settings):
     """Where the images lie. A pattern is a path with {fields}: `train/{case}/slice_{z}.png`.
 
-    A field stands for part of one file or folder name; `{z:d}` for digits only, `{part:*}` may be empty.
+    A field stands for part of one file or folder name; `{z:d}` for digits only, `{part:*}` may be empty, `{eye:1}` is
+    one character (see `submissions.host.patterns`).
     """
 
     kind: Literal["files", "pages", "volumes", "layers"] = Field(
@@ -42,6 +41,11 @@ class Images(Settings):
     pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm")
     only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
 
+    @field_validator("train", "test")
+    @classmethod
+    def _can_be_taken_apart(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else check_apart(pattern)
+
     @model_validator(mode="after")
     def _stack_has_z(self) -> Images:
         if (self.stack is None) != (self.z is None):
@@ -55,34 +59,66 @@ class Table(Settings):
     file: str = Field(description="path relative to the data folder; of a COCO .json, its list of images")
     id: str = Field("{id}", description="image id from the table's columns, e.g. '{subject}_{img}'")
     strip: str = Field("", description="ending to take off the id, e.g. '.png'")
-    separator: str = Field(",", description="column separator; ' ' for lists separated by blanks")
+    separator: str | None = Field(
+        None, description="column separator; where not given, the one of , ; | and tab that the first line shows"
+    )
     columns: list[str] | None = Field(None, description="column names where the file has no header")
     rename: dict[str, str] = Field(default_factory=dict, description="column -> another name for it")
     only: dict[str, list[str]] = Field(default_factory=dict, description="column -> values of the rows that count")
     both_splits: bool = Field(False, description="lists training and test images together")
 
 
+Colour = tuple[int, int, int]
+
+
 class Masks(Settings):
-    """How the truth is given."""
+    """How the truth is given.
+
+    A path is a pattern with {id} or the image's own fields. {class} in it: a file a class; {observer}: a file for each
+    of `observers`; {object}: any number of files, each one object, later names on top where they overlap.
+    """
 
     kind: Literal["rle", "images", "polygons", "none"] = Field(description="none: a table of image labels only")
     table: Table | None = Field(None, description="rle: the table that holds the runs")
     column: str = Field("rle", description="rle: column of the runs; none: column of the image's class")
     class_column: str | None = Field(None, description="rle: column naming the class of a row")
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
-    path: str | None = Field(
-        None, description="images: path pattern with {id} or the image's own fields; a file of it is no image"
+    path: str | None = Field(None, description="images: path pattern of the masks; a file of it is no image")
+    missing: Literal["refuse", "empty"] = Field(
+        "refuse", description="images: what it means that a file is not there: a mistake, or an empty mask"
     )
-    values: dict[int, str | list[str]] | None = Field(
-        None, description="images: pixel value -> class name(s), or 'void'; without it non-zero is the class"
+    surplus: bool = Field(False, description="images: mask files of no image are expected; otherwise a problem each")
+    values: dict[int | str, str | list[str]] | None = Field(
+        None, description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s), or 'void'"
     )
     threshold: int | None = Field(None, gt=0, description="images: least value that is the class, of soft masks")
+    observers: list[str] = Field(
+        default_factory=list, description="images: what stands for {observer} in the path; several are joined"
+    )
+    join: Literal["majority", "any", "all", "mean"] = Field(
+        "majority", description="several observers: more than half of them, any, all; mean: the share is learned"
+    )
     valid: str | None = Field(None, description="path pattern of images whose zeros the host does not score")
-    file: str | None = Field(None, description="polygons: COCO .json, or .jsonl with a line an image")
+    file: str | None = Field(
+        None, description="polygons: a document of all images, or a path pattern of one an image; any known format"
+    )
     polygon_classes: dict[str, str | list[str]] | None = Field(
         None, description="polygons: host's name -> class, 'void', or [] for what is left out"
     )
-    instances: bool = Field(False, description="a row, value or polygon is one object of the one class")
+    instances: bool = Field(False, description="a row, value, file or polygon is one object of the one class")
+
+    @field_validator("path", "valid", "file")
+    @classmethod
+    def _can_be_filled(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else check_inside(pattern)
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _numbers_stay_numbers(cls, values: Any) -> Any:
+        """JSON knows keys of text only."""
+        if not isinstance(values, dict):
+            return values
+        return {int(key) if isinstance(key, str) and key.isdecimal() else key: names for key, names in values.items()}
 
     @model_validator(mode="after")
     def _has_its_source(self) -> Masks:
@@ -91,13 +127,50 @@ class Masks(Settings):
             raise ValueError(f"masks.kind {self.kind!r} needs masks.{needed}")
         if self.threshold is not None and (self.values is not None or self.instances):
             raise ValueError("masks.threshold is for one soft mask an image: leave out masks.values and instances")
+        if ("observer" in self.path_fields) != bool(self.observers):
+            raise ValueError("masks.observers and {observer} in masks.path come together: whose masks are read?")
+        if self.observers and self.instances:
+            raise ValueError("masks.observers join masks of pixels, and objects of several observers are not joined")
+        colours = {parse_colour(key) is not None for key in self.values or {}}
+        if len(colours) > 1:
+            raise ValueError("masks.values has numbers and colours; expected all numbers or all colours")
         return self
+
+    @property
+    def path_fields(self) -> list[str]:
+        """Names of the fields in the path."""
+        return FIELD.findall(self.path or "")
+
+    @property
+    def colours(self) -> dict[Colour, str | list[str]] | None:
+        """The value map by (red, green, blue), None where values are numbers or there are none."""
+        found = {parse_colour(key): names for key, names in (self.values or {}).items()}
+        return {colour: names for colour, names in found.items() if colour is not None} or None
+
+    @property
+    def numbers(self) -> dict[int, str | list[str]] | None:
+        """The value map by number, None where values are colours or there are none."""
+        found = {key: names for key, names in (self.values or {}).items() if isinstance(key, int)}
+        return found or None
 
     @property
     def class_names(self) -> set[str]:
         """Names that the value map and the polygons' map lead to."""
         mapped = [*(self.values or {}).values(), *(self.polygon_classes or {}).values()]
         return {name for names in mapped for name in ([names] if isinstance(names, str) else names)}
+
+
+def parse_colour(key: int | str) -> Colour | None:
+    """(red, green, blue) of '255,0,0', '255 0 0' or '#ff0000'; None for a number. ValueError for other text."""
+    if isinstance(key, int):
+        return None
+    text = key.strip()
+    if re.fullmatch("#[0-9a-fA-F]{6}", text):
+        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:], 16)
+    parts = re.split(r"[,\s]+", text.strip("()[]"))
+    if len(parts) == 3 and all(part.isdecimal() and int(part) < 256 for part in parts):
+        return int(parts[0]), int(parts[1]), int(parts[2])
+    raise ValueError(f"masks.values: {key!r} is neither a number nor a colour; write 128, '255,0,0' or '#ff0000'")
 
 
 class MetricSettings(Settings):
@@ -201,45 +274,3 @@ def load_competition(name: str | Path) -> Competition:
             known = ", ".join(list_competitions())
             raise FileNotFoundError(f"competition {name!r}: no contract of that name; known: {known}, or a .yaml file")
     return validate(Competition, read_yaml(path), str(path))
-
-
-def fill(template: str, fields: Mapping[str, Any], what: str) -> str:
-    """`template` with its {fields} filled in; a missing one is a ValueError that names `what`."""
-    try:
-        return template.format_map(fields)
-    except (KeyError, ValueError) as error:
-        missing = [name for name in FIELD.findall(template) if name not in fields]
-        reason = f"no field {missing}" if missing else str(error)
-        known = ", ".join(map(str, fields))
-        raise ValueError(f"{what}: template {template!r} cannot be filled: {reason}; known fields: {known}") from error
-
-
-def pattern_regex(pattern: str) -> re.Pattern[str]:
-    """Regular expression of a path pattern: each {field} a group, the same name twice the same text.
-
-    Raises ValueError for a field's kind other than `d` (digits) and `*` (may be empty).
-    """
-    kinds = {None: "[^/]+?", "d": "[0-9]+", "*": "[^/]*?"}
-    parts, seen, position = [], set(), 0
-    for match in FIELD_KIND.finditer(pattern):
-        parts.append(re.escape(pattern[position : match.start()]))
-        name, kind = match.groups()
-        if kind not in kinds:
-            raise ValueError(f"path pattern {pattern!r}: field {match.group()!r}, expected {{{name}}}, :d or :*")
-        parts.append(f"(?P={name})" if name in seen else f"(?P<{name}>{kinds[kind]})")
-        seen.add(name)
-        position = match.end()
-    parts.append(re.escape(pattern[position:]))
-    return re.compile("".join(parts) + r"\Z")
-
-
-def find_files(root: Path, pattern: str) -> list[tuple[str, dict[str, str]]]:
-    """Files below `root` that fit a path pattern, in sorted order, as (relative path, fields)."""
-    regex = pattern_regex(pattern)
-    found = []
-    for path in sorted(root.glob(re.sub(r"\*+", "*", FIELD.sub("*", pattern)))):
-        relative = path.relative_to(root).as_posix()
-        match = regex.match(relative)
-        if match and path.is_file():
-            found.append((relative, match.groupdict()))
-    return found

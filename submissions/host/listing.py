@@ -11,16 +11,19 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from submissions.host.competition import Competition, Table, fill, find_files
+from submissions.host.competition import Competition, Table
+from submissions.host.mask_files import mask_files, scan_masks, unpaired_masks
+from submissions.host.patterns import fill, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
+from submissions.host.text_tables import read_text_table
 from submissions.images.opening import (
     ImageSource,
     StackSource,
     UnreadableSource,
     open_image,
+    path_inside,
     probe_image,
-    resolve_inside,
 )
 
 Split = Literal["train", "test"]
@@ -34,13 +37,13 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
     Of a COCO document it is the list of images. Rows that `only` does not name are left out.
     Raises FileNotFoundError or ValueError that names the file and the column it lacks.
     """
-    path = resolve_inside(data, table.file)
+    path = path_inside(data, table.file)
     if not path.is_file():
         raise FileNotFoundError(f"{table.file}: no such file under {data}; the contract lists it as a table")
-    frame = _coco_images(path) if path.suffix == ".json" else pd.read_csv(
-        path, sep=table.separator, header=None if table.columns else "infer", names=table.columns, dtype=str,
-        keep_default_na=False, encoding="utf-8-sig",
-    )  # fmt: skip
+    if path.suffix == ".json":
+        frame = _coco_images(path)
+    else:
+        frame = read_text_table(path, separator=table.separator, columns=table.columns)
     for column, wanted in table.only.items():
         if column not in frame:
             raise ValueError(f"{table.file}: no column {column!r}, which `only` names; it has {list(frame.columns)}")
@@ -73,9 +76,10 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
         return pd.DataFrame(columns=COLUMNS), []
     identity = (competition.images.test_id if split == "test" else None) or competition.images.id
     rows, problems = _rows_of_files(competition, data, pattern, identity, split=split)
-    rows = _without_masks(competition, rows) if split == "train" else rows
-    if split == "train" and not rows:
-        problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
+    if split == "train":
+        rows = _without_masks(competition, data, rows)
+        if not rows:
+            problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
     tables = competition.tables if split == "train" else competition.test_tables
     for table in tables:
         rows, found = _join(competition, data, table, rows)
@@ -83,8 +87,9 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     listed = [_placed(competition, row, split) for row in rows]
     listed.sort(key=lambda row: row["image_id"])
     problems += _repeated(listed)
-    if split == "train" and competition.masks.kind == "none":
-        problems += _unknown_classes(competition, listed)
+    if split == "train":
+        problems += _unknown_classes(competition, listed) if competition.masks.kind == "none" else []
+        problems += unpaired_masks(competition, data, listed)
     return pd.DataFrame(listed, columns=None if listed else COLUMNS).fillna(""), problems
 
 
@@ -93,11 +98,12 @@ def _rows_of_files(
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     images = competition.images
     rows: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    for path, fields in find_files(data, pattern):
+    found = scan(data, pattern)
+    problems = list(found.almost)
+    for path, fields in found.files:
         if images.kind == "pages":
             try:
-                pages = probe_image(resolve_inside(data, path)).pages
+                pages = probe_image(path_inside(data, path)).pages
             except (ValueError, OSError) as error:
                 if split == "train":
                     problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
@@ -138,13 +144,23 @@ def _named_pages(competition: Competition, data: Path, file: dict[str, Any], ide
     return page
 
 
-def _without_masks(competition: Competition, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_masks(competition: Competition, data: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows whose file is not another one's mask: `a_mask.png` beside `a.png` fits the pattern `{id}.png` too."""
-    pattern = competition.masks.path
-    if pattern is None or "{class}" in pattern or competition.images.kind == "pages":
+    if competition.masks.path is None or competition.images.kind == "pages":
         return rows
-    masks = {fill(pattern, {**row, "id": row["image_id"]}, "masks.path") for row in rows}
+    paths = {row["path"] for row in rows}
+    try:
+        masks = {file for row in rows for file in mask_files(competition, data, row)} & paths
+    except ValueError:  # the path names a table's column, which is joined later
+        return rows
     return [row for row in rows if row["path"] not in masks]
+
+
+def passed_over(competition: Competition, data: Path) -> list[str]:
+    """Files of operating systems ('._x.png', 'Thumbs.db') among the images and masks, which are not read."""
+    patterns = [pattern for pattern in (competition.images.train, competition.images.test) if pattern]
+    found = [scan(data, pattern) for pattern in patterns] + scan_masks(competition, data)
+    return sorted({name for scanned in found for name in scanned.system})
 
 
 def _join(
@@ -273,10 +289,10 @@ class ListedImages:
         """The image without its neighbours, as a source (Z, H, W, C)."""
         row = self.row(image_id)
         if self.competition.images.kind == "layers":
-            paths = [resolve_inside(self.data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
+            paths = [path_inside(self.data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
             return open_image(paths, kind="channels")
         page = int(row["page"]) if int(row["page"]) >= 0 else None
-        return open_image(resolve_inside(self.data, str(row["path"])), page=page)
+        return open_image(path_inside(self.data, str(row["path"])), page=page)
 
     def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
         """Source and the slices of it that are the image: its place in the stack, or all slices of a volume.

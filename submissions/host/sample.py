@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from submissions.host.competition import Competition, SubmissionFormat
-from submissions.images.opening import resolve_inside
+from submissions.host.text_tables import UTF16, first_bytes, lacking_columns, likely_separator, read_text_table
+from submissions.images.opening import path_inside
 
 
 def submission_format(competition: Competition) -> SubmissionFormat:
@@ -31,23 +32,29 @@ def columns(form: SubmissionFormat) -> list[str]:
 def read_sample(competition: Competition, data: Path) -> pd.DataFrame | None:
     """The host's sample submission, None where the contract's file is absent."""
     form = submission_format(competition)
-    path = resolve_inside(data, form.sample)
+    path = path_inside(data, form.sample)
     return read_submission(path, competition) if path.is_file() else None
 
 
 def read_submission(path: Path, competition: Competition) -> pd.DataFrame:
-    """A submission, sample or solution as text; blank cells are ''.
+    """A submission, sample or solution as text, comma-separated UTF-8 as it is written; blank cells are ''.
 
-    Raises FileNotFoundError, or ValueError that names the missing columns.
+    Raises FileNotFoundError, or ValueError that names the file, what is wrong with it and the cure.
     """
     form = submission_format(competition)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a table with the columns {columns(form)}")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    head = first_bytes(path)
+    if head.startswith(UTF16):
+        raise ValueError(f"{path}: written in UTF-16; save it as UTF-8, as the submission is written")
+    frame = read_text_table(path, separator=",")
     missing = [name for name in columns(form) if name not in frame]
-    if missing:
-        raise ValueError(f"{path}: no column {missing}; it has {list(frame.columns)}")
-    return frame
+    if not missing:
+        return frame
+    separator = likely_separator(str(frame.columns[0]))
+    if len(frame.columns) == 1 and separator != ",":
+        raise ValueError(f"{path}: columns are separated by {separator!r}, expected ','; save it with commas")
+    raise ValueError(f"{path}: {lacking_columns(missing, frame)}")
 
 
 def row_keys(frame: pd.DataFrame, form: SubmissionFormat) -> list[tuple[str, ...]]:

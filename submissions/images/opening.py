@@ -39,8 +39,8 @@ from submissions.images.tiff import TiffSource
 
 __all__ = [
     "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArraySource", "ImageInfo", "ImageSource", "Kind", "LayerSource",
-    "SliceSource", "StackSource", "UnreadableSource", "open_image", "open_mask", "probe_image", "read_image",
-    "read_mask_image", "resolve_inside",
+    "SliceSource", "StackSource", "UnreadableSource", "open_image", "open_mask", "path_inside", "probe_image",
+    "read_image", "read_mask_image", "resolve_inside",
 ]  # fmt: skip
 
 Kind = Literal["auto", "raster", "tiff", "nifti", "npy", "slices", "channels"]
@@ -217,6 +217,17 @@ def read_mask_image(path: Path | str, *, page: int | None = None, z: int = 0) ->
         return source.read(z)[..., 0]
     finally:
         source.close()
+
+
+def path_inside(root: Path | str, relative: str) -> Path:
+    """Path of a file that the contract or the user's own folders name, below `root`; links are followed.
+
+    Raises ValueError for an empty or absolute name and for one with '..'.
+    """
+    name = str(relative)
+    if not name.strip() or "\x00" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"file name {name!r}: expected a name relative to {root}, without '..': it leads outside")
+    return Path(root) / name
 
 
 def resolve_inside(root: Path | str, relative: str) -> Path:

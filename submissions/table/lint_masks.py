@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from submissions.host.competition import Competition, fill
+from submissions.host.competition import Competition
+from submissions.host.patterns import fill
 from submissions.host.sample import submission_format
 from submissions.rle.codec import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle.text import I64

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.host.competition import Competition, SubmissionFormat, fill
+from submissions.host.competition import Competition, SubmissionFormat
 from submissions.host.listing import ListedImages
+from submissions.host.patterns import fill
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.table.submission_table import Row, encode_rows
 

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from submissions.host.atomic import write_atomic
-from submissions.host.competition import Competition, SubmissionFormat, fill
+from submissions.host.competition import Competition, SubmissionFormat
+from submissions.host.patterns import fill
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import decode, decode_instances, encode, encode_instances, thinned
 

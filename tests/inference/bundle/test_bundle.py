@@ -314,13 +314,13 @@ def test_a_test_image_that_announces_gigapixels_is_refused_with_its_size(made: P
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_files_of_the_host_cannot_lead_out_of_the_data(made: Path, tmp_path: Path) -> None:
+def test_links_in_the_data_are_followed_and_the_contract_cannot_lead_out_of_it(made: Path, tmp_path: Path) -> None:
     data = Path(shutil.copytree(made / "data", tmp_path / "data"))
-    (tmp_path / "secret.png").write_bytes((data / "test/test00.png").read_bytes())
-    (data / "test/test00.png").unlink()
-    (data / "test/test00.png").symlink_to(tmp_path / "secret.png")
-    with pytest.raises(ValueError, match=r"outside of .*the table may not point there"):
-        run(made / "bundle", data, tmp_path / "s.csv", device="cpu")
+    (data / "test").rename(tmp_path / "disk")
+    (data / "test").symlink_to(tmp_path / "disk", target_is_directory=True)
+    for folder, name in ((data, "linked"), (made / "data", "plain")):
+        run(made / "bundle", folder, tmp_path / name / "s.csv", device="cpu")
+    assert (tmp_path / "linked/s.csv").read_bytes() == (tmp_path / "plain/s.csv").read_bytes()
     contract = json.loads((made / "bundle/competition.yaml").read_text())
     for name in ("../secret.csv", str(tmp_path / "secret.csv")):
         other = Path(shutil.copytree(made / "bundle", tmp_path / f"bundle{len(name)}"))

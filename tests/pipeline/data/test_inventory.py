@@ -20,9 +20,10 @@ from pipeline.data.inventory import (
     write_inventory,
 )
 from pipeline.inventory_table import inventory_digest, read_inventory
-from submissions.host.competition import Competition, fill, load_competition
+from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import list_images
 from submissions.host.masks import Truth
+from submissions.host.patterns import fill
 from submissions.host.problems import ProblemsError
 from submissions.images.opening import ArraySource
 from submissions.rle.codec import Dialect

@@ -1,18 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from submissions.host.competition import (
-    Competition,
-    fill,
-    find_files,
-    list_competitions,
-    load_competition,
-    pattern_regex,
-)
+from submissions.host.competition import Competition, list_competitions, load_competition
 from submissions.host.settings import validate
 from submissions.metrics import build_metric
 
@@ -64,47 +56,6 @@ def test_scored_classes_and_dialect_follow_the_contract() -> None:
     assert competition.dialect == competition.masks.dialect
     other = {**document, "submission": {"dialect": {"order": "row"}}}
     assert validate(Competition, other, "own.yaml").dialect.order == "row"
-
-
-def test_pattern_fields_repeat_as_the_same_text() -> None:
-    regex = pattern_regex("train/{case}/{case}_{day}/slice_{z}.png")
-    match = regex.match("train/case1/case1_day20/slice_0007.png")
-    assert match is not None
-    assert match.groupdict() == {"case": "case1", "day": "day20", "z": "0007"}
-    assert regex.match("train/case1/case2_day20/slice_0007.png") is None
-
-
-def test_files_are_found_in_sorted_order_whatever_the_disk_says(tmp_path: Path) -> None:
-    for name in ("b_z2", "a_z1", "a_z0"):
-        (tmp_path / f"{name}.png").write_bytes(b"")
-    (tmp_path / "a_z9.png").mkdir()
-    assert find_files(tmp_path, "{stack}_z{z}.png") == [
-        ("a_z0.png", {"stack": "a", "z": "0"}),
-        ("a_z1.png", {"stack": "a", "z": "1"}),
-        ("b_z2.png", {"stack": "b", "z": "2"}),
-    ]
-
-
-def test_a_template_that_cannot_be_filled_names_the_fields_at_hand() -> None:
-    assert fill("{a}_{b:02d}", {"a": "x", "b": 3}, "images.id") == "x_03"
-    with pytest.raises(ValueError, match=r"images.id.*no field \['c'\].*known fields: a"):
-        fill("{a}{c}", {"a": 1}, "images.id")
-    with pytest.raises(ValueError, match="cannot be filled"):
-        fill("{a:02d}", {"a": "x"}, "images.id")
-
-
-def test_fields_of_digits_and_fields_that_may_be_empty(tmp_path: Path) -> None:
-    for name in ("1_10.tif", "1_10_mask.tif", "2_3.tif"):
-        (tmp_path / name).touch()
-    found = find_files(tmp_path, "{subject:d}_{img:d}.tif")
-    assert found == [("1_10.tif", {"subject": "1", "img": "10"}), ("2_3.tif", {"subject": "2", "img": "3"})]
-    whole = pattern_regex("kidney_{n:d}{part:*}/{z}.tif")
-    assert [match.groupdict() for match in map(whole.match, ("kidney_2/7.tif", "kidney_1_voi/7.tif")) if match] == [
-        {"n": "2", "part": "", "z": "7"},
-        {"n": "1", "part": "_voi", "z": "7"},
-    ]
-    with pytest.raises(ValueError, match=r"field '{z:04d}', expected {z}, :d or :\*"):
-        pattern_regex("slice_{z:04d}.png")
 
 
 def test_masks_that_cannot_be_meant() -> None:

@@ -49,7 +49,7 @@ def test_rows_of_image_and_class_and_rows_that_may_be_missing(tmp_path: Path) ->
     with pytest.raises(ValueError, match="class 'y', expected one of"):
         MaskReader(rle_contract(masks=masks, classes=["x"], tables=[]), tmp_path).read(row("a"), (1, *SHAPE))
     bad = rle_contract(masks={**masks, "column": "none"}, tables=[])
-    with pytest.raises(ValueError, match="no column 'none'"):
+    with pytest.raises(ValueError, match=r"no column \['none'\]"):
         MaskReader(bad, tmp_path).read(row("a"), (1, *SHAPE))
 
 
@@ -178,7 +178,7 @@ def test_polygons_of_both_kinds(tmp_path: Path) -> None:
     [
         ("p.jsonl", '{"id": "a"}', "line 1"),
         ("p.jsonl", "{", "line 1"),
-        ("c.json", '{"images": []}', "expected COCO JSON"),
+        ("c.json", '{"images": []}', "expected COCO, labelme"),
         ("p.jsonl", '{"id": "a", "annotations": [{"type": "thing", "coordinates": [[[1, 2], [3, 4]]]}]}', "at least 3"),
     ],
 )
@@ -255,7 +255,7 @@ def test_parts_of_a_coco_object_are_joined_and_small_objects_lie_on_top(tmp_path
     np.testing.assert_array_equal(apart.planes[:, 0], np.stack([small, big]))
     document["annotations"] = [{"id": 5, "image_id": 1, "category_id": 1, "segmentation": {"counts": [3]}}]
     path.write_text(json.dumps(document))
-    with pytest.raises(ValueError, match="annotation 5 holds runs"):
+    with pytest.raises(ValueError, match="annotation 5 holds runs without size"):
         MaskReader(exclusive, tmp_path).read(row(), (1, *SHAPE))
 
 

@@ -1,0 +1,214 @@
+"""Masks that are image files: values or colours that are classes, a file a class, an object or an observer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from submissions.host.competition import Colour, Competition
+from submissions.host.mask_files import OBJECT, filled, mask_files, object_files, open_path
+from submissions.host.truth import Truth, completed
+from submissions.images.opening import open_image, open_mask
+
+Shape = tuple[int, int, int]
+Row = Mapping[str, Any]
+SOFT = 8  # unknown values that are more than a forgotten class or two
+SHOWN = 8
+
+
+def read_mask_images(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth:
+    """Truth of the image in `row` whose shape is (Z, H, W), from its mask files.
+
+    Raises ValueError / FileNotFoundError that names the file, what was found and what was expected.
+    """
+    truth = _read(competition, data, row, shape)
+    if competition.images.kind != "volumes":
+        return truth
+    files = [data / name for name in mask_files(competition, data, row) if (data / name).is_file()]
+    return replace(truth, spacing=_spacing(files[0])) if files else truth
+
+
+def _spacing(path: Path) -> tuple[float, float, float] | None:
+    """(z, y, x) in mm, where the file's format has it."""
+    source = open_mask(path)
+    source.close()
+    return getattr(source, "spacing", None)
+
+
+def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth:
+    masks = competition.masks
+    assert masks.path is not None
+    if masks.instances:
+        numbers = _numbered(competition, data, row, shape)
+        return Truth((numbers > 0)[None], instances=numbers)
+    patterns = [masks.path.replace("{observer}", name) for name in masks.observers] or [masks.path]
+    seen = [_planes(competition, data, pattern, row, shape) for pattern in patterns]
+    valids = [valid for _, valid in seen if valid is not None]
+    valid = np.logical_and.reduce(valids) if valids else None
+    if len(seen) == 1:
+        return completed(competition, seen[0][0], valid=valid)
+    votes = np.stack([planes for planes, _ in seen]).sum(axis=0, dtype=np.uint8)
+    needed = {"any": 1, "all": len(seen)}.get(masks.join, len(seen) // 2 + 1)
+    shares = np.asarray(votes / np.float32(len(seen)), np.float32) if masks.join == "mean" else None
+    return completed(competition, np.asarray(votes >= needed), valid=valid, shares=shares)
+
+
+def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
+    """Pixels of a mask file as integers (Z, H, W); ValueError where its size is not the image's."""
+    source = open_mask(path, page=int(row["page"]) if competition.images.kind == "pages" else None)
+    try:
+        return _of_size(np.stack([source.read(z)[..., 0] for z in range(source.shape[0])]), path, row, shape)
+    finally:
+        source.close()
+
+
+def read_codes(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
+    """Colours of a mask file as int32 (Z, H, W) of 65536 red + 256 green + blue."""
+    source = open_image(path, page=int(row["page"]) if competition.images.kind == "pages" else None)
+    try:
+        if source.dtype != np.uint8 or source.shape[3] not in (1, 3):
+            raise ValueError(f"{path}: {source.shape[3]} channels of {source.dtype}, expected colours of 8 bits")
+        codes = np.stack([colour_codes(source.read(z)) for z in range(source.shape[0])])
+    finally:
+        source.close()
+    return _of_size(codes, path, row, shape)
+
+
+def colour_codes(pixels: np.ndarray) -> np.ndarray:
+    """int32 (H, W) of 65536 red + 256 green + blue, of uint8 (H, W, 1 or 3)."""
+    red, green, blue = (pixels[..., channel % pixels.shape[2]].astype(np.int32) for channel in range(3))
+    return (red << 16) | (green << 8) | blue
+
+
+def colour_name(code: int) -> str:
+    """'255,0,0' of 65536 red + 256 green + blue."""
+    return f"{code >> 16},{code >> 8 & 255},{code & 255}"
+
+
+def _of_size(pixels: np.ndarray, path: Path, row: Row, shape: Shape) -> np.ndarray:
+    if pixels.shape != shape:
+        raise ValueError(
+            f"{path}: mask of size {pixels.shape[1:]} (height, width; depth {pixels.shape[0]}), expected "
+            f"{shape[1:]} (depth {shape[0]}) as the image {row['path']}; replace the one that is wrong"
+        )
+    return pixels
+
+
+def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list[Path]:
+    """Mask files of an image by a pattern without {class} and {observer}; none where they may be missing."""
+    masks = competition.masks
+    assert masks.path is not None
+    if f"{{{OBJECT}}}" not in pattern and OBJECT not in masks.path_fields:
+        names = [filled(pattern, row)]
+    else:
+        names = object_files(data, pattern, row)
+    paths = [open_path(competition, data, masks.path, name) for name in names]
+    if masks.missing == "empty":
+        return [path for path in paths if path.is_file()]
+    if not paths:
+        raise FileNotFoundError(
+            f"{filled(pattern, row, object='*')}: no file of an object; expected at least one, or masks.missing: empty"
+        )
+    return paths
+
+
+def _numbered(competition: Competition, data: Path, row: Row, shape: Shape) -> np.ndarray:
+    """int32 (Z, H, W): the objects' numbers, from a file an object or from the values of one file."""
+    masks = competition.masks
+    assert masks.path is not None
+    files = _files(competition, data, masks.path, row)
+    numbers = np.zeros(shape, np.int32)
+    if OBJECT in masks.path_fields:
+        for number, path in enumerate(files, start=1):
+            numbers[read_pixels(competition, path, row, shape) > 0] = number
+        return numbers
+    for path in files:
+        pixels = read_pixels(competition, path, row, shape)
+        if pixels.max(initial=0) > np.iinfo(np.int32).max:
+            pixels = np.unique(pixels, return_inverse=True)[1].reshape(shape) + int(pixels.min() > 0)
+        numbers = pixels.astype(np.int32)
+    return numbers
+
+
+def _planes(
+    competition: Competition, data: Path, pattern: str, row: Row, shape: Shape
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """bool (K, Z, H, W), and (Z, H, W) of what counts, of one observer."""
+    classes, masks = competition.classes, competition.masks
+    planes = np.zeros((len(classes), *shape), bool)
+    if "class" in masks.path_fields:
+        for index, name in enumerate(classes):
+            for path in _files(competition, data, pattern.replace("{class}", name), row):
+                planes[index] |= _foreground(competition, path, row, shape)
+        return planes, None
+    valid = np.ones(shape, bool)
+    for path in _files(competition, data, pattern, row):
+        if masks.values is None:
+            planes[-1] |= _foreground(competition, path, row, shape)
+        else:
+            _put_values(competition, path, row, planes, valid)
+    return planes, valid if masks.values is not None and "void" in masks.values.values() else None
+
+
+def _foreground(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
+    """bool (Z, H, W) of one class: what is not 0, or reaches the threshold of soft masks."""
+    pixels, threshold = read_pixels(competition, path, row, shape), competition.masks.threshold
+    if threshold is not None:
+        return np.asarray(pixels >= threshold)
+    inside, most = np.asarray(pixels != 0), pixels.max(initial=0)
+    if (inside & (pixels != most)).any():
+        count = len(np.unique(pixels))
+        raise ValueError(
+            f"{path}: {count} values up to {most}, and one class has two; soft borders: set masks.threshold: "
+            f"{_half(int(most))} (1: all that is not 0); classes by value: masks.values; objects: masks.instances"
+        )
+    return inside
+
+
+def _half(most: int) -> int:
+    return (most + 1) // 2
+
+
+def _put_values(competition: Competition, path: Path, row: Row, planes: np.ndarray, valid: np.ndarray) -> None:
+    """Sets the classes that the values or colours of a file stand for, and clears `valid` where they are void."""
+    colours, shape = competition.masks.colours, (planes.shape[1], planes.shape[2], planes.shape[3])
+    if colours is not None:
+        pixels = read_codes(competition, path, row, shape)
+        meaning = {_code(colour): names for colour, names in colours.items()}
+    else:
+        pixels = read_pixels(competition, path, row, shape)
+        meaning = competition.masks.numbers or {}
+    found = np.unique(pixels).tolist()
+    unknown = [value for value in found if value not in meaning]
+    if unknown:
+        raise ValueError(_unknown_values(competition, path, unknown, found[-1]))
+    for value in found:
+        names = meaning[value]
+        for name in [names] if isinstance(names, str) else names:
+            if name == "void":
+                valid &= pixels != value
+            else:
+                planes[competition.classes.index(name)] |= pixels == value
+
+
+def _code(colour: Colour) -> int:
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+def _unknown_values(competition: Competition, path: Path, unknown: list[int], most: int) -> str:
+    masks = competition.masks
+    more = ", ..." if len(unknown) > SHOWN else ""
+    if masks.colours is not None:
+        listed = ", ".join(colour_name(code) for code in unknown[:SHOWN])
+        lossy = "; JPEG changes colours: convert it from the source" if path.suffix.lower() in (".jpg", ".jpeg") else ""
+        known = ", ".join(map(str, masks.values or {}))
+        return f"{path}: found colours {listed}{more}, expected only {known}; mend masks.values{lossy}"
+    listed, known = ", ".join(map(str, unknown[:SHOWN])), ", ".join(map(str, sorted(masks.numbers or {})))
+    soft = ""
+    if len(unknown) > SOFT and len(competition.classes) == 1:
+        soft = f"; soft borders: set masks.threshold: {_half(most)} in place of masks.values"
+    return f"{path}: found values [{listed}{more}], expected only [{known}]; mend masks.values{soft}"

@@ -1,0 +1,118 @@
+"""Which format is a document in, and which of its entries is an image's?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+from submissions.host.competition import Competition
+from submissions.host.mask_files import filled, open_path
+from submissions.host.patterns import FIELD
+from submissions.host.polygons.coco import read_coco
+from submissions.host.polygons.cvat import read_cvat
+from submissions.host.polygons.geojson import read_geojson
+from submissions.host.polygons.json_lines import read_json_lines
+from submissions.host.polygons.labelme import read_labelme
+from submissions.host.polygons.outlines import Entry, Outline
+from submissions.host.polygons.supervisely import read_supervisely
+from submissions.host.polygons.via import read_via
+from submissions.host.polygons.yolo import read_yolo
+
+KNOWN = "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, JSON lines or YOLO text"
+
+
+def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str, Entry]:
+    """Entries of a document by the image's name without its ending; '' where the document names none.
+
+    shape: (height, width) of the image, which YOLO's text needs. Raises FileNotFoundError, or ValueError that names the
+    file and what is wrong with it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected a document of polygons ({KNOWN})")
+    suffix = path.suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return read_json_lines(path)
+    try:
+        if suffix == ".txt":
+            return read_yolo(path, shape or (1, 1))
+        if suffix == ".xml":
+            return read_cvat(path)
+        return _read_json(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (KeyError, TypeError, IndexError, AttributeError, ParseError, UnicodeDecodeError, ValueError) as error:
+        detail = repr(error) if isinstance(error, (KeyError, IndexError)) else str(error)
+        raise ValueError(f"{path.name}: {detail}; expected {KNOWN}") from error
+
+
+def _read_json(document: Any) -> dict[str, Entry]:
+    """Entries of a JSON document, whose keys tell its format."""
+    if isinstance(document, list) or document.get("type") in ("FeatureCollection", "Feature"):
+        return read_geojson(document)
+    if "shapes" in document:
+        return read_labelme(document)
+    if "objects" in document and "size" in document:
+        return read_supervisely(document)
+    if "images" in document:
+        return read_coco(document)
+    first = next(iter(document.values()), None)
+    if "_via_img_metadata" in document or (isinstance(first, dict) and "regions" in first):
+        return read_via(document)
+    raise ValueError(f"a document with the keys {list(document)[:6]}")
+
+
+class Documents:
+    """The polygons of a competition: one document of all images, read once, or one an image."""
+
+    def __init__(self, competition: Competition, data: Path) -> None:
+        self.competition = competition
+        self.data = data
+        self.pattern = competition.masks.file or ""
+
+    @property
+    def one_an_image(self) -> bool:
+        """Whether the contract's file is a pattern with fields."""
+        return bool(FIELD.findall(self.pattern))
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """Entries of the one document by name, and by the file's name alone where that names one image."""
+        found = read_document(open_path(self.competition, self.data, self.pattern, self.pattern))
+        short: dict[str, list[str]] = {}
+        for name in found:
+            short.setdefault(PurePosixPath(name).name, []).append(name)
+        return {**{last: found[names[0]] for last, names in short.items() if len(names) == 1}, **found}
+
+    def listed(self, image_id: str) -> bool:
+        """Whether the one document names the image."""
+        return self.one_an_image or image_id in self.entries
+
+    def outlines(self, row: Mapping[str, Any], shape: tuple[int, int]) -> list[Outline]:
+        """Outlines of the image in `row`, of `shape` (height, width); none where the document does not name it.
+
+        Raises ValueError where the document says that the image has another size.
+        """
+        entry = self._own(row, shape) if self.one_an_image else self._named(row)
+        if entry is None:
+            return []
+        if entry.size not in (None, shape):
+            raise ValueError(
+                f"{row['image_id']}: the polygons were drawn on an image of {entry.size} (height, width), and "
+                f"{row['path']} has {shape}; replace the one that is wrong"
+            )
+        return entry.outlines
+
+    def _own(self, row: Mapping[str, Any], shape: tuple[int, int]) -> Entry | None:
+        path = open_path(self.competition, self.data, self.pattern, filled(self.pattern, row, "masks.file"))
+        if self.competition.masks.missing == "empty" and not path.is_file():
+            return None
+        return next(iter(read_document(path, shape).values()), None)
+
+    def _named(self, row: Mapping[str, Any]) -> Entry | None:
+        path = PurePosixPath(str(row["path"]).split("|")[0])
+        for name in (str(row["image_id"]), path.with_suffix("").as_posix(), path.stem):
+            if name in self.entries:
+                return self.entries[name]
+        return None

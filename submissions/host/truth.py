@@ -1,0 +1,73 @@
+"""What the host says is in one image: the form that runs, mask images and polygons all become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from submissions.host.competition import Competition
+
+VOID = 255
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the host says is in one image.
+
+    planes: bool (K, Z, H, W), a plane a class in the contract's order.
+    valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
+    instances: int32 (Z, H, W), 0 background, 1..n; None where the contract has no instances.
+    spacing: (z, y, x) in mm of a volume whose mask's file says so.
+    shares: float32 (K, Z, H, W) in [0, 1], the part of several observers who see the class; None where they are joined
+    to one opinion. `planes` are what more than half of them see.
+    """
+
+    planes: np.ndarray
+    valid: np.ndarray | None = None
+    instances: np.ndarray | None = None
+    spacing: tuple[float, float, float] | None = None
+    shares: np.ndarray | None = None
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        """uint8 (Z, H, W): index of the class, 255 where no class is set or nothing is scored."""
+        label = np.full(self.planes.shape[1:], VOID, np.uint8)
+        for index, plane in enumerate(self.planes):
+            label[plane] = index
+        if self.valid is not None:
+            label[~self.valid] = VOID
+        return label
+
+    def window(self, rows: slice, cols: slice) -> Truth:
+        """The truth of these rows and columns alone; instances keep their numbers."""
+        planes, valid, instances, shares = (
+            None if part is None else np.ascontiguousarray(part[..., rows, cols])
+            for part in (self.planes, self.valid, self.instances, self.shares)
+        )
+        assert planes is not None
+        return Truth(planes, valid, instances, self.spacing, shares)
+
+
+def classes_shown(truth: Truth) -> np.ndarray:
+    """bool (K,): which classes the image shows anywhere that counts."""
+    planes = truth.planes if truth.valid is None else truth.planes & truth.valid
+    return np.asarray(planes.any(axis=(1, 2, 3)))
+
+
+def completed(
+    competition: Competition,
+    planes: np.ndarray,
+    *,
+    valid: np.ndarray | None = None,
+    instances: np.ndarray | None = None,
+    shares: np.ndarray | None = None,
+) -> Truth:
+    """The truth of these planes, bool (K, Z, H, W); of exclusive classes the background is what no other claims."""
+    classes = competition.classes
+    if competition.exclusive and "background" in classes:
+        index = classes.index("background")
+        others = np.delete(planes, index, axis=0).any(axis=0)
+        planes[index] = ~others if valid is None else ~others & valid
+    return Truth(planes, valid, instances, shares=shares)

@@ -1,0 +1,68 @@
+"""Does the host's sample submission fit the test images? Asked before anything is trained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from submissions.host.competition import Competition
+from submissions.host.listing import ListedImages, list_images
+from submissions.host.problems import Problem
+from submissions.host.sample import columns, read_sample, row_keys, submission_format
+from submissions.table.rows import assumed_shape, row_places
+
+SHOWN = 5
+
+Key = tuple[str, ...]
+
+
+def check_sample(competition: Competition, data: Path) -> list[Problem]:
+    """What is wrong with the sample submission, by itself and against the test images; only headers are read.
+
+    A file that cannot be read as the table the contract describes, an id twice, ids of no test image, test images that
+    it does not name, and an id that the contract gives to two places. None where the contract has no submission, where
+    there is no sample, or no test image yet (a code competition shows them when the notebook runs).
+    """
+    if competition.submission is None:
+        return []
+    form = submission_format(competition)
+    listing, _ = list_images(competition, data, "test")
+    try:
+        sample = read_sample(competition, data)
+    except (ValueError, OSError) as error:
+        wanted = f"a table with the columns {columns(form)}"
+        return [Problem(form.sample, str(error), wanted, "mend the file or the contract's submission section")]
+    known: set[Key] = set() if sample is None else set(row_keys(sample, form))
+    problems = [] if sample is None or form.rows == "instance" else _repeated(form.sample, row_keys(sample, form))
+    if not len(listing):
+        return problems
+    images = ListedImages(competition, data, listing)
+    try:
+        shapes = {image_id: assumed_shape(images, image_id, {}) for image_id in images.ids}
+        places = row_places(competition, images, shapes)
+    except ValueError as error:
+        return [*problems, Problem("submission", str(error), "an id a row", "mend submission.id_template")]
+    if sample is None or (competition.submission.code_competition and not known):
+        return problems
+    action = "check submission.sample, submission.id_template and images.test"
+    lacking, extra = sorted(known - set(places)), sorted(set(places) - known)
+    if lacking:
+        found = f"{len(lacking)} id(s) of no test image: {_some(lacking)}"
+        problems.append(Problem(form.sample, found, "ids of the test images", action))
+    if extra:
+        found = f"no row for {len(extra)} id(s) of test images: {_some(extra)}"
+        problems.append(Problem(form.sample, found, "every test image named", action))
+    return problems
+
+
+def _repeated(file: str, keys: Sequence[Key]) -> list[Problem]:
+    twice = sorted(key for key, count in Counter(keys).items() if count > 1)
+    if not twice:
+        return []
+    found = f"{len(twice)} id(s) in more than one row: {_some(twice)}"
+    return [Problem(file, found, "one row an id", "take the others out, or submission.rows is 'instance'")]
+
+
+def _some(keys: Sequence[Key]) -> str:
+    return ", ".join("/".join(key) for key in keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
