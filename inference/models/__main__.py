@@ -42,9 +42,9 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     for row in [COLUMNS, *rows]:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
     print(
-        "\nGFLOPs: one 512x512 RGB image, two operations a multiply-add, one class. Licences of an encoder's "
-        "weights are its publisher's:\nMix Transformers (mit_b*) are NVIDIA's, not for commercial use; most of "
-        "timm's are Apache-2.0, MIT or BSD, some non-commercial."
+        "\nGFLOPs: one 512x512 RGB image (volumes: 32x128x128 voxels of one channel), two operations a multiply-add, "
+        "one class. Licences of an encoder's weights are its publisher's:\nMix Transformers (mit_b*) are NVIDIA's, not "
+        "for commercial use; most of timm's are Apache-2.0, MIT or BSD, some non-commercial."
     )
 
 

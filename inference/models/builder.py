@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+from typing import cast
 
 from inference.config import ModelConfig
 from inference.models.segmenter import Classifier, Model, Segmenter
 from inference.models.table import MODELS, ModelRow
+from inference.models.volumes.segmenter import VolumeLevels, VolumeSegmenter
 
 HEAD_OPTIONS = ("deep_supervision", "image_head")
 
@@ -25,7 +27,8 @@ def model_row(name: str) -> ModelRow:
 def option_names(row: ModelRow) -> list[str]:
     """Options that `ModelConfig.options` may hold for a model."""
     own = [name for name in _keywords(row) if name != "activation"]
-    return own + (list(HEAD_OPTIONS) if row.task == "segment" else [])
+    heads = HEAD_OPTIONS[:1] if row.dims == 3 else HEAD_OPTIONS
+    return own + (list(heads) if row.task == "segment" else [])
 
 
 def _keywords(row: ModelRow) -> list[str]:
@@ -38,7 +41,7 @@ def build_model(config: ModelConfig) -> Model:
 
     Segmentation: `(N, C, H, W)` float -> logits `(N, K, H, W)` at input size for any H and W; with the
     options `deep_supervision: true` or `image_head: true` training mode gives a dictionary instead
-    (`TrainOutputs`).
+    (`TrainOutputs`). Rows of three dimensions: `(N, C, D, H, W)` -> logits `(N, K, D, H, W)`.
     Classification rows of the table: `(N, C, H, W)` -> logits `(N, K)`.
     Raises ValueError for an unknown architecture, encoder or option, and for a pair that does not work.
     """
@@ -60,6 +63,9 @@ def build_model(config: ModelConfig) -> Model:
         raise ValueError(f"architecture {row.name!r} has an encoder of its own; leave out {config.encoder!r}")
     if row.task == "classify":
         return Classifier(net, config.in_channels)
+    if row.dims == 3:
+        deep = bool(config.options.get("deep_supervision", False))
+        return VolumeSegmenter(cast(VolumeLevels, net), config.in_channels, n_classes, deep_supervision=deep)
     multiple = getattr(getattr(net, "encoder", None), "multiple", 1)
     stride = math.lcm(getattr(net, "stride", 0) or row.stride, multiple)
     heads = {name: bool(config.options.get(name, False)) for name in HEAD_OPTIONS}

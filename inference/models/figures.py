@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# name: (parameters, GFLOPs of one 512x512 RGB image at two operations a multiply-add), one class
+# name: (parameters, GFLOPs at two operations a multiply-add), one class; of one 512x512 RGB image, in three dimensions
+# of one volume of 32x128x128 voxels
 FIGURES: dict[str, tuple[int, float]] = {
     "unet": (24_436_369, 62.51),
     "unetplusplus": (26_078_609, 147.1),
@@ -39,6 +40,11 @@ FIGURES: dict[str, tuple[int, float]] = {
     "deeplab_v2": (37_795_652, 392.9),
     "deeplab_v3": (39_633_473, 96.8),
     "pspnet": (46_580_289, 354.1),
+    "unet3d": (31_194_017, 238.6),
+    "resenc_unet3d": (102_348_193, 358.7),
+    "segresnet": (4_700_897, 72.61),
+    "inflated_unet": (42_590_881, 46.51),
+    "sliced_encoder_unet": (5_555_393, 55.25),
     "lenet": (61_241, 0.001302),
     "alexnet": (57_009_089, 7.406),
     "timm_classifier": (3_372_289, 4.011),

@@ -13,23 +13,27 @@ from inference.models.freezing import count_parameters
 from inference.models.table import MODELS
 
 SIDE = 512
+VOLUME = (32, 128, 128)
 
 HEADER = '''"""Figures of the table of models, written by `python -m inference.models --measure`."""
 
 from __future__ import annotations
 
-# name: (parameters, GFLOPs of one 512x512 RGB image at two operations a multiply-add), one class
+# name: (parameters, GFLOPs at two operations a multiply-add), one class; of one 512x512 RGB image, in three dimensions
+# of one volume of 32x128x128 voxels
 FIGURES: dict[str, tuple[int, float]] = {
 '''
 
 
 def measure(name: str, *, side: int = SIDE) -> tuple[int, float]:
-    """Parameters, and GFLOPs (two a multiply-add) of one RGB image, for the encoder that the row names."""
+    """Parameters, and GFLOPs (two a multiply-add) of one RGB image or volume, for the encoder that the row names."""
     row = MODELS[name]
     encoder = row.encoder if row.takes_encoder else ModelConfig().encoder
     # built on the CPU: not every encoder can be built on a device without numbers
-    model = build_model(ModelConfig(architecture=name, encoder=encoder)).eval().to("meta")
-    images = torch.empty(1, 3, side, side, device="meta")
+    channels, sizes = (1, VOLUME) if row.dims == 3 else (3, (side, side))
+    config = ModelConfig(architecture=name, encoder=encoder, in_channels=channels)
+    model = build_model(config).eval().to("meta")
+    images = torch.empty(1, channels, *sizes, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     return count_parameters(model), float(f"{counter.get_total_flops() / 1e9:.4g}")

@@ -19,6 +19,7 @@ from inference.config import ModelConfig
 from inference.models.builder import model_row
 from inference.models.encoders import EncoderRecipe, resolve_encoder
 from inference.models.tensors import read_tensors
+from inference.models.volumes.inflated import inflate_weight
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -151,9 +152,18 @@ def fill_encoder(encoder: nn.Module, tensors: Mapping[str, Tensor], *, origin: s
     for name, tensor in expected.items():
         source = tensors[chosen[name]] if name in chosen else tensor
         if source.shape != tensor.shape:
-            source = adapt_input_channels(source, tensor.shape, name=f"{origin}: {name}")
+            source = _adapted(source, tensor.shape, name=f"{origin}: {name}")
         filled[name] = source.to(tensor.dtype)
     encoder.load_state_dict(filled)
+
+
+def _adapted(source: Tensor, shape: torch.Size, *, name: str) -> Tensor:
+    """A filter for other input channels, and along the depth of an inflated encoder."""
+    if len(shape) == 5 and source.ndim == 4:
+        flat = torch.Size([*shape[:2], *shape[3:]])
+        flat_source = source if source.shape == flat else adapt_input_channels(source, flat, name=name)
+        return inflate_weight(flat_source, shape[2])
+    return adapt_input_channels(source, shape, name=name)
 
 
 def _missing(expected: Mapping[str, Tensor], chosen: Mapping[str, str]) -> list[str]:

@@ -43,6 +43,10 @@ from inference.models.smp_models import (
 from inference.models.swin_segformer import build_swin_segformer
 from inference.models.swin_upernet import build_swin_upernet
 from inference.models.timm_classifier import build_timm_classifier
+from inference.models.volumes.inflated import build_inflated_unet
+from inference.models.volumes.segresnet import build_segresnet
+from inference.models.volumes.sliced_encoder import build_sliced_encoder_unet
+from inference.models.volumes.unet3d import build_resenc_unet3d, build_unet3d
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ModelRow:
 
     name: str  # what `ModelConfig.architecture` says
     build: Callable[..., nn.Module]  # ([encoder,] in_channels, n_classes, *, options) -> network
-    family: Literal["smp", "composed", "classic", "classify"]
+    family: Literal["smp", "composed", "classic", "classify", "volumes"]
     encoders: str  # which encoders it takes, in words; "own" has no choice
     encoder: str  # the one that the printed figures are of; "" for a network without
     source: str
@@ -64,6 +68,11 @@ class ModelRow:
     def task(self) -> Literal["segment", "classify"]:
         """What its logits answer for: every pixel, or the image."""
         return "classify" if self.family == "classify" else "segment"
+
+    @property
+    def dims(self) -> Literal[2, 3]:
+        """Whether the network sees an image (or stacked slices), or a volume."""
+        return 3 if self.family == "volumes" else 2
 
     @property
     def takes_encoder(self) -> bool:
@@ -102,6 +111,13 @@ def _classify(
 ) -> ModelRow:
     licence = "the encoder's" if encoder else "none published here"
     return ModelRow(name, build, "classify", encoders, encoder, source, weights_licence=licence)
+
+
+def _volumes(
+    name: str, build: Callable[..., nn.Module], source: str, encoders: str = "own", encoder: str = ""
+) -> ModelRow:
+    licence = "the encoder's" if encoder else "none published here"
+    return ModelRow(name, build, "volumes", encoders, encoder, source, weights_licence=licence)
 
 
 def _vgg(name: str, build: Callable[..., nn.Module], source: str, *, stride: int = 32, minimum: int = 0) -> ModelRow:
@@ -173,6 +189,11 @@ MODELS: dict[str, ModelRow] = {
         _vgg("deeplab_v2", build_deeplab_v2, "arXiv:1606.00915", stride=8),
         ModelRow("deeplab_v3", build_deeplab_v3, "classic", DILATED, "resnet50", "arXiv:1706.05587"),
         ModelRow("pspnet", build_pspnet, "classic", DILATED, "resnet50", "arXiv:1612.01105"),
+        _volumes("unet3d", build_unet3d, "arXiv:1809.10486"),
+        _volumes("resenc_unet3d", build_resenc_unet3d, "arXiv:2404.09556"),
+        _volumes("segresnet", build_segresnet, "arXiv:1810.11654"),
+        _volumes("inflated_unet", build_inflated_unet, "arXiv:1705.07750", "resnet*, resnext*, vgg*", "resnet18"),
+        _volumes("sliced_encoder_unet", build_sliced_encoder_unet, "2D encoder, 3D decoder", COARSE, LITE),
         _classify("lenet", build_lenet, "LeCun et al. 1998"),
         _classify("alexnet", build_alexnet, "arXiv:1404.5997"),
         _classify("timm_classifier", build_timm_classifier, "timm", "any of timm", LITE),

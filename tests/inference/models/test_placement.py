@@ -24,7 +24,8 @@ def test_models_stay_on_the_device_of_their_input(name: str) -> None:
     config = ModelConfig(architecture=name, encoder=MODELS[name].encoder or "tf_efficientnet_lite0")
     with FakeTensorMode(), torch.no_grad():
         model = moved(build_model(config))
-        images = torch.randn(2, 3, 101, 83, device=GPU)
+        depth = (20,) if MODELS[name].dims == 3 else ()
+        images = torch.randn(2, 3, *depth, 101, 83, device=GPU)
         outputs = model.train()(images)
         logits = outputs if isinstance(outputs, torch.Tensor) else outputs["logits"]
         assert logits.device == model.eval()(images).device == GPU

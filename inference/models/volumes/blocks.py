@@ -1,0 +1,84 @@
+"""The layers that 3D networks are made of, in nnU-Net's shape: convolution, instance norm, leaky ReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+SLOPE = 0.01
+
+Triple = Sequence[int]
+
+
+def as_triples(values: Sequence[int | Triple], what: str, number: int) -> list[tuple[int, int, int]]:
+    """One (depth, height, width) a stage, a single number standing for all three; ValueError where they are not."""
+    triples = [(value,) * 3 if isinstance(value, int) else tuple(value) for value in values]
+    if len(triples) != number or any(len(triple) != 3 or min(triple) < 1 for triple in triples):
+        raise ValueError(f"{what} {list(values)}: expected {number}, a stage each: a number or [depth, height, width]")
+    return [(int(z), int(y), int(x)) for z, y, x in triples]
+
+
+def conv_norm(
+    in_channels: int,
+    out_channels: int,
+    kernel: Triple,
+    *,
+    stride: Triple = (1, 1, 1),
+    bias: bool = True,
+    act: bool = True,
+) -> nn.Sequential:
+    """Convolution that keeps the size but for its stride, instance norm with scale and shift, leaky ReLU."""
+    padding = [(side - 1) // 2 for side in kernel]
+    layers: list[nn.Module] = [
+        nn.Conv3d(in_channels, out_channels, tuple(kernel), tuple(stride), padding=tuple(padding), bias=bias),  # type: ignore[arg-type]
+        nn.InstanceNorm3d(out_channels, affine=True),
+    ]
+    return nn.Sequential(*layers, *([nn.LeakyReLU(SLOPE, inplace=True)] if act else []))
+
+
+class PlainStage(nn.Sequential):
+    """`depth` convolutions, the first with the stage's stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, *, stride: Triple, depth: int) -> None:
+        first = conv_norm(in_channels, out_channels, kernel, stride=stride)
+        super().__init__(first, *(conv_norm(out_channels, out_channels, kernel) for _ in range(depth - 1)))
+
+
+class ResidualBlock(nn.Module):
+    """x -> conv, norm, act -> conv, norm -> + skip -> act (ResNet-D, arXiv:1812.01187; nnU-Net's `BasicBlockD`).
+
+    The skip is averaged where the block strides, and goes through a 1x1x1 convolution where channels change.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, *, stride: Triple = (1, 1, 1)) -> None:
+        super().__init__()
+        self.first = conv_norm(in_channels, out_channels, kernel, stride=stride)
+        self.second = conv_norm(out_channels, out_channels, kernel, act=False)
+        strided = max(stride) > 1
+        pool = nn.AvgPool3d(tuple(stride), tuple(stride)) if strided else nn.Identity()  # type: ignore[arg-type]
+        changed = in_channels != out_channels
+        project = conv_norm(in_channels, out_channels, (1, 1, 1), bias=False, act=False) if changed else nn.Identity()
+        self.skip = nn.Sequential(pool, project)
+        self.act = nn.LeakyReLU(SLOPE, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, D, H, W)` -> `(N, C', D / stride ...)`."""
+        return self.act(self.second(self.first(x)) + self.skip(x))
+
+
+class ResidualStage(nn.Sequential):
+    """`depth` residual blocks, the first with the stage's stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Triple, *, stride: Triple, depth: int) -> None:
+        first = ResidualBlock(in_channels, out_channels, kernel, stride=stride)
+        super().__init__(first, *(ResidualBlock(out_channels, out_channels, kernel) for _ in range(depth - 1)))
+
+
+def initialise_volume(module: nn.Module) -> None:
+    """He initialisation for leaky ReLU, biases at 0, as nnU-Net's (arXiv:1502.01852)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
