@@ -18,6 +18,12 @@ IMAGE_RULES = ("gated_present", "gated_classifier")
 GATES = ("gated", *IMAGE_RULES)
 POST_STEPS = ("opening", "closing", "holes", "min_area", "largest")
 MOST_CANDIDATES = 12
+COPIES = (
+    "blur:1", "scale:0.5", "noise:0.05", "contrast:0.6", "brightness:0.2", "gamma:2", "stain:0.3", "jpeg:20",
+    "scale:1.6", "blur:2.5", "polarity:1", "noise:0.15", "brightness:-0.2", "contrast:0.3", "gamma:0.5", "stain:-0.3",
+    "scale:0.7", "blur:1.5+contrast:0.5", "scale:0.6+noise:0.08", "contrast:1.8", "gamma:1.6+blur:1", "jpeg:8",
+    "brightness:-0.15+noise:0.05", "scale:2", "polarity:1+contrast:0.6",
+)  # fmt: skip
 
 
 class TuneSettings(Settings):

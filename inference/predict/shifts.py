@@ -1,14 +1,20 @@
 """Declared shifts: an image as another scanner, stain, focus or file format would have given it.
 
-A shift is spelled KIND:NUMBER. "stain:D" haematoxylin times 1 + D, eosin times 1 - D (Ruifrok and Johnston,
-2001); "brightness:D" adds D of the type's range; "blur:S" a Gaussian of S pixels; "jpeg:Q" JPEG of quality Q;
-"scale:F" everything F times as large as the network is used to. All follow from the pixels: nothing is drawn.
+A shift is spelled KIND:NUMBER, several in turn with a + between them: "blur:1.5+contrast:0.5".
+
+"stain:D" haematoxylin times 1 + D, eosin times 1 - D (Ruifrok and Johnston, 2001); "brightness:D" adds D of the range
+of values; "contrast:F" distances from the middle of that range times F; "gamma:G" the share of the range to the power
+G; "polarity:1" light and dark change places; "noise:D" normal noise of D of the range; "blur:S" a Gaussian of S
+pixels; "jpeg:Q" JPEG of quality Q; "scale:F" everything F times as large as the network is used to. The range is that
+of an integer type; of floats, which have none, that of the image's own values.
+All follow from the pixels and their places, noise too: the same image is the same again, window by window.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -21,17 +27,36 @@ from submissions.images.sources import check_window
 LIMITS = {
     "stain": (-0.9, 0.9),
     "brightness": (-1.0, 1.0),
+    "contrast": (0.05, 10.0),
+    "gamma": (0.1, 10.0),
+    "polarity": (1.0, 1.0),
+    "noise": (0.001, 1.0),
     "blur": (0.1, 50.0),
     "jpeg": (1.0, 100.0),
     "scale": (0.1, 10.0),
 }
+Corner = tuple[int, int, int]  # slice, row and column where a window begins
 # Haematoxylin, eosin and residual in optical density of R, G, B (Ruifrok and Johnston, 2001).
 STAINS = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
 JPEG_BLOCK = 16  # pixels of a block whose colours are coded together
+RANGE_SAMPLES = 1 << 16  # values of a float image that its range is taken from, a slice
+POINTWISE = ("brightness", "contrast", "gamma", "polarity")
+
+
+def parse_shifts(text: str) -> list[tuple[str, float]]:
+    """Kind and amount of each of the shifts that a text such as "blur:1.5+gamma:2" names, in order.
+
+    Raises ValueError for anything else, and where one kind is named twice.
+    """
+    found = [parse_shift(part) for part in text.split("+")]
+    kinds = [kind for kind, _ in found]
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f"shift {text!r} names a kind twice, expected each once")
+    return found
 
 
 def parse_shift(text: str) -> tuple[str, float]:
-    """Kind and amount of a shift such as "blur:1.5"; raises ValueError for anything else."""
+    """Kind and amount of one shift such as "blur:1.5"; raises ValueError for anything else."""
     kind, _, amount = text.partition(":")
     try:
         value = float(amount)
@@ -45,18 +70,18 @@ def parse_shift(text: str) -> tuple[str, float]:
 
 def unfit(text: str, channels: int, dtype: np.dtype | str) -> str | None:
     """Why a shift says nothing about images of so many channels and that type; None where it does."""
-    kind, _ = parse_shift(text)
-    if kind == "stain" and channels != 3:
+    kinds = [kind for kind, _ in parse_shifts(text)]
+    if "stain" in kinds and channels != 3:
         return f"images have {channels} channel(s), stains are seen in RGB"
-    if kind == "jpeg" and np.dtype(dtype) != np.uint8:
+    if "jpeg" in kinds and np.dtype(dtype) != np.uint8:
         return f"images are {np.dtype(dtype)}, JPEG holds uint8"
     return None
 
 
 def shifted_input(config: InputConfig, text: str) -> InputConfig:
     """The input under which a network sees everything F times as large, for "scale:F"; unchanged for others."""
-    kind, amount = parse_shift(text)
-    if kind != "scale":
+    amount = dict(parse_shifts(text)).get("scale")
+    if amount is None:
         return config
     if config.pixel_size_um is not None:
         return config.model_copy(update={"pixel_size_um": config.pixel_size_um / amount})
@@ -64,7 +89,7 @@ def shifted_input(config: InputConfig, text: str) -> InputConfig:
 
 
 class ShiftedSource:
-    """An opened image seen under a shift, window by window as if the whole image had been changed.
+    """An opened image seen under a shift, or several in turn, window by window as if the whole image had been changed.
 
     Same shape (Z, H, W, C) and dtype as `source`. "scale" leaves the pixels as they are: see `shifted_input`.
     Raises ValueError for a shift that says nothing about such images.
@@ -74,21 +99,25 @@ class ShiftedSource:
         reason = unfit(text, source.shape[3], source.dtype)
         if reason is not None:
             raise ValueError(f"shift {text!r}: {reason}; take it out of tune.shifts")
-        self.source, self.shape, self.dtype = source, source.shape, source.dtype
+        before, _, last = text.rpartition("+")
+        self.source = ShiftedSource(source, before) if before else source
+        self.shape, self.dtype = source.shape, source.dtype
         self.decodes_whole = bool(getattr(source, "decodes_whole", False))
-        kind, amount = parse_shift(text)
+        kind, amount = parse_shift(last)
         self._margin, self._align = 0, 1
-        self._change: Callable[[np.ndarray], np.ndarray] | None = None
+        self._change: Callable[[np.ndarray, Corner], np.ndarray] | None = None
         if kind == "stain":
-            self._change = lambda pixels: _stained(pixels, amount)
-        elif kind == "brightness":
-            self._change = lambda pixels: _as(pixels + amount * value_maximum(pixels.dtype), pixels.dtype)
+            self._change = lambda pixels, _: _stained(pixels, amount)
+        elif kind in POINTWISE or kind == "noise":
+            low, high = value_range(source)
+            change = _noisy if kind == "noise" else partial(_moved, kind=kind)
+            self._change = lambda pixels, corner: change(pixels, corner, amount=amount, low=low, high=high)
         elif kind == "blur":
             self._margin = math.ceil(4 * amount)
-            self._change = lambda pixels: _blurred(pixels, amount)
+            self._change = lambda pixels, _: _blurred(pixels, amount)
         elif kind == "jpeg":
             self._margin = self._align = JPEG_BLOCK
-            self._change = lambda pixels: _through_jpeg(pixels, round(amount))
+            self._change = lambda pixels, _: _through_jpeg(pixels, round(amount))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
@@ -96,7 +125,7 @@ class ShiftedSource:
             return self.source.read(z, rows, cols)
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
         y, x = self._widened(top, bottom, self.shape[1]), self._widened(left, right, self.shape[2])
-        changed = self._change(self.source.read(z, y, x))
+        changed = self._change(self.source.read(z, y, x), (z, y.start, x.start))
         return np.ascontiguousarray(changed[top - y.start : bottom - y.start, left - x.start : right - x.start])
 
     def close(self) -> None:
@@ -107,6 +136,60 @@ class ShiftedSource:
         """The pixels that those from start to stop depend on."""
         first = max(0, start - self._margin) // self._align * self._align
         return slice(first, min(size, -(-(stop + self._margin) // self._align) * self._align))
+
+
+def value_range(source: ImageSource) -> tuple[float, float]:
+    """Least and largest value that an image of this type may have; of floats that this image has.
+
+    Of floats up to about RANGE_SAMPLES values a slice are read, on a regular grid, of at most nine slices.
+    """
+    if not np.issubdtype(source.dtype, np.floating):
+        return 0.0, value_maximum(source.dtype)
+    depth, height, width, _ = source.shape
+    step = max(1, math.isqrt(height * width // RANGE_SAMPLES))
+    ends = []
+    for z in sorted({index * (depth - 1) // 8 for index in range(9)}):
+        values = np.concatenate([source.read(z, slice(y, y + 1))[:, ::step] for y in range(0, height, step)])
+        ends += [float(np.nanmin(values)), float(np.nanmax(values))]
+    return min(ends), max(max(ends), min(ends) + 1e-6)
+
+
+def _moved(pixels: np.ndarray, _: Corner, *, kind: str, amount: float, low: float, high: float) -> np.ndarray:
+    """Every value by itself: brightness, contrast, gamma or polarity of the range from low to high."""
+    share = (pixels.astype(np.float32) - low) / (high - low)
+    if kind == "brightness":
+        share = share + amount
+    elif kind == "contrast":
+        share = (share - 0.5) * amount + 0.5
+    elif kind == "gamma":
+        share = np.clip(share, 0, 1) ** amount
+    else:
+        share = 1 - share
+    return _as(low + share * (high - low), pixels.dtype)
+
+
+def _noisy(pixels: np.ndarray, corner: Corner, *, amount: float, low: float, high: float) -> np.ndarray:
+    """Values with normal noise added that follows from slice, row, column and channel alone."""
+    z, top, left = corner
+    height, width, channels = pixels.shape
+    rows = np.arange(top, top + height, dtype=np.uint64)[:, None, None]
+    cols = np.arange(left, left + width, dtype=np.uint64)[None, :, None]
+    key = ((np.uint64(z) << np.uint64(48)) + (rows << np.uint64(26)) + (cols << np.uint64(4))) + np.arange(
+        channels, dtype=np.uint64
+    )
+    bits = _mixed(key)
+    parts = [((bits >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.float32) for shift in (0, 16, 32, 48)]
+    normal = (sum(parts) / np.float32(65535) - 2) * np.float32(math.sqrt(3))  # Irwin and Hall's sum of four
+    return _as(pixels + normal * np.float32(amount * (high - low)), pixels.dtype)
+
+
+def _mixed(key: np.ndarray) -> np.ndarray:
+    """64 well mixed bits of each number: SplitMix64's finaliser (Steele, Lea and Flood, 2014)."""
+    with np.errstate(over="ignore"):
+        key = (key + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+        key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return key ^ (key >> np.uint64(31))
 
 
 def _as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
