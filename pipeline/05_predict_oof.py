@@ -3,6 +3,7 @@
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights), the fold file, the host's images under --data
 Writes:  runs/<competition>/<experiment>/oof/  a prediction file an image, at the host's size; for a sample of
          tune.sample images also oof_views/ (every view apart) and oof_shifts/<shift>/ (under each of tune.shifts);
+         oof_copies/<shift>/ shifted copies of a few images (tune.copies) that the forecast learns from;
          of a classifier oof/answers.csv (a row an image) and pictures/answers.png
 
 Example: python pipeline/05_predict_oof.py tgs-salt --device cuda:0,cuda:1
@@ -19,6 +20,7 @@ try:
 
     from inference.progress import show
     from pipeline.prediction.classification_results import write_answers
+    from pipeline.prediction.copies import copies_stage, copy_plan, predict_copies
     from pipeline.prediction.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
     from pipeline.prediction.prediction import oof_stage, predict_oof
     from pipeline.runs import trained_spaces
@@ -58,6 +60,18 @@ def predict_split(space: Workspace) -> None:
         chosen = sample_ids(space)
         for part in parts:
             predict_part(space, part, chosen)
+    predict_shifted_copies(space)
+
+
+def predict_shifted_copies(space: Workspace) -> None:
+    """Predict the copies that the forecast learns from, where there are any."""
+    if not copy_plan(space):
+        return
+    stage = copies_stage(space)
+    if not stage.begin(overwrite=space.overwrite):
+        return already(stage)
+    number = show(predict_copies(space), "shifted copies")
+    finish(stage, f"{number} shifted copies predicted")
 
 
 def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:

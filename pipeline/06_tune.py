@@ -2,8 +2,9 @@
 
 Reads:   runs/<competition>/<experiment>/oof/ (an ensemble: those of its members), oof_views/ and oof_shifts/ where
          stage 05 made them, the host's masks; loads no model
-Writes:  runs/<competition>/<experiment>/tuning/  decision.json, report.md (what was chosen, why, what it is worth),
-         scores.csv (a row an image), folds.csv, curves.csv, views.csv, shifts.csv
+Writes:  runs/<competition>/<experiment>/tuning/  decision.json, forecast.json (what to expect of other images),
+         report.md (what was chosen, why, what it is worth), scores.csv and prediction_sums.csv (a row an image),
+         folds.csv, curves.csv, views.csv, shifts.csv
 
 Example: python pipeline/06_tune.py tgs-salt --set tune.rule=global
 """
@@ -18,9 +19,11 @@ try:
     import pandas as pd
     from tqdm import tqdm
 
+    from inference.forecast.forecast import save_forecast
     from pipeline.prediction.image_gate import only_a_gate
     from pipeline.prediction.oof import test_groups, tune_stage
     from pipeline.runs import open_runs, runs_fingerprint
+    from pipeline.tuning.forecast.known_units import forecast_report, taught_forecast
     from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
     from pipeline.tuning.report import write_tuning
     from pipeline.tuning.search import tune
@@ -45,7 +48,10 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     if score != result.cv and not (isnan(score) and isnan(result.cv)):
         raise ValueError(f"CV is {result.cv}, but {score} through the submission table; a mask is lost on the way")
     extras = measure(space, runs, found)
-    write_tuning(stage.folder, result, extras=extras, settings=found.terms.settings)
+    forecast = taught_forecast(space, runs, found.terms, result)
+    sections = forecast_report(forecast)
+    write_tuning(stage.folder, result, extras=extras, settings=found.terms.settings, sections=sections)
+    save_forecast(stage.folder / "forecast.json", forecast)
     folds = pd.DataFrame(sorted(result.fold_scores.items()), columns=["fold", "score"])
     write_atomic(stage.folder / "folds.csv", folds.to_csv(index=False, lineterminator="\n"))
     interval = [result.interval.low, result.interval.high]

@@ -2,8 +2,9 @@
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights; of an ensemble its members') and tuning/, the test images
 Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, drift.md (do they look like the training
-         images?), and .../submission.csv, or submission.refused.csv where the linter finds errors; where folds vote, or
-         with --keep-folds, test_folds/fold_k/
+         images?), forecast.csv (what to expect of each, worst first), and .../submission.csv, or
+         submission.refused.csv where the linter finds errors; where folds vote, or with --keep-folds,
+         test_folds/fold_k/
 
 Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error empty --device cuda:0,cuda:1
          python pipeline/07_predict_test.py tgs-salt --keep-folds       (what train.pseudo_labels learns from)
@@ -32,6 +33,7 @@ try:
     )
     from pipeline.runs import check_weights, open_runs
     from pipeline.tuning.comparisons.extras import write_drift
+    from pipeline.tuning.forecast.test_set import forecast_of_test
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -57,16 +59,18 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         return already(stage)
     with image_bar() as progress:
         options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
-        summary, found = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
+        summary, found, sums = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
     if found is not None:
         write_drift(stage.folder, found)
     warnings = [f"lint: {warning}" for warning in lint_written(space, summary.path)]
     warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
     for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
         print(said)
+    expected, lines = forecast_of_test(space, runs, decision, stage.folder, sums)
+    print("\n".join(lines))
     failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
     said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
-    finish(stage, f"{said} -> {summary.path}", **by, given_up=summary.given_up)
+    finish(stage, f"{said} -> {summary.path}", **by, given_up=summary.given_up, **expected)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -75,6 +75,10 @@ class TuneSettings(Settings):
         default_factory=lambda: ["stain:0.1", "brightness:0.2", "blur:1.5", "scale:0.5", "scale:2", "jpeg:40"],
         description="shifts that the sample is predicted under, as inference/predict/shifts.py spells them",
     )
+    copies: int = Field(
+        150, ge=0, le=1000, description="shifted copies of out-of-fold images that stage 05 predicts and the forecast "
+        "learns low scores from; 0: none"
+    )  # fmt: skip
     second_seed: str | None = Field(
         None, description="experiment with other weights of the same folds: what a mean of models changes"
     )

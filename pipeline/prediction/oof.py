@@ -17,6 +17,7 @@ from inference.predict.image_list import prediction_path
 from inference.predict.store import open_prediction
 from inference.submission import decision_column, decision_group
 from pipeline.inventory_table import read_inventory
+from pipeline.prediction.copies import finished_copies
 from pipeline.prediction.image_gate import answers_folder, answers_path, gate_run
 from pipeline.prediction.oof_sample import finished_parts
 from pipeline.runs import Run, read_run
@@ -136,6 +137,8 @@ def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
     gate = gate_run(space)
     if gate is not None:
         inputs[f"answers of {gate.name}"] = gate.oof
+    copies = finished_copies(runs[0].folder)[1]
+    inputs |= {"copies": copies} if copies else {}
     second = space.experiment.tune.second_seed
     if second is not None:
         inputs[f"oof of {second}"] = read_run(space, second).oof

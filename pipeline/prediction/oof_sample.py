@@ -32,6 +32,11 @@ class Part:
 
 def sample_ids(space: Workspace) -> list[str]:
     """Ids of the sample, spread evenly over folds and groups; whole stacks where the contract scores stacks."""
+    return [name for unit in spread_units(space, space.experiment.tune.sample) for name in unit]
+
+
+def spread_units(space: Workspace, most: int) -> list[list[str]]:
+    """Ids of at most so many images (but one unit), unit by unit, spread evenly over folds and groups."""
     listing, _ = space.training_images()
     folds, _ = open_folds(space)
     used = folds[folds["fold"].isin(space.experiment.used_folds)].drop_duplicates("image_id")
@@ -40,11 +45,12 @@ def sample_ids(space: Workspace) -> list[str]:
     table["unit"] = table["stack" if whole else "image_id"].astype(str)
     table = table.sort_values(["fold", "group", "unit", "image_id"], kind="stable")
     sizes = table.groupby("unit", sort=False).size()
-    number = min(len(sizes), max(1, round(space.experiment.tune.sample / sizes.mean())))
-    while number > 1 and sizes.iloc[_spread(len(sizes), number)].sum() > space.experiment.tune.sample:
+    number = min(len(sizes), max(1, round(most / sizes.mean())))
+    while number > 1 and sizes.iloc[_spread(len(sizes), number)].sum() > most:
         number -= 1
     chosen = set(sizes.index[_spread(len(sizes), number)])
-    return [str(name) for name in table.loc[table["unit"].isin(chosen), "image_id"]]
+    of_units = table[table["unit"].isin(chosen)].groupby("unit", sort=False)["image_id"]
+    return [[str(name) for name in names] for _, names in of_units]
 
 
 def _spread(total: int, number: int) -> list[int]:

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from folds.blocks import has_blocks
-from inference.decide.decision import Decision, load_decision
+from inference.decide.decision import Decision, Mask, load_decision
+from inference.forecast.forecast import image_sums
 from inference.predict.devices import pick_device, split_devices
 from inference.predict.image_list import OnError, predict_listed
 from inference.predict.precision import resolve_precision
@@ -94,11 +96,13 @@ def predict_oof(
     only: Collection[str] | None = None,
     separate: bool = False,
     shift: str | None = None,
+    models: Mapping[int, LoadedModel] | None = None,
     report: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, int]]:
     """Predict each training image (or `only` these) by the fold that held it out; yields (done, of how many).
 
-    `separate` keeps the views apart, `shift` is what the images are seen under. Where folds hold out blocks of images,
+    `separate` keeps the views apart, `shift` is what the images are seen under, `models` those of the folds where they
+    are loaded already. Where folds hold out blocks of images,
     every fold that holds out a block of an image predicts it, and its file is joined of these blocks.
     """
     listing, _ = space.training_images()
@@ -109,7 +113,7 @@ def predict_oof(
     steps = used.drop_duplicates(["image_id", "fold"])
     left = unjoined(steps, folder) if joined else steps
     total, done = len(steps), len(steps) - len(left)
-    for fold, model in fold_models(space).items():
+    for fold, model in (models or fold_models(space)).items():
         if shift is not None:
             model = replace(model, input_config=shifted_input(model.input_config, shift))
         images = ListedImages(space.competition, space.data, listing)
@@ -240,25 +244,30 @@ def predict_test(
     seconds: float | None,
     report: Callable[[str], None],
     progress: Any,
-) -> tuple[SubmissionSummary, Drift | None]:
+) -> tuple[SubmissionSummary, Drift | None, pd.DataFrame]:
     """The test images through the mean of all members and the decision of stage 06, into submission.csv.
 
-    Also how far the test images are from those that the decision learned on; None where there is none.
+    Also how far the test images are from those that the decision learned on, None where there is none; and what each
+    prediction says about itself, a row an image with the columns of `image_sums`.
     """
     decision = load_decision(decision_path(space), fingerprint=runs_fingerprint(runs))
     features: list[dict[str, Any]] = []
+    sums: list[dict[str, Any]] = []
+
+    def keep(image_id: str, probs: np.ndarray, mask: Mask) -> None:
+        features.append({"image_id": image_id, **image_features(probs, mask, decision)})
+        sums.append({"image_id": image_id, **image_sums(probs, mask, decision)})
+
     models, origins = load_members([*runs, *asked_classifier(space, decision)])
     summary = make_submission(
         space.competition, space.data, models, decision, folder=folder, out=space.own / "submission.csv",
         origins=origins, fold_folders=fold_folders, device=pick_devices(space), on_error=on_error, seconds=seconds,
-        report=report, progress=progress,
-        decided=lambda image_id, probs, mask: features.append(
-            {"image_id": image_id, **image_features(probs, mask, decision)}
-        ),
+        report=report, progress=progress, decided=keep,
     )  # fmt: skip
     learned = pd.read_csv(space.own / "tuning" / "features.csv", dtype={"image_id": str})
     averaged = (len(runs), sum(len(run.folds) for run in runs))
-    return summary, drift(learned, pd.DataFrame(features), models=averaged) if features else None
+    found = drift(learned, pd.DataFrame(features), models=averaged) if features else None
+    return summary, found, pd.DataFrame(sums)
 
 
 def lint_own(space: Workspace, path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
 
 
 def write_tuning(
-    folder: Path, result: TuneResult, *, extras: Extras | None = None, settings: TuneSettings | None = None
+    folder: Path,
+    result: TuneResult,
+    *,
+    extras: Extras | None = None,
+    settings: TuneSettings | None = None,
+    sections: Sequence[str] = (),
 ) -> None:
-    """Write decision.json, report.md and the tables curves, scores, nested_scores and features (.csv).
+    """Write decision.json, report.md and the tables curves, scores, nested_scores, features and prediction_sums (.csv).
 
-    With `extras`, and the settings they were measured under, also what else was measured.
+    With `extras`, and the settings they were measured under, also what else was measured. sections: further lines of
+    the report.
     """
     more, settings = extras or Extras(), settings or TuneSettings()
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,10 +41,11 @@ def write_tuning(
         ("scores.csv", result.table),
         ("nested_scores.csv", result.nested_table),
         ("features.csv", result.features),
+        ("prediction_sums.csv", result.sums),
     ):
         write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
     write_extras(folder, more)
-    write_atomic(folder / "report.md", report(result) + "\n".join(["", *extras_report(more, settings)]))
+    write_atomic(folder / "report.md", report(result) + "\n".join(["", *extras_report(more, settings), *sections]))
     save_decision(folder / "decision.json", decision_with(result.decision, more, settings))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from inference.decide.decision import Decision
+from inference.forecast.forecast import image_sums
 from pipeline.prediction.drift import image_features, learned_ranges
 from pipeline.tuning.postprocessing import PostReport, choose_post
 from pipeline.tuning.rules.gate_rules import without_idle_classifier
@@ -37,7 +38,7 @@ class TuneResult:
     score of that table, interval: its confidence interval over groups. nested: the same procedure, each
     fold decided by what was learned without it (NaN where it cannot be had). prediction: where one
     leaderboard may fall, None where the number of its groups was not given. features: a row an image, for
-    `drift`. reasons: sentences.
+    `drift`; sums: the same, with its `unit`, for the forecast. reasons: sentences.
     """
 
     decision: Decision
@@ -54,6 +55,7 @@ class TuneResult:
     chosen: RuleReport
     post: list[PostReport]
     features: pd.DataFrame
+    sums: pd.DataFrame
     reasons: list[str]
 
 
@@ -78,14 +80,14 @@ def tune(
         decision, by_fold, post = choose_post(chosen.fit.decision, by_fold, scorer, judge)
         nested = _nested_table(chosen, by_fold, scorer, judge, changed=any(each.used for each in post))
         decision = without_idle_classifier(_with_votes(decision, learners, terms.settings))
-        rows, features = _final_pass(terms, decision, units, pool)
+        rows, features, sums = final_pass(terms, decision, units, pool)
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     reasons += left_out(terms, judge)
     if not trained_apart:
         reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
     table = pd.concat([meta, rows], axis=1)
     nested = None if nested is None else pd.concat([meta, nested], axis=1)
-    result = _result(terms, decision, table, nested, reports, chosen, post, features, reasons, test_groups)
+    result = _result(terms, decision, table, nested, reports, chosen, post, (features, sums), reasons, test_groups)
     return replace(result, decision=decision.model_copy(update={"learned": _learned(result, terms.competition)}))
 
 
@@ -112,7 +114,7 @@ def _result(
     rules: list[RuleReport],
     chosen: RuleReport,
     post: list[PostReport],
-    features: pd.DataFrame,
+    images: tuple[pd.DataFrame, pd.DataFrame],
     reasons: list[str],
     test_groups: int | None,
 ) -> TuneResult:
@@ -134,7 +136,8 @@ def _result(
         rules=rules,
         chosen=chosen,
         post=post,
-        features=features,
+        features=images[0],
+        sums=images[1],
         reasons=reasons,
     )
 
@@ -147,26 +150,28 @@ def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneS
     return decision.model_copy(update={"fold_thresholds": own[0].each()}) if own else decision
 
 
-def _final_pass(
-    terms: Terms, decision: Decision, units: Sequence[Unit], pool: Executor | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The metric's rows of all units under the decision, and the features of all images."""
+def final_pass(
+    terms: Terms, decision: Decision, units: Sequence[Unit], pool: Executor | None, *, what: str = "decision"
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The metric's rows of all units under the decision; of all images the features, and the sums with their `unit`."""
     function = partial(_final_unit, terms.competition, terms.metric, decision)
-    made = list(over_units(function, units, "decision", pool=pool, progress=terms.progress))
-    rows = pd.DataFrame([row for row, _ in made])
-    return rows, pd.DataFrame([features for _, of_unit in made for features in of_unit])
+    made = list(over_units(function, units, what, pool=pool, progress=terms.progress))
+    rows = pd.DataFrame([row for row, _, _ in made])
+    features = pd.DataFrame([one for _, of_unit, _ in made for one in of_unit])
+    return rows, features, pd.DataFrame([one for _, _, of_unit in made for one in of_unit])
 
 
 def _final_unit(
     competition: Competition, metric: Metric, decision: Decision, unit: Unit
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    parts, features = [], []
+) -> tuple[dict[str, float], list[dict[str, Any]], list[dict[str, Any]]]:
+    parts, features, sums = [], [], []
     for item in unit.items:
         probs, truth = item.probs(), item.truth()
         mask = decided(item, probs, decision)
         parts.append((as_volume(mask, truth.planes.shape[1]), truth))
         features.append({"image_id": item.image_id, **image_features(probs, mask, decision)})
-    return scored_row(competition, metric, parts), features
+        sums.append({"image_id": item.image_id, "unit": unit.name, **image_sums(probs, mask, decision)})
+    return scored_row(competition, metric, parts), features, sums
 
 
 def _learned(result: TuneResult, competition: Competition) -> dict[str, Any]:

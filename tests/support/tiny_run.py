@@ -19,7 +19,7 @@ EXPERIMENT: dict[str, Any] = {
     "augment": {"recipe": "flips"},
     "train": {"epochs": 2, "steps_per_epoch": 2, "batch_size": 2, "patch": [32, 32], "validate_images": 2},
     "predict": {"mode": "whole", "views": ["identity", "hflip"]},
-    "tune": {"rounds": 100},
+    "tune": {"rounds": 100, "copies": 0},
 }
 
 

@@ -7,10 +7,13 @@ import pytest
 
 from inference.config import InputConfig
 from inference.predict.ensemble import working_scale
-from inference.predict.shifts import ShiftedSource, parse_shift, shifted_input, unfit
+from inference.predict.shifts import ShiftedSource, parse_shift, parse_shifts, shifted_input, unfit, value_range
 from submissions.images.opening import ArraySource
 
-SHIFTS = ["stain:0.1", "brightness:0.2", "blur:1.5", "jpeg:40", "scale:0.5"]
+SHIFTS = [
+    "stain:0.1", "brightness:0.2", "blur:1.5", "jpeg:40", "scale:0.5", "contrast:0.5", "gamma:2", "polarity:1",
+    "noise:0.1", "blur:1+contrast:0.5", "jpeg:40+blur:1.5+noise:0.05",
+]  # fmt: skip
 
 
 def drawn(channels: int = 3, dtype: type = np.uint8) -> ArraySource:
@@ -46,6 +49,48 @@ def test_each_shift_does_what_it_says() -> None:
     stained = ShiftedSource(drawn(), "stain:0.3").read(0)
     assert np.abs(stained - plain).mean() > 1
     assert (ShiftedSource(drawn(), "scale:2").read(0) == plain).all()
+
+
+def test_values_move_by_their_range() -> None:
+    plain = drawn().read(0).astype(float)
+    flatter = ShiftedSource(drawn(), "contrast:0.5").read(0)
+    assert np.array_equal(flatter, np.rint((plain / 255 - 0.5) * 127.5 + 127.5))
+    darker = ShiftedSource(drawn(), "gamma:2").read(0).astype(float)
+    assert np.abs(darker - plain**2 / 255).max() <= 1
+    assert np.array_equal(ShiftedSource(drawn(), "polarity:1").read(0), 255 - plain)
+    twice = ShiftedSource(ShiftedSource(drawn(), "polarity:1"), "polarity:1").read(0)
+    assert np.array_equal(twice, plain)
+
+
+def test_floats_move_by_their_own_range() -> None:
+    source = ArraySource(drawn(1).array.astype(np.float32) * 40 - 1000)
+    low, high = value_range(source)
+    assert low == source.array.min() and high == source.array.max()
+    turned = ShiftedSource(source, "polarity:1").read(1)
+    assert np.allclose(turned, low + high - source.read(1), atol=1e-2)
+    flat = ArraySource(np.full((1, 4, 5, 1), 3.0, np.float32))
+    assert np.isfinite(ShiftedSource(flat, "gamma:2").read(0)).all()
+
+
+def test_noise_is_normal_and_follows_from_the_place() -> None:
+    grey = ArraySource(np.full((2, 120, 90, 3), 128, np.uint8))
+    first, again = (ShiftedSource(grey, "noise:0.1").read(0).astype(float) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert abs(first.mean() - 128) < 0.5 and abs(first.std() - 25.5) < 1
+    other = ShiftedSource(grey, "noise:0.1").read(1).astype(float)
+    assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(first[..., 0].ravel(), first[..., 1].ravel())[0, 1]) < 0.05
+    assert abs(np.corrcoef(first[:-1].ravel(), first[1:].ravel())[0, 1]) < 0.05
+
+
+def test_several_are_one_after_another() -> None:
+    both = ShiftedSource(drawn(), "blur:1.5+polarity:1").read(0)
+    assert np.array_equal(both, 255 - ShiftedSource(drawn(), "blur:1.5").read(0))
+    config = shifted_input(InputConfig(scale=0.5), "noise:0.1+scale:2")
+    assert config.scale == 1.0
+    assert parse_shifts("blur:1.5+scale:2") == [("blur", 1.5), ("scale", 2.0)]
+    with pytest.raises(ValueError, match="names a kind twice"):
+        parse_shifts("blur:1+blur:2")
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.bool_])

@@ -269,7 +269,7 @@ def test_the_stages_after_training_take_blocks(
     assert "2 images predicted, each by the fold that held it out" in said and "2 images predicted view by view" in said
     assert not list(own.rglob(SCRATCH))
     stage("05_predict_oof")(arguments)
-    assert capsys.readouterr().out.count("already made") == 3
+    assert capsys.readouterr().out.count("already made") == 4
     run_stages(arguments, ("06", "07"))
     scores = read_scores(own)
     assert len(scores) == 8 and set(scores["group"]) == {"p0", "p1"} and scores["image_id"].str.contains("@y").all()

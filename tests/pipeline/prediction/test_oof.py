@@ -24,7 +24,7 @@ from pipeline.workspace import Workspace
 from submissions.host.listing import ListedImages
 from submissions.metrics.intervals import Interval
 
-SAMPLE = {"rounds": 100, "min_groups": 2, "sample": 6, "shifts": ["brightness:0.3", "scale:0.5"]}
+SAMPLE = {"copies": 0, "rounds": 100, "min_groups": 2, "sample": 6, "shifts": ["brightness:0.3", "scale:0.5"]}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,55 @@
+"""What is said about a forecast: three numbers, whether cross-validation can be trusted, and whom to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from inference.forecast.forecast import SetForecast
+
+DOUBTFUL = 5
+MANY_STRANGE = 0.1
+
+
+def forecast_lines(found: SetForecast, learned: Mapping[str, Any]) -> list[str]:
+    """CV with its interval, the prediction interval, the forecast, a verdict, and the units of the lowest forecasts.
+
+    learned: what the decision remembers (`Decision.learned`).
+    """
+    lines = []
+    if math.isfinite(found.cv):
+        lines.append(f"CV {found.cv:.4f}{_span(learned.get('interval'))}: images like the training images")
+    if learned.get("prediction_interval"):
+        lines.append(f"prediction interval{_span(learned['prediction_interval'])}: one leaderboard of such images")
+    if not math.isfinite(found.estimate):
+        reasons = "; ".join(found.doubts) or "nothing was learned"
+        return [*lines, f"no forecast of these test images: {reasons}"]
+    lines.append(f"forecast {found.estimate:.4f}{_span([found.low, found.high])}: these test images")
+    return [*lines, f"verdict: {verdict(found)}", *_doubtful(found), *(f"the forecast: {one}" for one in found.doubts)]
+
+
+def verdict(found: SetForecast) -> str:
+    """One sentence: may cross-validation be trusted for these images?"""
+    number = len(found.units)
+    strange = round(found.strange * number)
+    unlike = f"{strange} of {number} test images are predicted unlike any training image"
+    if found.agrees and found.strange <= MANY_STRANGE:
+        return "the test images are predicted like the training images: trust CV"
+    if found.agrees:
+        return f"{unlike}, and the forecast does not contradict CV; expect {found.low:.4f} to {found.high:.4f}"
+    many = f"{unlike}; " if strange else ""
+    side = "below" if found.estimate < found.cv else "above"
+    return f"{many}expect {found.low:.4f} to {found.high:.4f}, {side} the CV of {found.cv:.4f}"
+
+
+def _doubtful(found: SetForecast) -> list[str]:
+    worst = found.units.head(DOUBTFUL)
+    named = ", ".join(f"{row['unit']} ({row['forecast']:.3f})" for row in worst.to_dict("records"))
+    return [f"most doubtful: {named}"] if named else []
+
+
+def _span(ends: Any) -> str:
+    if not ends or any(end is None or not math.isfinite(end) for end in ends):
+        return ""
+    return f" ({ends[0]:.4f} to {ends[1]:.4f})"

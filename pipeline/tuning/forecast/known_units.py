@@ -1,0 +1,122 @@
+"""The units that a forecast learns from: out-of-fold images as they are, and shifted copies of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from inference.decide.decision import Decision
+from inference.forecast.forecast import Forecast, unit_table
+from pipeline.prediction.copies import copies_folder, finished_copies
+from pipeline.prediction.oof import run_items
+from pipeline.runs import Run, runs_fingerprint
+from pipeline.tuning.forecast.learning import NONE, Known, learn_forecast
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.units import make_units
+from pipeline.tuning.scores.workers import worker_pool
+from pipeline.tuning.search import TuneResult, final_pass
+from pipeline.workspace import Workspace
+from submissions.host.competition import Competition
+
+META = ("image_id", "fold", "group", "stratum")
+SOURCE = "source"
+
+
+def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result: TuneResult) -> Forecast:
+    """The forecast of an experiment, from its out-of-fold predictions and the copies that stage 05 predicted.
+
+    Of an ensemble the copies are those of its first member. Of whole images that are classified nothing is learned.
+    """
+    facts: dict[str, Any] = {
+        "fingerprint": runs_fingerprint(runs), "cv": result.cv, "interval": (result.interval.low, result.interval.high),
+        "models": len(runs), "seed": terms.settings.seed,
+    }  # fmt: skip
+    classes = scored_names(space.competition)
+    if space.experiment.task == "classify":
+        plain = {key: facts[key] for key in ("fingerprint", "cv", "interval", "models")}
+        doubts = ["whole images are classified: there is no mask to learn from"]
+        return Forecast(**plain, metric=result.metric.name, way="mean", classes=classes, doubts=doubts)
+    sources = source_of_images(space, runs[0])
+    known = [own_units(result, classes, sources)]
+    known += copied_units(space, runs[0], terms, result.decision, sources)
+    return learn_forecast(joined(known), result.metric, classes, **facts)
+
+
+def scored_names(competition: Competition) -> list[str]:
+    """Names of the classes that the metric counts."""
+    return [competition.classes[index] for index in competition.scored_classes]
+
+
+def source_of_images(space: Workspace, run: Run) -> dict[str, str]:
+    """Image -> its source, where the fold file has such a column."""
+    table = run.table(space)
+    if SOURCE not in table:
+        return {}
+    return dict(zip(table["image_id"].astype(str), table[SOURCE].astype(str), strict=True))
+
+
+def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str]) -> Known:
+    """The out-of-fold units as they are."""
+    return _known(result.table, result.sums, classes, sources, NONE)
+
+
+def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, sources: dict[str, str]) -> list[Known]:
+    """Units of the copies, by shift; none where stage 05 predicted none."""
+    plan, _ = finished_copies(run.folder)
+    made = {}
+    for shift, names in plan.items():
+        items = run_items(space, run, copies_folder(run.folder, shift), only=names)
+        made[shift] = make_units(items, terms.competition.metric.unit)
+    units = [unit for of_shift, _ in made.values() for unit in of_shift]
+    with worker_pool(terms.workers) as pool:
+        rows, _, sums = final_pass(terms, decision, units, pool, what="shifted copies")
+    found, first_row, first_image = [], 0, 0
+    for shift, (of_shift, meta) in made.items():
+        last_row, last_image = first_row + len(of_shift), first_image + sum(len(unit.items) for unit in of_shift)
+        table = pd.concat([meta, rows.iloc[first_row:last_row].reset_index(drop=True)], axis=1)
+        of_images = sums.iloc[first_image:last_image].reset_index(drop=True)
+        found.append(_known(table, of_images, scored_names(space.competition), sources, shift))
+        first_row, first_image = last_row, last_image
+    return found
+
+
+def _known(
+    table: pd.DataFrame, sums: pd.DataFrame, classes: Sequence[str], sources: dict[str, str], shift: str
+) -> Known:
+    """table: a row a unit with META and the metric's columns; sums: a row an image with its `unit`."""
+    units = unit_table(sums, classes, list(sums["unit"]))
+    names = table["image_id"].astype(str).reset_index(drop=True)
+    units = units.set_index("unit").loc[list(names)].reset_index()
+    first = sums.drop_duplicates("unit").set_index("unit")["image_id"]
+    strata = table["stratum"].astype(str)
+    source = [sources.get(str(first[name]), stratum) for name, stratum in zip(names, strata, strict=True)]
+    meta = pd.DataFrame({"unit": names, "group": table["group"].astype(str).to_numpy(), "source": source})
+    rows = table.drop(columns=list(META)).reset_index(drop=True)
+    return Known(units, rows, meta.assign(shift=shift))
+
+
+def joined(parts: Sequence[Known]) -> Known:
+    """All of them in one."""
+    tables = [[getattr(part, name) for part in parts] for name in ("units", "rows", "meta")]
+    return Known(*(pd.concat(each, ignore_index=True) for each in tables))
+
+
+def forecast_report(forecast: Forecast) -> list[str]:
+    """A section of stage 06's report, as Markdown lines."""
+    lines = ["## Forecast of other images", ""]
+    lines += [f"- {one}." for one in forecast.doubts]
+    if not forecast.maps:
+        return [*lines, ""]
+    lines += [
+        f"- What a prediction says about itself goes with its score: taught on {forecast.known_units} out-of-fold "
+        f"units, and asked about what was left out in turn, a map of the kind '{forecast.chosen}' was off least.",
+        f"- Nine in ten units that it had not seen were no farther than {forecast.unit_error:.4f} from what it said.",
+        "", "| map | mean error on what was left out |", "|---|---|",
+        *(f"| {kind} | {'-' if error is None else f'{error:.4f}'} |" for kind, error in forecast.errors.items()),
+        "", "| left out | | units | truth | said |", "|---|---|---|---|---|",
+        *(f"| {one.name} | {one.kind} | {one.units} | {one.truth:.4f} | {one.said:.4f} |" for one in forecast.episodes),
+        "",
+    ]  # fmt: skip
+    return lines

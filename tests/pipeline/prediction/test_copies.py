@@ -1,0 +1,61 @@
+"""Shifted copies: planned within the budget, predicted once by the fold that held the image out, and learned from."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from tiny_run import space_of, stage, write_tiny_experiment
+
+from inference.forecast.forecast import load_forecast
+from pipeline.prediction.copies import EACH, copies_folder, copy_plan, finished_copies
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    given = write_tiny_experiment(tmp_path_factory.mktemp("copies"), tune={"rounds": 100, "copies": 30})
+    for name in ("01_check_data", "02_make_folds", "03_prepare_data", "04_train", "05_predict_oof", "06_tune"):
+        stage(name)(given)
+    return given
+
+
+def test_the_plan_keeps_to_its_budget(arguments: list[str]) -> None:
+    plan = copy_plan(space_of(arguments))
+    number = sum(map(len, plan.values()))
+    assert number == 30
+    each = pd.Series([name for names in plan.values() for name in names]).value_counts()
+    assert (each == EACH).all() and max(map(len, plan.values())) - min(map(len, plan.values())) <= 1
+    assert copy_plan(space_of(arguments, "--set", "tune.copies=0")) == {}
+
+
+def test_copies_lie_where_stage_06_looks(arguments: list[str]) -> None:
+    space = space_of(arguments)
+    plan, fingerprint = finished_copies(space.own)
+    assert plan == copy_plan(space) and fingerprint
+    for shift, names in plan.items():
+        assert sorted(path.stem for path in copies_folder(space.own, shift).glob("*.h5")) == sorted(names)
+    assert finished_copies(space.own / "none") == ({}, "")
+
+
+def test_stage_07_says_what_to_expect(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    stage("07_predict_test")(arguments)
+    space, said = space_of(arguments), capsys.readouterr().out
+    forecast = load_forecast(space.own / "tuning" / "forecast.json")
+    assert {one.kind for one in forecast.episodes} >= {"within", "shift"}
+    assert "images like the training images" in said and "verdict: " in said and "most doubtful: " in said
+    assert "a mean of 2, which is less sure" in said
+    table = pd.read_csv(space.own / "test" / "forecast.csv")
+    assert list(table) == ["unit", "forecast", "low", "high", "strange"] and len(table) == 6
+    assert table["forecast"].is_monotonic_increasing
+    made = json.loads((space.own / "test" / "stage.json").read_text())
+    assert made["forecast_low"] <= made["forecast"] <= made["forecast_high"]
+    sums = pd.read_csv(space.own / "test" / "prediction_sums.csv")
+    assert len(sums) == 6 and (space.own / "tuning" / "prediction_sums.csv").is_file()
+
+
+def test_several_processes_measure_the_same(arguments: list[str]) -> None:
+    space = space_of(arguments)
+    before = (space.own / "tuning" / "forecast.json").read_text()
+    stage("06_tune")([*arguments, "--workers", "2", "--overwrite"])
+    assert (space.own / "tuning" / "forecast.json").read_text() == before
