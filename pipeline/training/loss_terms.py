@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,13 +19,13 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Pixels:
-    """A batch laid out for the terms: P = H * W pixels, everything float32, nothing in it where not valid."""
+    """A batch laid out for the terms: P pixels or voxels, everything float32, nothing in it where not valid."""
 
     mode: Mode
     logits: Tensor  # (N, K, P), 0 where not valid
     truth: Tensor  # (N, K, P) in [0, 1], one-hot for softmax, 0 where not valid
     valid: Tensor  # (N, K, P), 1 or 0
-    size: tuple[int, int]  # H, W
+    size: tuple[int, ...]  # H, W, or D, H, W
 
     @property
     def probs(self) -> Tensor:
@@ -37,8 +38,8 @@ Term = Callable[[Pixels], Tensor]
 
 def prepare(logits: Tensor, target: Tensor, mode: Mode, ignore: int) -> Pixels:
     """Check a batch and lay it out; values are looked at on the CPU only, where that does not stall."""
-    n, k, height, width = logits.shape
-    expected = (n, k, height, width) if mode == "sigmoid" else (n, height, width)
+    n, k, *size = logits.shape
+    expected = (n, k, *size) if mode == "sigmoid" else (n, *size)
     if tuple(target.shape) != expected:
         raise ValueError(
             f"target has shape {tuple(target.shape)}, expected {expected} for a {mode} loss on logits "
@@ -52,10 +53,10 @@ def prepare(logits: Tensor, target: Tensor, mode: Mode, ignore: int) -> Pixels:
     else:
         label = torch.where(valid, target.long(), 0)
         truth = F.one_hot(label, k).movedim(-1, 1).float() * valid[:, None]
-        valid = valid[:, None].expand(n, k, height, width)
-    flat = (n, k, height * width)
+        valid = valid[:, None].expand(n, k, *size)
+    flat = (n, k, math.prod(size))
     kept = torch.where(valid, logits.float(), 0.0)
-    return Pixels(mode, kept.reshape(flat), truth.reshape(flat), valid.float().reshape(flat), (height, width))
+    return Pixels(mode, kept.reshape(flat), truth.reshape(flat), valid.float().reshape(flat), tuple(size))
 
 
 def _check_values(target: Tensor, valid: Tensor, mode: Mode, *, n_classes: int) -> None:
@@ -201,28 +202,35 @@ def _lovasz_gradient(truth: Tensor) -> Tensor:
     return torch.cat([jaccard[..., :1], jaccard[..., 1:] - jaccard[..., :-1]], dim=-1)
 
 
-def boundary_term(class_weights: Sequence[float] | None = None) -> Term:
-    """Mean over valid pixels of `p * d`, d the signed distance to the truth's border in pixels, negative
-    inside.
+def boundary_term(class_weights: Sequence[float] | None = None, *, spacing: Sequence[float] | None = None) -> Term:
+    """Mean over valid pixels of `p * d`, d the signed distance to the truth's border, negative inside.
+
+    Distances are in pixels or voxels, or in the unit of `spacing`, a number an axis.
 
     Kervadec et al. 2019 (arXiv:1812.07032, equation 5). A plane without a border (empty or full) gives 0.
     It is not bounded below by 0 and is meant beside an overlap loss. Distances are computed on the CPU.
     """
 
     def term(pixels: Pixels) -> Tensor:
-        distances = signed_distances(pixels.truth, pixels.size)
+        distances = signed_distances(pixels.truth, pixels.size, spacing)
         return over_classes(valid_mean(pixels.probs * distances, pixels.valid), pixels, class_weights)
 
     return term
 
 
-def signed_distances(truth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Signed distance, `(N, K, P)` float32: a border pixel inside is 0, its neighbour outside 1."""
+def signed_distances(truth: Tensor, size: tuple[int, ...], spacing: Sequence[float] | None = None) -> Tensor:
+    """Signed distance, `(N, K, P)` float32: a border pixel inside is 0, its neighbour outside as far as it is away.
+
+    Raises ValueError for a spacing of another number of axes.
+    """
+    steps = tuple(spacing) if spacing is not None else (1.0,) * len(size)
+    if len(steps) != len(size) or not all(step > 0 for step in steps):
+        raise ValueError(f"spacing {list(steps)}: expected {len(size)} distances above 0, one an axis")
     planes = (truth.detach() > 0.5).cpu().numpy().reshape(-1, *size)
     distances = np.zeros(planes.shape, dtype=np.float32)
     for plane, distance in zip(planes, distances, strict=True):
         if plane.any() and not plane.all():
-            outside = distance_transform_edt(~plane)
-            inside = distance_transform_edt(plane)
-            distance[:] = np.where(plane, 1 - inside, outside)
+            outside = distance_transform_edt(~plane, steps)
+            inside = distance_transform_edt(plane, steps)
+            distance[:] = np.where(plane, min(steps) - inside, outside)
     return torch.from_numpy(distances).reshape(truth.shape).to(truth.device)

@@ -4,10 +4,10 @@ Every loss is computed sample by sample (a Dice over the whole batch is not) and
 own valid pixels; the batch's loss is the plain mean over samples. So the gradient of a doubled batch equals
 the mean of the gradients of its halves, and two processes train as one does with the batch of both.
 
-Targets: sigmoid losses take `(N, K, H, W)`, bool, uint8 or float, values 0 and 1 (or anything between, for
-pseudo-labels) and 255 for pixels to ignore; softmax losses take labels `(N, H, W)`, 255 = ignore. What is
-ignored has no influence; a sample with nothing valid has loss 0 and gradient 0. Arithmetic is float32, under
-autocast too.
+Targets: sigmoid losses take `(N, K, H, W)`, of volumes `(N, K, D, H, W)`, bool, uint8 or float, values 0 and 1
+(or anything between, for pseudo-labels) and 255 for pixels to ignore; softmax losses take labels `(N, [D,] H,
+W)`, 255 = ignore. What is ignored has no influence; a sample with nothing valid has loss 0 and gradient 0.
+Arithmetic is float32, under autocast too.
 
 The losses of segmentation-models-pytorch normalise over the batch and drop absent classes, so none serves
 here.
@@ -35,12 +35,13 @@ from pipeline.training.loss_terms import (
     overlap_term,
     prepare,
 )
+from pipeline.training.skeleton_terms import cl_dice_term, skeleton_recall_term
 
 Reduction = Literal["mean", "none"]
 
 
 class SegmentationLoss(nn.Module):
-    """A weighted sum of terms: `loss(logits (N, K, H, W), target)` -> scalar float32.
+    """A weighted sum of terms: `loss(logits (N, K, [D,] H, W), target)` -> scalar float32.
 
     `weights (N,)`: weight of each sample, about 1. The batch's loss is `mean(weights * loss)`, not divided by
     their sum, so that it stays a mean over samples in every process. `reduction="none"` gives `weights *
@@ -196,14 +197,50 @@ def boundary(
     border: float = 0.01,
     dice: float = 1.0,
     entropy: float = 1.0,
+    spacing: Sequence[float] | None = None,
     class_weights: Sequence[float] | None = None,
     ignore: int = IGNORE,
 ) -> SegmentationLoss:
-    """`border` times the boundary loss (distances in pixels, hence the small weight) beside Dice and CE."""
+    """`border` times the boundary loss (distances in pixels, hence the small weight) beside Dice and CE.
+
+    `spacing`: a distance an axis, for volumes whose slices lie further apart than their pixels.
+    """
     terms = [
-        (border, boundary_term(class_weights)),
+        (border, boundary_term(class_weights, spacing=spacing)),
         (dice, overlap_term(class_weights)),
         (entropy, cross_entropy_term(class_weights)),
+    ]
+    return SegmentationLoss(mode, terms, ignore=ignore)
+
+
+def compound(
+    *,
+    mode: Mode = "sigmoid",
+    entropy: float = 1.0,
+    dice: float = 1.0,
+    cl_dice: float = 0.0,
+    skeleton_recall: float = 0.0,
+    border: float = 0.0,
+    focal: float = 0.0,
+    lovasz: float = 0.0,
+    smooth: float = 1.0,
+    iterations: int = 3,
+    spacing: Sequence[float] | None = None,
+    class_weights: Sequence[float] | None = None,
+    ignore: int = IGNORE,
+) -> SegmentationLoss:
+    """Any terms with their weights; 0 leaves one out. For thin things `cl_dice` or `skeleton_recall` beside others.
+
+    `iterations`: of the soft skeleton of clDice, at least the radius of the thickest tube in pixels.
+    """
+    terms: list[tuple[float, Term]] = [
+        (entropy, cross_entropy_term(class_weights)),
+        (dice, overlap_term(class_weights, smooth=smooth / 2)),
+        (cl_dice, cl_dice_term(class_weights, iterations=iterations)),
+        (skeleton_recall, skeleton_recall_term(class_weights)),
+        (border, boundary_term(class_weights, spacing=spacing)),
+        (focal, focal_term(class_weights)),
+        (lovasz, lovasz_term(class_weights)),
     ]
     return SegmentationLoss(mode, terms, ignore=ignore)
 
@@ -216,6 +253,7 @@ LOSSES: dict[str, Callable[..., SegmentationLoss | ClassificationLoss]] = {
     "tversky": tversky,
     "lovasz": lovasz,
     "boundary": boundary,
+    "compound": compound,
     "classify": ClassificationLoss,
 }
 
@@ -269,6 +307,6 @@ def classes_present(target: Tensor, mode: Mode, n_classes: int, *, ignore: int =
         shown, known = ((target > 0.5) & valid).flatten(2).any(-1), valid.flatten(2).any(-1)
     else:
         label = torch.where(valid, target.long(), n_classes)
-        shown = F.one_hot(label, n_classes + 1)[..., :n_classes].bool().flatten(1, 2).any(1)
+        shown = F.one_hot(label, n_classes + 1)[..., :n_classes].bool().flatten(1, -2).any(1)
         known = valid.flatten(1).any(-1)[:, None].expand_as(shown)
     return torch.where(known, shown.float(), float(ignore))

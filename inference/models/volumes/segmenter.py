@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,15 +44,15 @@ class VolumeSegmenter(Model):
 
     def __init__(self, net: VolumeLevels, in_channels: int, n_classes: int, *, deep_supervision: bool = False) -> None:
         super().__init__(net, in_channels)
-        self.levelled = net
         if deep_supervision and not net.level_channels:
             raise ValueError("deep_supervision: this model's decoder has no levels to supervise; leave it out")
         chosen = net.level_channels if deep_supervision else ()
         self.aux_heads = nn.ModuleList(nn.Conv3d(channels, n_classes, 1) for channels in chosen)
 
     def forward(self, volumes: Tensor) -> Tensor | TrainOutputs:
-        padded, window = pad_volume(volumes, self.levelled.strides)
-        logits, levels = self.levelled.forward_levels(padded)
+        net = cast(VolumeLevels, self.net)
+        padded, window = pad_volume(volumes, net.strides)
+        logits, levels = net.forward_levels(padded)
         if not (self.training and len(self.aux_heads)):
             return crop_volume(logits, window)
         aux = [

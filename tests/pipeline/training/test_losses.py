@@ -15,13 +15,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from pipeline.training.losses import LOSSES, build_loss, classes_present, training_loss
 
 N, K, H, W = 3, 2, 5, 7
-SIGMOID = ["bce_dice", "soft_bce", "focal", "tversky", "lovasz", "boundary"]
+SIGMOID = ["bce_dice", "soft_bce", "focal", "tversky", "lovasz", "boundary", "compound"]
 SOFTMAX = [
     ("ce_dice", {}),
     ("focal", {"mode": "softmax"}),
     ("tversky", {"mode": "softmax"}),
     ("lovasz", {"mode": "softmax"}),
     ("boundary", {"mode": "softmax"}),
+    ("compound", {"mode": "softmax", "cl_dice": 1.0, "skeleton_recall": 1.0}),
 ]
 
 
