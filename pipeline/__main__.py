@@ -1,5 +1,6 @@
-"""The words beside the numbered stages: python -m pipeline WORD ...
+"""The pipeline as one command: segpipe WORD ..., which is python -m pipeline WORD ...
 
+01_check_data EXPERIMENT ... 09_submit EXPERIMENT   a numbered stage, as python pipeline/01_check_data.py runs it
 run EXPERIMENT      stages 01 to 07, skipping what is done; --from 06 makes again from there on
 demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.sequence import STAGES, run_from, run_stages
+from pipeline.sequence import ALL_STAGES, STAGES, run_from, run_stage_named, run_stages, started_as
 from submissions.command_exit import run_command
 
 
@@ -27,7 +28,7 @@ def _run(argv: Sequence[str]) -> None:
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     start.add_argument("--from", dest="first", choices=tuple(STAGES))
     parser = stage_parser("Stages 01 to 07, skipping what is done.")
-    parser.prog, parser.allow_abbrev = "python -m pipeline run", False
+    parser.prog, parser.allow_abbrev = f"{started_as()} run", False
     parser.add_argument("--from", dest="first", choices=tuple(STAGES), help="begin with this stage: what it and those "
                         "after it made is deleted and made again; after 06 stage 07 only decides again")  # fmt: skip
     arguments, (_, plain) = parser.parse_args(argv), start.parse_known_args(argv)
@@ -45,7 +46,7 @@ def _run(argv: Sequence[str]) -> None:
 def _demo(argv: Sequence[str]) -> None:
     from pipeline.demo.demo import run_demo
 
-    parser = argparse.ArgumentParser(prog="python -m pipeline demo")
+    parser = argparse.ArgumentParser(prog=f"{started_as()} demo")
     parser.add_argument("--short", action="store_true", help="a few steps only: does everything run?")
     parser.add_argument("--folder", type=Path, default=Path(), help="data/ and runs/ are made here")
     arguments = parser.parse_args(argv)
@@ -55,7 +56,7 @@ def _demo(argv: Sequence[str]) -> None:
 def _demo_data(argv: Sequence[str]) -> None:
     from pipeline.demo.demo_data import make_demo_data
 
-    parser = argparse.ArgumentParser(prog="python -m pipeline demo-data")
+    parser = argparse.ArgumentParser(prog=f"{started_as()} demo-data")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/mni-white-matter"))
     print(f"demo data -> {make_demo_data(parser.parse_args(argv).folder)}")
 
@@ -63,7 +64,7 @@ def _demo_data(argv: Sequence[str]) -> None:
 def _new_competition(argv: Sequence[str]) -> None:
     from pipeline.new_competition import start_competition
 
-    parser = argparse.ArgumentParser(prog="python -m pipeline new-competition")
+    parser = argparse.ArgumentParser(prog=f"{started_as()} new-competition")
     parser.add_argument("folder", type=Path, help="the host's files, unpacked")
     parser.add_argument("--name", help="name of the contract (default: that of the folder)")
     parser.add_argument("--out", type=Path, help="YAML file (default: submissions/competitions/<name>.yaml)")
@@ -100,7 +101,7 @@ def _report(argv: Sequence[str]) -> None:
     from pipeline.report.finished_run import open_finished
     from pipeline.report.page import LEDGER, write_report
 
-    parser = argparse.ArgumentParser(prog="python -m pipeline report")
+    parser = argparse.ArgumentParser(prog=f"{started_as()} report")
     parser.add_argument("run", type=Path, help="runs/<competition>/<experiment>, after stage 06")
     parser.add_argument("--data", type=Path, help="the host's files, for the pictures (default: data/<competition>)")
     parser.add_argument("--competition", help="contract (default: the one named as the folder), or the path of a .yaml")
@@ -114,7 +115,7 @@ def _report(argv: Sequence[str]) -> None:
 def _compare(argv: Sequence[str]) -> None:
     from pipeline.tuning.comparisons.two_runs import compare_runs
 
-    parser = argparse.ArgumentParser(prog="python -m pipeline compare")
+    parser = argparse.ArgumentParser(prog=f"{started_as()} compare")
     parser.add_argument("run_a", type=Path)
     parser.add_argument("run_b", type=Path)
     arguments = parser.parse_args(argv)
@@ -135,8 +136,12 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if argv is None else argv)
+    stage = given[0].removesuffix(".py") if given else ""
+    if stage in ALL_STAGES:
+        return run_stage_named(stage, given[1:])
     if not given or given[0] not in WORDS:
-        wanted = f"found {given[0]!r}, expected one of {', '.join(WORDS)}" if given else "a word is missing"
+        known = ", ".join([*ALL_STAGES, *WORDS])
+        wanted = f"found {given[0]!r}, expected one of {known}" if given else "a word is missing"
         print(f"{__doc__}\n{wanted}" if given[:1] not in (["-h"], ["--help"]) else __doc__)
         raise SystemExit(0 if given[:1] in (["-h"], ["--help"]) else 2)
     try:
@@ -146,5 +151,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from error
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The console script `segpipe`."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    command()

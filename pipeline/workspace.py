@@ -18,6 +18,7 @@ import pandas as pd
 
 from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory_table import read_inventory
+from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.host.competition import Competition, load_competition
 
@@ -109,6 +110,8 @@ def run_stage(
 
     Where what is there was made from other settings, the command that makes it again follows.
     """
+    if work.__module__.startswith("pipeline."):  # not the script itself, whose file argparse names
+        parser.prog = f"{started_as()} {work.__module__.removeprefix('pipeline.')}"
     arguments = parser.parse_args(argv)
     try:
         space = open_workspace(arguments)
@@ -123,7 +126,7 @@ def run_stage(
 
 def ways_out(stage: Stage, space: Workspace, argv: Sequence[str]) -> list[str]:
     """Commands for a user whose arguments `argv` do not fit what a stage made: make it again, or keep both."""
-    lines = [f"  to make it again: python pipeline/{stage.name}.py {shlex.join(argv)} --overwrite"]
+    lines = [f"  to make it again: {started_as(stage.name)} {shlex.join(argv)} --overwrite"]
     if stage.folder.is_relative_to(space.own):
         lines.append("  to keep both side by side: the same with --set name=... and without --overwrite")
     return lines

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from submissions.host.atomic import write_atomic
 
 NO_USER = "your-user-name"
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{4,41}[a-z0-9]")  # with "-submit" behind it the host's 50 characters
+DISTRIBUTION = "segmentation-pipeline"
 TEMPLATE = Path("notebooks", "03_kaggle_submit.ipynb")
 
 
@@ -47,11 +49,17 @@ def together(space: Workspace, others: Sequence[str]) -> Workspace:
 
 
 def template_notebook() -> Path:
-    """The notebook that a bundle's is a copy of; FileNotFoundError outside of a checkout."""
+    """The notebook that a bundle's is a copy of: in the checkout, or where the installation put the notebooks.
+
+    Raises FileNotFoundError where neither has it.
+    """
     path = Path(pipeline.__path__[0]).parent / TEMPLATE
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; run stage 08 in a checkout, which holds the notebooks")
-    return path
+    if path.is_file():
+        return path
+    found = [Path(str(file.locate())) for file in metadata.files(DISTRIBUTION) or [] if file.name == TEMPLATE.name]
+    if not found or not found[0].is_file():
+        raise FileNotFoundError(f"{path}: no such file; install the package again, or run stage 08 in a checkout")
+    return found[0].resolve()
 
 
 def experiment_documents(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:

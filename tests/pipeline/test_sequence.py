@@ -8,7 +8,8 @@ import pytest
 from tiny_run import write_tiny_experiment
 
 from pipeline import sequence
-from pipeline.__main__ import main
+from pipeline.__main__ import WORDS, main
+from pipeline.sequence import ALL_STAGES, started_as
 
 
 @pytest.fixture
@@ -49,3 +50,26 @@ def test_help_is_that_of_the_word(capsys: pytest.CaptureFixture[str]) -> None:
         main(["run", "--help"])
     said = capsys.readouterr().out
     assert "usage: python -m pipeline run" in said and "--from" in said
+
+
+def test_every_stage_is_a_word_of_the_one_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts = sorted(path.stem for path in Path(sequence.__file__).parent.glob("0*.py"))
+    assert list(ALL_STAGES) == scripts and not set(WORDS) & set(scripts)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/segpipe"])
+    for word in ("01_check_data", "01_check_data.py"):
+        with pytest.raises(SystemExit) as caught:
+            main([word, "--help"])
+        said = capsys.readouterr().out
+        assert caught.value.code == 0 and "usage: segpipe 01_check_data" in said and "Stage 01" in said
+    assert started_as("04_train") == "segpipe 04_train"
+    monkeypatch.setattr("sys.argv", ["pipeline/__main__.py"])
+    assert (started_as(), started_as("04_train")) == ("python -m pipeline", "python pipeline/04_train.py")
+
+
+def test_an_unknown_word_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train"])
+    assert caught.value.code == 2
+    assert "found 'train', expected one of 01_check_data" in capsys.readouterr().out

@@ -104,6 +104,7 @@ def test_the_notebook_is_five_cells_of_calls_without_outputs(tmp_path: Path, mon
     assert not any(word in source for word in ("def ", "class ", "while ", "try:"))
     assert source.count("if ") == 1  # what says that no bundle is there cannot come from a bundle
     monkeypatch.setattr(bundling.pipeline, "__path__", [str(tmp_path / "pipeline")])
+    monkeypatch.setattr(bundling.metadata, "files", lambda name: [])
     with pytest.raises(FileNotFoundError, match="run stage 08 in a checkout"):
         template_notebook()
 
