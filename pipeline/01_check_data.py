@@ -1,8 +1,9 @@
 """Stage 01: look at every file of the host's once and list everything that is wrong, before anything is trained.
 
 Reads:   the host's files under --data, as submissions/competitions/<competition>.yaml describes them
-Writes:  runs/<competition>/inventory/  inventory.csv (a row an image: size, type, content hash, mask area),
-         thumbnails.npy, alignment.json (are masks and images the same way round?), problems.csv
+Writes:  runs/<competition>/inventory/  inventory.csv (a row an image: size, type, content hash, mask area, what it is
+         like - see submissions/images/measures.py - and which source it comes from), thumbnails.npy, alignment.json
+         (are masks and images the same way round?), problems.csv
 
 Example: python pipeline/01_check_data.py tgs-salt --data data/tgs-salt --workers 2
 """
@@ -46,7 +47,7 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
         ),
         "files": host_digest(competition, space.data),
     }
-    stage = Stage("01_check_data", space.inventory, settings)
+    stage = Stage("01_check_data", space.inventory, settings, format=2)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
     for line in describe_names(competition, space.data):

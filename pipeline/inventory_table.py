@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from submissions.images.measures import measured_columns
+
+SOURCE = "source"
 MEASURED = ("page", "z", "depth", "height", "width", "channels", "pixel_size_um", "void", "instances", "empty")
 
 
@@ -19,7 +22,7 @@ def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """
     path = folder / "inventory.csv"
     columns = pd.read_csv(path, nrows=0).columns
-    measured = [name for name in columns if name in MEASURED or name.startswith("area_")]
+    measured = [name for name in columns if name in MEASURED or name.startswith("area_")] + measured_columns(columns)
     table = pd.read_csv(
         path, dtype={name: str for name in columns if name not in measured}, keep_default_na=False,
         na_values={name: [""] for name in measured},
@@ -28,6 +31,10 @@ def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
 
 
 def inventory_digest(table: pd.DataFrame) -> str:
-    """Hash of what images and masks are: ids, contents, all that was measured; the order of rows does not matter."""
-    ordered = table.sort_values(["split", "image_id"])[sorted(table.columns)]
+    """Hash of what images and masks are: ids, contents, sizes, areas, the host's columns; not of the order of rows.
+
+    Nor of what images are like and where they come from: that follows from the contents, to the last digit or nearly.
+    """
+    follows = {SOURCE, *measured_columns(table.columns)}
+    ordered = table.sort_values(["split", "image_id"])[sorted(set(table.columns) - follows)]
     return hashlib.sha256(ordered.to_csv(index=False).encode()).hexdigest()[:16]

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.inventory_table import SOURCE
+from pipeline.shift.sources import find_sources
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, passed_over, pixel_size
@@ -20,6 +22,7 @@ from submissions.host.mask_files import mask_patterns
 from submissions.host.masks import MaskReader, Truth, shared_reader
 from submissions.host.patterns import FIELD, find_files
 from submissions.host.problems import Problem, problem_table
+from submissions.images.measures import Meter, brightness
 from submissions.images.opening import ImageSource
 from submissions.table.alignment import Alignment, check_alignment
 from submissions.table.sample_check import check_sample
@@ -57,7 +60,7 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
     row = dict(images.row(image_id))
     try:
         source = images.open_alone(image_id)
-        row["content_hash"], thumbnail = scan(source)
+        row["content_hash"], thumbnail, measures = scan(source)
         size = pixel_size(competition, row)
     except (ValueError, OSError) as error:
         return _unread(row, error)
@@ -70,7 +73,7 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
         "channels": channels,
         "dtype": str(source.dtype),
     }
-    row["pixel_size_um"] = size
+    row |= {"pixel_size_um": size, **measures}
     if row["split"] == "test" or competition.masks.kind == "none":
         return Inspection(row, thumbnail, [])
     try:
@@ -102,12 +105,13 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
     return found | {"mask_hash": truth_hash(truth)}
 
 
-def scan(source: ImageSource) -> tuple[str, np.ndarray]:
-    """SHA-256 of the pixels, and a 64 x 64 uint8 grey thumbnail of the middle slice; read in strips.
+def scan(source: ImageSource) -> tuple[str, np.ndarray, dict[str, float]]:
+    """SHA-256 of the pixels; of the middle slice a 64 x 64 uint8 grey thumbnail and the measures; read in strips.
 
     The thumbnail spans the slice's own range of values (percentiles 1 and 99), whatever the host's type.
     """
     depth, height, width, _ = source.shape
+    meter = Meter(height, width)
     checksum = hashlib.sha256(f"{source.dtype}{source.shape}".encode())
     strips: list[np.ndarray] = []
     for z in range(depth):
@@ -115,14 +119,16 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray]:
             pixels = source.read(z, slice(top, min(top + STRIP, height)), None)
             checksum.update(np.ascontiguousarray(pixels).data)
             if z == depth // 2:
-                grey = pixels.astype(np.float32).mean(axis=2)
+                grey = brightness(pixels)
+                meter.add(top, pixels, grey)
                 columns = min(width, 4 * THUMBNAIL)
                 rows = max(1, round(grey.shape[0] * columns / width))
                 strips.append(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA))
     small = cv2.resize(np.concatenate(strips), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     low, high = np.percentile(small, [1, 99])
     scaled = (small - low) / max(high - low, 1e-6) if high > low else np.zeros_like(small)
-    return checksum.hexdigest()[:32], np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
+    thumbnail = np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
+    return checksum.hexdigest()[:32], thumbnail, meter.measures()
 
 
 def truth_hash(truth: Truth) -> str:
@@ -227,12 +233,14 @@ def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd
     """
     seen = [inspection for inspection in inspections if inspection.row]
     seen.sort(key=lambda inspection: (inspection.row["split"] != "train", inspection.row["image_id"]))
+    thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
     table = pd.DataFrame([inspection.row for inspection in seen])
+    if seen and SOURCE not in table:  # a column of that name which the host gives is taken as it is
+        table[SOURCE] = find_sources(table, thumbnails)
     problems = [problem for inspection in inspections for problem in inspection.problems]
     write_atomic(folder / "inventory.csv", table.to_csv(index=False, lineterminator="\n"))
     listed = problems + [problem for inspection in inspections for problem in inspection.unreadable]
     write_atomic(folder / "problems.csv", problem_table(listed).to_csv(index=False, lineterminator="\n"))
-    thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
     np.save(folder / "thumbnails.npy", thumbnails)
     return table, problems
 

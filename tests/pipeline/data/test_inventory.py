@@ -20,11 +20,13 @@ from pipeline.data.inventory import (
     write_inventory,
 )
 from pipeline.inventory_table import inventory_digest, read_inventory
+from pipeline.shift.sources import find_sources
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import list_images
 from submissions.host.masks import Truth
 from submissions.host.patterns import fill
 from submissions.host.problems import ProblemsError
+from submissions.images.measures import MEASURES
 from submissions.images.opening import ArraySource
 from submissions.rle.codec import Dialect
 
@@ -77,10 +79,30 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
 
 def test_same_pixels_have_one_hash_whatever_the_file() -> None:
     image = draw_image(draw_mask(1), 1)
-    first, thumbnail = scan(ArraySource(image[None]))
+    first, thumbnail, _ = scan(ArraySource(image[None]))
     assert first == scan(ArraySource(image.copy()[None]))[0] != scan(ArraySource(image[None, ::-1]))[0]
     assert (thumbnail.shape, thumbnail.dtype) == ((64, 64), np.uint8)
     assert scan(ArraySource(np.zeros((2, 5, 7, 1), np.float32)))[1].max() == 0
+
+
+def test_measures_and_a_source_are_in_the_inventory_and_not_in_its_digest(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    table, _ = look(competition, tmp_path)
+    again, thumbnails = read_inventory(tmp_path / "out")
+    names = [*MEASURES, "image_channel_0_p50", "image_channel_2_p99"]
+    assert again[names].dtypes.eq(np.float64).all() and again[names].notna().all(axis=None)
+    np.testing.assert_array_equal(again[names], look(competition, tmp_path, workers=2)[0][names])
+    assert again["source"].tolist() == find_sources(again, thumbnails).tolist() == ["s1"] * 11
+    assert inventory_digest(table) == inventory_digest(table.assign(source="s2", image_noise=0.5))
+
+
+def test_a_source_that_the_host_names_is_kept(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    found = [one for _, _, part in take_inventory(competition, tmp_path) for one in part]
+    for one in found:
+        one.row.update({"source": "HPA"} if one.row else {})
+    (tmp_path / "out").mkdir()
+    assert write_inventory(tmp_path / "out", found)[0]["source"].tolist() == ["HPA"] * 11
 
 
 def test_files_that_change_change_the_digest_of_the_host(tmp_path: Path) -> None:
