@@ -36,6 +36,7 @@ try:
     from pipeline.prediction.prediction import bundle_facts, decision_path
     from pipeline.runs import check_weights, open_runs, runs_fingerprint
     from pipeline.workspace import Workspace, run_stage, stage_parser
+    from submissions.host.listing import formats_used
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -52,7 +53,8 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
         folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in used},
         decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in used},
         facts=facts, documents=experiment_documents(space, used), notebook=template_notebook(),
-        half=arguments.fp16, python=None if arguments.no_wheels else arguments.python, max_bytes=max_bytes,
+        formats=formats_used(space.competition, space.data), half=arguments.fp16,
+        python=None if arguments.no_wheels else arguments.python, max_bytes=max_bytes,
         overwrite=space.overwrite,
     )  # fmt: skip
     print("\n".join(write_upload_files(space, folder, arguments.user, slug)))

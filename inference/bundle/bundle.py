@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import inference
 import submissions
 from inference.bundle.manifest import FORMAT, MANIFEST, files_below, list_files, verify
 from inference.bundle.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
+from inference.bundle.wheels import BINARY, PLATFORMS, PURE, fetch_wheels
 from inference.bundle.wheels import FOLDER as WHEELS
-from inference.bundle.wheels import PLATFORMS, fetch_wheels
 from inference.config import PredictConfig
 from inference.decide.decision import Decision, load_decision
 from inference.models.tensors import halve
@@ -27,6 +27,7 @@ from inference.weights import LoadedModel, load_model, save_model
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages
+from submissions.images.formats.table import needed_packages
 from submissions.table.findings import errors
 from submissions.table.lint import lint_submission
 
@@ -53,6 +54,7 @@ def write_bundle(
     facts: Mapping[str, Any],
     documents: Mapping[str, Mapping[str, Any]] | None = None,
     notebook: Path | None = None,
+    formats: Collection[str] = (),
     python: str | None = None,
     half: bool = False,
     max_bytes: float = 20 * GB,
@@ -63,7 +65,8 @@ def write_bundle(
     folds: experiment -> folders fold_k with weights (the exponential mean, which is what training keeps); configs:
     experiment -> prediction settings, which replace those beside the weights; taught_by: fingerprint of the
     out-of-fold predictions that the decision was learned from; facts go into the manifest (cross-validation, git
-    state); documents: experiment -> its resolved settings, kept to be read; python: version to fetch wheels for
+    state); documents: experiment -> its resolved settings, kept to be read; formats: names of the image formats that
+    it will read (`submissions.images.formats.table`), whose libraries it brings; python: version to fetch wheels for
     ("3.11"), none where not given; half: weights as float16; overwrite: a bundle that is there is replaced,
     once the new one is whole.
     Raises ValueError where the folder exists already, the decision was learned from another experiment, a wheel
@@ -80,9 +83,10 @@ def write_bundle(
             refuse_special(used)
         _copy_code(partial)
         _copy_papers(partial, competition, decision, documents or {}, notebook)
-        wheels = fetch_wheels(partial / WHEELS, python) if python else []
+        readers = needed_packages(formats)
+        wheels = fetch_wheels(partial / WHEELS, python, (*PURE, *BINARY, *readers)) if python else []
         check_size(partial, max_bytes)
-        accepts = accepted_ranges(used)
+        accepts = accepted_ranges(used) | readers
         manifest = {
             "format": FORMAT,
             "competition": competition.name,

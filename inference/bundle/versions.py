@@ -21,6 +21,7 @@ ACCEPTED = {
     "opencv-python-headless": ">=4.10",
     "packaging": ">=23.0",
     "pandas": ">=2.2",
+    "pillow": ">=10.0",
     "pydantic": ">=2.8",
     "PyYAML": ">=6.0",
     "safetensors": ">=0.4",

@@ -18,6 +18,7 @@ from inference.bundle.versions import installed_version, refuse, unmet
 
 FOLDER = "wheels"
 PURE = ("nibabel", "segmentation-models-pytorch", "tifffile", "timm")
+PURE_READERS = ("mrcfile", "pydicom")  # of image formats; fetched where a competition has such files
 BINARY = ("imagecodecs", "safetensors")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 PYTHONS = ("3.11", "3.12")
@@ -32,7 +33,9 @@ def fetch_wheels(folder: Path, python: str, names: Iterable[str] = (*PURE, *BINA
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         wanted = f"{name}=={metadata.version(name)}"
-        tags = ["--implementation", "py", "--abi", "none", "--platform", "any"] if name in PURE else []
+        tags = (
+            ["--implementation", "py", "--abi", "none", "--platform", "any"] if name in (*PURE, *PURE_READERS) else []
+        )
         for platform in [] if tags else PLATFORMS:
             tags += ["--platform", platform]
         done = subprocess.run(

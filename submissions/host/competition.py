@@ -13,6 +13,8 @@ from pydantic import Field, field_validator, model_validator
 
 from submissions.host.patterns import FIELD, check_apart, check_inside
 from submissions.host.settings import Settings, read_yaml, validate
+from submissions.images.axes import check_letters
+from submissions.images.reading import Reading
 from submissions.rle.codec import Dialect
 
 CONTRACTS = Path(__file__).parents[1] / "competitions"
@@ -40,6 +42,25 @@ class Images(Settings):
     pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the column or field that says so")
     pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm")
     only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
+    axes: str | None = Field(
+        None, description=".npy, .npz, Zarr, N5: a letter an axis of H, W, C channels, Z slices, T time; e.g. HWC"
+    )
+    array: str | None = Field(None, description=".npz, Zarr, N5: name of the array, where a container holds several")
+    frame: int | None = Field(None, ge=0, description="this one of a file's frames, points of time or slices alone")
+    level: int = Field(0, ge=0, description="slides, OME-Zarr: level of the pyramid that is the image; 0 is the finest")
+    window: tuple[float, float] | Literal["file"] | None = Field(
+        None, description="DICOM: [centre, width] shown as uint8; 'file' takes the window that each file proposes"
+    )
+
+    @property
+    def reading(self) -> Reading:
+        """How pixels are read."""
+        return Reading(axes=self.axes, array=self.array, frame=self.frame, level=self.level, window=self.window)
+
+    @field_validator("axes")
+    @classmethod
+    def _axes_are_letters(cls, axes: str | None) -> str | None:
+        return None if axes is None else check_letters(axes)
 
     @field_validator("train", "test")
     @classmethod
@@ -99,6 +120,10 @@ class Masks(Settings):
         "majority", description="several observers: more than half of them, any, all; mean: the share is learned"
     )
     valid: str | None = Field(None, description="path pattern of images whose zeros the host does not score")
+    array: str | None = Field(None, description="images: name of the array in a .npz, Zarr or N5 that holds several")
+    size: Literal["image", "any"] = Field(
+        "image", description="images: size of a mask file; any: it is brought to its image's, each pixel the nearest"
+    )
     file: str | None = Field(
         None, description="polygons: a document of all images, or a path pattern of one an image; any known format"
     )

@@ -17,6 +17,7 @@ from submissions.host.patterns import fill, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
+from submissions.images.formats.table import find_format
 from submissions.images.opening import (
     ImageSource,
     StackSource,
@@ -93,6 +94,26 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     return pd.DataFrame(listed, columns=None if listed else COLUMNS).fillna(""), problems
 
 
+def formats_used(competition: Competition, data: Path) -> set[str]:
+    """Names of the formats of the images, training and test: of each ending, that of the first sound file."""
+    images = competition.images
+    paths = [path for pattern in (images.train, images.test) if pattern for path, _ in scan(data, pattern).files]
+    found: dict[str, str] = {}
+    for path in paths:
+        ending = "".join(Path(path).suffixes[-2:]).lower()
+        if ending not in found and (name := _format_of(path_inside(data, path))):
+            found[ending] = name
+    return set(found.values())
+
+
+def _format_of(path: Path) -> str | None:
+    """Name of a file's format, None of a damaged one: stage 01 named it, and stage 07 may leave it empty."""
+    try:
+        return find_format(path).name
+    except ValueError:
+        return None
+
+
 def _rows_of_files(
     competition: Competition, data: Path, pattern: str, identity: str, *, split: Split
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
@@ -103,7 +124,7 @@ def _rows_of_files(
     for path, fields in found.files:
         if images.kind == "pages":
             try:
-                pages = probe_image(path_inside(data, path)).pages
+                pages = probe_image(path_inside(data, path), page=0).pages
             except (ValueError, OSError) as error:
                 if split == "train":
                     problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
@@ -290,9 +311,10 @@ class ListedImages:
         row = self.row(image_id)
         if self.competition.images.kind == "layers":
             paths = [path_inside(self.data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
-            return open_image(paths, kind="channels")
+            return open_image(paths, kind="channels", reading=self.competition.images.reading)
         page = int(row["page"]) if int(row["page"]) >= 0 else None
-        return open_image(path_inside(self.data, str(row["path"])), page=page)
+        path = path_inside(self.data, str(row["path"]))
+        return open_image(path, page=page, reading=self.competition.images.reading)
 
     def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
         """Source and the slices of it that are the image: its place in the stack, or all slices of a volume.

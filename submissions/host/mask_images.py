@@ -13,6 +13,7 @@ from submissions.host.competition import Colour, Competition
 from submissions.host.mask_files import OBJECT, filled, mask_files, object_files, open_path
 from submissions.host.truth import Truth, completed
 from submissions.images.opening import open_image, open_mask
+from submissions.images.reading import Reading
 
 Shape = tuple[int, int, int]
 Row = Mapping[str, Any]
@@ -59,9 +60,12 @@ def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth
 
 def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
     """Pixels of a mask file as integers (Z, H, W); ValueError where its size is not the image's."""
-    source = open_mask(path, page=int(row["page"]) if competition.images.kind == "pages" else None)
+    images = competition.images
+    reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
+    source = open_mask(path, page=int(row["page"]) if images.kind == "pages" else None, reading=reading)
     try:
-        return _of_size(np.stack([source.read(z)[..., 0] for z in range(source.shape[0])]), path, row, shape)
+        pixels = np.stack([source.read(z)[..., 0] for z in range(source.shape[0])])
+        return _of_size(competition, pixels, path, row, shape)
     finally:
         source.close()
 
@@ -75,7 +79,7 @@ def read_codes(competition: Competition, path: Path, row: Row, shape: Shape) -> 
         codes = np.stack([colour_codes(source.read(z)) for z in range(source.shape[0])])
     finally:
         source.close()
-    return _of_size(codes, path, row, shape)
+    return _of_size(competition, codes, path, row, shape)
 
 
 def colour_codes(pixels: np.ndarray) -> np.ndarray:
@@ -89,13 +93,36 @@ def colour_name(code: int) -> str:
     return f"{code >> 16},{code >> 8 & 255},{code & 255}"
 
 
-def _of_size(pixels: np.ndarray, path: Path, row: Row, shape: Shape) -> np.ndarray:
+def _of_size(competition: Competition, pixels: np.ndarray, path: Path, row: Row, shape: Shape) -> np.ndarray:
+    if competition.masks.size == "any" and pixels.shape[0] == shape[0]:
+        return stretch(pixels, shape[1:])
     if pixels.shape != shape:
         raise ValueError(
             f"{path}: mask of size {pixels.shape[1:]} (height, width; depth {pixels.shape[0]}), expected "
-            f"{shape[1:]} (depth {shape[0]}) as the image {row['path']}; replace the one that is wrong"
+            f"{shape[1:]} (depth {shape[0]}) as the image {row['path']}; "
+            f"{_cure(pixels.shape, shape, bare=path.suffix in ('.npy', '.npz'))}"
         )
     return pixels
+
+
+def stretch(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels (Z, h, w) at `size` (height, width): each pixel takes the old one that its centre lies in."""
+    rows, cols = (
+        np.minimum((np.arange(new) + 0.5) * old / new, old - 1).astype(np.intp)
+        for new, old in zip(size, labels.shape[1:], strict=True)
+    )
+    return np.ascontiguousarray(labels[:, rows[:, None], cols])
+
+
+def _cure(mask: tuple[int, ...], image: Shape, *, bare: bool) -> str:
+    """What to do where a mask has another shape (Z, H, W) than its image."""
+    if bare and mask[0] == 1 and image[0] > 1:
+        return "say in images.axes which axis is what, e.g. CHW or HWC, or choose one in images.frame"
+    if mask[0] == 1 and image[0] > 1:
+        return f"the image has {image[0]} pages: images.frame chooses one, images.kind: pages makes each an image"
+    if mask[0] == image[0]:
+        return "replace the one that is wrong, or set masks.size to any where the host says so"
+    return "replace the one that is wrong"
 
 
 def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list[Path]:

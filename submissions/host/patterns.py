@@ -18,13 +18,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from submissions.host.problems import Problem
+from submissions.images.formats.table import is_container
 
 FIELD = re.compile(r"{(\w+)(?::[^}]*)?}")
 FIELD_KIND = re.compile(r"{(\w+)(?::([^}]*))?}")
 KINDS = {None: "[^/]+?", "d": "[0-9]+", "*": "[^/]*?"}
 WIDTH = re.compile(r"0?([1-9][0-9]*)(d?)")
 SYSTEM_NAMES = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
-FOLDER_IMAGES = (".zarr", ".n5")  # formats that keep an image in a folder
 
 Fields = dict[str, str]
 
@@ -149,7 +149,7 @@ def scan(root: Path, pattern: str) -> Found:
         if match is None:
             if not entry.is_dir() and _loose_regex(pattern).match(relative):
                 almost.append(_other_case(relative, pattern))
-        elif entry.is_file() or (entry.is_dir() and relative.endswith(FOLDER_IMAGES)):
+        elif entry.is_file() or is_container(Path(entry.path)):
             files.append((relative, match.groupdict()))
         else:
             almost.append(

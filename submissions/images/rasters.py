@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from submissions.images.reading import AS_STORED, Reading
 from submissions.images.sources import MAX_DECODED_PIXELS, FileSource, ImageInfo, check_pixels, check_window
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -206,7 +207,7 @@ class RasterSource(FileSource):
 
     decodes_whole = True
 
-    def __init__(self, path: Path, *, as_mask: bool = False) -> None:
+    def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path)
         info = probe_raster(path)
         self.as_mask = as_mask

@@ -25,7 +25,8 @@ class ImageInfo:
 
     depth: slices (pages of a TIFF, slices of a volume), 1 for a plain image; height, width: of a slice;
     channels: after alpha is dropped and a palette is expanded; dtype: as `ImageSource.read` returns it;
-    pages: pages in the file (1 where the format has none); spacing: (z, y, x) in mm, or None where unknown.
+    pages: pages in the file (1 where the format has none); spacing: (z, y, x) in mm, or None where unknown;
+    pixel_size_um: µm a pixel as the file itself says; levels: (height, width) of a pyramid's levels, finest first.
     """
 
     depth: int
@@ -35,6 +36,8 @@ class ImageInfo:
     dtype: str
     pages: int = 1
     spacing: tuple[float, float, float] | None = None
+    pixel_size_um: float | None = None
+    levels: tuple[tuple[int, int], ...] = ()
 
 
 @runtime_checkable
@@ -107,6 +110,10 @@ class FileSource(ABC):
 
     shape: tuple[int, int, int, int]
     dtype: np.dtype
+    pages: int = 1
+    spacing: tuple[float, float, float] | None = None
+    pixel_size_um: float | None = None
+    levels: tuple[tuple[int, int], ...] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -121,6 +128,13 @@ class FileSource(ABC):
     @abstractmethod
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
+
+    def info(self) -> ImageInfo:
+        """Size and type of the file, known from its header."""
+        depth, height, width, channels = self.shape
+        return ImageInfo(
+            depth, height, width, channels, str(self.dtype), self.pages, self.spacing, self.pixel_size_um, self.levels
+        )
 
     def handle(self) -> Any:
         """The file's handle of this process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import tifffile
 
+from submissions.images.reading import AS_STORED, Reading
 from submissions.images.sources import (
     MAX_DECODED_PIXELS,
     FileSource,
-    ImageInfo,
     as_integers,
     check_pixels,
     check_window,
@@ -22,7 +23,11 @@ from submissions.images.sources import (
 )
 
 _ALPHA = (1, 2)  # values of the ExtraSamples tag: associated and unassociated alpha
-_RGB, _PALETTE, _SEPARATED = 2, 3, 5
+_MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
+_READ = (_MIN_IS_WHITE, 1, _RGB, _PALETTE, 4, _YCBCR, 32803)  # PhotometricInterpretation; the last: colour filter array
+_CODED = (6, 7, 33003, 33004, 33005, 34712)  # JPEG and JPEG 2000: their decoders turn YCbCr to RGB
+_BESIDE = ("Thumbnail", "Label", "Macro", "Map")  # what scanners put beside the slide
+_UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class _Layout:
     palette: np.ndarray | None
     dtype: np.dtype
     pages: int
+    white: int | None  # the largest value, where the least is white and pixels are turned round
 
     @property
     def channels(self) -> int:
@@ -57,15 +63,13 @@ def open_tiff(path: Path) -> tifffile.TiffFile:
     return tiff
 
 
-def _layout(tiff: tifffile.TiffFile, path: Path, page: int | None) -> _Layout:
+def _layout(tiff: tifffile.TiffFile, path: Path, page: int | None, level: int, *, as_mask: bool) -> _Layout:
     pages = len(tiff.pages)
     if page is not None and not 0 <= page < pages:
         raise ValueError(f"{path}: page {page} was asked for, the file has pages 0 to {pages - 1}")
-    series = tiff.series[0].levels[0] if page is None else None
+    series = _series(tiff, path, level) if page is None else None
     key = tiff.pages[page].aspage() if series is None else series.keyframe
-    if key.imagedepth != 1 or int(key.photometric) == _SEPARATED:
-        kind = "CMYK" if key.imagedepth == 1 else "a volumetric page"
-        raise ValueError(f"{path}: {kind} is not supported: convert it to grey or RGB pages")
+    _check_kind(key, path)
     check_pixels(path, key.imagelength, key.imagewidth)
     if not key.is_contiguous:
         height, width = _segment_size(key)
@@ -73,10 +77,66 @@ def _layout(tiff: tifffile.TiffFile, path: Path, page: int | None) -> _Layout:
     samples = key.samplesperpixel
     palette = np.asarray(key.colormap) if int(key.photometric) == _PALETTE else None
     alphas = sum(int(extra) in _ALPHA for extra in key.extrasamples)
+    turned = int(key.photometric) == _MIN_IS_WHITE and np.dtype(key.dtype).kind == "u" and not as_mask
+    white = (1 << int(key.bitspersample)) - 1 if turned else None
     return _Layout(
         _frames(series, path), key.imagelength, key.imagewidth, samples, int(key.planarconfig) == 2,
-        max(1, samples - alphas), palette, np.dtype(key.dtype), pages,
+        max(1, samples - alphas), palette, np.dtype(key.dtype), pages, white,
     )  # fmt: skip
+
+
+def _check_kind(key: Any, path: Path) -> None:
+    """Refuse by name what would be read as something else than it is."""
+    photometric, dtype = int(key.photometric), key.dtype
+    wrong = None
+    if key.imagedepth != 1:
+        wrong = "a volumetric page"
+    elif dtype is None or np.dtype(dtype).kind not in "biuf":
+        wrong = f"{key.bitspersample} bits a sample of {dtype or 'an unknown type'}"
+    elif photometric not in _READ:
+        wrong = {5: "CMYK", 8: "CIELab", 9: "ICCLab", 10: "ITULab"}.get(photometric, f"colour kind {photometric}")
+    elif photometric == _YCBCR and int(key.compression) not in _CODED:
+        wrong = "YCbCr without JPEG"
+    elif photometric == _MIN_IS_WHITE and np.dtype(dtype).kind in "if":
+        wrong = f"min-is-white in {dtype}"
+    if wrong is not None:
+        raise ValueError(f"{path}: {wrong} is not supported: convert it to grey or RGB pages")
+
+
+def _series(tiff: tifffile.TiffFile, path: Path, level: int) -> Any:
+    """The one image of a file, at a level of its pyramid; several images of unlike size or type are refused."""
+    beside = [one for one in tiff.series[1:] if not _belongs(one)]
+    if beside:
+        sizes = ", ".join(f"{'x'.join(map(str, one.shape))} {one.dtype}" for one in [tiff.series[0], *beside][:4])
+        raise ValueError(
+            f"{path}: {1 + len(beside)} images of unlike size or type in one file ({sizes}): images.kind: pages names "
+            "one by its page; or split the file"
+        )
+    levels = tiff.series[0].levels
+    if not 0 <= level < len(levels):
+        raise ValueError(f"{path}: level {level} was asked for, the file has levels 0 to {len(levels) - 1}")
+    return levels[level]
+
+
+def _belongs(series: Any) -> bool:
+    """Whether a further series is a smaller copy, a mask of transparency, or a scanner's picture of the glass."""
+    return bool(int(series.keyframe.subfiletype) & 5) or str(series.name) in _BESIDE
+
+
+def _micrometres(tiff: tifffile.TiffFile) -> float | None:
+    """µm a pixel at full size, as Aperio, OME or ImageJ write it; a plain TIFF's resolution is for printers."""
+    if tiff.is_svs:
+        given = tifffile.tifffile.svs_description_metadata(tiff.pages[0].description).get("MPP")
+        return float(given) if given else None
+    if tiff.is_ome and tiff.ome_metadata:
+        found = re.search(r'PhysicalSizeX="([^"]+)"', tiff.ome_metadata)
+        unit = re.search(r'PhysicalSizeXUnit="([^"]+)"', tiff.ome_metadata)
+        return float(found.group(1)) * _UNITS.get(unit.group(1) if unit else "µm", math.nan) if found else None
+    tag = tiff.pages[0].tags.get("XResolution")
+    unit_name = (tiff.imagej_metadata or {}).get("unit") if tiff.is_imagej else None
+    if tag is None or not unit_name or not tag.value[0]:
+        return None
+    return tag.value[1] / tag.value[0] * _UNITS.get(str(unit_name).replace("\\u00B5", "µ"), math.nan)
 
 
 def _frames(series: Any, path: Path) -> tuple[tuple[int, ...], ...]:
@@ -106,16 +166,22 @@ class TiffSource(FileSource):
     """A TIFF file as a source (Z, H, W, C): pages of one size are slices, or one page where `page` names it.
 
     Alpha is dropped, palettes are expanded to RGB; as_mask: one channel, integers as stored, palette indices.
+    Where the file says that the least is white, grey values are turned round; not labels, which are numbers and no
+    brightness, and not single bits, which tifffile marks so whatever they mean.
     Decoded tiles are kept up to `cache_bytes`. Uncompressed pages are memory-mapped: a window costs what it covers.
     """
 
-    def __init__(self, path: Path, *, page: int | None = None, as_mask: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, page: int | None = None, as_mask: bool = False, reading: Reading = AS_STORED
+    ) -> None:
         super().__init__(path)
-        self.page, self.as_mask = page, as_mask
+        self.page, self.as_mask, self.level = page, as_mask, reading.level
         with open_tiff(path) as tiff:
             self._check_length(tiff)
-            layout = _layout(tiff, path, page)
-        self.layout = layout
+            layout = _layout(tiff, path, page, reading.level, as_mask=as_mask)
+            if page is None:
+                self._levels(tiff, reading.level)
+        self.layout, self.pages = layout, layout.pages
         if as_mask:
             self.dtype = layout.dtype.newbyteorder("=") if layout.dtype.kind in "iub" else np.dtype(np.int32)
         else:
@@ -125,10 +191,12 @@ class TiffSource(FileSource):
         self._tiles: OrderedDict[tuple[Any, int], np.ndarray] = OrderedDict()
         self._tile_bytes = 0
 
-    def info(self) -> ImageInfo:
-        """Size and type of the file."""
-        depth, height, width, channels = self.shape
-        return ImageInfo(depth, height, width, channels, str(self.dtype), self.layout.pages)
+    def _levels(self, tiff: tifffile.TiffFile, level: int) -> None:
+        keys = [one.keyframe for one in tiff.series[0].levels]
+        self.levels = tuple((int(key.imagelength), int(key.imagewidth)) for key in keys)
+        size = _micrometres(tiff)
+        if size is not None and size > 0:
+            self.pixel_size_um = size * self.levels[0][1] / self.levels[level][1]
 
     def _check_length(self, tiff: tifffile.TiffFile) -> None:
         first = tiff.pages[0]
@@ -163,6 +231,8 @@ class TiffSource(FileSource):
             return as_integers(np.ascontiguousarray(pixels[..., :1]), self.path).astype(self.dtype, copy=False)
         if self.layout.palette is not None:
             pixels = (self.layout.palette.T >> 8).astype(np.uint8)[pixels[..., 0]]
+        if self.layout.white is not None:
+            pixels = (self.layout.white - pixels).astype(pixels.dtype)
         return np.ascontiguousarray(pixels, dtype=self.dtype)
 
     def _frame(self, position: int, window: tuple[int, int, int, int]) -> np.ndarray:
@@ -171,7 +241,7 @@ class TiffSource(FileSource):
         if self.page is not None:
             page, skipped = tiff.pages[self.page], 0
         else:
-            pages = tiff.series[0].levels[0].pages
+            pages = tiff.series[0].levels[self.level].pages
             page, skipped = (pages[position], 0) if len(pages) > position else (pages[0], position)
         key = page.keyframe
         if key.is_memmappable and page.is_contiguous:

@@ -178,6 +178,7 @@ def test_pip_is_asked_for_pure_and_binary_wheels(tmp_path: Path, monkeypatch: py
     assert {"--no-deps", "--only-binary=:all:", f"timm=={metadata.version('timm')}"} <= set(pure) & {*pure}
     assert pure[pure.index("--platform") + 1] == "any" and binary.count("--platform") == len(wheels.PLATFORMS)
     assert binary[binary.index("--python-version") + 1] == "3.12"
+    assert fetch_wheels(tmp_path, "3.12", ["pydicom"]) == [] and asked[-1].count("--platform") == 1
     with pytest.raises(ValueError, match=r"wheel of h5py==.* for Python 3.12: ERROR: no such wheel; --no-wheels"):
         fetch_wheels(tmp_path, "3.12", ["h5py"])
 

@@ -10,7 +10,7 @@ import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images, pixel_size, read_table
+from submissions.host.listing import ListedImages, formats_used, list_images, pixel_size, read_table
 from submissions.host.settings import validate
 
 
@@ -218,3 +218,13 @@ def test_rows_that_count_and_lists_of_images_in_coco_json(tmp_path: Path) -> Non
 def test_pixel_size_in_another_unit() -> None:
     images = {"train": "t/{id}.png", "test": "s/{id}.png", "pixel_size_um": "mm", "pixel_size_factor": 1000}
     assert pixel_size(rle_contract(images=images), {"image_id": "a", "mm": "1.5"}) == 1500.0
+
+
+def test_formats_are_those_of_sound_files(tmp_path: Path) -> None:
+    for name in ("train/a.png", "train/b.png", "test/c.npy", "test/d.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "train/b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "test/c.npy").write_bytes(b"\x93NUMPY")
+    contract = rle_contract(images={"train": "train/{id}.png", "test": "test/{id}.{ending}"})
+    assert formats_used(contract, tmp_path) == {"raster", "npy"}

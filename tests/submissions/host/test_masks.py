@@ -275,3 +275,26 @@ def test_a_process_reads_the_table_once_until_it_changes(tmp_path: Path) -> None
 def test_every_contract_survives_the_readers_key(name: str) -> None:
     competition = load_competition(name)
     assert Competition.model_validate_json(competition.model_dump_json()) == competition
+
+
+def test_a_mask_of_another_size_is_brought_to_its_image_where_the_host_says_so(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    small = np.array([[0, 1, 0], [2, 0, 0]], np.uint8)
+    cv2.imwrite(str(tmp_path / "m" / "a.png"), small)
+    masks = {"path": "m/{id}.png", "values": {0: [], 1: "x", 2: "y"}}
+    same, other = (rle_contract(classes=["x", "y"], **image_masks(**masks, size=size)) for size in ("image", "any"))
+    with pytest.raises(ValueError, match=r"set masks\.size to any"):
+        MaskReader(same, tmp_path).read(row("a"), (1, 4, 9))
+    truth = MaskReader(other, tmp_path).read(row("a"), (1, 4, 9))
+    np.testing.assert_array_equal(truth.planes[0, 0], np.kron(small == 1, np.ones((2, 3), bool)))
+    np.testing.assert_array_equal(truth.planes[1, 0], np.kron(small == 2, np.ones((2, 3), bool)))
+
+
+@pytest.mark.parametrize(("ending", "cure"), [(".npy", r"images\.axes"), (".png", r"images\.frame")])
+def test_a_mask_of_one_slice_beside_an_image_of_several_is_explained(tmp_path: Path, ending: str, cure: str) -> None:
+    mask = np.ones((4, 9), np.uint8)
+    np.save(tmp_path / "a.npy", mask)
+    cv2.imwrite(str(tmp_path / "a.png"), mask)
+    contract = rle_contract(**image_masks(path=f"{{id}}{ending}"))
+    with pytest.raises(ValueError, match=cure):
+        MaskReader(contract, tmp_path).read(row("a"), (6, 4, 9))

@@ -1,0 +1,118 @@
+"""Bare arrays with named axes: .npy and .npz files, and the base of every format that is a grid of numbers."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from submissions.images.axes import axes_of_mask, check_axes, guess_axes
+from submissions.images.reading import AS_STORED, Reading
+from submissions.images.sources import FileSource, as_integers, check_pixels, check_window, image_dtype
+
+LARGEST_DECODED = 2 << 30  # bytes of an array that can only be decoded as a whole
+
+
+class GridSource(FileSource):
+    """A grid of numbers with named axes as a source (Z, H, W, C); Z counts slices, within every point of time.
+
+    A format opens its grid in `_open`: anything that is indexed by slices as an array is.
+    """
+
+    def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
+        super().__init__(path)
+        self.as_mask, self.reading = as_mask, reading
+
+    def _describe(self, shape: tuple[int, ...], stored: np.dtype, known: str | None = None) -> None:
+        """Take over the grid's shape and type; known: axes that the file itself names."""
+        if stored.kind not in "biuf" or not 2 <= len(shape) <= 5:
+            raise ValueError(f"{self.path}: array {shape} of {stored}, expected 2 to 5 axes of numbers")
+        declared = self.reading.axes
+        if declared and self.as_mask:
+            declared = axes_of_mask(declared, len(shape))
+        axes = check_axes(declared, shape, self.path) if declared else known
+        self.axes = axes or guess_axes(shape, self.path)
+        sizes = dict(zip(self.axes, shape, strict=True))
+        height, width, channels = sizes["H"], sizes["W"], sizes.get("C", 1)
+        check_pixels(self.path, height, width)
+        self._times, self._slices = sizes.get("T", 1), sizes.get("Z", 1)
+        if 0 in shape:
+            raise ValueError(f"{self.path}: array {shape} holds nothing: copy it again from the host")
+        if self.as_mask and channels != 1:
+            raise ValueError(f"{self.path}: a mask array has axes (H, W) or (Z, H, W), found {shape} as {self.axes}")
+        integer = np.dtype(np.int32) if stored.kind == "f" else stored.newbyteorder("=")
+        self.dtype = integer if self.as_mask else image_dtype(stored)
+        self.shape = (self._times * self._slices, height, width, channels)
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z as (h, w, C), a copy."""
+        top, bottom, left, right = check_window(self.shape, z, rows, cols)
+        time, place = divmod(z, self._slices)
+        wanted = {"H": slice(top, bottom), "W": slice(left, right), "C": slice(None)}
+        at = {"T": slice(time, time + 1), "Z": slice(place, place + 1)}
+        cut = self._cut(tuple((wanted | at)[axis] for axis in self.axes))
+        order = [self.axes.index(axis) for axis in "TZHWC" if axis in self.axes]
+        window = cut.transpose(order).reshape(bottom - top, right - left, self.shape[3])
+        if self.as_mask:
+            window = as_integers(window, self.path)
+        return np.ascontiguousarray(window, dtype=self.dtype)
+
+    def _cut(self, index: tuple[slice, ...]) -> np.ndarray:
+        return np.array(self.handle()[index])
+
+
+class ArrayFileSource(GridSource):
+    """A .npy file, memory-mapped, or one array of a .npz, decoded when it is first read."""
+
+    def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
+        super().__init__(path, as_mask=as_mask, reading=reading)
+        if path.suffix.lower() == ".npz":
+            self._name, shape, dtype = _npz_member(path, reading.array)
+            self._describe(shape, dtype)
+        else:
+            array = self._mapped()
+            self._describe(array.shape, array.dtype)
+
+    def _mapped(self) -> np.ndarray:
+        try:
+            array: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            size = self.path.stat().st_size
+            raise ValueError(f"{self.path}: no readable array in {size} bytes ({error}): copy it again") from error
+        return array
+
+    def _open(self) -> Any:
+        if self.path.suffix.lower() != ".npz":
+            return self._mapped()
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                return archive[self._name]
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{self.path}: array {self._name!r} cannot be read ({error}): copy it again") from error
+
+
+def _npz_member(path: Path, wanted: str | None) -> tuple[str, tuple[int, ...], np.dtype]:
+    """Name, shape and type of the one array of a .npz, from its header."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            if wanted not in names and not (wanted is None and len(names) == 1):
+                raise ValueError(f"it holds the arrays {names}: say which in images.array (masks.array)")
+            name = wanted or names[0]
+            with archive.open(f"{name}.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = header(stream)
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: no readable array in {path.stat().st_size} bytes ({error})") from error
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if size > LARGEST_DECODED:
+        raise ValueError(
+            f"{path}: array {name!r} takes {size / 1e9:.1f} GB decoded, and a .npz is decoded as a whole: store it as "
+            ".npy, which is read by windows"
+        )
+    return name, shape, dtype

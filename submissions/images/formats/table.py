@@ -1,0 +1,158 @@
+"""Which module reads which file: the one table of formats, and how a file is told by its first bytes."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from importlib import import_module, util
+from pathlib import Path
+
+from submissions.images.reading import AS_STORED, Reading
+from submissions.images.sources import FileSource
+
+_HEAD = 512
+_JP2 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_SLIDES = (".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
+_ZARR = (".zarray", "zarr.json", ".zgroup", "attributes.json")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A family of files and what reads it.
+
+    name: as `kind` of `open_image` says it. reads: for a person. source: 'module:class', imported when the first such
+    file is opened. recognise: whether a path, lower-case suffix and first bytes are such a file. extra: the optional
+    extra of this package that it needs. packages: what that extra brings, as (import, distribution, accepted versions).
+    """
+
+    name: str
+    reads: str
+    source: str
+    recognise: Callable[[Path, str, bytes], bool]
+    extra: str | None = None
+    packages: tuple[tuple[str, str, str], ...] = ()
+
+    def open(
+        self, path: Path, *, as_mask: bool = False, page: int | None = None, reading: Reading = AS_STORED
+    ) -> FileSource:
+        """The file as a source. Raises ModuleNotFoundError that names the extra where its library is missing."""
+        self.require(path)
+        module, _, name = self.source.partition(":")
+        kind = getattr(import_module(f"submissions.images.{module}"), name)
+        given = {"page": page} if page is not None else {}
+        source: FileSource = kind(path, as_mask=as_mask, reading=reading, **given)
+        return source
+
+    def require(self, path: Path) -> None:
+        """Raises ValueError that names the extra where a library of this format is not installed."""
+        missing = [distribution for module, distribution, _ in self.packages if util.find_spec(module) is None]
+        if missing:
+            raise ValueError(
+                f"{path}: {self.reads} need {' and '.join(missing)}, which is not installed: "
+                f"pip install 'segmentation-pipeline[{self.extra}]'"
+            )
+
+
+def _starts(*magic: bytes) -> Callable[[Path, str, bytes], bool]:
+    return lambda path, suffix, head: head.startswith(magic)
+
+
+def _raster(path: Path, suffix: str, head: bytes) -> bool:
+    png_or_jpeg = head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
+    return png_or_jpeg or (head.startswith(b"BM") and len(head) >= 26)
+
+
+def _picture(path: Path, suffix: str, head: bytes) -> bool:
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    avif = head[4:8] == b"ftyp" and any(brand in head[8:40] for brand in (b"avif", b"avis"))
+    return webp or avif or head.startswith((b"GIF87a", b"GIF89a", *_JP2))
+
+
+def _nifti(path: Path, suffix: str, head: bytes) -> bool:
+    return head[344:347] in (b"n+1", b"ni1") or head[4:7] == b"n+2"
+
+
+def _slide(path: Path, suffix: str, head: bytes) -> bool:
+    return suffix in _SLIDES
+
+
+def _dicom(path: Path, suffix: str, head: bytes) -> bool:
+    return head[128:132] == b"DICM" or (suffix in (".dcm", ".dicom", ".ima") and head[:2] in (b"\x08\x00", b"\x02\x00"))
+
+
+def _itk(path: Path, suffix: str, head: bytes) -> bool:
+    return head.startswith(b"NRRD000") or (suffix in (".mha", ".mhd") and b"NDims" in head)
+
+
+def _mrc(path: Path, suffix: str, head: bytes) -> bool:
+    return head[208:211] == b"MAP"
+
+
+def _array(path: Path, suffix: str, head: bytes) -> bool:
+    return head.startswith(b"\x93NUMPY") or (suffix == ".npz" and head.startswith(b"PK"))
+
+
+def _chunks(path: Path, suffix: str, head: bytes) -> bool:
+    return is_container(path) or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
+
+
+def is_container(path: Path) -> bool:
+    """Whether a folder is one image: a Zarr or N5 array or a group of them."""
+    return path.is_dir() and any((path / name).is_file() for name in _ZARR)
+
+
+FORMATS = (
+    Format("slide", "slides (NDPI, MRXS, SCN, BIF, VMS)", "formats.slides:SlideSource", _slide, "slides",
+           (("openslide", "openslide-python", ">=1.4"), ("openslide_bin", "openslide-bin", ">=4.0"))),
+    Format("raster", "PNG, JPEG and BMP", "rasters:RasterSource", _raster),
+    Format("tiff", "TIFF, OME-TIFF, GeoTIFF and SVS", "tiff:TiffSource",
+           _starts(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")),
+    Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureSource", _picture),
+    Format("npy", ".npy and .npz arrays", "formats.arrays:ArrayFileSource", _array),
+    Format("nifti", "NIfTI", "nifti:NiftiSource", _nifti),
+    Format("dicom", "DICOM files", "formats.dicom:DicomSource", _dicom, "dicom", (("pydicom", "pydicom", ">=3.0"),)),
+    Format("itk", "NRRD, MHA and MHD volumes", "formats.itk:ItkSource", _itk, "itk",
+           (("SimpleITK", "SimpleITK", ">=2.4"),)),
+    Format("mrc", "MRC volumes", "formats.mrc:MrcSource", _mrc, "mrc", (("mrcfile", "mrcfile", ">=1.5"),)),
+    Format("zarr", "Zarr, OME-Zarr and N5 arrays", "formats.chunked:ChunkedSource", _chunks, "zarr",
+           (("tensorstore", "tensorstore", ">=0.1.70"), ("ml_dtypes", "ml-dtypes", ">=0.4"))),
+)  # fmt: skip
+
+
+def needed_packages(names: Collection[str]) -> dict[str, str]:
+    """Distributions that the named formats need beside the package's own, and the versions that are accepted."""
+    return {name: span for one in FORMATS if one.name in names for _, name, span in one.packages}
+
+
+def find_format(path: Path) -> Format:
+    """The format of a file, told by its first bytes (some by their ending), or of a folder that is one image.
+
+    Raises FileNotFoundError for a missing file, ValueError for an empty one or one that none of them reads.
+    """
+    if not path.is_file() and not is_container(path):
+        near = sorted(p.name for p in path.parent.iterdir())[:3] if path.parent.is_dir() else []
+        hint = f"the folder holds {', '.join(near)} ..." if near else "the folder does not exist or is empty"
+        raise FileNotFoundError(f"{path}: no such image file; {hint}")
+    head = b"" if path.is_dir() else _first_bytes(path)
+    found = next((one for one in FORMATS if one.recognise(path, path.suffix.lower(), head)), None)
+    if found is None:
+        known = "; ".join(one.reads for one in FORMATS)
+        raise ValueError(
+            f"{path}: bytes {head[:8]!r} at the start, expected one of: {known}: convert the file to one of them"
+        )
+    return found
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if not head:
+        raise ValueError(f"{path}: the file is empty (0 bytes): copy it again from the host")
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            with gzip.open(path) as stream:
+                head = stream.read(_HEAD)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path}: damaged gzip file ({error}): copy it again from the host") from error
+    return head

@@ -1,0 +1,157 @@
+"""DICOM files drawn with pydicom: stored, rescaled, inverted, windowed, of several frames, compressed."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from submissions.images.opening import Reading, open_image, open_mask, probe_image
+
+pydicom = pytest.importorskip("pydicom")
+from pydicom.encaps import encapsulate  # noqa: E402
+from pydicom.uid import (  # noqa: E402
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
+
+GREY = np.random.default_rng(0).integers(0, 4096, (11, 17), dtype=np.uint16)
+
+
+def write_dicom(
+    path: Path, pixels: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, coded: Any = None, **elements: Any
+) -> None:
+    """A file of secondary capture; pixels (H, W), (H, W, 3) or (frames, H, W) with NumberOfFrames."""
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = pydicom.uid.generate_uid()
+    colour = pixels.ndim == 3 and "NumberOfFrames" not in elements
+    dataset.Rows, dataset.Columns = pixels.shape[:2] if colour else pixels.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3, "RGB") if colour else (1, "MONOCHROME2")
+    if colour:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = 8 * pixels.dtype.itemsize
+    dataset.BitsStored, dataset.PixelRepresentation = dataset.BitsAllocated, int(pixels.dtype.kind == "i")
+    for name, value in elements.items():
+        setattr(dataset, name, value)
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelData = pixels.tobytes() if coded is None else encapsulate(coded)
+    dataset["PixelData"].VR = "OB" if coded is not None or dataset.BitsAllocated == 8 else "OW"
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def test_stored_values_and_windows_of_a_file(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", GREY, BitsStored=12, PixelSpacing=[0.2, 0.3], SliceThickness=2)
+    source = open_image(tmp_path / "a.dcm")
+    assert source.shape == (1, 11, 17, 1) and source.dtype == np.uint16
+    np.testing.assert_array_equal(source.read(0, slice(2, 9), slice(1, 5))[..., 0], GREY[2:9, 1:5])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(0)[..., 0], GREY)
+    info = probe_image(tmp_path / "a.dcm")
+    assert info.spacing == (2.0, 0.2, 0.3) and info.pixel_size_um == pytest.approx(300)
+
+
+def test_slope_and_intercept_give_what_the_modality_means(tmp_path: Path) -> None:
+    signed = GREY.astype(np.int16) - 1000
+    write_dicom(tmp_path / "a.dcm", signed, RescaleSlope=2, RescaleIntercept=-24.5)
+    source = open_image(tmp_path / "a.dcm")
+    assert source.dtype == np.float32
+    np.testing.assert_allclose(source.read(0)[..., 0], signed * 2.0 - 24.5)
+    np.testing.assert_array_equal(open_mask(tmp_path / "a.dcm").read(0)[..., 0], signed)
+
+
+def test_monochrome1_is_turned_bright_on_dark(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", GREY, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(open_image(tmp_path / "a.dcm").read(0)[..., 0], 4095 - GREY)
+
+
+def test_windows_of_the_contract_and_of_the_file(tmp_path: Path) -> None:
+    elements = {
+        "BitsStored": 12,
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "WindowCenter": [40, 400],
+        "WindowWidth": [400, 9],
+    }
+    write_dicom(tmp_path / "a.dcm", GREY, **elements)
+    meant = GREY.astype(float) - 1024
+    wanted = np.rint(255 * np.clip((meant - 39.5) / 399 + 0.5, 0, 1))
+    for window in ("file", (40.0, 400.0)):
+        source = open_image(tmp_path / "a.dcm", reading=Reading(window=window))
+        assert source.dtype == np.uint8
+        np.testing.assert_allclose(source.read(0)[..., 0], wanted, atol=1)
+    write_dicom(tmp_path / "b.dcm", GREY, **elements, PhotometricInterpretation="MONOCHROME1")
+    turned = open_image(tmp_path / "b.dcm", reading=Reading(window="file")).read(0)[..., 0]
+    np.testing.assert_allclose(turned, 255 - wanted, atol=1)
+    write_dicom(tmp_path / "c.dcm", GREY)
+    with pytest.raises(ValueError, match="the file proposes none"):
+        open_image(tmp_path / "c.dcm", reading=Reading(window="file"))
+
+
+def test_frames_are_slices(tmp_path: Path) -> None:
+    frames = np.stack([GREY, GREY // 2, GREY // 3])
+    write_dicom(tmp_path / "a.dcm", frames, NumberOfFrames=3)
+    source = open_image(tmp_path / "a.dcm")
+    assert source.shape == (3, 11, 17, 1)
+    for z in (2, 0):
+        np.testing.assert_array_equal(source.read(z)[..., 0], frames[z])
+    assert open_image(tmp_path / "a.dcm", reading=Reading(frame=1)).shape == (1, 11, 17, 1)
+
+
+def test_colours_and_palettes(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(1).integers(0, 255, (11, 17, 3), dtype=np.uint8)
+    write_dicom(tmp_path / "a.dcm", rgb)
+    np.testing.assert_array_equal(open_image(tmp_path / "a.dcm").read(0), rgb)
+    label = np.random.default_rng(2).integers(0, 4, (11, 17), dtype=np.uint8)
+    table = np.array([[0, 0, 0], [200, 0, 0], [0, 100, 9], [1, 2, 250]], np.uint8)
+    elements = {f"{name}PaletteColorLookupTableDescriptor": [4, 0, 8] for name in ("Red", "Green", "Blue")}
+    tables = {
+        f"{name}PaletteColorLookupTableData": table[:, k].tobytes() for k, name in enumerate(("Red", "Green", "Blue"))
+    }
+    write_dicom(tmp_path / "p.dcm", label, PhotometricInterpretation="PALETTE COLOR", **elements, **tables)
+    np.testing.assert_array_equal(open_image(tmp_path / "p.dcm").read(0), table[label])
+    np.testing.assert_array_equal(open_mask(tmp_path / "p.dcm").read(0)[..., 0], label)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "encode", "bits", "close"),
+    [
+        (JPEGBaseline8Bit, lambda x: imagecodecs.jpeg8_encode(x, level=98), 8, 6),
+        (JPEGExtended12Bit, lambda x: imagecodecs.jpeg8_encode(x, level=98, bitspersample=12), 12, 100),
+        (JPEG2000Lossless, lambda x: imagecodecs.jpeg2k_encode(x, level=0, codecformat="j2k", bitspersample=12), 12, 0),
+        (JPEGLSLossless, imagecodecs.jpegls_encode, 16, 0),
+        (JPEGLosslessSV1, lambda x: imagecodecs.ljpeg_encode(x, bitspersample=12), 12, 0),
+    ],
+)
+def test_compressed_kinds(tmp_path: Path, syntax: str, encode: Any, bits: int, close: int) -> None:
+    ramp = np.add.outer(np.arange(16), np.arange(24)) * (6 if bits == 8 else 100)
+    pixels = ramp.astype(np.uint8 if bits == 8 else np.uint16)
+    write_dicom(tmp_path / "a.dcm", pixels, syntax=syntax, coded=[encode(pixels)], BitsStored=bits)
+    found = open_image(tmp_path / "a.dcm").read(0)[..., 0]
+    assert np.abs(found.astype(int) - pixels).max() <= close
+
+
+def test_faults_are_named(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", GREY)
+    whole = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(whole[:-50])
+    with pytest.raises(ValueError, match=r"a\.dcm: pixels in .* bytes cannot be read"):
+        open_image(tmp_path / "a.dcm").read(0)
+    (tmp_path / "a.dcm").write_bytes(whole[:200])
+    with pytest.raises(ValueError, match="no DICOM image"):
+        open_image(tmp_path / "a.dcm")
+    write_dicom(tmp_path / "b.dcm", GREY, PhotometricInterpretation="CMYK")
+    with pytest.raises(ValueError, match="written as CMYK"):
+        open_image(tmp_path / "b.dcm")
+    write_dicom(tmp_path / "c.dcm", GREY, BitsAllocated=64, BitsStored=64)
+    with pytest.raises(ValueError, match="64 bits a sample"):
+        open_image(tmp_path / "c.dcm")
