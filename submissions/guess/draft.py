@@ -11,10 +11,11 @@ import yaml
 
 @dataclass
 class Draft:
-    """Sections of the contract, and by section the sentences that say why."""
+    """Sections of the contract, and by section the sentences that say why. same: fields equal to {name} everywhere."""
 
     sections: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    same: list[str] = field(default_factory=list)
 
     def put(self, name: str, value: Any, *notes: str) -> None:
         """Add a section with the sentences that say how it was guessed."""
@@ -24,7 +25,7 @@ class Draft:
     def rename(self, old: str, new: str) -> None:
         """Another name for a field in the patterns of images and masks, and in what is said of them."""
         for section in (self.sections["images"], self.sections["masks"]):
-            for key in ("train", "test", "path"):
+            for key in ("train", "test", "path", "file"):
                 if key in section:
                     section[key] = section[key].replace(old, new)
         self.notes = {name: [note.replace(old, new) for note in notes] for name, notes in self.notes.items()}

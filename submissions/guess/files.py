@@ -1,17 +1,31 @@
-"""Which files of a folder belong together? Path patterns for a first contract, guessed from names alone."""
+"""Which files of a folder belong together? Groups of files that one path pattern describes, from names alone."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-SUFFIXES = (".nii.gz", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".npy", ".nii")
-MASK_WORDS = ("mask", "label", "annot", "segment", "trimap", "groundtruth", "ground_truth")
-ENDING = re.compile(r"(?<=.)[_-](?:masks?|labels?|seg|segmentation|gt|annotation|volume|image|img)\Z", re.IGNORECASE)
+from submissions.host.patterns import is_system_name
+
+SUFFIXES = (
+    ".nii.gz", ".ome.tif", ".ome.tiff", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jp2",
+    ".avif", ".ppm", ".pgm", ".npy", ".npz", ".nii", ".dcm", ".nrrd", ".mha", ".mhd", ".mrc", ".svs", ".ndpi", ".mrxs",
+)  # fmt: skip
+DOCUMENTS = (".json", ".txt", ".xml", ".geojson")
+MASK_WORDS = (
+    "mask", "label", "annot", "segment", "trimap", "groundtruth", "ground_truth", "gtfine", "manual", "target", "seg",
+)  # fmt: skip
+IMAGE_WORDS = ("image", "img", "input", "photo", "scan", "raw")
+TEST_WORDS = re.compile(r"test|imagests|unseen|evaluation", re.IGNORECASE)
+SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev)", re.IGNORECASE)
+KNOWN_ENDING = re.compile(r"[_.-](?:masks?|labels?|seg|segmentation|gt|annotation|volume|image|img)", re.IGNORECASE)
+SEPARATORS = "_-. "
 MANY = 8
+FEW = 0.15  # share of a folder's files that an ending has to have to be one of its kinds
 
 Fields = tuple[str, ...]
 
@@ -21,7 +35,7 @@ class FileGroup:
     """Files that one path pattern describes.
 
     files: (relative path, values of the fields in the order of `names`), sorted; the last field is {name}, of
-    the file itself.
+    the file itself. pattern: with `head` before {name} and `tail` after it, which all the names have.
     """
 
     pattern: str
@@ -31,12 +45,17 @@ class FileGroup:
     @property
     def words(self) -> list[str]:
         """The pattern's own words, in small letters, fields left out."""
-        return re.findall(r"[a-z]+", re.sub(r"{\w+}", " ", self.pattern.rsplit(".", 1)[0]).lower())
+        return re.findall(r"[a-z]+", re.sub(r"{[^}]+}", " ", self.pattern.rsplit(".", 1)[0]).lower())
+
+    @property
+    def folder(self) -> str:
+        """The pattern of the folder that the files lie in, '' for the top."""
+        return self.pattern.rpartition("/")[0]
 
     @property
     def is_test(self) -> bool:
         """Whether a folder or name says test."""
-        return any(word.startswith("test") or word.endswith(("test", "imagests")) for word in self.words)
+        return any(TEST_WORDS.search(word) for word in self.words)
 
     @property
     def looks_like_masks(self) -> bool:
@@ -44,50 +63,102 @@ class FileGroup:
         return any(hint in word for word in self.words for hint in MASK_WORDS) or "gt" in self.words
 
     @property
+    def stems(self) -> list[str]:
+        """The values of {name}."""
+        return [fields[-1] for _, fields in self.files]
+
+    @property
     def id_template(self) -> str:
         """'{name}' where file names differ, otherwise the folders' fields before it."""
-        stems = {fields[-1] for _, fields in self.files}
-        return "{name}" if len(stems) == len(self.files) else "_".join(f"{{{name}}}" for name in self.names)
+        fields = [re.sub(r":[^}]*", "", f"{{{name}}}") for name in self.names]
+        return "{name}" if len(set(self.stems)) == len(self.files) else "_".join(fields)
 
     def ids(self, template: str) -> list[str]:
         """Image ids of the files, in their order, by an `images.id` template."""
         return [template.format_map(dict(zip(self.names, fields, strict=True))) for _, fields in self.files]
 
+    def cut(self, head: str, tail: str) -> FileGroup:
+        """The same files with `head` and `tail`, which all names have, in the pattern in place of in {name}."""
+        if not head and not tail:
+            return self
+        files = tuple(
+            (path, (*fields[:-1], fields[-1][len(head) : len(fields[-1]) - len(tail)])) for path, fields in self.files
+        )
+        folder, _, name = self.pattern.rpartition("/")
+        own = name.replace("{name}", f"{head}{{name}}{tail}")
+        return replace(self, pattern=f"{folder}/{own}" if folder else own, files=files)
 
-def group_files(root: Path) -> list[FileGroup]:
-    """Groups of the image files below `root`, largest first; hidden files are left out."""
-    paths = sorted(_image_files(root))
+
+def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGroup]:
+    """Groups of the files below `root` with these endings, largest first; what systems leave behind is left out.
+
+    Files of one folder pattern are one group, or one for each ending that many names have (`x.png`, `x_mask.png`).
+    """
+    paths = sorted(_files(root, suffixes))
     varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path})
+    splits = _split_words(paths)
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, Fields]]] = {}
     for path in paths:
         *folders, name = path.split("/")
-        suffix = next(name[-len(ending) :] for ending in SUFFIXES if name.lower().endswith(ending))
-        stem = name[: -len(suffix)]
-        ending = ENDING.search(stem)
-        tail = ending.group() if ending else ""
+        suffix = next(name[-len(ending) :] for ending in suffixes if name.lower().endswith(ending))
         parts: list[str] = []
         names: list[str] = []
         values: list[str] = []
         for depth, folder in enumerate(folders):
+            word = SPLIT_WORDS.search(folder)
             if _key(folders[:depth]) in varying:
-                names.append(f"folder{len(names) + 1}")
+                names.append(f"folder{len([one for one in names if one != 'subset']) + 1}")
                 values.append(folder)
                 parts.append(f"{{{names[-1]}}}")
+            elif word and "subset" not in names and len(splits.get(_masked(folders, depth), ())) > 1:
+                names.append("subset")
+                values.append(word[1])
+                choice = "|".join(sorted(splits[_masked(folders, depth)]))
+                parts.append(f"{folder[: word.start()]}{{subset:{choice}}}{folder[word.end() :]}")
             else:
                 parts.append(folder)
-        pattern = "/".join([*parts, f"{{name}}{tail}{suffix}"])
-        fields = (*values, stem.removesuffix(tail) if tail else stem)
-        groups.setdefault((pattern, (*names, "name")), []).append((path, fields))
-    found = [FileGroup(pattern, names, tuple(files)) for (pattern, names), files in groups.items()]
+        pattern = "/".join([*parts, f"{{name}}{suffix}"])
+        groups.setdefault((pattern, (*names, "name")), []).append((path, (*values, name[: -len(suffix)])))
+    found = [
+        part
+        for (pattern, names), files in groups.items()
+        for part in _by_ending(FileGroup(pattern, names, tuple(files)))
+    ]
     return sorted(found, key=lambda group: (-len(group.files), group.pattern))
 
 
-def _image_files(root: Path) -> Iterable[str]:
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def _files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
+    """Relative paths; links to folders are followed, each folder once."""
+    seen: set[Path] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = Path(folder).resolve()
+        if real in seen:
+            folders[:] = []
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not is_system_name(name))
         for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(tuple(suffixes)) and not is_system_name(name) and (Path(folder) / name).is_file():
                 yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def _masked(folders: Sequence[str], depth: int) -> tuple[str, ...]:
+    """A folder's place and name with a word for training or validation left out."""
+    return (*(_numberless(name) for name in folders[:depth]), SPLIT_WORDS.sub("#", folders[depth], count=1))
+
+
+def _split_words(paths: Iterable[str]) -> dict[tuple[str, ...], set[str]]:
+    """By place, the words for training and validation that folders have there."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for parents in {tuple(path.split("/")[:-1]) for path in paths}:
+        for depth, folder in enumerate(parents):
+            if word := SPLIT_WORDS.search(folder):
+                found.setdefault(_masked(parents, depth), set()).add(word[1])
+    return found
+
+
+def _numberless(name: str) -> str:
+    return re.sub(r"[0-9]+", "#", name.lower())
 
 
 def _key(folders: Sequence[str]) -> tuple[str, ...]:
@@ -103,50 +174,75 @@ def _varying_folders(folders: set[str]) -> set[tuple[str, ...]]:
         for depth, name in enumerate(parts):
             place = children.setdefault(_key(parts[:depth]), {})
             place.setdefault(tuple(parts[:depth]), set()).add(name)
-    return {
+    found = {
         place
         for place, by_parent in children.items()
         if any(_is_varying(sorted(names)) for names in (set().union(*by_parent.values()), *by_parent.values()))
     }
+    families = [(place, frozenset(names)) for place, parents in children.items() for names in parents.values()]
+    alike = Counter(names for _, names in families)
+    repeated = {  # images/cat, images/dog beside gt/cat, gt/dog
+        place
+        for place, names in families
+        if len(names) > 1 and alike[names] > 1 and not any(map(_is_layout_word, names))
+    }
+    return found | repeated
+
+
+def _is_layout_word(name: str) -> bool:
+    words = "|".join(("train", "test", "val", "dev", "gt", *IMAGE_WORDS, *MASK_WORDS))
+    return re.search(words, name, re.IGNORECASE) is not None
 
 
 def _is_varying(names: list[str]) -> bool:
-    words = re.compile(r"train|test|val|image|img|" + "|".join(MASK_WORDS), re.IGNORECASE)
-    if len(names) < 2 or any(words.search(name) for name in names):
+    if len(names) < 2 or any(map(_is_layout_word, names)):
         return False
     first = {re.split(r"[0-9_.-]", name, maxsplit=1)[0].lower() for name in names}
     return len(names) > MANY or (len(first) == 1 and all(re.search("[0-9]", name) for name in names))
 
 
-def pick_training(groups: Sequence[FileGroup]) -> FileGroup:
-    """The group that the training images are: the largest that is neither test nor masks.
-
-    Raises ValueError where there are no image files at all.
-    """
-    if not groups:
-        raise ValueError(f"no image file in the folder or below it; expected {', '.join(SUFFIXES)}")
-    images = [group for group in groups if not group.looks_like_masks] or list(groups)
-    return ([group for group in images if not group.is_test] or images)[0]
-
-
-def pick_test(groups: Sequence[FileGroup], train: FileGroup) -> FileGroup | None:
-    """The largest group of test images with the training images' fields; None where there is none."""
-    fitting = [
-        group
-        for group in groups
-        if group.is_test and not group.looks_like_masks and group is not train and group.names == train.names
-    ]
-    return fitting[0] if fitting else None
+def _by_ending(group: FileGroup) -> list[FileGroup]:
+    """The group, or a group for each kind of ending that many of its names have."""
+    stems = group.stems
+    counts = Counter(tail for stem in stems for tail in _tails(stem))
+    enough = max(2, FEW * len(stems))
+    kinds: dict[str, list[tuple[str, Fields]]] = {}
+    for path, fields in group.files:
+        tails = [tail for tail in _tails(fields[-1]) if counts[tail] >= enough or KNOWN_ENDING.fullmatch(tail)]
+        kinds.setdefault(tails[0] if tails else "", []).append((path, fields))
+    if len(kinds) == 1 and "" in kinds:
+        return [group]
+    return [replace(group, files=tuple(files)).cut("", tail) for tail, files in kinds.items()]
 
 
-def pick_masks(groups: Sequence[FileGroup], train: FileGroup) -> FileGroup | None:
-    """The group that has a file for at least half of the training images and looks like masks; or None."""
-    wanted = {fields for _, fields in train.files}
-    best: tuple[int, FileGroup] | None = None
-    for group in groups:
-        if group is train or not group.looks_like_masks or group.names != train.names:
-            continue
-        shared = len(wanted & {fields for _, fields in group.files})
-        if 2 * shared >= len(wanted) and (best is None or shared > best[0]):
-            best = (shared, group)
-    return best[1] if best else None
+def _tails(stem: str) -> list[str]:
+    """Endings of a name, longest first, from a separator on: a word, or the number of a channel."""
+    places = [place for place, letter in enumerate(stem) if letter in SEPARATORS and place]
+    endings = [stem[place:] for place in places]
+    return [one for one in endings if re.match(r".[^_\-. ]*[a-zA-Z]", one) or re.fullmatch("_[0-9]{4}", one)]
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """The letters that all texts begin with."""
+    first, last = min(texts), max(texts)
+    same = next(
+        (place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return first[:same]
+
+
+def common_head(stems: Sequence[str]) -> str:
+    """What all names begin with, up to where numbers begin; '' where a name would be nothing without it."""
+    head = _shared(stems)
+    head = re.sub(r"[0-9]+\Z", "", head)
+    return head if len(stems) > 1 and all(len(stem) > len(head) for stem in stems) else ""
+
+
+def common_tail(stems: Sequence[str]) -> str:
+    """What all names end with, from a separator or a letter after a number on."""
+    tail = _shared([stem[::-1] for stem in stems])[::-1]
+    if len(stems) < 2 or not tail:
+        return ""
+    match = re.search(r"[_\-. ].*\Z|(?<![a-zA-Z])[a-zA-Z].*\Z", tail)
+    whole = match.group() if match else ""
+    return whole if all(len(stem) > len(whole) for stem in stems) else ""

@@ -9,15 +9,18 @@ from typing import Any
 
 import yaml
 
+from submissions.guess.dataset_json import put_labels
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, group_files, pick_masks, pick_test, pick_training
-from submissions.guess.masks import put_mask_images, put_other_masks, put_runs
+from submissions.guess.files import FileGroup, group_files
+from submissions.guess.image_section import put_group, put_images
+from submissions.guess.mask_values import put_mask_images
+from submissions.guess.masks import put_other_masks, put_runs
+from submissions.guess.pairing import Finder, Masks
 from submissions.guess.tables import FoundTable, find_tables
 from submissions.host.atomic import write_atomic
-from submissions.host.competition import CONTRACTS, Competition
+from submissions.host.competition import Competition
 from submissions.host.problems import require_folder
 from submissions.host.settings import validate
-from submissions.images.opening import probe_image
 
 GROUP_COLUMN = re.compile(r"patient|subject|case|donor|slide|wsi|study|group", re.IGNORECASE)
 
@@ -25,12 +28,12 @@ GROUP_COLUMN = re.compile(r"patient|subject|case|donor|slide|wsi|study|group", r
 def write_first_contract(folder: Path, *, name: str | None = None, out: Path | None = None) -> Path:
     """Look at the files below `folder` and write a contract with its guesses marked; returns its path.
 
-    `out` is submissions/competitions/<name>.yaml where not given, the name that of the folder.
+    `out` is <name>.yaml where the user stands if not given, the name that of the folder.
     Raises FileNotFoundError for a missing folder, ValueError where there are no images or the file is there.
     """
     require_folder(folder, "a host's files", "download and unpack them first")
     label = name or re.sub(r"[^a-z0-9.-]+", "-", folder.resolve().name.lower()).strip("-")
-    target = out or CONTRACTS / f"{label}.yaml"
+    target = out or Path(f"{label}.yaml")
     if target.exists():
         raise ValueError(f"{target}: is there already and is not written over; choose another --name or --out")
     draft = draft_contract(folder, label)
@@ -41,28 +44,29 @@ def write_first_contract(folder: Path, *, name: str | None = None, out: Path | N
 
 def draft_contract(folder: Path, name: str) -> Draft:
     """Guess a contract for the files below `folder`."""
-    groups = group_files(folder)
-    train = pick_training(groups)
-    test, masks = pick_test(groups, train), pick_masks(groups, train)
+    layout = Finder(folder, group_files(folder)).layout()
+    train, test, masks = layout.train, layout.test, layout.masks
     template = train.id_template
-    tables = find_tables(folder, train.ids(template), test.ids(template) if test else [])
+    tables = find_tables(folder, train.ids(template), test.ids(template) if test and _same_names(train, test) else [])
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
     draft = Draft()
     draft.put("name", name)
     draft.put("title", "")
     draft.notes["title"] = ["to be written: title, url, and download: the command that fetches the files"]
     draft.put("verified", "guessed from the files by new-competition; nothing of it is verified")
-    _put_images(draft, folder, groups, train, test, masks)
+    put_images(draft, folder, layout)
     _put_tables(draft, tables)
     if runs is not None:
         put_runs(draft, folder, train, runs, masks)
     elif masks is not None:
         put_mask_images(draft, folder, masks)
+        _put_missing(draft, train, masks)
+        put_labels(draft, folder)
     else:
-        put_other_masks(draft, folder, tables)
+        put_other_masks(draft, folder, train, tables)
     _put_columns(draft, tables)
-    metric = "pixel_accuracy" if draft.sections["masks"]["kind"] == "none" else "dice"
-    draft.put("metric", {"name": metric}, "files do not say what is scored; read the host's page")
+    put_group(draft, layout)
+    _put_metric(draft)
     _put_submission(draft, tables, test, runs)
     if draft.sections["images"]["id"] == "{name}":  # the shorter way to say it
         draft.sections["images"].pop("id")
@@ -70,32 +74,27 @@ def draft_contract(folder: Path, name: str) -> Draft:
     return draft
 
 
-def _put_images(
-    draft: Draft,
-    folder: Path,
-    groups: Sequence[FileGroup],
-    train: FileGroup,
-    test: FileGroup | None,
-    masks: FileGroup | None,
-) -> None:
-    section: dict[str, Any] = {"train": train.pattern} | ({"test": test.pattern} if test else {})
-    section["id"] = train.id_template
-    notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
-    if train.id_template != "{name}":
-        notes.append("file names repeat from folder to folder, so ids name the folders too")
-        if all(fields[-1].isdigit() for _, fields in train.files):
-            section |= {"stack": "_".join(f"{{{name}}}" for name in train.names[:-1]), "z": "{name}"}
-            notes.append("numbered files are slices of a stack; if they are channels of one image: kind layers")
-    info = probe_image(folder / train.files[0][0])
-    if train.pattern.endswith((".nii", ".nii.gz")):
-        section = {"kind": "volumes", **section}
-    elif info.pages > 1:
-        section = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
-        notes.append(f"the first file has {info.pages} pages, each a slice of a stack")
-    notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
-    used = {group.pattern for group in (train, test, masks) if group}
-    notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in groups if group.pattern not in used]
-    draft.put("images", section, *notes[:12])
+def _same_names(train: FileGroup, test: FileGroup) -> bool:
+    """Whether the ids of test images are built as those of the training images."""
+    return set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names)
+
+
+def _put_missing(draft: Draft, train: FileGroup, masks: Masks) -> None:
+    """Images without a mask, where so many have none that it is no mistake."""
+    lacking = len(train.files) - len(masks.pairs)
+    if lacking > 0.1 * len(train.files):
+        draft.sections["masks"]["missing"] = "skip"
+        draft.notes["masks"].append(f"guess: {lacking} of {len(train.files)} images have no mask and are left out")
+
+
+def _put_metric(draft: Draft) -> None:
+    """A usual metric, of the classes that are not background."""
+    labels = draft.sections["masks"]["kind"] == "none"
+    metric: dict[str, Any] = {"name": "pixel_accuracy" if labels else "dice"}
+    classes = draft.sections["classes"]
+    if not labels and draft.sections.get("exclusive") and "background" in classes and len(classes) > 1:
+        metric["classes"] = [name for name in classes if name != "background"]
+    draft.put("metric", metric, "files do not say what is scored; read the host's page")
 
 
 def _put_tables(draft: Draft, tables: Sequence[FoundTable]) -> None:
@@ -123,9 +122,16 @@ def _put_columns(draft: Draft, tables: Sequence[FoundTable]) -> None:
 def _put_submission(
     draft: Draft, tables: Sequence[FoundTable], test: FileGroup | None, runs: FoundTable | None
 ) -> None:
-    """The submission as the sample shows it; none without test images or sample."""
+    """The submission as the sample shows it; a plain one where there is none."""
     sample = next((table for table in tables if table.is_sample), None)
+    if test is None:
+        images = draft.sections["images"]
+        images["test"] = images["train"]
+        draft.notes["images"].append(
+            "guess: no test images were found: the training images stand for them, so that everything runs; change it"
+        )
     if test is None or sample is None:
+        _put_plain_submission(draft)
         return
     columns = [str(name) for name in sample.frame.columns]
     keys = re.findall(r"{(\w+)}", sample.id)
@@ -149,3 +155,18 @@ def _put_submission(
         section["extra"] = {name: f"{{{name}}}" for name in extra}
         notes.append(f"columns {extra} are filled from fields of the image; mend the templates")
     draft.put("submission", section, *notes)
+
+
+def _put_plain_submission(draft: Draft) -> None:
+    """A table of ids and runs, where no sample says what the host wants."""
+    masks, classes = draft.sections["masks"], draft.sections["classes"]
+    scored = draft.sections["metric"].get("classes", classes)
+    ids = "{id}" + ("_{z}" if draft.sections["images"].get("kind") == "volumes" else "")
+    section: dict[str, Any] = {"id_template": ids}
+    if masks["kind"] == "none":
+        section = {"rows": "label"}
+    elif masks.get("instances"):
+        section |= {"rows": "instance", "overlap": False}
+    elif len(scored) > 1:
+        section = {"rows": "image_class", "id_template": ids + "_{class}"}
+    draft.put("submission", section, "no sample submission was found; a table of ids and runs, empty masks blank")

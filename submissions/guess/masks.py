@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from submissions.guess.draft import Draft, spread
 from submissions.guess.files import FileGroup
+from submissions.guess.pairing import Masks
+from submissions.guess.polygons import find_polygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
 from submissions.guess.tables import FoundTable
-from submissions.images.opening import open_mask, probe_image, read_image
+from submissions.images.opening import probe_image, read_image
 from submissions.rle.text import KNOWN_EMPTIES
 
-MASKS_READ, SLICES_READ, TEXTS_READ, IMAGES_READ = 40, 12, 300, 40
+TEXTS_READ, IMAGES_READ = 300, 40
 EMPTIES = ("", *KNOWN_EMPTIES)
-MOST_CLASSES, DOCUMENTS_READ = 64, 5
+MOST_CLASSES = 64
 
 
-def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, masks: FileGroup | None) -> None:
+def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, masks: Masks | None) -> None:
     """Masks from a table of runs, with the dialect that the texts (and, of square images, the pixels) tell."""
     assert table.runs is not None
     paths = dict(zip(train.ids(train.id_template), (path for path, _ in train.files), strict=True))
@@ -86,52 +85,17 @@ def _dialect(found: Detection, empty: str) -> tuple[dict[str, Any], list[str]]:
     return {**values, "empty": empty}, notes
 
 
-def put_mask_images(draft: Draft, folder: Path, masks: FileGroup) -> None:
-    """Masks from images, with a value map of the values seen."""
-    sample = [path for path, _ in spread(masks.files, MASKS_READ)]
-    section: dict[str, Any] = {"kind": "images", "path": masks.pattern}
-    notes = [f"{len(masks.files)} masks, {len(sample)} of them read"]
-    classes, exclusive = ["thing"], False
-    try:
-        values = sorted({value for path in sample for value in _values(folder / path)})
-    except ValueError as error:
-        values = []
-        notes.append(f"masks are not read: {error}")
-    if 0 < len(values) <= 2:
-        dark = [0] if len(values) < 2 else [0, values[0]]
-        section["values"] = {value: [] if value in dark else "thing" for value in sorted({*dark, *values})}
-    elif 2 < len(values) <= MOST_CLASSES:
-        names = {value: f"class_{value}" if value else "background" for value in values}
-        if 255 in names:
-            names[255] = "void"
-        section["values"], exclusive = names, True
-        classes = [label for label in names.values() if label != "void"]
-        notes.append("every value is a class; a value that only unread masks hold is a problem in stage 01")
-    elif values:
-        notes.append(f"{len(values)} values: instances (instances: true) or soft masks (threshold: 128)?")
-    draft.put("masks", section, *notes)
-    draft.put("classes", classes, "name the classes, here and in masks.values")
-    if exclusive:
-        draft.put("exclusive", True)
-
-
-def _values(path: Path) -> set[int]:
-    """Values of a mask file, of some of its slices where it has many."""
-    source = open_mask(path)
-    try:
-        slices = spread(range(source.shape[0]), SLICES_READ)
-        return {int(value) for z in slices for value in np.unique(source.read(z))}
-    finally:
-        source.close()
-
-
-def put_other_masks(draft: Draft, folder: Path, tables: Sequence[FoundTable]) -> None:
+def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequence[FoundTable]) -> None:
     """Where neither runs nor mask images were found: polygons, a table of image classes, or nothing."""
-    polygons = find_polygons(folder)
+    polygons = find_polygons(folder, train)
     if polygons is not None:
-        file, names = polygons
-        draft.put("masks", {"kind": "polygons", "file": file}, "names that are no class: masks.polygon_classes")
-        draft.put("classes", names, "as the file has them; exclusive ones need a class named background")
+        section: dict[str, Any] = {"kind": "polygons", "file": polygons.file}
+        if polygons.meaning:
+            section["polygon_classes"] = polygons.meaning
+        if polygons.some_missing:
+            section["missing"] = "empty"
+        draft.put("masks", section, *polygons.notes, "names that are no class: masks.polygon_classes")
+        draft.put("classes", polygons.classes, "as the file has them; exclusive ones need a class named background")
         return
     for table in tables:
         column = table.label_column(MOST_CLASSES) if table.train > 0.5 and not table.is_sample else None
@@ -144,22 +108,3 @@ def put_other_masks(draft: Draft, folder: Path, tables: Sequence[FoundTable]) ->
     nowhere = {"kind": "images", "path": "masks/{id}.png"}
     draft.put("masks", nowhere, "no masks were found: neither images of the same names nor a table of runs")
     draft.put("classes", ["thing"], "name the classes")
-
-
-def find_polygons(folder: Path) -> tuple[str, list[str]] | None:
-    """The largest COCO .json, or .jsonl with annotations a line, in the folder, and the names it uses."""
-    documents = [*folder.glob("*.json*"), *folder.glob("*/*.json*")]
-    for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:DOCUMENTS_READ]:
-        try:
-            text = path.read_text(encoding="utf-8")
-            if path.suffix == ".jsonl":
-                items = [item for line in text.splitlines() if line.strip() for item in json.loads(line)["annotations"]]
-                names = {str(item["type"]) for item in items}
-            else:
-                document = json.loads(text)
-                names = {str(item["name"]) for item in document["categories"]} if document["annotations"] else set()
-        except (KeyError, TypeError, ValueError):  # another kind of document: it holds no polygons
-            continue
-        if names:
-            return path.relative_to(folder).as_posix(), sorted(names)
-    return None

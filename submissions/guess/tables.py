@@ -12,8 +12,10 @@ import pandas as pd
 
 from submissions.guess.files import SUFFIXES
 from submissions.host.patterns import fill
+from submissions.host.text_tables import read_text_table
 
 RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*")
+TABLE = re.compile(r"[^.].*\.(csv|tsv|csv\.gz|tsv\.gz|parquet)", re.IGNORECASE)
 MOST_TABLES, LOOKED_AT, MATCHED = 30, 400, 2000
 
 
@@ -64,9 +66,10 @@ class FoundTable:
 def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[FoundTable]:
     """Tables in the folder and one below it whose rows name images, and sample submissions."""
     found = []
-    for path in sorted([*root.glob("*.csv"), *root.glob("*/*.csv")])[:MOST_TABLES]:
+    paths = sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern) if TABLE.fullmatch(path.name))
+    for path in paths[:MOST_TABLES]:
         try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            frame = read_text_table(path)
         except (ValueError, OSError):  # no table that pandas reads: it says nothing about images
             continue
         table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test))

@@ -105,8 +105,10 @@ class Masks(Settings):
     class_column: str | None = Field(None, description="rle: column naming the class of a row")
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
     path: str | None = Field(None, description="images: path pattern of the masks; a file of it is no image")
-    missing: Literal["refuse", "empty"] = Field(
-        "refuse", description="images: what it means that a file is not there: a mistake, or an empty mask"
+    missing: Literal["refuse", "empty", "skip"] = Field(
+        "refuse",
+        description="what it means that an image's file is not there: a mistake; an empty mask; not labelled: "
+        "the image is left out",
     )
     surplus: bool = Field(False, description="images: mask files of no image are expected; otherwise a problem each")
     values: dict[int | str, str | list[str]] | None = Field(

@@ -78,7 +78,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     identity = (competition.images.test_id if split == "test" else None) or competition.images.id
     rows, problems = _rows_of_files(competition, data, pattern, identity, split=split)
     if split == "train":
-        rows = _without_masks(competition, data, rows)
+        rows = _labelled(competition, data, _without_masks(competition, data, rows))
         if not rows:
             problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
     tables = competition.tables if split == "train" else competition.test_tables
@@ -175,6 +175,13 @@ def _without_masks(competition: Competition, data: Path, rows: list[dict[str, An
     except ValueError:  # the path names a table's column, which is joined later
         return rows
     return [row for row in rows if row["path"] not in masks]
+
+
+def _labelled(competition: Competition, data: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with a mask file, where images without one are to be left out."""
+    if competition.masks.missing != "skip":
+        return rows
+    return [row for row in rows if any((data / file).is_file() for file in mask_files(competition, data, row))]
 
 
 def passed_over(competition: Competition, data: Path) -> list[str]:

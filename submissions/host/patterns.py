@@ -2,7 +2,7 @@
 
 train/{case}/slice_{z:d}.png     {field}    part of one file or folder name, as short as it can be
                                  {field:d}  digits; {field:*} may be empty; {field:3} three characters;
-                                 {field:2d} two digits
+                                 {field:2d} two digits; {field:train|val} one of these words
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from submissions.images.formats.table import is_container
 FIELD = re.compile(r"{(\w+)(?::[^}]*)?}")
 FIELD_KIND = re.compile(r"{(\w+)(?::([^}]*))?}")
 KINDS = {None: "[^/]+?", "d": "[0-9]+", "*": "[^/]*?"}
+WORDS = re.compile(r"[\w-]+(\|[\w-]+)+")
 WIDTH = re.compile(r"0?([1-9][0-9]*)(d?)")
 SYSTEM_NAMES = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX")
 
@@ -86,7 +87,7 @@ def check_apart(pattern: str) -> str:
 
 
 def _has_width(kind: str | None) -> bool:
-    return kind is not None and WIDTH.fullmatch(kind) is not None
+    return kind is not None and (WIDTH.fullmatch(kind) or WORDS.fullmatch(kind)) is not None
 
 
 def _expression(pattern: str, match: re.Match[str]) -> str:
@@ -94,10 +95,13 @@ def _expression(pattern: str, match: re.Match[str]) -> str:
     name, kind = match.groups()
     if kind in KINDS:
         return KINDS[kind]
+    if WORDS.fullmatch(kind):
+        return f"(?:{'|'.join(re.escape(word) for word in kind.split('|'))})"
     width = WIDTH.fullmatch(kind)
     if width is None:
         raise ValueError(
-            f"path pattern {pattern!r}: field {match.group()!r}, expected {{{name}}}, :d, :*, or a width as :2 or :2d"
+            f"path pattern {pattern!r}: field {match.group()!r}, expected {{{name}}}, :d, :*, a width "
+            "as :2, or words as :a|b"
         )
     return ("[0-9]" if width[2] else "[^/]") + f"{{{width[1]}}}"
 

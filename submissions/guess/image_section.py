@@ -1,0 +1,86 @@
+"""The section `images` of a first contract, and which images belong together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from submissions.guess.draft import Draft
+from submissions.guess.files import FileGroup
+from submissions.guess.name_groups import group_of_folders, parts_of_names
+from submissions.guess.pairing import Layout
+from submissions.host.patterns import pattern_regex
+from submissions.images.opening import probe_image
+
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
+
+
+def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
+    """Patterns, ids and kind of the images, and how they were found."""
+    train, test = layout.train, layout.test
+    section: dict[str, Any] = {"train": train.pattern} | ({"test": test.pattern} if test else {})
+    section["id"] = train.id_template
+    notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
+    if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
+        section["test_id"] = test.id_template
+    if train.id_template != "{name}":
+        notes.append("file names repeat from folder to folder, so ids name the folders too")
+        if all(fields[-1].isdigit() for _, fields in train.files):
+            section |= {"stack": "_".join(f"{{{name}}}" for name in train.names[:-1]), "z": "{name}"}
+            notes.append("numbered files are slices of a stack; if they are channels of one image: kind layers")
+    try:
+        info = probe_image(folder / train.files[0][0])
+        notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
+        if not train.pattern.endswith(VOLUMES) and info.pages > 1:
+            section = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
+            notes.append(f"the first file has {info.pages} pages, each a slice of a stack")
+    except (ValueError, OSError) as error:
+        notes.append(f"the first image is not read: {error}")
+    if train.pattern.endswith(VOLUMES):
+        section = {"kind": "volumes", **section}
+    notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
+    draft.put("images", section, *notes[:12])
+    _put_short(draft, train)
+
+
+def _put_short(draft: Draft, train: FileGroup) -> None:
+    """Folders that are always named as their file: `put_group` writes {name} for them in every pattern."""
+    draft.same = [
+        name
+        for place, name in enumerate(train.names[:-1])
+        if all(fields[place] == fields[-1] for _, fields in train.files)
+    ]
+
+
+def put_group(draft: Draft, layout: Layout) -> None:
+    """The group, where folders or parts of the names say which images belong together; a table's column comes first."""
+    for name in draft.same:
+        draft.rename(f"{{{name}}}", "{name}")
+    if "group" in draft.sections or draft.sections["images"].get("kind") == "pages":
+        return
+    found = group_of_folders(layout.train)
+    if found is not None and found[0] not in draft.same:
+        field, why, is_group = found
+        draft.put("group" if is_group else "strata", field if is_group else [field], why)
+        return
+    _put_parts(draft, layout)
+
+
+def _put_parts(draft: Draft, layout: Layout) -> None:
+    """Names taken apart into a group and the rest, in the patterns of images, masks and ids."""
+    images = draft.sections["images"]
+    parts = parts_of_names(layout.train.stems) if images["id"] == "{name}" else None
+    if parts is None or any(name in images["train"] for name in ("{patient", "{person")):
+        return
+    regex = pattern_regex(parts.pattern)
+    if layout.test is not None and not all(regex.match(stem) for stem in layout.test.stems):
+        images["test_id"] = "{name}"
+    elif "test" in images:
+        images["test"] = images["test"].replace("{name}", parts.pattern, 1)
+    images["train"] = images["train"].replace("{name}", parts.pattern, 1).replace("{name}", parts.template)
+    images["id"] = parts.template
+    for key in ("path", "file"):
+        if key in draft.sections["masks"]:
+            draft.sections["masks"][key] = draft.sections["masks"][key].replace("{name}", parts.template)
+    draft.put("group", parts.group, parts.note)

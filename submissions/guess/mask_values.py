@@ -1,0 +1,178 @@
+"""What do the values of mask images mean: one class, several, colours, soft borders, or objects?"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from submissions.guess.draft import Draft, spread
+from submissions.guess.pairing import Masks
+from submissions.host.mask_images import colour_codes, colour_name
+from submissions.images.opening import open_image, open_mask
+
+MASKS_READ, SLICES_READ = 40, 12
+MOST_CLASSES = 64
+BRIGHT = 200  # a soft mask of 8 bits reaches nearly white
+NEAR_BORDER = 3  # pixels: soft values lie this close to the border
+MOSTLY = 0.98
+
+
+@dataclass
+class Seen:
+    """What some masks hold. values: of all; soft: each has values between near its borders only, and none elsewhere;
+    most: values in one mask; changing: masks differ in their values; colours: they are pictures in colour."""
+
+    values: set[int] = field(default_factory=set)
+    soft: bool = True
+    most: int = 0
+    changing: bool = False
+    colours: bool = False
+    lossy: bool = False
+
+
+def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
+    """Masks from images, with what the values seen in them mean."""
+    files = [path for paths in masks.pairs.values() for path in paths]
+    sample = spread(files, MASKS_READ)
+    section: dict[str, Any] = {"kind": "images", "path": masks.pattern}
+    notes = [f"{len(files)} masks, {len(sample)} of them read", *masks.notes]
+    classes, exclusive = ["thing"], False
+    if masks.how == "objects":
+        section["instances"] = True
+        notes.append(f"several files an image, {len(files)} for {len(masks.pairs)} images: a file an object")
+    elif masks.how == "classes":
+        classes = masks.variants
+        notes.append(f"several masks an image that show different things: a file a class, {', '.join(classes)}")
+    else:
+        if masks.how == "observers":
+            section["observers"] = masks.variants[:1]
+            notes.append(
+                f"several masks an image that show the same: observers {', '.join(masks.variants)}; the first is read, "
+                "name them all to join them (masks.join)"
+            )
+        try:
+            seen = look_at_values(folder, sample)
+            found, classes, exclusive, why = _meaning(folder, seen)
+            section |= found
+            notes += why
+        except (ValueError, OSError) as error:
+            notes.append(f"masks are not read: {error}")
+    draft.put("masks", section, *notes)
+    draft.put("classes", classes, "name the classes, here and in masks.values")
+    if exclusive:
+        draft.put("exclusive", True, "a pixel has one value, so one class")
+
+
+def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
+    """Values of some mask files. Raises as `open_mask` does."""
+    seen = Seen()
+    sets: list[frozenset[int]] = []
+    for file in files:
+        pixels, colours = _read(folder / file)
+        own = frozenset(np.unique(pixels).tolist())
+        sets.append(own)
+        seen.colours |= colours
+        seen.soft &= not colours and _is_soft(pixels)
+    seen.values = set().union(*sets)
+    seen.most = max(map(len, sets), default=0)
+    seen.changing = len({one for one in sets if len(one) > 1}) > 1
+    seen.soft &= seen.most > 2
+    return seen
+
+
+def _read(path: Path) -> tuple[np.ndarray, bool]:
+    """Some slices of a mask as integers (Z, H, W), colours as 65536 red + 256 green + blue; whether it has colours."""
+    try:
+        source, colours = open_mask(path), False
+        slices = [source.read(z)[..., 0] for z in spread(range(source.shape[0]), SLICES_READ)]
+    except ValueError:
+        source, colours = open_image(path), True
+        if source.dtype != np.uint8 or source.shape[3] != 3:
+            source.close()
+            raise
+        slices = [colour_codes(source.read(z)) for z in spread(range(source.shape[0]), SLICES_READ)]
+    source.close()
+    return np.stack(slices), colours
+
+
+def _is_soft(pixels: np.ndarray) -> bool:
+    """Whether values between dark and bright lie at borders only (or there are none)."""
+    if pixels.max(initial=0) < BRIGHT or pixels.dtype != np.uint8:
+        return len(np.unique(pixels)) <= 2
+    plane = pixels[len(pixels) // 2]
+    inside = (plane >= 128).astype(np.uint8)
+    kernel = np.ones((2 * NEAR_BORDER + 1,) * 2, np.uint8)
+    border = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, kernel) > 0
+    between = (plane > plane.min()) & (plane < plane.max())
+    return not between.any() or float((between & border).sum() / between.sum()) > MOSTLY
+
+
+def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool, list[str]]:
+    """(settings, classes, exclusive, notes) for the values that were seen."""
+    values = sorted(seen.values)
+    if seen.colours:
+        return _colours(folder, values)
+    if seen.soft:
+        why = f"{len(values)} values, those between 0 and 255 at borders only: soft borders, cut at the middle"
+        return {"threshold": 128}, ["thing"], False, [why]
+    if len(values) <= 2:
+        dark = [0] if len(values) < 2 else [0, values[0]]
+        meaning = {value: [] if value in dark else "thing" for value in sorted({*dark, *values})}
+        return {"values": meaning}, ["thing"], False, []
+    if _are_objects(seen):
+        why = f"{len(values)} values, up to {seen.most} in one mask, other ones in each: every value is an object"
+        return {"instances": True}, ["thing"], False, [why]
+    if len(values) <= MOST_CLASSES:
+        names: dict[Any, Any] = {value: f"class_{value}" if value else "background" for value in values}
+        if 255 in names:
+            names[255] = "void"
+        why = "every value is a class; a value that only unread masks hold is a problem in stage 01"
+        return {"values": names}, [name for name in names.values() if name != "void"], True, [why]
+    why = f"{len(values)} values: soft masks, cut at the middle; for instances: instances: true"
+    return {"threshold": max(1, (values[-1] + 1) // 2)}, ["thing"], False, [why]
+
+
+def _are_objects(seen: Seen) -> bool:
+    """Whether values number objects: 0 and many others, beyond what classes have, that change from mask to mask."""
+    values = sorted(seen.values)
+    many = len(values) > MOST_CLASSES or (values[-1] > 255 and len(values) > 2)
+    return values[0] == 0 and seen.changing and many and not (values[-1] <= 255 and seen.most == len(values))
+
+
+def _colours(folder: Path, codes: Sequence[int]) -> tuple[dict[str, Any], list[str], bool, list[str]]:
+    if len(codes) > MOST_CLASSES:
+        raise ValueError(f"{len(codes)} colours in the masks that were read, too many for classes (a lossy format?)")
+    known = colour_table(folder)
+    names = {colour_name(code): known.get(code, "background" if code == 0 else _called(code)) for code in codes}
+    listed = ", ".join(f"{colour} {name}" for colour, name in names.items())
+    notes = [f"masks are in colour (red,green,blue): {listed}"]
+    return {"values": names}, list(dict.fromkeys(names.values())), True, notes
+
+
+def _called(code: int) -> str:
+    return "colour_" + colour_name(code).replace(",", "_")
+
+
+def colour_table(folder: Path) -> dict[int, str]:
+    """Classes by colour code, from a CSV with the columns name, r, g, b (CamVid's class_dict.csv); else none."""
+    for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
+        try:
+            with path.open(encoding="utf-8-sig", newline="") as stream:
+                rows = [
+                    {key.strip().lower(): text for key, text in row.items() if key} for row in csv.DictReader(stream)
+                ]
+            found = {
+                int(row["r"]) << 16 | int(row["g"]) << 8 | int(row["b"]): (row.get("name") or row["class"]).strip()
+                for row in rows
+            }
+        except (KeyError, ValueError, AttributeError, TypeError, OSError, csv.Error):
+            continue
+        if found:
+            return found
+    return {}

@@ -1,0 +1,321 @@
+"""Which files are training images, their masks, test images? By what they look like and how they are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from submissions.guess.draft import spread
+from submissions.guess.files import SUFFIXES, FileGroup, common_head, common_tail
+from submissions.guess.looks import are_masks
+from submissions.images.opening import read_mask_image
+
+How = Literal["one", "objects", "classes", "observers"]
+ALIKE = 0.4  # intersection over union of two masks that show the same thing
+COMPARED = 5
+TOKENS = re.compile(r"([_\-./ ])")
+SECOND_CHOICE = ("color", "colour", "overlay", "instance", "preview", "superpixel", "edge", "contour", "fov")
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The mask files of the training images.
+
+    pattern: with the images' fields, and {object}, {class} or {observer}. pairs: image file -> mask files of it, of the
+    first class or observer. variants: classes or observers.
+    """
+
+    pattern: str
+    how: How
+    pairs: Mapping[str, list[str]]
+    variants: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is what: training images, test images, masks, and the groups of files that are nothing of these."""
+
+    train: FileGroup
+    test: FileGroup | None
+    masks: Masks | None
+    unused: list[FileGroup]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """Image and mask files whose names fit: constant parts cut off the images' and the masks' names."""
+
+    images: FileGroup
+    masks: FileGroup
+    pattern: str
+    how: How
+    pairs: Mapping[str, list[str]]
+
+    @property
+    def rank(self) -> tuple[int, int, int, int, int]:
+        """Better ones are larger: many pairs, a name that says mask and no second choice, whole names kept."""
+        words = " ".join(self.masks.words)
+        second = sum(word in words for word in SECOND_CHOICE)
+        return (
+            len(self.pairs), -second, int(self.masks.looks_like_masks), int(self.how == "one"), -len(self.pattern),
+        )  # fmt: skip
+
+
+class Finder:
+    """Finds the layout of a folder whose files are in groups; looks at each group's pixels once."""
+
+    def __init__(self, root: Path, groups: Sequence[FileGroup]) -> None:
+        if not groups:
+            raise ValueError(f"no image file in the folder or below it; expected {', '.join(SUFFIXES)}")
+        self.root = root
+        self.groups = list(groups)
+
+    @cached_property
+    def roles(self) -> dict[str, bool]:
+        """Whether a group's files are masks, by its pattern: by their pixels, by words where these say nothing."""
+        seen = {group.pattern: are_masks(self.root, [path for path, _ in group.files]) for group in self.groups}
+        return {
+            g.pattern: g.looks_like_masks if seen[g.pattern] is None else bool(seen[g.pattern]) for g in self.groups
+        }
+
+    @cached_property
+    def images(self) -> list[FileGroup]:
+        """Groups of images, those of one folder joined and each ending by itself, largest first."""
+        chosen = [group for group in self.groups if not self.roles[group.pattern]]
+        chosen = chosen or [group for group in self.groups if not group.looks_like_masks] or self.groups
+        joined = joined_groups(chosen)
+        both = [*joined, *(group for group in chosen if group not in joined)]
+        return sorted(both, key=lambda group: (-len(group.files), group.pattern))
+
+    @cached_property
+    def masks(self) -> list[FileGroup]:
+        """Groups of masks, each ending by itself, and those of one folder joined."""
+        chosen = [group for group in self.groups if self.roles[group.pattern]]
+        return [*chosen, *(group for group in joined_groups(chosen) if group not in chosen)]
+
+    def layout(self) -> Layout:
+        """Images with the most masks are for training; without masks, the largest group that is no test."""
+        train = [group for group in self.images if not group.is_test] or self.images
+        matches = [found for group in train for masks in self.masks for found in matches_of(group, masks)]
+        matches = [found for found in matches if _enough(found)]
+        best = max(matches, key=lambda found: found.rank, default=None)
+        images = best.images if best else train[0]
+        test = self._test(images)
+        masks = self._described(best, [one for one in matches if one.images.files == images.files]) if best else None
+        used = {path for group in (images, test) if group for path, _ in group.files}
+        used |= {path for files in (masks.pairs.values() if masks else ()) for path in files}
+        unused = [group for group in self.groups if not used & {path for path, _ in group.files}]
+        return Layout(images, test, masks, unused)
+
+    def _test(self, train: FileGroup) -> FileGroup | None:
+        """Test images named as the training images are; of several groups the one with as many fields, the largest."""
+        own = {path for path, _ in train.files}
+        head, tail = _affixes(train)
+        others = [*self.images, *joined_groups([group for group in self.groups if not group.looks_like_masks])]
+        fitting = [g for g in others if g.is_test and not own & {path for path, _ in g.files}]
+        fitting.sort(
+            key=lambda group: (
+                abs(len(group.names) - len(train.names)), _affixes(group) != (head, tail), -len(group.files)
+            )
+        )  # fmt: skip
+        if not fitting:
+            return None
+        test = fitting[0]
+        if _affixes(test) == (head, tail):
+            return test
+        fits = all(
+            stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head + tail) for stem in test.stems
+        )
+        return test.cut(head, tail) if fits else test
+
+    def _described(self, best: _Match, matches: Sequence[_Match]) -> Masks:
+        """The masks of the best match, with others of the same images: classes, observers, or left out by name."""
+        masks = Masks(best.pattern, best.how, best.pairs)
+        siblings = {best.pattern: best}
+        notes = []
+        for found in sorted(matches, key=lambda one: one.pattern):
+            if found.pattern in siblings or found.how != "one" or 2 * len(found.pairs) < len(best.pairs):
+                continue
+            siblings[found.pattern] = found
+        others = [one for one in siblings.values() if one is not best]
+        if best.how != "one" or not others:
+            return masks
+        for how in ("observers", "classes"):
+            alike = [one for one in others if self._relation(best, one) == how]
+            varied = one_token_varies([best.pattern, *(one.pattern for one in alike)]) if alike else None
+            if varied is not None:
+                pattern, words = varied
+                field_name = "{class}" if how == "classes" else "{observer}"
+                masks = replace(masks, pattern=pattern.replace("{?}", field_name), how=how, variants=words)  # type: ignore[arg-type]
+                others = [one for one in others if one not in alike]
+                break
+        notes += [f"other masks of the same images, not used: {one.pattern}" for one in others]
+        return replace(masks, notes=notes)
+
+    def _relation(self, first: _Match, second: _Match) -> str:
+        """'observers' where two binary masks of an image show the same, 'classes' where they do not, '' for others."""
+        shares = []
+        for image in spread(sorted(set(first.pairs) & set(second.pairs)), COMPARED):
+            try:
+                one, two = (read_mask_image(self.root / found.pairs[image][0]) for found in (first, second))
+            except (ValueError, OSError):
+                return ""
+            if max(len(np.unique(one)), len(np.unique(two))) > 2 or one.shape != two.shape:
+                return ""
+            union = ((one > 0) | (two > 0)).sum()
+            shares += [float(((one > 0) & (two > 0)).sum() / union)] if union else []
+        if not shares:
+            return ""
+        return "observers" if float(np.mean(shares)) > ALIKE else "classes"
+
+
+def _enough(found: _Match) -> bool:
+    """Whether most of the images, or most of the masks, have a partner; one of one is enough."""
+    least = min(len(found.images.files), len(found.masks.files))
+    if found.how == "objects":
+        least = len(found.images.files)
+    return 2 * len(found.pairs) >= least and (len(found.pairs) > 1 or least == 1)
+
+
+def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:
+    """Groups of one folder as one, with {ending} for several file endings, unless their names then repeat."""
+    by_folder: dict[tuple[str, tuple[str, ...]], list[FileGroup]] = {}
+    for group in groups:
+        by_folder.setdefault((group.folder, group.names), []).append(group)
+    found = []
+    for (folder, names), members in by_folder.items():
+        if len(members) == 1:
+            found += members
+            continue
+        files = tuple(sorted(file for group in members for file in _with_whole_names(group).files))
+        suffixes = sorted({group.pattern.rpartition("{name}")[2].removeprefix(_affixes(group)[1]) for group in members})
+        if len({fields for _, fields in files}) < len(files):
+            found += members
+            continue
+        ending = suffixes[0] if len(suffixes) == 1 else f".{{ending:{'|'.join(one[1:] for one in suffixes)}}}"
+        if len(suffixes) > 1 and any("." in one[1:] for one in suffixes):
+            found += members
+            continue
+        found.append(FileGroup("/".join(part for part in (folder, f"{{name}}{ending}") if part), names, files))
+    return found
+
+
+def _affixes(group: FileGroup) -> tuple[str, str]:
+    """What stands before and after {name} in the file's name, its ending apart."""
+    head, _, rest = group.pattern.rpartition("/")[2].partition("{name}")
+    suffix = next((one for one in SUFFIXES if rest.lower().endswith(one)), "")
+    if rest.endswith("}"):
+        suffix = rest[rest.index(".{ending") :]
+    return head, rest[: len(rest) - len(suffix)]
+
+
+def _with_whole_names(group: FileGroup) -> FileGroup:
+    """The group with nothing but {name} in its files' names."""
+    head, tail = _affixes(group)
+    files = tuple((path, (*fields[:-1], f"{head}{fields[-1]}{tail}")) for path, fields in group.files)
+    return replace(group, pattern=group.pattern.replace(f"{head}{{name}}{tail}", "{name}"), files=files)
+
+
+def matches_of(images: FileGroup, masks: FileGroup) -> list[_Match]:
+    """Ways in which the masks belong to the images, the best first; none where they do not."""
+    if masks.files == images.files:
+        return []
+    found = [one for one in (_by_name(images, masks), *_by_folder(images, masks)) if one is not None]
+    if not found and len(images.files) == len(masks.files) == 1:
+        file = masks.files[0][0]
+        found = [_Match(images, masks, file, "one", {images.files[0][0]: [file]})]
+    return sorted(found, key=lambda one: one.rank, reverse=True)
+
+
+def _by_name(images: FileGroup, masks: FileGroup) -> _Match | None:
+    """A mask an image, of the same folders, whose name is the image's but for constant parts."""
+    if not set(masks.names) <= set(images.names):
+        return None
+    best: tuple[int, FileGroup, FileGroup, dict[str, list[str]]] | None = None
+    for own, other in product(_cuts(images), _cuts(masks)):
+        files = _keyed(other, masks.names)
+        pairs = {path: files[key] for path, key in _keys(own, masks.names) if key in files}
+        if any(len(one) > 1 for one in files.values()):
+            continue
+        if best is None or len(pairs) > best[0]:
+            best = (len(pairs), own, other, pairs)
+    if best is None or not best[0]:
+        return None
+    _, own, other, pairs = best
+    pattern = re.sub(r"{(subset|ending):[^}]*}", r"{\1}", other.pattern)
+    return _Match(own, masks, pattern, "one", pairs)
+
+
+def _cuts(group: FileGroup) -> list[FileGroup]:
+    """The group as it is, and with what all its names have at the beginning, the end, or both in the pattern."""
+    heads, tails = dict.fromkeys(("", common_head(group.stems))), dict.fromkeys(("", common_tail(group.stems)))
+    pairs = [(head, tail) for head in heads for tail in tails]
+    return [group.cut(head, tail) for head, tail in pairs if all(len(stem) > len(head + tail) for stem in group.stems)]
+
+
+def _keys(group: FileGroup, names: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
+    places = [group.names.index(name) for name in names]
+    return [(path, tuple(fields[place] for place in places)) for path, fields in group.files]
+
+
+def _keyed(group: FileGroup, names: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
+    found: dict[tuple[str, ...], list[str]] = {}
+    for path, key in _keys(group, names):
+        found.setdefault(key, []).append(path)
+    return found
+
+
+def _by_folder(images: FileGroup, masks: FileGroup) -> list[_Match]:
+    """Any number of masks an image: in a folder of the image's own, or named as the image and a number."""
+    found = []
+    folders = images.names[:-1]
+    base = re.sub(r"{(subset|ending):[^}]*}", r"{\1}", masks.pattern)
+    objects = base.replace("{name}", "{object}")
+    if folders and masks.names == images.names and len(_keyed(images, folders)) == len(images.files):
+        files = _keyed(masks, folders)
+        found.append(
+            _pairs(images, masks, objects, [(path, files.get(key, [])) for path, key in _keys(images, folders)])
+        )
+    if len(masks.names) > 1 and len(masks.names) == len(images.names) + 1:
+        last = masks.names[-2]
+        by_name = _keyed(masks, masks.names[:-1])
+        pattern = objects.replace(f"{{{last}}}", "{name}")
+        found.append(
+            _pairs(images, masks, pattern, [(path, by_name.get(key, [])) for path, key in _keys(images, images.names)])
+        )
+    if masks.names == images.names:
+        numbered: dict[tuple[str, ...], list[str]] = {}
+        for path, key in _keys(masks, masks.names):
+            if match := re.fullmatch(r"(.+)_[0-9]+", key[-1]):
+                numbered.setdefault((*key[:-1], match[1]), []).append(path)
+        pattern = base.replace("{name}", "{name}_{object:d}")
+        if max(map(len, numbered.values()), default=0) > 1:
+            pairs = [(path, numbered.get(key, [])) for path, key in _keys(images, masks.names)]
+            found.append(_pairs(images, masks, pattern, pairs))
+    return [one for one in found if one.pairs]
+
+
+def _pairs(images: FileGroup, masks: FileGroup, pattern: str, pairs: Sequence[tuple[str, list[str]]]) -> _Match:
+    return _Match(images, masks, pattern, "objects", {path: files for path, files in pairs if files})
+
+
+def one_token_varies(patterns: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The patterns as one, {?} for the part that differs, and what it is in each; None where more than one does."""
+    tokens = [TOKENS.split(pattern) for pattern in patterns]
+    if len({len(parts) for parts in tokens}) != 1:
+        return None
+    places = [place for place, parts in enumerate(zip(*tokens, strict=True)) if len(set(parts)) > 1]
+    if len(places) != 1 or any("{" in parts[places[0]] for parts in tokens):
+        return None
+    first = list(tokens[0])
+    words = [parts[places[0]] for parts in tokens]
+    first[places[0]] = "{?}"
+    return "".join(first), words

@@ -1,0 +1,86 @@
+"""Are there polygons of a labelling tool: a document beside each image, or one of all?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from submissions.guess.draft import spread
+from submissions.guess.files import DOCUMENTS, FileGroup, group_files
+from submissions.guess.pairing import matches_of
+from submissions.host.polygons import Entry, read_document
+
+LARGEST_READ, BESIDE_READ = 5, 40
+
+
+@dataclass(frozen=True)
+class FoundPolygons:
+    """The contract's `file`, the classes in it, and where names are numbers what they mean."""
+
+    file: str
+    classes: list[str]
+    meaning: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    some_missing: bool = False
+
+
+def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
+    """Documents named as the images are, or the largest one that holds polygons; None where there are none."""
+    for group in group_files(folder, DOCUMENTS):
+        match = next((one for one in matches_of(train, group) if one.how == "one"), None)
+        if match is None or 2 * len(match.pairs) < min(len(train.files), len(group.files)) or len(match.pairs) < 2:
+            continue
+        paths = [folder / file for files in match.pairs.values() for file in files]
+        names = _names(entry for path in spread(paths, BESIDE_READ) for entry in _read(path).values())
+        if names:
+            meaning = numbered_classes(folder, names)
+            notes = [f"{len(match.pairs)} documents named as the images, {min(len(paths), BESIDE_READ)} of them read"]
+            missing = len(match.pairs) < len(train.files)
+            notes += ["an image without a document is taken for empty (masks.missing)"] if missing else []
+            classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
+            return FoundPolygons(match.pattern, classes, meaning, notes, missing)
+    documents = [path for ending in ("json*", "xml", "geojson") for path in _below(folder, ending)]
+    for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]:
+        names = _names(_read(path).values())
+        if names:
+            return FoundPolygons(path.relative_to(folder).as_posix(), names)
+    return None
+
+
+def _below(folder: Path, ending: str) -> list[Path]:
+    return [path for path in (*folder.glob(f"*.{ending}"), *folder.glob(f"*/*.{ending}")) if path.is_file()]
+
+
+def _read(path: Path) -> Mapping[str, Entry]:
+    """Entries of a document; none where it is another kind of document."""
+    try:
+        return read_document(path)
+    except (ValueError, OSError):
+        return {}
+
+
+def _names(entries: Iterable[Entry]) -> list[str]:
+    """Names of the outlines that have an area."""
+    return sorted({outline.name for entry in entries for outline in entry.outlines if not outline.fault})
+
+
+def numbered_classes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """What YOLO's numbers mean, from its data.yaml or classes.txt; class_0 and so on where neither is there."""
+    numbers = [name for name in names if re.fullmatch("[0-9]+", name)]
+    if not numbers or len(numbers) < len(list(names)):
+        return {}
+    known: dict[int, str] = {}
+    for path in (*_below(folder, "yaml"), *_below(folder, "yml")):
+        try:
+            given = yaml.safe_load(path.read_text(encoding="utf-8")).get("names")
+        except (yaml.YAMLError, AttributeError, UnicodeDecodeError):
+            continue
+        listed = dict(enumerate(given)) if isinstance(given, list) else given
+        known |= {int(number): str(name) for number, name in (listed or {}).items()}
+    if not known and (folder / "classes.txt").is_file():
+        known = dict(enumerate((folder / "classes.txt").read_text(encoding="utf-8").split()))
+    return {number: known.get(int(number), f"class_{number}") for number in numbers}
