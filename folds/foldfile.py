@@ -13,10 +13,13 @@ from folds.blocks import BLOCK_COLUMNS
 from folds.buffers import folds_set, folds_text
 from folds.splitters import FOLD_COLUMNS, check_folds
 
+SOURCE = "source"
+
 
 def table_columns(folds: pd.DataFrame) -> list[str]:
-    """The columns of a fold table in their order; the block columns only where it has blocks."""
-    return [*FOLD_COLUMNS, *(BLOCK_COLUMNS if "y0" in folds.columns else ())]
+    """The columns of a fold table in their order; block columns and `source` only where it has them."""
+    source = (SOURCE,) if SOURCE in folds.columns else ()
+    return [*FOLD_COLUMNS, *source, *(BLOCK_COLUMNS if "y0" in folds.columns else ())]
 
 
 def folds_hash(folds: pd.DataFrame) -> str:
@@ -53,11 +56,10 @@ def write_folds(folds: pd.DataFrame, path: Path) -> str:
 def read_folds(path: Path, inventory: pd.DataFrame | None = None) -> pd.DataFrame:
     """A fold table from a CSV: ours, or a team's with at least the columns image_id and fold.
 
-    Missing group, stratum and excluded_from are filled in (the image's id, '', ''); other columns are
-    dropped. With an inventory, the two must name the same images. Raises FileNotFoundError, and ValueError
-    for a missing column, a repeated, missing or extra image_id, a fold that is no number from 0 on, an
-    empty fold, a group on two sides, an `excluded_from` that names no other fold, or incomplete block
-    columns.
+    Missing group, stratum and excluded_from are filled in (the image's id, '', ''); `source` is kept where it is
+    given, other columns are dropped. With an inventory, the two must name the same images. Raises FileNotFoundError,
+    and ValueError for a missing column, a repeated, missing or extra image_id, a fold that is no number from 0 on, an
+    empty fold, a group on two sides, an `excluded_from` that names no other fold, or incomplete block columns.
     """
     path = Path(path)
     if not path.is_file():
@@ -71,6 +73,8 @@ def read_folds(path: Path, inventory: pd.DataFrame | None = None) -> pd.DataFram
     table["group"] = raw["group"] if "group" in raw.columns else raw["image_id"]
     for column in ("stratum", "excluded_from"):
         table[column] = raw[column] if column in raw.columns else ""
+    if SOURCE in raw.columns:
+        table[SOURCE] = raw[SOURCE]
     for column in blocks:
         table[column] = _whole_numbers(raw[column], column, path)
     keys = [column for column in ("image_id", "y0", "x0") if column in table.columns]

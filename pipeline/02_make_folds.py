@@ -1,7 +1,7 @@
 """Stage 02: divide the training images into folds, freeze them in a file, and audit it for leaks.
 
 Reads:   runs/<competition>/inventory/
-Writes:  runs/<competition>/folds/<hash>/  folds.csv (image_id, fold, group, stratum, excluded_from),
+Writes:  runs/<competition>/folds/<hash>/  folds.csv (image_id, fold, group, stratum, excluded_from, source),
          balance.csv and balance.png, leaks.csv and leaks.png (pairs of images that one should not find on both sides)
 
 Example: python pipeline/02_make_folds.py tgs-salt --set folds.n=5

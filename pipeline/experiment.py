@@ -17,6 +17,12 @@ from submissions.host.settings import Settings, override, read_yaml, validate
 EXPERIMENTS = Path(__file__).parent / "experiments"
 
 
+class SourcesSettings(Settings):
+    """Which images come from one source, where somebody knows it."""
+
+    column: str = Field(description="column of the inventory, such as a scanner's or a laboratory's name")
+
+
 class FoldsSettings(Settings):
     """How training images are divided."""
 
@@ -25,6 +31,9 @@ class FoldsSettings(Settings):
     use: list[int] | None = Field(None, description="folds that are trained and predicted; all where not given")
     group: str | None = Field(None, description="column; the contract's group where not given")
     strata: list[str] | None = Field(None, description="columns; the contract's strata where not given")
+    sources: SourcesSettings | None = Field(
+        None, description="where the column `source` comes from; not given: found by stage 01 from what images are like"
+    )
     buffer: int = Field(0, ge=0, description="slices (or pixels of a block) between training and validation")
     repeats: int = Field(1, ge=1, description="different splits; each is trained, and all models are one ensemble")
     split: int = Field(0, ge=0, description="which of the different splits; `repeats` gives each its own")

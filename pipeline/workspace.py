@@ -14,10 +14,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.experiment import Experiment, load_experiment, resolve
-from pipeline.inventory_table import read_inventory
+from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.host.competition import Competition, load_competition
@@ -56,10 +57,26 @@ class Workspace:
         """Folder of one fold's training."""
         return self.own / f"fold_{fold}"
 
+    def all_images(self) -> tuple[pd.DataFrame, np.ndarray]:
+        """The inventory, training and test, with the column `source` as the experiment wants it, and its thumbnails.
+
+        Raises ValueError where `folds.sources` names a column that is not there.
+        """
+        read_stage(self.inventory, f"01_check_data.py {self.experiment.name}")
+        table, thumbnails = read_inventory(self.inventory)
+        given = self.experiment.folds.sources
+        if given is None:
+            return table, thumbnails
+        if given.column not in table:
+            raise ValueError(
+                f"folds.sources.column: no column {given.column!r}; the inventory has {', '.join(map(str, table))}"
+            )
+        return table.assign(**{SOURCE: table[given.column].astype(str)}), thumbnails
+
     def training_images(self) -> tuple[pd.DataFrame, str]:
         """The training rows of the inventory that the experiment uses, and the hash of the inventory."""
         made = read_stage(self.inventory, f"01_check_data.py {self.experiment.name}")
-        table, _ = read_inventory(self.inventory)
+        table, _ = self.all_images()
         train = table[table["split"] == "train"].reset_index(drop=True)
         return limited(train, self.experiment.limit), str(made["output"])
 

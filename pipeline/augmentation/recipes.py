@@ -179,6 +179,31 @@ def _road_holes() -> list[Any]:
     return _holes(0.2, 0.15)
 
 
+def _domain_shape(size: tuple[int, int]) -> list[Any]:
+    return [*_symmetries(size), _affine((0.5, 2.0), 45, 0.8)]
+
+
+def _domain_colour() -> list[Any]:
+    """Every way in which another source may look: each often enough to be learned, seldom enough to leave the own."""
+    return [
+        A.ColorJitter(brightness=(1, 1), contrast=(1, 1), saturation=(0, 0), hue=(0, 0), p=0.15),  # grey
+        A.InvertImg(p=0.15),
+        A.ChannelShuffle(p=0.15),
+        HEDJitter(scale=0.3, shift=0.06, p=0.3),
+        _jitter(0.4, 0.1, 0.6),
+        A.RandomGamma(gamma_limit=(50, 200), p=0.3),
+        A.GaussianBlur(sigma_limit=(0.3, 3.0), p=0.25),
+        A.OneOf(
+            [
+                A.ImageCompression(quality_range=(20, 90), p=1.0),
+                A.GaussNoise(std_range=(0.01, 0.1), p=1.0),
+                A.Downscale(scale_range=(0.3, 0.8), p=1.0),
+            ],
+            p=0.4,
+        ),
+    ]
+
+
 RECIPES: dict[str, Recipe] = {
     "none": Recipe("The patch as it is: for a first run, and to see what augmentation is worth."),
     "flips": Recipe("Symmetries only: true wherever nothing says which way is up, and nearly free.", _symmetries),
@@ -205,6 +230,12 @@ RECIPES: dict[str, Recipe] = {
         "Exposure, uneven light, focus and sensor noise vary, cells are soft; colours carry little.",
         _microscopy_shape,
         _microscopy_colour,
+    ),
+    "domain": Recipe(
+        "The test images may come from a source that training does not show: other colours, polarity, magnification, "
+        "focus, compression, stain.",
+        _domain_shape,
+        _domain_colour,
     ),
     "road": Recipe(
         "Up stays up: mirrored left and right, nearer and farther, other light, shake, things in the way.",

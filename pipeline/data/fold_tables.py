@@ -11,7 +11,7 @@ import pandas as pd
 
 from folds.audit import find_duplicates, suggest_groups
 from folds.blocks import BOX, has_blocks
-from folds.foldfile import folds_hash, read_folds, write_folds
+from folds.foldfile import SOURCE, folds_hash, read_folds, write_folds
 from folds.splitters import METHODS, make_repeated_folds, with_groups
 from inference.progress import image_bar
 from pipeline.inventory_table import read_inventory
@@ -42,9 +42,9 @@ def split_options(space: Workspace) -> dict[str, Any]:
 def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = False) -> pd.DataFrame:
     """The fold table of the experiment: split anew from the inventory and the seed, or a team's file.
 
-    With `group_duplicates` near duplicates stay in one fold. Raises ValueError as the splitters do, where a fold
-    that the experiment uses would have no image, where blocks do not fit the images, and where a team's file is to be
-    regrouped.
+    The column `source` is the inventory's. With `group_duplicates` near duplicates
+    stay in one fold. Raises ValueError as the splitters do, where a fold that the experiment uses would have no image,
+    where blocks do not fit the images, and where a team's file is to be regrouped.
     """
     train, _ = space.training_images()
     settings = space.experiment.folds
@@ -61,6 +61,9 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
             method, options = with_groups(method, options, merged)
         number, seed = settings.split + 1, space.experiment.seed
         table = make_repeated_folds(train, method, settings.n, seed, repeats=number, **options)[-1]
+    if SOURCE in train:
+        known = dict(zip(train["image_id"].astype(str), train[SOURCE].astype(str), strict=True))
+        table = table.assign(**{SOURCE: table["image_id"].astype(str).map(known)})
     _check_table(space, table, "" if file is None else "file")
     return table
 

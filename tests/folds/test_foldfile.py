@@ -58,6 +58,14 @@ def test_the_hash_forgets_the_order(order: list[int]) -> None:
     assert folds_hash(folds.iloc[order]) == folds_hash(folds)
 
 
+def test_sources_are_kept_and_part_of_the_hash(tmp_path: Path) -> None:
+    table = make_folds(pd.DataFrame({"image_id": list("abcdef")}), "kfold", 2, 0).assign(source=list("xxyyyz"))
+    name = write_folds(table, tmp_path / "folds.csv")
+    again = read_folds(tmp_path / "folds.csv")
+    pd.testing.assert_frame_equal(again, table)
+    assert folds_hash(again) == name != folds_hash(table.assign(source="x"))
+
+
 def test_a_teams_file_needs_two_columns(tmp_path: Path) -> None:
     path = tmp_path / "team.csv"
     path.write_text("fold,image_id,remark\n1,b,\n0,a,first\n", encoding="utf-8")

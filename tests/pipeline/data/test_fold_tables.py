@@ -47,6 +47,32 @@ def test_groups_of_the_contract_stay_together_and_the_file_is_frozen(tmp_path: P
     assert made.folder.name == name
 
 
+def test_sources_found_or_given_are_in_the_fold_file_and_divide_it(tmp_path: Path) -> None:
+    found = fold_table(space_of(tmp_path, folds={"method": "group", "n": 3}), None)
+    assert found["source"].tolist() == ["s1"] * 12
+    sources = {"column": "patient"}
+    settings = {"method": "leave_one_group_out", "group": "source", "n": 6, "sources": sources}
+    given = fold_table(space_of(tmp_path, folds=settings), None)
+    assert given["source"].tolist() == given["group"].tolist() and given["source"].nunique() == 6
+    assert (given.groupby("source")["fold"].nunique() == 1).all()
+    strata = fold_table(
+        space_of(tmp_path, folds={"method": "stratified", "strata": ["source"], "n": 2, "sources": sources}), None
+    )
+    assert strata["stratum"].tolist() == strata["source"].tolist()
+    wrong = space_of(tmp_path, folds={"sources": {"column": "scanner"}})
+    with pytest.raises(ValueError, match=r"folds\.sources\.column: no column 'scanner'; the inventory has image_id"):
+        fold_table(wrong, None)
+
+
+def test_a_team_s_file_takes_the_sources_of_the_inventory(tmp_path: Path) -> None:
+    space = space_of(tmp_path)
+    ids = space.training_images()[0]["image_id"]
+    file = tmp_path / "team.csv"
+    pd.DataFrame({"image_id": ids, "fold": [k % 2 for k in range(12)], "source": "HPA"}).to_csv(file, index=False)
+    used = space_of(tmp_path, folds={"n": 2})
+    assert set(fold_table(used, file)["source"]) == {"s1"}
+
+
 def test_a_changed_split_has_to_be_made_again(tmp_path: Path) -> None:
     space = space_of(tmp_path, folds={"method": "group", "n": 3})
     table = fold_table(space, None)
