@@ -4,7 +4,7 @@ PYTHON_OLD ?= python3.11
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo demo-short test test-all test-old smoke pages offline lint clean
+.PHONY: install demo demo-short test test-all test-old smoke pages offline cluster lint clean
 
 install: .venv/installed
 
@@ -38,6 +38,10 @@ pages: install
 # A bundle as the host runs it: a fresh environment, no network, the notebook, the dry run; wheels come from the index.
 offline: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py $(PYTEST_ARGS)
+
+# Runs shared out on a Ray cluster of several nodes on this machine, with nodes, head and driver killed.
+cluster: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/distributed $(PYTEST_ARGS)
 
 # inference and submissions under versions as old as those of Kaggle's image; that torch brings its GPU libraries, 4 GB.
 test-old: .venv-old/installed

@@ -109,7 +109,7 @@ def make_submission(
     if decision.vote:
         found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
     else:
-        used, weights = _weighed(used, member_shares(decision, origins, len(used)))
+        used, weights = weighed(used, member_shares(decision, origins, len(used)))
         if seconds is not None:
             views = max((expand_views(member.predict_config.views) for member in used), key=len)
             budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
@@ -216,7 +216,7 @@ def member_shares(decision: Decision, origins: Sequence[Origin] | None, number: 
     return [decision.weights[origin.experiment] / folds[origin.experiment] for origin in given]
 
 
-def _weighed(
+def weighed(
     members: list[LoadedModel | ReadyMember], shares: list[float] | None
 ) -> tuple[list[LoadedModel | ReadyMember], list[float] | None]:
     """Members and shares without those that count nothing."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 try:
     from inference.progress import show
-    from pipeline.data.prepare import fill_store, index_patches, peak_memory, prepare_stage
+    from pipeline.data.prepare import fill_store, index_patches, peak_memory, prepare_stage, unstored
+    from pipeline.distributed.commands import run_spread_stage
     from pipeline.runs import trained_spaces
-    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+    from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -27,16 +29,22 @@ def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
         return
     stage = prepare_stage(space)
     if not stage.begin(overwrite=space.overwrite):
-        index_patches(space, stage.folder)
+        index_patches(replace(space, shard=None), stage.folder)
         return already(stage)
     print(f"{stage.name}: needs at most {peak_memory(space):.1f} GB of memory")
-    stored = show(fill_store(space, stage.folder), "images")
-    windows = index_patches(space, stage.folder)
-    finish(stage, f"{stored} images, {windows} windows in the patch index")
+    show(fill_store(space, stage.folder), "images")
+    everything = replace(space, shard=None)
+    if space.shard is not None:
+        index_patches(space, stage.folder)
+    with finishing(stage, space.shard, len(unstored(everything, stage.folder))) as mine:
+        if mine:
+            windows = index_patches(everything, stage.folder)
+            listing, _ = space.training_images()
+            finish(stage, f"{len(listing)} images, {windows} windows in the patch index")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_stage(prepare_data, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("03", prepare_data, stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

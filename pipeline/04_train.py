@@ -20,6 +20,7 @@ try:
     from inference.predict.devices import split_devices
     from pipeline.data.fold_tables import open_folds
     from pipeline.data.prepare import open_prepared
+    from pipeline.distributed.commands import run_spread_stage
     from pipeline.runs import trained_spaces
     from pipeline.stage import Stage
     from pipeline.training.extra_data import extra_data, extra_inputs
@@ -27,7 +28,7 @@ try:
     from pipeline.training.fold_training import train_fold
     from pipeline.training.parallel_folds import train_on_devices
     from pipeline.training.validation import make_validator
-    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+    from pipeline.workspace import Workspace, already, finish, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -70,7 +71,7 @@ def train_split(space: Workspace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_stage(train, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("04", train, stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

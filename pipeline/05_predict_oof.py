@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 try:
     from tqdm import tqdm
 
     from inference.progress import show
+    from pipeline.distributed.commands import run_spread_stage
     from pipeline.prediction.classification_results import write_answers
-    from pipeline.prediction.copies import copies_stage, copy_plan, predict_copies
+    from pipeline.prediction.copies import copies_folder, copies_stage, copy_plan, predict_copies
     from pipeline.prediction.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
+    from pipeline.prediction.oof_steps import join_shards, unpredicted
     from pipeline.prediction.prediction import oof_stage, predict_oof
     from pipeline.runs import trained_spaces
-    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+    from pipeline.stage import Stage
+    from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -45,13 +50,9 @@ def predict_split(space: Workspace) -> None:
         print(f"{stage.name}: --overwrite deletes and predicts again {', '.join(map(str, again))}")
     if stage.begin(overwrite=space.overwrite):
         show(predict_oof(space, stage.folder, report=tqdm.write), "images")
-        number = len(list(stage.folder.glob("*.h5")))
-        _, inventory = space.training_images()
-        scores = write_answers(space, stage.folder) if space.experiment.task == "classify" else {}
-        said = "".join(f", {name} {value:.4f}" for name, value in scores.items())
-        finish(
-            stage, f"{number} images predicted, each by the fold that held it out{said}", inventory=inventory, **scores
-        )
+        with finishing(stage, space.shard, left_to_others(space, stage.folder)) as mine:
+            if mine:
+                finish_split(space, stage)
     else:
         already(stage)
     if parts:
@@ -70,8 +71,29 @@ def predict_shifted_copies(space: Workspace) -> None:
     stage = copies_stage(space)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
-    number = show(predict_copies(space), "shifted copies")
-    finish(stage, f"{number} shifted copies predicted")
+    show(predict_copies(space), "shifted copies")
+    plan = {copies_folder(space.own, shift): names for shift, names in copy_plan(space).items()}
+    left = sum(left_to_others(space, folder, names) for folder, names in plan.items())
+    with finishing(stage, space.shard, left) as mine:
+        if mine:
+            for folder, names in plan.items():
+                join_shards(space, folder, names)
+            finish(stage, f"{sum(map(len, plan.values()))} shifted copies predicted")
+
+
+def left_to_others(space: Workspace, folder: Path, only: Sequence[str] | None = None) -> int:
+    """Number of images that other shards have not predicted yet; 0 without shards."""
+    return 0 if space.shard is None else len(unpredicted(replace(space, shard=None), folder, only))
+
+
+def finish_split(space: Workspace, stage: Stage) -> None:
+    """Close the stage of a split whose images are all predicted."""
+    join_shards(space, stage.folder)
+    number = len(list(stage.folder.glob("*.h5")))
+    _, inventory = space.training_images()
+    scores = write_answers(space, stage.folder) if space.experiment.task == "classify" else {}
+    said = "".join(f", {name} {value:.4f}" for name, value in scores.items())
+    finish(stage, f"{number} images predicted, each by the fold that held it out{said}", inventory=inventory, **scores)
 
 
 def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:
@@ -82,11 +104,14 @@ def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:
         space, part.stage.folder, only=chosen, separate=part.shift is None, shift=part.shift, report=tqdm.write
     )
     show(steps, part.title)
-    finish(part.stage, f"{len(chosen)} images predicted {part.title}")
+    with finishing(part.stage, space.shard, left_to_others(space, part.stage.folder, chosen)) as mine:
+        if mine:
+            join_shards(space, part.stage.folder, chosen)
+            finish(part.stage, f"{len(chosen)} images predicted {part.title}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_stage(predict_held_out, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("05", predict_held_out, stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

@@ -13,28 +13,35 @@ Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 try:
     from tqdm import tqdm
 
     from inference.decide.decision import load_decision
     from inference.predict.time_budget import parse_budget
-    from inference.progress import image_bar
+    from inference.progress import image_bar, show
+    from pipeline.distributed.commands import run_spread_stage
     from pipeline.prediction.image_gate import asked_classifier, only_a_gate
     from pipeline.prediction.prediction import (
         decision_path,
+        fold_stages,
         is_decided,
+        left_of_test,
         lint_written,
         predict_folds,
         predict_test,
+        predict_test_shard,
         test_stage,
         written_by,
     )
-    from pipeline.runs import check_weights, open_runs
+    from pipeline.runs import Run, check_weights, open_runs
+    from pipeline.stage import Stage
     from pipeline.tuning.comparisons.extras import write_drift
     from pipeline.tuning.forecast.test_set import forecast_of_test
-    from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
+    from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -48,6 +55,8 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         return
     if arguments.keep_folds and arguments.time_budget:
         raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")
+    if space.shard is not None and arguments.time_budget:
+        raise ValueError("--time-budget is kept by one process that predicts all images; leave out it, or --shard")
     seconds = parse_budget(arguments.time_budget) if arguments.time_budget else None
     runs = open_runs(space)
     by, decision = written_by(space), load_decision(decision_path(space))
@@ -57,6 +66,28 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
     if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage, budget=seconds is not None):
         return already(stage)
+    left = 0
+    if space.shard is not None:
+        options = {"folder": stage.folder, "on_error": arguments.on_error, "report": tqdm.write}
+        show(predict_test_shard(space, runs, decision, **options), "images")
+        left = left_of_test(space, decision, stage.folder)
+        left += sum(not one.done() for one in fold_stages(space, runs, decision).values()) if apart else 0
+    with finishing(stage, space.shard, left, lambda: is_decided(space, stage, budget=False)) as mine:
+        if mine:
+            facts = write_decided(space, arguments, stage, runs=runs, folders=folders, seconds=seconds)
+            finish(stage, facts.pop("said"), **by, **facts)
+
+
+def write_decided(
+    space: Workspace,
+    arguments: argparse.Namespace,
+    stage: Stage,
+    *,
+    runs: Sequence[Run],
+    folders: Mapping[int, Path],
+    seconds: float | None,
+) -> dict[str, Any]:
+    """Predict what is left, decide, write and lint the submission; returns what to say and to keep of it."""
     with image_bar() as progress:
         options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
         summary, found, sums = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
@@ -66,11 +97,12 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
     for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
         print(said)
+    decision = load_decision(decision_path(space))
     expected, lines = forecast_of_test(space, runs, decision, stage.folder, sums)
     print("\n".join(lines))
     failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
     said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
-    finish(stage, f"{said} -> {summary.path}", **by, given_up=summary.given_up, **expected)
+    return {"said": f"{said} -> {summary.path}", "given_up": summary.given_up, **expected}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -80,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, with --on-error empty at last "
                         "images, to end in time; without it what was given up before is predicted again")  # fmt: skip
     parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
-    run_stage(predict_submission, parser, argv)
+    run_spread_stage("07", predict_submission, parser, argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The pipeline as one command: segpipe WORD ..., which is python -m pipeline WORD ...
 
 01_check_data EXPERIMENT ... 09_submit EXPERIMENT   a numbered stage, as python pipeline/01_check_data.py runs it
-run EXPERIMENT      stages 01 to 07, skipping what is done; --from 06 makes again from there on
+run EXPERIMENT      stages 01 to 07, skipping what is done; --from 06 makes again from there on; --ray ADDRESS on a
+                    cluster, --print-jobs for any other
 demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
 new-competition DIR a first contract from a host's files, its guesses marked
@@ -23,15 +24,23 @@ from submissions.command_exit import run_command
 
 
 def _run(argv: Sequence[str]) -> None:
+    from pipeline.distributed.commands import add_ray, print_jobs, run_all_on_ray, split_ray
     from pipeline.workspace import open_workspace, stage_parser
 
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     start.add_argument("--from", dest="first", choices=tuple(STAGES))
-    parser = stage_parser("Stages 01 to 07, skipping what is done.")
+    start.add_argument("--print-jobs", nargs="?", const="all", choices=("all", *STAGES))
+    parser = add_ray(stage_parser("Stages 01 to 07, skipping what is done."))
     parser.prog, parser.allow_abbrev = f"{started_as()} run", False
     parser.add_argument("--from", dest="first", choices=tuple(STAGES), help="begin with this stage: what it and those "
                         "after it made is deleted and made again; after 06 stage 07 only decides again")  # fmt: skip
+    parser.add_argument("--print-jobs", nargs="?", const="all", choices=("all", *STAGES), help="run nothing: print the "
+                        "units of all stages, or of one, as command lines for a job array")  # fmt: skip
     arguments, (_, plain) = parser.parse_args(argv), start.parse_known_args(argv)
+    if arguments.print_jobs is not None:
+        return print_jobs(plain, arguments)
+    if arguments.first is not None and arguments.ray is not None:
+        raise ValueError("--from deletes before it makes again, which --ray does not; run --from with one stage first")
     if arguments.first is not None:
         return run_from(arguments.first, [word for word in plain if word != "--overwrite"])
     if arguments.overwrite:
@@ -40,7 +49,9 @@ def _run(argv: Sequence[str]) -> None:
             f"--overwrite would delete {space.inventory}, the fold file and the store that other experiments share, "
             f"and all of {space.own} with its trained folds; name the stage to begin with, as in --from 06"
         )
-    run_stages(argv)
+    if arguments.ray is not None:
+        return run_all_on_ray(argv, arguments)
+    run_stages(split_ray(argv)[1])
 
 
 def _demo(argv: Sequence[str]) -> None:

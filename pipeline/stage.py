@@ -89,6 +89,7 @@ class Stage:
     def finish(self, **facts: Any) -> float:
         """Mark the folder as done, with facts worth keeping; returns the seconds since the stage was made."""
         seconds = time.monotonic() - self.started
+        _sweep(self.folder)
         write_atomic(self.folder / DONE, self._document(seconds=round(seconds, 3), **facts))
         (self.folder / BEGUN).unlink(missing_ok=True)
         return seconds
@@ -102,6 +103,15 @@ class Stage:
         lines += [f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)]
         lines.append("  --overwrite deletes it and makes it again")
         return "\n".join(lines)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half made in a folder that is complete, and in the folders inside it."""
+    for path in [*folder.glob("*.partial"), *folder.glob("*/*.partial")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _delete(folder: Path) -> None:

@@ -7,7 +7,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,13 +17,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
+from pipeline.distributed.shards import Shard, parse_shard
 from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.host.competition import Competition, load_competition
 
+LOCK = "stage.lock"
 NOTED = ("torch", "timm", "segmentation-models-pytorch", "albumentations", "numpy", "opencv-python-headless", "pandas")
 
 
@@ -37,6 +41,7 @@ class Workspace:
     overwrite: bool = False
     device: str | None = None
     workers: int = 0
+    shard: Shard | None = None
 
     @property
     def shared(self) -> Path:
@@ -115,7 +120,19 @@ def open_workspace(arguments: argparse.Namespace) -> Workspace:
         arguments.overwrite,
         arguments.device,
         arguments.workers,
+        _shard(arguments),
     )
+
+
+def _shard(arguments: argparse.Namespace) -> Shard | None:
+    """The shard that is asked for; ValueError where it would begin with deleting what the other shards made."""
+    text = getattr(arguments, "shard", None)
+    if text is not None and arguments.overwrite:
+        raise ValueError(
+            f"--overwrite with --shard {text} would delete what other shards made; delete first, by the stage without "
+            "--shard, or give every shard the same --set name=..."
+        )
+    return None if text is None else parse_shard(text)
 
 
 def run_stage(
@@ -153,6 +170,25 @@ def finish(stage: Stage, summary: str, **facts: object) -> None:
     """Close a stage with its final line; its document keeps how it was made."""
     seconds = stage.finish(**facts, made=provenance())
     print(f"{stage.name}: {summary} -> {stage.folder} ({seconds:.1f} s)")
+
+
+@contextmanager
+def finishing(stage: Stage, shard: Shard | None, left: int, done: Callable[[], bool] | None = None) -> Iterator[bool]:
+    """Whether this process is to finish the stage: always without shards, with them where no image is `left`.
+
+    Of several that find so at once, the others wait, and find it `done` (by default: the stage).
+    """
+    if shard is None:
+        yield True
+    elif left:
+        print(f"{stage.name}: shard {shard} is done, {left} image(s) are left to others")
+        yield False
+    else:
+        with FileLock(stage.folder / LOCK):
+            made = stage.done() if done is None else done()
+            if made:
+                already(stage, "by another shard")
+            yield not made
 
 
 def provenance() -> dict[str, Any]:

@@ -25,6 +25,7 @@ from inference.predict.stitching import Emit, StripAccumulator
 from inference.predict.store import NotANumberError, PredictionWriter, quantise
 from inference.predict.strips import Batch, Place, batches, read_ahead
 from inference.predict.tta import expand_views
+from submissions.host.atomic import partial_path
 from submissions.images.opening import ArraySource
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _sum_passes(
     height, width = source.shape[1:3]
     total = HostSum(
         (channels, len(slices), height, width),
-        None if plan.sum_in_memory else writer.path.with_name(f"{writer.path.name}.sum.partial"),
+        None if plan.sum_in_memory else partial_path(writer.path.with_name(f"{writer.path.name}.sum")),
     )
     tiles = skipped = 0
     try:

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 from h5py._objects import phil
 
+from submissions.host.atomic import partial_path
+
 FORMAT = 1
 CHUNK = 512
 GZIP_LEVEL = 1
@@ -63,7 +65,7 @@ class PredictionWriter:
             raise ValueError(f"shape is {tuple(shape)}, expected (height, width) or (depth, height, width)")
         if len(set(channels)) != len(channels) or not channels:
             raise ValueError(f"channels are {list(channels)}, expected at least one name, each once")
-        self.path, self.partial = Path(path), Path(f"{path}.partial")
+        self.path, self.partial = Path(path), partial_path(Path(path))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.channels = list(channels)
         self.shape = tuple(int(size) for size in shape)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.distributed.shards import Shard, share
 from pipeline.inventory_table import SOURCE
 from pipeline.shift.sources import find_sources
-from submissions.host.atomic import write_atomic
+from submissions.host.atomic import partial_path, write_atomic
 from submissions.host.competition import Competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, passed_over, pixel_size
 from submissions.host.mask_files import mask_patterns
@@ -32,6 +35,8 @@ STRIP = 1024
 ALIGNMENT_SAMPLE = 60
 PROBED = 64
 NAMES_SHOWN = 3
+CHUNK = 32  # images inspected in one go
+PARTS = "parts"
 
 
 @dataclass(frozen=True)
@@ -146,33 +151,112 @@ def truth_hash(truth: Truth) -> str:
     return checksum.hexdigest()[:32]
 
 
-def take_inventory(
-    competition: Competition, data: Path, *, workers: int = 0, chunk: int = 32
-) -> Iterator[tuple[int, int, list[Inspection]]]:
-    """Inspect all images, train and test; yields (done, of how many, inspections), in the listing's order.
+@dataclass(frozen=True)
+class _Task:
+    """Some neighbours of a listing, inspected in one go; `listing` is theirs alone, so that a task stays small."""
 
-    Peak memory is `workers` (or 1) times one image. The first yield carries the problems of the listing itself.
-    """
+    name: str
+    listing: pd.DataFrame
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(name) for name in self.listing["image_id"]]
+
+    def path(self, parts: Path) -> Path:
+        """Where its inspections wait for those of the others."""
+        return parts / f"{self.name}.npz"
+
+
+def _tasks(competition: Competition, data: Path, chunk: int) -> tuple[list[Problem], list[_Task]]:
+    """The problems of the listing itself, and what there is to be inspected."""
+    problems: list[Problem] = []
     tasks = []
-    total = 0
     for split in ("train", "test"):
-        listing, problems = list_images(competition, data, split)  # type: ignore[arg-type]
-        blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
-        yield 0, 0, [Inspection({}, blank, problems)]
-        ids = listing["image_id"].astype(str).tolist() if len(listing) else []
-        total += len(ids)
-        tasks += [(competition, data, listing, ids[start : start + chunk]) for start in range(0, len(ids), chunk)]
-    done = 0
-    if workers > 0:
+        listing, found = list_images(competition, data, split)  # type: ignore[arg-type]
+        problems += found
+        tasks += [
+            _Task(f"{split}-{start:08d}", listing.iloc[start : start + chunk])
+            for start in range(0, len(listing), chunk)
+        ]
+    return problems, tasks
+
+
+def take_inventory(
+    competition: Competition,
+    data: Path,
+    *,
+    workers: int = 0,
+    chunk: int = CHUNK,
+    parts: Path | None = None,
+    shard: Shard | None = None,
+) -> Iterator[tuple[int, int, list[Inspection]]]:
+    """Inspect all images, train and test, or those of a shard; yields (done, of how many, inspections), in the
+    listing's order.
+
+    Peak memory is `workers` (or 1) times one image. The first yield carries the problems of the listing itself. What
+    lies in the folder `parts` is not inspected again, and what is inspected is left there.
+    """
+    problems, tasks = _tasks(competition, data, chunk)
+    tasks = share(tasks, shard)
+    total, done = sum(len(task.listing) for task in tasks), 0
+    yield 0, total, [Inspection({}, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), problems)]
+    fixed = (competition, data, parts)
+    if workers > 0 and tasks:
         with ProcessPoolExecutor(workers) as pool:
-            for found in pool.map(inspect_images, *zip(*tasks, strict=True)) if tasks else ():
+            for found in pool.map(_inspect_task, *([one] * len(tasks) for one in fixed), tasks):
                 done += len(found)
                 yield done, total, found
         return
     for task in tasks:
-        found = inspect_images(*task)
+        found = _inspect_task(*fixed, task)
         done += len(found)
         yield done, total, found
+
+
+def uninspected(competition: Competition, data: Path, parts: Path) -> int:
+    """Number of images whose inspections do not lie in `parts` yet."""
+    return sum(len(task.listing) for task in _tasks(competition, data, CHUNK)[1] if not task.path(parts).is_file())
+
+
+def _inspect_task(competition: Competition, data: Path, parts: Path | None, task: _Task) -> list[Inspection]:
+    """Read what was left in `parts`, else inspect and leave it there."""
+    if parts is None:
+        return inspect_images(competition, data, task.listing, task.ids)
+    path = task.path(parts)
+    if not path.is_file():
+        _save_part(path, inspect_images(competition, data, task.listing, task.ids))
+    return _load_part(path)
+
+
+def _save_part(path: Path, inspections: Sequence[Inspection]) -> None:
+    """Rows and problems as JSON, thumbnails as an array, in one file that is there or not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = [
+        (one.row, [astuple(each) for each in one.problems], [astuple(each) for each in one.unreadable])
+        for one in inspections
+    ]
+    partial = partial_path(path)
+    with partial.open("wb") as file:
+        np.savez(
+            file, said=np.array(json.dumps(said, default=_plain)), thumbnails=[one.thumbnail for one in inspections]
+        )
+    partial.replace(path)
+
+
+def _load_part(path: Path) -> list[Inspection]:
+    with np.load(path) as part:
+        said, thumbnails = json.loads(str(part["said"])), part["thumbnails"]
+    return [
+        Inspection(row, thumbnail, [Problem(*one) for one in problems], [Problem(*one) for one in unreadable])
+        for (row, problems, unreadable), thumbnail in zip(said, thumbnails, strict=True)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers as JSON knows them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written")
 
 
 def peak_memory(competition: Competition, data: Path, *, workers: int = 0) -> float:
@@ -226,23 +310,45 @@ def describe_names(competition: Competition, data: Path) -> list[str]:
     return lines
 
 
-def write_inventory(folder: Path, inspections: Sequence[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:
+def write_inventory(folder: Path, inspections: Iterable[Inspection]) -> tuple[pd.DataFrame, list[Problem]]:
     """Write inventory.csv, thumbnails.npy (row for row) and problems.csv, those of unreadable test images among them.
 
-    Returns the table and the problems that have to be put right before anything is trained.
+    Returns the table and the problems that have to be put right before anything is trained. Of the inspections, which
+    may come from an iterator, rows and problems are held in memory, the thumbnails on disk.
     """
-    seen = [inspection for inspection in inspections if inspection.row]
-    seen.sort(key=lambda inspection: (inspection.row["split"] != "train", inspection.row["image_id"]))
-    thumbnails = np.stack([inspection.thumbnail for inspection in seen]) if seen else np.zeros((0, 64, 64), np.uint8)
-    table = pd.DataFrame([inspection.row for inspection in seen])
-    if seen and SOURCE not in table:  # a column of that name which the host gives is taken as it is
-        table[SOURCE] = find_sources(table, thumbnails)
-    problems = [problem for inspection in inspections for problem in inspection.problems]
+    rows: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    unreadable: list[Problem] = []
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as waiting:
+        for inspection in inspections:
+            problems += inspection.problems
+            unreadable += inspection.unreadable
+            if inspection.row:
+                rows.append(inspection.row)
+                waiting.write(inspection.thumbnail.tobytes())
+        order = sorted(range(len(rows)), key=lambda index: (rows[index]["split"] != "train", rows[index]["image_id"]))
+        waiting.flush()
+        _write_thumbnails(folder / "thumbnails.npy", waiting, order)
+    table = pd.DataFrame([rows[index] for index in order])
+    if rows and SOURCE not in table:  # a column of that name which the host gives is taken as it is
+        table[SOURCE] = find_sources(table, np.load(folder / "thumbnails.npy", mmap_mode="r"))
     write_atomic(folder / "inventory.csv", table.to_csv(index=False, lineterminator="\n"))
-    listed = problems + [problem for inspection in inspections for problem in inspection.unreadable]
-    write_atomic(folder / "problems.csv", problem_table(listed).to_csv(index=False, lineterminator="\n"))
-    np.save(folder / "thumbnails.npy", thumbnails)
+    write_atomic(folder / "problems.csv", problem_table(problems + unreadable).to_csv(index=False, lineterminator="\n"))
     return table, problems
+
+
+def _write_thumbnails(path: Path, waiting: Any, order: Sequence[int]) -> None:
+    """uint8 (N, 64, 64) in this order, from a file that holds them one after the other."""
+    sides = (THUMBNAIL, THUMBNAIL)
+    if not order:
+        np.save(path, np.zeros((0, *sides), np.uint8))
+        return
+    found = np.memmap(waiting, np.uint8, "r", shape=(len(order), *sides))
+    made = np.lib.format.open_memmap(path, "w+", np.uint8, shape=(len(order), *sides))
+    for place, index in enumerate(order):
+        made[place] = found[index]
+    made.flush()
 
 
 def check_masks_aligned(competition: Competition, data: Path, table: pd.DataFrame) -> Alignment | None:

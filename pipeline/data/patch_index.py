@@ -6,6 +6,8 @@ random, so that positions are not those of the grid.
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ import pandas as pd
 from inference.predict.tiles import has_tissue, tile_positions
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_axes import along
+from pipeline.stage import digest
 from submissions.host.atomic import write_atomic
 
 VOID = 255
@@ -195,11 +198,59 @@ def write_index(
     *,
     tissue: bool = False,
     axes: Sequence[str] = ("z",),
-) -> pd.DataFrame:
-    """Index every stored image and write the table into the store's folder, aside and then renamed."""
-    index = _index(store, store.ids(), patch, classes, tissue, axes)
-    write_atomic(index_path(store, patch, axes), index.to_csv(index=False, lineterminator="\n"))
-    return index
+) -> int:
+    """Index every stored image and write the table into the store's folder, aside and then renamed; returns its rows.
+
+    What shards left in parts is put together, and only the rest indexed.
+    """
+    path, place = index_path(store, patch, axes), {name: number for number, name in enumerate(store.ids())}
+    columns = [*POSITION, *(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])]
+    tables: list[pd.DataFrame] = []
+    left = dict(place)
+    for part in sorted(_parts_folder(path).glob("*.csv")):
+        table = _read_text(part)
+        if list(table.columns) == columns:
+            tables.append(table[table["image_id"].isin(left)])
+            found = set(table["image_id"])
+            left = {name: number for name, number in left.items() if name not in found}
+    if left or not tables:
+        tables.append(_as_text(_index(store, list(left), patch, classes, tissue, axes)))
+    joined = pd.concat(tables, ignore_index=True)
+    joined = joined.iloc[np.argsort(joined["image_id"].map(place).to_numpy(), kind="stable")]
+    write_atomic(path, joined.to_csv(index=False, lineterminator="\n"))
+    shutil.rmtree(_parts_folder(path), ignore_errors=True)
+    return len(joined)
+
+
+def write_index_part(
+    store: Store,
+    image_ids: Sequence[str],
+    patch: tuple[int, int],
+    classes: Sequence[str],
+    *,
+    tissue: bool = False,
+    axes: Sequence[str] = ("z",),
+) -> int:
+    """Index some stored images in a table of their own, which `write_index` finds; returns its rows."""
+    path = _parts_folder(index_path(store, patch, axes)) / f"{digest(list(image_ids))}.csv"
+    if not path.is_file() and image_ids:
+        index = _index(store, image_ids, patch, classes, tissue, axes)
+        write_atomic(path, index.to_csv(index=False, lineterminator="\n"))
+    return len(_read_text(path)) if image_ids else 0
+
+
+def _parts_folder(path: Path) -> Path:
+    return path.with_suffix(".parts")
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """A table as it is written, no number changed."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _as_text(index: pd.DataFrame) -> pd.DataFrame:
+    """A table as it would be read back by `_read_text`."""
+    return pd.read_csv(io.StringIO(index.to_csv(index=False)), dtype=str, keep_default_na=False)
 
 
 def read_index(

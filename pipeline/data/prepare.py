@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +14,10 @@ import pandas as pd
 
 from inference.predict.ensemble import working_scale
 from inference.predict.inputs import statistics
-from pipeline.data.patch_index import index_path, write_index
+from pipeline.data.patch_index import index_path, write_index, write_index_part
 from pipeline.data.store import Store, create_store, open_store, strips, working_size
 from pipeline.data.targets import build_target
+from pipeline.distributed.shards import share
 from pipeline.experiment import Experiment
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
@@ -51,15 +52,20 @@ def prepare_images(
     data: Path,
     folder: Path,
     listing: pd.DataFrame,
-    image_ids: Sequence[str],
-) -> list[str]:
-    """Store some images of a listing; runs in any process, its arguments are plain. Returns their ids."""
+) -> int:
+    """Store the images of a listing; runs in any process, its arguments are plain. Returns their number.
+
+    Raises ValueError that names the image which cannot be stored.
+    """
     cv2.setNumThreads(0)
     images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
     store = create_store(folder, experiment.prepare.store)
-    for image_id in image_ids:
-        _prepare(competition, experiment, images, masks, store, image_id)
-    return list(image_ids)
+    for image_id in images.ids:
+        try:
+            _prepare(competition, experiment, images, masks, store, image_id)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"image {image_id!r} cannot be prepared: {error}") from error
+    return len(images.ids)
 
 
 def _prepare(
@@ -89,25 +95,33 @@ def _prepare(
 
 
 def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[tuple[int, int]]:
-    """Store every training image that is not stored yet; yields (stored, of how many)."""
+    """Store every training image, or those of the shard, that is not stored yet; yields (stored, of how many)."""
     listing, _ = space.training_images()
     store = create_store(folder, space.experiment.prepare.store)
-    wanted = [str(name) for name in listing["image_id"]]
+    wanted = share([str(name) for name in listing["image_id"]], space.shard)
     done = set(store.ids())
     left = [name for name in wanted if name not in done]
     yield len(wanted) - len(left), len(wanted)
-    fixed = (space.competition, space.experiment, space.data, folder, listing)
-    parts = [left[start : start + chunk] for start in range(0, len(left), chunk)]
+    fixed = (space.competition, space.experiment, space.data, folder)
+    rows = listing.set_axis(listing["image_id"].astype(str).rename(None), axis=0)
+    parts = [rows.loc[left[start : start + chunk]] for start in range(0, len(left), chunk)]
     count = len(wanted) - len(left)
     if space.workers > 0 and parts:
         with ProcessPoolExecutor(space.workers) as pool:
             for future in [pool.submit(prepare_images, *fixed, part) for part in parts]:
-                count += len(future.result())
+                count += future.result()
                 yield count, len(wanted)
         return
     for part in parts:
-        count += len(prepare_images(*fixed, part))
+        count += prepare_images(*fixed, part)
         yield count, len(wanted)
+
+
+def unstored(space: Workspace, folder: Path) -> list[str]:
+    """Ids of the training images, or those of the shard, that are not stored yet."""
+    listing, _ = space.training_images()
+    done = set(create_store(folder, space.experiment.prepare.store).ids())
+    return [name for name in share([str(name) for name in listing["image_id"]], space.shard) if name not in done]
 
 
 def peak_memory(space: Workspace) -> float:
@@ -133,17 +147,26 @@ def open_prepared(space: Workspace) -> tuple[Store, str]:
     """The finished store of stage 03 and its fingerprint."""
     stage = prepare_stage(space)
     made = read_stage(stage.folder, f"03_prepare_data.py {space.experiment.name}")
-    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
-    return open_store(stage.folder, opener=opener), str(made["fingerprint"])
+    return _opened(space, stage.folder), str(made["fingerprint"])
 
 
 def index_patches(space: Workspace, folder: Path) -> int:
-    """Write the patch index of the experiment's patch size where it is not there yet; returns its rows."""
-    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
-    store, train = open_store(folder, opener=opener), space.experiment.train
+    """Write the patch index of the experiment's patch size where it is not there yet; returns its rows.
+
+    Of a shard, only the rows of its images, which the index of all is put together of.
+    """
+    store, train, classes = _opened(space, folder), space.experiment.train, space.experiment.model.classes
     path = index_path(store, train.patch, train.axes)
     if path.is_file():
-        return len(pd.read_csv(path))
-    classes = space.experiment.model.classes
-    tissue = train.sampling.background < 1
-    return len(write_index(store, train.patch, classes, tissue=tissue, axes=train.axes))
+        return len(pd.read_csv(path, usecols=["image_id"], dtype=str))
+    options: dict[str, Any] = {"tissue": train.sampling.background < 1, "axes": train.axes}
+    if space.shard is not None:
+        listing, _ = space.training_images()
+        ids = share([str(name) for name in listing["image_id"]], space.shard)
+        return write_index_part(store, ids, train.patch, classes, **options)
+    return write_index(store, train.patch, classes, **options)
+
+
+def _opened(space: Workspace, folder: Path) -> Store:
+    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
+    return open_store(folder, opener=opener)

@@ -6,7 +6,7 @@
     rows, cols = slice(0, 256), slice(512, 768)
     pixels, truth = stored.read(0, rows, cols), stored.read_target(0, rows, cols)
 
-A unit is a folder, built as `.partial` and renamed: a kill at any moment loses the image being written, no
+A unit is a folder, built as one's own `.partial` and renamed: a kill at any moment loses the image being written, no
 other. Kinds: `memmap`, two .npy files (windows read only their own bytes); `hdf5`, chunked and optionally
 compressed; `raw`, the target alone (pixels are decoded from the host's file whenever they are read).
 Handles are opened where they are first read, in every process anew: none crosses a fork.
@@ -35,6 +35,7 @@ from pipeline.data.scaling import (
     working_size,
 )
 from pipeline.data.storage_formats import open_unit, write_unit
+from submissions.host.atomic import partial_path, write_atomic
 from submissions.images.sources import KEPT_DTYPES, ImageSource, check_window
 
 __all__ = [
@@ -127,7 +128,7 @@ class Store:
             target_shape = target.shape
         meta = self._meta(image_id, image, target, shape, dtype, target_shape, attrs or {})
         final = self.path(image_id)
-        partial = final.with_name(final.name + ".partial")
+        partial = partial_path(final)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         write_unit(partial, self.kind, self.options, meta, image, target)
@@ -246,9 +247,7 @@ def create_store(folder: Path | str, kind: Kind = "memmap", *, opener: Opener | 
         if found != wanted:
             raise ValueError(f"{folder} holds a store made as {found}, wanted {wanted}: choose another folder")
     (folder / "units").mkdir(parents=True, exist_ok=True)
-    partial = marker.with_name("store.json.partial")
-    partial.write_text(json.dumps(wanted), encoding="utf-8")
-    partial.rename(marker)
+    write_atomic(marker, json.dumps(wanted))
     return Store(folder, kind, merged, opener)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +17,46 @@ from folds.blocks import has_blocks
 from inference.decide.decision import Decision, Mask, load_decision
 from inference.forecast.forecast import image_sums
 from inference.predict.devices import pick_device, split_devices
-from inference.predict.image_list import OnError, predict_listed
+from inference.predict.image_list import OnError, Outcome, failure_path, predict_listed, prediction_path
 from inference.predict.precision import resolve_precision
 from inference.predict.shifts import ShiftedSource, shifted_input
 from inference.progress import show
 from inference.submission import (
+    ANSWERS,
     Origin,
     SubmissionSummary,
+    apart,
     in_turn,
     make_submission,
     member_shares,
     open_test_images,
     used_members,
+    weighed,
 )
 from inference.weights import LoadedModel, load_model
 from pipeline.data.fold_tables import open_folds
+from pipeline.distributed.shards import share
 from pipeline.prediction.block_oof import fold_folder, join_blocks, unjoined
 from pipeline.prediction.drift import Drift, drift, image_features
 from pipeline.prediction.image_gate import asked_classifier
+from pipeline.prediction.oof_steps import held_out_rows, oof_steps
 from pipeline.runs import JOINED, Run, open_runs, runs_fingerprint, split_apart, trained_inputs
 from pipeline.stage import Stage, digest, read_stage
-from pipeline.workspace import Workspace, already, finish, git_state
+from pipeline.workspace import Workspace, already, finish, finishing, git_state
 from submissions.host.listing import ListedImages
 from submissions.host.sample import submission_format
 from submissions.table.lint import lint_submission
 
 
+def fold_model(space: Workspace, fold: int) -> LoadedModel:
+    """The trained model of a fold; FileNotFoundError where it is not trained to its end."""
+    read_stage(space.fold(fold), f"04_train.py {space.experiment.name}")
+    return load_model(space.fold(fold))
+
+
 def fold_models(space: Workspace) -> dict[int, LoadedModel]:
-    """The trained model of every used fold; the prediction settings are the experiment's of now."""
-    models = {}
-    for fold in space.experiment.used_folds:
-        read_stage(space.fold(fold), f"04_train.py {space.experiment.name}")
-        models[fold] = load_model(space.fold(fold))
-    return models
+    """The trained model of every used fold, as `fold_model`."""
+    return {fold: fold_model(space, fold) for fold in space.experiment.used_folds}
 
 
 def pick_devices(space: Workspace) -> str:
@@ -99,21 +107,21 @@ def predict_oof(
     models: Mapping[int, LoadedModel] | None = None,
     report: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, int]]:
-    """Predict each training image (or `only` these) by the fold that held it out; yields (done, of how many).
+    """Predict each training image (or `only` these, or those of the shard) by the fold that held it out; yields (done,
+    of how many).
 
     `separate` keeps the views apart, `shift` is what the images are seen under, `models` those of the folds where they
     are loaded already. Where folds hold out blocks of images,
     every fold that holds out a block of an image predicts it, and its file is joined of these blocks.
     """
     listing, _ = space.training_images()
-    folds, _ = open_folds(space)
-    used = folds[folds["fold"].isin(space.experiment.used_folds)]
-    used = used if only is None else used[used["image_id"].isin(list(only))]
-    joined = has_blocks(folds)
-    steps = used.drop_duplicates(["image_id", "fold"])
+    used = held_out_rows(space, only)
+    joined = has_blocks(used)
+    steps = oof_steps(used, space.shard)
     left = unjoined(steps, folder) if joined else steps
     total, done = len(steps), len(steps) - len(left)
-    for fold, model in (models or fold_models(space)).items():
+    for fold in sorted(set(left["fold"])):
+        model = fold_model(space, fold) if models is None else models[fold]
         if shift is not None:
             model = replace(model, input_config=shifted_input(model.input_config, shift))
         images = ListedImages(space.competition, space.data, listing)
@@ -125,7 +133,7 @@ def predict_oof(
         ):  # fmt: skip
             done += 1
             yield done, total
-    if joined:
+    if joined and space.shard is None:
         join_blocks(used, folder)
 
 
@@ -209,15 +217,16 @@ def predict_fold(
     on_error: OnError,
     report: Callable[[str], None],
 ) -> Iterator[tuple[int, int]]:
-    """The test images by the models of one fold; yields (done, of how many)."""
+    """The test images, or those of the shard, by the models of one fold; yields (done, of how many)."""
     models, origins = load_members(runs, fold)
     images = open_test_images(space.competition, space.data)
+    ids = share(images.ids, space.shard)
     outcomes = predict_listed(
-        used_members(models, decision), images, images.ids, folder, device=pick_devices(space),
+        used_members(models, decision), images, ids, folder, device=pick_devices(space),
         weights=member_shares(decision, origins, len(models)), on_error=on_error, report=report,
     )  # fmt: skip
     for done, _ in enumerate(outcomes, start=1):
-        yield done, len(images.ids)
+        yield done, len(ids)
 
 
 def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, on_error: OnError) -> dict[int, Path]:
@@ -230,8 +239,58 @@ def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, 
         steps = predict_fold(
             space, runs, decision, fold=fold, folder=stage.folder, on_error=on_error, report=tqdm.write
         )
-        finish(stage, f"{show(steps, f'fold {fold}')} images predicted by fold {fold} alone")
+        show(steps, f"fold {fold}")
+        ids = open_test_images(space.competition, space.data).ids
+        left = 0 if space.shard is None else len(untested(ids, stage.folder))
+        with finishing(stage, space.shard, left) as mine:
+            if mine:
+                finish(stage, f"{len(ids)} images predicted by fold {fold} alone")
     return {fold: stage.folder for fold, stage in stages.items()}
+
+
+def untested(image_ids: Sequence[str], folder: Path) -> list[str]:
+    """The ids that have no prediction in `folder` and no note of a failure either."""
+    return [
+        name
+        for name in image_ids
+        if not prediction_path(folder, name).is_file() and not failure_path(folder, name).is_file()
+    ]
+
+
+def predict_test_shard(
+    space: Workspace,
+    runs: Sequence[Run],
+    decision: Decision,
+    *,
+    folder: Path,
+    on_error: OnError,
+    report: Callable[[str], None],
+) -> Iterator[tuple[int, int]]:
+    """The test images of the shard into the files that `predict_test` reads; yields (done, of how many).
+
+    Where folds vote, these are made by `predict_folds`, but for those of the decision's classifier.
+    """
+    loaded, origins = load_members([*runs, *asked_classifier(space, decision)])
+    images = open_test_images(space.competition, space.data)
+    ids = share(images.ids, space.shard)
+    members, kept, classifiers = apart(loaded, origins, decision)
+    options: dict[str, Any] = {"device": pick_devices(space), "on_error": on_error, "report": report}
+    outcomes: list[Iterator[Outcome]] = []
+    if classifiers:
+        outcomes.append(predict_listed(classifiers, images, ids, folder / ANSWERS, **options))
+    if not decision.vote:
+        used, weights = weighed(used_members(members, decision), member_shares(decision, kept, len(members)))
+        outcomes.append(predict_listed(used, images, ids, folder, weights=weights, **options))
+    for done, _ in enumerate(chain.from_iterable(outcomes), start=1):
+        yield done, len(ids) * len(outcomes)
+
+
+def left_of_test(space: Workspace, decision: Decision, folder: Path) -> int:
+    """Number of test images that no shard has predicted yet, by all that the decision asks."""
+    ids = open_test_images(space.competition, space.data).ids
+    asked = [folder / ANSWERS] if decision.classifier is not None else []
+    asked += [] if decision.vote else [folder]
+    return max((len(untested(ids, one)) for one in asked), default=0)
 
 
 def predict_test(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -86,11 +87,8 @@ def who(probs: np.ndarray) -> np.ndarray:
 def marked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stage 05 predicts by models that say 0.2 (fold 0) and 0.8 (fold 1)."""
     monkeypatch.setattr(
-        "pipeline.prediction.prediction.fold_models",
-        lambda space: {
-            fold: replace(load_model(space.fold(fold)), model=Marked((-1.4, 1.4)[fold]))
-            for fold in space.experiment.used_folds
-        },
+        "pipeline.prediction.prediction.fold_model",
+        lambda space, fold: replace(load_model(space.fold(fold)), model=Marked((-1.4, 1.4)[fold])),
     )
 
 
@@ -281,6 +279,23 @@ def test_the_stages_after_training_take_blocks(
         assert block is not None
         assert look_at(run, unit).image.shape[:2] == (block.y1 - block.y0, block.x1 - block.x0)
     assert scores["image_id"].iloc[0] in page_of(folder, "tiny")
+
+
+def test_shards_of_blocks_are_joined_by_the_last_one(trained: tuple[Path, list[str]], tmp_path: Path) -> None:
+    folder, arguments = trained
+    stage("05_predict_oof")(arguments)
+    whole, runs = folder / "runs/drawn/tiny", tmp_path / "runs"
+    shutil.copytree(folder / "runs", runs)
+    own = runs / "drawn/tiny"
+    for name in ("oof", "oof_views", "oof_shifts", "oof_copies"):
+        shutil.rmtree(own / name, ignore_errors=True)
+    for shard in ("2/2", "1/2"):
+        assert not (own / "oof/stage.json").exists()
+        stage("05_predict_oof")([*arguments, "--runs", str(runs), "--shard", shard])
+    files = [path.relative_to(whole) for path in whole.glob("oof*/**/*.h5")]
+    assert len(files) >= 6 and not list(own.rglob(SCRATCH))
+    for path in files:
+        assert np.array_equal(read(own / path), read(whole / path)), path
 
 
 def test_predictions_of_whole_images_are_refused(trained: tuple[Path, list[str]]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from submissions.host.atomic import write_atomic
+from submissions.host.atomic import partial_path, write_atomic
 from submissions.host.competition import Competition
 from submissions.host.sample import read_sample, read_submission
 from submissions.rle.codec import Dialect, encode
@@ -113,7 +113,7 @@ def test_a_table_without_its_columns_or_its_file(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     write_atomic(path, "old")
-    (tmp_path / "s.csv.partial").mkdir()
+    partial_path(path).mkdir()
     with pytest.raises(OSError):
         write_atomic(path, "new")
     assert path.read_text() == "old"

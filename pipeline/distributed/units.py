@@ -1,0 +1,69 @@
+"""Units: what one process does of a stage without waiting for another - a shard of its images, or the training of a
+fold - as the command line that does it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.sequence import STAGES
+from pipeline.workspace import Workspace
+
+BY_IMAGES = ("01", "03", "05", "07")
+BY_FOLDS = "04"
+SPREAD = (*BY_IMAGES, BY_FOLDS)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One command of a stage: its number such as "03", what the unit is called, and the arguments of the stage."""
+
+    stage: str
+    name: str
+    arguments: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The command line, as for a shell."""
+        return f"python -m pipeline.{STAGES[self.stage]} {shlex.join(self.arguments)}"
+
+
+def stage_units(stage: str, space: Workspace, argv: Sequence[str], shards: int) -> list[Unit]:
+    """The units of a stage under the arguments `argv`: `shards` of its images, a fold of a split each, or all in one.
+
+    Any of them can be run at any time, again and beside each other, once the stages before are done.
+    """
+    if stage in BY_IMAGES:
+        names = [f"{number}/{shards}" for number in range(1, shards + 1)]
+        return [Unit(stage, f"shard {name}", (*argv, "--shard", name)) for name in names]
+    if stage == BY_FOLDS and (space.experiment.repeated or not space.experiment.members):
+        return [
+            Unit(stage, f"fold {fold}{split}", (*argv, *more, "--set", f"folds.use=[{fold}]"))
+            for split, more in _splits(space)
+            for fold in space.experiment.used_folds
+        ]
+    return [Unit(stage, "everything", tuple(argv))]
+
+
+def _splits(space: Workspace) -> list[tuple[str, list[str]]]:
+    """Name and settings of each of the repeated splits; one without a name where they are not repeated."""
+    found = []
+    for split in space.experiment.repeated:
+        settings = [f"name={split.name}", "folds.repeats=1", f"folds.split={split.folds.split}"]
+        found.append((f" of {split.name}", [word for one in settings for word in ("--set", one)]))
+    return found or [("", [])]
+
+
+def job_lines(space: Workspace, argv: Sequence[str], stages: Sequence[str], shards: int) -> list[str]:
+    """The units of some stages as command lines, a comment before each stage.
+
+    Lines of one stage are independent of each other, and wait for all of the stage before.
+    """
+    lines = []
+    for stage in stages:
+        units = stage_units(stage, space, argv, shards)
+        order = "in any order, side by side" if len(units) > 1 else "by itself"
+        lines.append(f"# {STAGES[stage]}: {len(units)} unit(s), {order}")
+        lines += [unit.command for unit in units]
+    return lines
