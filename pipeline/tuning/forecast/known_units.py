@@ -12,7 +12,7 @@ from inference.forecast.forecast import Forecast, unit_table
 from pipeline.prediction.copies import copies_folder, finished_copies
 from pipeline.prediction.oof import run_items
 from pipeline.runs import Run, runs_fingerprint
-from pipeline.tuning.forecast.learning import NONE, Known, learn_forecast
+from pipeline.tuning.forecast.learning import NONE, Known, learn_forecast, named_metric
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.units import make_units
 from pipeline.tuning.scores.workers import worker_pool
@@ -37,7 +37,7 @@ def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result:
     if space.experiment.task == "classify":
         plain = {key: facts[key] for key in ("fingerprint", "cv", "interval", "models")}
         doubts = ["whole images are classified: there is no mask to learn from"]
-        return Forecast(**plain, metric=result.metric.name, way="mean", classes=classes, doubts=doubts)
+        return Forecast(**plain, way="mean", classes=classes, doubts=doubts, **named_metric(result.metric))
     sources = source_of_images(space, runs[0])
     known = [own_units(result, classes, sources)]
     known += copied_units(space, runs[0], terms, result.decision, sources)
