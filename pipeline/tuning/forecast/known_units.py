@@ -59,7 +59,7 @@ def source_of_images(space: Workspace, run: Run) -> dict[str, str]:
 
 def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str]) -> Known:
     """The out-of-fold units as they are."""
-    return _known(result.table, result.sums, classes, sources, NONE)
+    return known_part(result.table, result.sums, classes, sources, NONE)
 
 
 def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, sources: dict[str, str]) -> list[Known]:
@@ -77,12 +77,12 @@ def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, s
         last_row, last_image = first_row + len(of_shift), first_image + sum(len(unit.items) for unit in of_shift)
         table = pd.concat([meta, rows.iloc[first_row:last_row].reset_index(drop=True)], axis=1)
         of_images = sums.iloc[first_image:last_image].reset_index(drop=True)
-        found.append(_known(table, of_images, scored_names(space.competition), sources, shift))
+        found.append(known_part(table, of_images, scored_names(space.competition), sources, shift))
         first_row, first_image = last_row, last_image
     return found
 
 
-def _known(
+def known_part(
     table: pd.DataFrame, sums: pd.DataFrame, classes: Sequence[str], sources: dict[str, str], shift: str
 ) -> Known:
     """table: a row a unit with META and the metric's columns; sums: a row an image with its `unit`."""
