@@ -4,7 +4,7 @@ PYTHON_OLD ?= python3.11
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo demo-short test test-all test-old smoke pages offline cluster lint clean
+.PHONY: install demo demo-short test test-all test-old smoke pages offline cluster lint docs clean
 
 install: .venv/installed
 
@@ -59,6 +59,11 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The tables of all settings and the JSON Schemas of both YAML documents, from the models that check them.
+docs:
+	$(BIN)/python -m pipeline settings --markdown > docs/settings.md.partial && mv docs/settings.md.partial docs/settings.md
+	$(BIN)/python -m pipeline schema pipeline/schemas
 
 clean:
 	rm -rf .venv .venv-old build *.egg-info

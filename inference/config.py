@@ -16,7 +16,7 @@ class ModelConfig(Settings):
     architecture: str = Field("unet", description="a name that `python -m inference.models` lists")
     encoder: str = Field("tf_efficientnet_lite0", description="encoder name, as the table of models spells it")
     weights: str = Field("none", description="'imagenet', 'wheel', 'none', or a local .safetensors file")
-    in_channels: int = Field(3, ge=1, description="channels after stacking slices")
+    in_channels: int = Field(3, ge=1, description="channels after stacking slices [channels]")
     classes: list[str] = Field(default_factory=lambda: ["mask"], min_length=1, description="output channels")
     activation: Literal["sigmoid", "softmax"] = Field("sigmoid", description="softmax: classes exclude each other")
     options: dict[str, Any] = Field(default_factory=dict, description="options of the architecture")
@@ -35,16 +35,28 @@ def level_channels(source: str, classes: Sequence[str]) -> list[str]:
 class InputConfig(Settings):
     """What the network is shown: the same in training and in inference."""
 
-    channels: int = Field(3, ge=1, description="channels of one slice; grey is repeated to 3, RGB reduced to 1")
-    offsets: list[int] = Field(default_factory=lambda: [0], min_length=1, description="2.5D: slices z + offset")
+    channels: int = Field(
+        3, ge=1, description="channels of one slice; grey is repeated to 3, RGB reduced to 1 [channels]"
+    )
+    offsets: list[int] = Field(
+        default_factory=lambda: [0], min_length=1, description="2.5D: slices z + offset [slices]"
+    )
     boundary: Literal["clamp", "reflect", "zero"] = Field("clamp", description="slices beyond the stack's ends")
     normalisation: Literal["fixed", "image", "percentile"] = Field(
         "fixed", description="fixed mean/std; mean/std of the image; percentiles 1 and 99 of the image or volume"
     )
-    mean: list[float] = Field(default_factory=lambda: [0.485, 0.456, 0.406], description="of values in [0, 1]")
-    std: list[float] = Field(default_factory=lambda: [0.229, 0.224, 0.225], description="of values in [0, 1]")
-    scale: float = Field(1.0, gt=0, description="working size / host's size; used where pixel_size_um is not set")
-    pixel_size_um: float | None = Field(None, gt=0, description="working pixel size in µm; needs the host's own")
+    mean: list[float] = Field(
+        default_factory=lambda: [0.485, 0.456, 0.406],
+        description="mean of each channel; pixels count from 0 to 1 [share of white]",
+    )
+    std: list[float] = Field(
+        default_factory=lambda: [0.229, 0.224, 0.225],
+        description="standard deviation of each channel; pixels count from 0 to 1 [share of white]",
+    )
+    scale: float = Field(
+        1.0, gt=0, description="working size / host's size; used where pixel_size_um is not set [factor]"
+    )
+    pixel_size_um: float | None = Field(None, gt=0, description="working pixel size; needs the host's own [µm]")
 
     @model_validator(mode="after")
     def _mean_and_std_fit(self) -> InputConfig:
@@ -64,18 +76,19 @@ class PredictConfig(Settings):
 
     mode: Literal["tiles", "whole", "both"] = Field("tiles", description="'both': mean of tiles and whole image")
     tile: tuple[int, int] = Field(
-        (512, 512), description="height, width of a tile at working size; a classifier's whole image is brought to it"
+        (512, 512),
+        description="height, width of a tile at working size; a classifier's whole image is brought to it [pixels]",
     )
-    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile shared with its neighbour, at least")
+    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile shared with its neighbour, at least [share]")
     window: Literal["gaussian", "uniform"] = Field("gaussian", description="weight of a tile's pixels")
-    border: int = Field(0, ge=0, description="mirrored pixels around the image at working size")
+    border: int = Field(0, ge=0, description="mirrored pixels around the image at working size [pixels]")
     views: list[str] = Field(default_factory=lambda: ["identity"], min_length=1, description="test-time views")
     merge: Literal["probs", "logits"] = Field("probs", description="what views and models are averaged as")
     axes: list[Literal["z", "y", "x"]] = Field(
         default=["z"], min_length=1, description="axes along which a volume is sliced and averaged"
     )
-    batch_size: int = Field(8, ge=1, description="tiles a forward pass")
+    batch_size: int = Field(8, ge=1, description="tiles a forward pass [tiles]")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: what the device has")
     runtime: Literal["torch", "compile", "onnx"] = Field("torch", description="what runs the network")
-    memory_cap_gb: float = Field(4.0, gt=0, description="host memory for buffers, GB")
+    memory_cap_gb: float = Field(4.0, gt=0, description="host memory for buffers [GB]")
     skip_background: bool = Field(False, description="tiles without tissue are not predicted")

@@ -8,6 +8,8 @@ demo-data           only its files, laid out as a host would
 new-competition DIR a first contract from a host's files, its guesses marked
 ceiling EXPERIMENT  what is lost by working at a smaller size, before anyone trains
 show-augmentations EXPERIMENT   a sheet of training samples, before and after augmentation
+settings [PART]     every key of experiment and contract: type, default, meaning, unit; PART as in train.sampling
+schema [FOLDER]     the same as JSON Schemas, for editors
 report RUN          one HTML page to look at: thresholds, worst images, learning, folds, leaderboard
 compare RUN_A RUN_B is the difference of two runs noise? RUN is runs/<competition>/<experiment>
 """
@@ -106,6 +108,27 @@ def _show_augmentations(argv: Sequence[str]) -> None:
     print(f"augmentations -> {write_augmentation_sheet(open_workspace(parser.parse_args(argv)))}")
 
 
+def _settings(argv: Sequence[str]) -> None:
+    from pipeline.settings_reference import settings_page, settings_text
+
+    parser = argparse.ArgumentParser(prog=f"{started_as()} settings")
+    parser.add_argument("part", nargs="?", help="experiment, competition, or a key: train, train.sampling, images")
+    parser.add_argument("--markdown", action="store_true", help="the page docs/settings.md")
+    arguments = parser.parse_args(argv)
+    print(
+        settings_page() if arguments.markdown else settings_text(arguments.part), end="" if arguments.markdown else "\n"
+    )
+
+
+def _schema(argv: Sequence[str]) -> None:
+    from pipeline.settings_reference import write_schemas
+
+    parser = argparse.ArgumentParser(prog=f"{started_as()} schema")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="default: where you stand")
+    for path in write_schemas(parser.parse_args(argv).folder):
+        print(f"schema -> {path}")
+
+
 def _report(argv: Sequence[str]) -> None:
     from tqdm import tqdm
 
@@ -140,6 +163,8 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "new-competition": _new_competition,
     "ceiling": _ceiling,
     "show-augmentations": _show_augmentations,
+    "settings": _settings,
+    "schema": _schema,
     "report": _report,
     "compare": _compare,
 }

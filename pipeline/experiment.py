@@ -27,23 +27,34 @@ class FoldsSettings(Settings):
     """How training images are divided."""
 
     method: str = Field("kfold", description="a name that `folds` knows")
-    n: int = Field(5, ge=2, description="number of folds")
-    use: list[int] | None = Field(None, description="folds that are trained and predicted; all where not given")
+    n: int = Field(5, ge=2, description="number of folds [folds]")
+    use: list[int] | None = Field(
+        None, description="folds that are trained and predicted; all where not given [numbers of folds, from 0]"
+    )
     group: str | None = Field(None, description="column; the contract's group where not given")
     strata: list[str] | None = Field(None, description="columns; the contract's strata where not given")
     sources: SourcesSettings | None = Field(
         None, description="where the column `source` comes from; not given: found by stage 01 from what images are like"
     )
-    buffer: int = Field(0, ge=0, description="slices (or pixels of a block) between training and validation")
-    repeats: int = Field(1, ge=1, description="different splits; each is trained, and all models are one ensemble")
-    split: int = Field(0, ge=0, description="which of the different splits; `repeats` gives each its own")
+    buffer: int = Field(
+        0, ge=0, description="slices (or pixels of a block) between training and validation [slices, or pixels]"
+    )
+    repeats: int = Field(
+        1, ge=1, description="different splits; each is trained, and all models are one ensemble [splits]"
+    )
+    split: int = Field(
+        0, ge=0, description="which of the different splits; `repeats` gives each its own [number of a split, from 0]"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="further options of the method")
 
 
 class PrepareSettings(Settings):
     """What stage 03 stores."""
 
-    store: Literal["memmap", "hdf5", "raw"] = "memmap"
+    store: Literal["memmap", "hdf5", "raw"] = Field(
+        "memmap",
+        description="what images are decoded into; memmap: arrays, hdf5: compressed chunks, raw: the host's own files",
+    )
     targets: list[Literal["border", "centre"]] = Field(
         default_factory=list, description="planes learned beside the classes, made from instances"
     )
@@ -52,80 +63,113 @@ class PrepareSettings(Settings):
 class LossSettings(Settings):
     """The loss by name, with its parameters."""
 
-    name: str = "bce_dice"
-    params: dict[str, Any] = Field(default_factory=dict)
-    aux_weight: float = Field(0.4, ge=0, description="weight of the decoder's coarser levels, where supervised")
-    image_weight: float = Field(0.2, ge=0, description="weight of the image-level answer, where the model has one")
+    name: str = Field(
+        "bce_dice", description="a loss that `pipeline/training/losses.py` names; of task classify 'classify'"
+    )
+    params: dict[str, Any] = Field(default_factory=dict, description="the loss's own parameters, e.g. {alpha: 0.3}")
+    aux_weight: float = Field(
+        0.4, ge=0, description="weight of the decoder's coarser levels, where supervised [factor of a loss term]"
+    )
+    image_weight: float = Field(
+        0.2, ge=0, description="weight of the image-level answer, where the model has one [factor of a loss term]"
+    )
 
 
 class AugmentSettings(Settings):
     """The augmentation recipe by name."""
 
-    recipe: str = "light"
+    recipe: str = Field("light", description="a recipe that `pipeline/augmentation/recipes.py` names")
     references: list[str] = Field(
         default_factory=list, description="training images whose colours are taken over; those a fold holds out are not"
     )
-    cutmix: float = Field(0.0, ge=0, le=1, description="share of batches mixed by CutMix")
-    copy_paste: float = Field(0.0, ge=0, le=1, description="share of batches with instances pasted")
+    cutmix: float = Field(0.0, ge=0, le=1, description="share of batches mixed by CutMix [share]")
+    copy_paste: float = Field(0.0, ge=0, le=1, description="share of batches with instances pasted [share]")
 
 
 class SamplingSettings(Settings):
     """Where training patches come from."""
 
     foreground: float | None = Field(
-        None, ge=0, le=1, description="share of patches that show a class; not given: 0.5, 0 where a patch is an image"
+        None,
+        ge=0,
+        le=1,
+        description="share of patches that show a class; not given: 0.5, 0 where a patch is an image [share]",
     )
     classes: dict[str, float] = Field(
-        default_factory=dict, description="share of these classes among foreground patches, others none; else all alike"
+        default_factory=dict,
+        description="share of these classes among foreground patches, others none; else all alike [shares]",
     )
-    empty: float = Field(1.0, ge=0, description="weight of an image without foreground; 1: as any other")
-    background: float = Field(1.0, ge=0, le=1, description="slides: share of windows without tissue that are kept")
+    empty: float = Field(
+        1.0,
+        ge=0,
+        description="weight of an image without foreground; 1: as any other [factor of how often it is drawn]",
+    )
+    background: float = Field(
+        1.0, ge=0, le=1, description="slides: share of windows without tissue that are kept [share]"
+    )
     balance: str | None = Field(None, description="column whose values are drawn equally often")
 
 
 class TrainSettings(Settings):
     """The training loop. An epoch is a fixed number of steps."""
 
-    epochs: int = Field(10, ge=1)
-    steps_per_epoch: int = Field(100, ge=1, description="optimizer steps an epoch")
-    batch_size: int = Field(8, ge=1, description="samples a step and process")
-    accumulate: int = Field(1, ge=1, description="batches an optimizer step")
-    patch: tuple[int, int] = Field((256, 256), description="height, width of a training patch at working size")
+    epochs: int = Field(10, ge=1, description="length of the training [epochs]")
+    steps_per_epoch: int = Field(100, ge=1, description="optimizer steps an epoch [steps]")
+    batch_size: int = Field(8, ge=1, description="samples a step and process [samples]")
+    accumulate: int = Field(1, ge=1, description="batches an optimizer step [batches]")
+    patch: tuple[int, int] = Field((256, 256), description="height, width of a training patch at working size [pixels]")
     axes: list[Literal["z", "y", "x"]] = Field(
         default=["z"], min_length=1, description="axes along which volumes are sliced, each as often; see predict.axes"
     )
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     optimizer: str = Field("adamw", description="a name that timm's optimizer factory knows")
     optimizer_options: dict[str, Any] = Field(default_factory=dict, description="e.g. {betas: [0.9, 0.95]}")
-    lr: float = Field(1e-3, gt=0, description="largest learning rate of the decoder")
-    encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder as a multiple of lr")
-    layer_decay: float | None = Field(None, gt=0, le=1, description="learning rate factor a layer of the encoder")
-    weight_decay: float = Field(1e-2, ge=0)
-    schedule: Literal["cosine", "one_cycle", "poly", "constant"] = "cosine"
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with rising learning rate")
-    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient")
-    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: no averaging")
-    freeze: str | int | None = Field(None, description="'encoder', 'encoder_except_norm' or a number of stages")
-    freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released; 0: never")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    channels_last: bool = True
-    compile: bool = False
-    workers: int | None = Field(
-        None, ge=0, description="loader processes, 0: loaded between steps; where not given 0, beside a GPU 8"
+    lr: float = Field(1e-3, gt=0, description="largest learning rate of the decoder [no unit]")
+    encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder as a multiple of lr [factor]")
+    layer_decay: float | None = Field(
+        None, gt=0, le=1, description="learning rate factor a layer of the encoder [factor]"
     )
-    validate_every: int = Field(0, ge=0, description="epochs between whole-image validations; 0: only the last")
-    validate_images: int = Field(32, ge=1, description="images of the held-out fold predicted at a validation")
+    weight_decay: float = Field(1e-2, ge=0, description="decay of kernels; biases and norms have none [no unit]")
+    schedule: Literal["cosine", "one_cycle", "poly", "constant"] = Field(
+        "cosine", description="course of the learning rate after the warm-up"
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with rising learning rate [share of steps]")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient [2-norm]")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: no averaging [factor a step]")
+    freeze: str | int | None = Field(
+        None,
+        description="'encoder', 'encoder_except_norm' or a number of stages [stages of the encoder, where a number]",
+    )
+    freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released; 0: never [epochs]")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 or fp16 where the device has it, else fp32"
+    )
+    channels_last: bool = Field(True, description="memory order of tensors that convolutions are faster in")
+    compile: bool = Field(False, description="torch.compile: minutes to start, then faster steps")
+    workers: int | None = Field(
+        None,
+        ge=0,
+        description="loader processes, 0: loaded between steps; where not given 0, beside a GPU 8 [processes]",
+    )
+    validate_every: int = Field(
+        0, ge=0, description="epochs between whole-image validations; 0: only the last [epochs]"
+    )
+    validate_images: int = Field(32, ge=1, description="images of the held-out fold predicted at a validation [images]")
     keep: Literal["last", "best", "mean_last", "mean_best"] = Field(
         "last", description="weights kept; 'best' and 'mean_best' choose on the held-out fold; reports say so"
     )
-    keep_epochs: int = Field(3, ge=1, description="epochs whose weights a mean is of")
-    patience: int | None = Field(None, ge=1, description="validations without gain after which training stops")
-    skip_bad_losses: int = Field(0, ge=0, description="NaN or infinite losses skipped before training stops")
-    sync_batch_norm: bool = False
+    keep_epochs: int = Field(3, ge=1, description="epochs whose weights a mean is of [epochs]")
+    patience: int | None = Field(
+        None, ge=1, description="validations without gain after which training stops [validations]"
+    )
+    skip_bad_losses: int = Field(0, ge=0, description="NaN or infinite losses skipped before training stops [steps]")
+    sync_batch_norm: bool = Field(False, description="several GPUs: statistics of batch norm over all of them")
     pseudo_labels: str | None = Field(None, description="experiment whose fold-wise test predictions are learned")
-    pseudo_confidence: float = Field(0.9, ge=0.5, le=1, description="pixels less sure than this are not learned")
+    pseudo_confidence: float = Field(
+        0.9, ge=0.5, le=1, description="pixels less sure than this are not learned [probability]"
+    )
     pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
-    pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled")
+    pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled [share]")
 
     @field_validator("axes")
     @classmethod
@@ -152,8 +196,8 @@ class ExternalSettings(Settings):
 
     experiment: str = Field(description="its experiment, prepared by stages 01 to 03 in the same runs folder")
     data: str | None = Field(None, description="the host's files; only a raw store needs them")
-    share: float = Field(0.25, gt=0, lt=1, description="share of all samples")
-    weight: float = Field(1.0, gt=0, description="weight of its samples in the loss")
+    share: float = Field(0.25, gt=0, lt=1, description="share of all samples [share]")
+    weight: float = Field(1.0, gt=0, description="weight of its samples in the loss [factor]")
 
 
 class Experiment(Settings):
@@ -164,8 +208,8 @@ class Experiment(Settings):
     task: Literal["segment", "classify"] = Field(
         "segment", description="classify: which classes a whole image shows; or the one it is of, where it has no masks"
     )
-    seed: int = 0
-    limit: int | None = Field(None, ge=4, description="use only so many training images, spread over all")
+    seed: int = Field(0, description="of splits, sampling, augmentation and first weights [whole number]")
+    limit: int | None = Field(None, ge=4, description="use only so many training images, spread over all [images]")
     members: list[str] = Field(default_factory=list, description="an ensemble of these experiments, no training")
     folds: FoldsSettings = Field(default_factory=FoldsSettings)
     prepare: PrepareSettings = Field(default_factory=PrepareSettings)

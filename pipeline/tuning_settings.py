@@ -36,40 +36,47 @@ class TuneSettings(Settings):
     thresholds: list[float] = Field(
         default_factory=lambda: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
         min_length=1,
-        description="probabilities tried where every candidate is scored on pixels",
+        description="probabilities tried where every candidate is scored on pixels [probabilities]",
     )
     tops: list[float] = Field(
-        default_factory=lambda: [0.7, 0.9], min_length=1, description="hysteresis: sure probabilities tried"
+        default_factory=lambda: [0.7, 0.9],
+        min_length=1,
+        description="hysteresis: sure probabilities tried [probabilities]",
     )
     areas: list[int] = Field(
         default_factory=lambda: [1, 30, 100, 300, 1000],
         min_length=1,
-        description="areas in pixels tried by gate, hysteresis (the first), holes and min_area",
+        description="areas tried by gate, hysteresis (the first), holes and min_area [pixels]",
     )
     rejects: list[float] = Field(
         default_factory=lambda: [0.4, 0.5, 0.6],
         min_length=1,
-        description="probabilities below which none is sure",
+        description="probabilities below which none is sure [probabilities]",
     )
     unknown: str | None = Field(
         None,
         description="exclusive classes: class of rejected pixels; background, else none",
     )
     depths: list[float] = Field(
-        default_factory=lambda: [0.1, 0.25], min_length=1, description="instances: depths of the valley tried"
+        default_factory=lambda: [0.1, 0.25],
+        min_length=1,
+        description="instances: depths of the valley tried [shares of the lower peak]",
     )
     instances: InstanceSettings | None = Field(None, description="how a mask is split; by distance where needed")
     declared: list[PostStep] = Field(default_factory=list, description="post-processing that stays unless it does harm")
     post: list[str] = Field(default_factory=list, description="post-processing that must show a gain")
-    min_groups: int = Field(15, ge=2, description="groups below which a comparison is called not reliable")
-    confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, for what is added")
+    min_groups: int = Field(15, ge=2, description="groups below which a comparison is called not reliable [groups]")
+    confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, for what is added [probability]")
     gate: str | None = Field(
         None, description="classifier experiment of the same folds that says which classes an image shows"
     )
     vote: bool = Field(False, description="the test masks are a vote of each fold's own; nothing measures it")
     correct_shift: bool = Field(False, description="move the thresholds by the measured ensemble shift")
     sample: int = Field(
-        0, ge=0, le=200, description="images that stage 05 also predicts view by view and under shifts; 0: none"
+        0,
+        ge=0,
+        le=200,
+        description="images that stage 05 also predicts view by view and under shifts; 0: none [images]",
     )
     shifts: list[str] = Field(
         default_factory=lambda: ["stain:0.1", "brightness:0.2", "blur:1.5", "scale:0.5", "scale:2", "jpeg:40"],
@@ -77,14 +84,14 @@ class TuneSettings(Settings):
     )
     copies: int = Field(
         150, ge=0, le=1000, description="shifted copies of out-of-fold images that stage 05 predicts and the forecast "
-        "learns low scores from; 0: none"
+        "learns low scores from; 0: none [images]"
     )  # fmt: skip
     second_seed: str | None = Field(
         None, description="experiment with other weights of the same folds: what a mean of models changes"
     )
-    level: float = Field(0.95, gt=0.5, lt=1, description="of intervals")
-    rounds: int = Field(1000, ge=100, description="bootstrap rounds")
-    seed: int = 0
+    level: float = Field(0.95, gt=0.5, lt=1, description="of intervals [probability]")
+    rounds: int = Field(1000, ge=100, description="bootstrap rounds [rounds]")
+    seed: int = Field(0, description="of the bootstrap [whole number]")
 
     @field_validator("rules", "rule")
     @classmethod

@@ -46,10 +46,12 @@ class Gate(Settings):
 class PostStep(Settings):
     """One step of post-processing; 0 leaves a class as it is."""
 
-    step: Literal["opening", "closing", "holes", "min_area", "largest"]
+    step: Literal["opening", "closing", "holes", "min_area", "largest"] = Field(
+        description="what is done to the mask of each class"
+    )
     values: list[Count] = Field(
         description="one a class: radius of opening and closing, area of the largest hole that is filled, "
-        "area of the smallest component that is kept, number of largest components kept"
+        "area of the smallest component that is kept, number of largest components kept [pixels; of largest components]"
     )
 
 

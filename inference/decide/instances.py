@@ -22,11 +22,17 @@ class InstanceSettings(Settings):
         "distance",
         description="height of the watershed: distance to the edge, or a channel of the prediction",
     )
-    plane: int = Field(0, ge=0, description="index of the class whose mask is split")
-    smooth: float = Field(1.0, ge=0, description="sigma in pixels by which the height is smoothed")
-    depth: float = Field(0.2, ge=0, lt=1, description="valley that parts two peaks, as a share of the lower one")
-    floor: float = Field(0.5, ge=0, description="least valley: pixels of distance, or hundredths of probability")
-    min_area: int = Field(0, ge=0, description="instances of fewer pixels are left out")
+    plane: int = Field(0, ge=0, description="index of the class whose mask is split [number of a class, from 0]")
+    smooth: float = Field(1.0, ge=0, description="sigma by which the height is smoothed [pixels]")
+    depth: float = Field(
+        0.2, ge=0, lt=1, description="valley that parts two peaks, as a share of the lower one [share]"
+    )
+    floor: float = Field(
+        0.5,
+        ge=0,
+        description="least valley of distance or probability [pixels, or hundredths of probability]",
+    )
+    min_area: int = Field(0, ge=0, description="instances of fewer pixels are left out [pixels]")
 
     @property
     def channel(self) -> str | None:

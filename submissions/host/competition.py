@@ -39,17 +39,22 @@ class Images(Settings):
     stack: str | None = Field(None, description="stack an image belongs to, from fields and table columns")
     z: str | None = Field(None, description="whole number: position in the stack")
     series: str | None = Field(None, description="what z counts along where stacks are parts of one series")
-    pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the column or field that says so")
-    pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm")
+    pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the column or field that says so [µm]")
+    pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm [µm]")
     only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
     axes: str | None = Field(
         None, description=".npy, .npz, Zarr, N5: a letter an axis of H, W, C channels, Z slices, T time; e.g. HWC"
     )
     array: str | None = Field(None, description=".npz, Zarr, N5: name of the array, where a container holds several")
-    frame: int | None = Field(None, ge=0, description="this one of a file's frames, points of time or slices alone")
-    level: int = Field(0, ge=0, description="slides, OME-Zarr: level of the pyramid that is the image; 0 is the finest")
+    frame: int | None = Field(
+        None, ge=0, description="this one of a file's frames, points of time or slices alone [number, from 0]"
+    )
+    level: int = Field(
+        0, ge=0, description="slides, OME-Zarr: level of the pyramid that is the image; 0 is the finest [number]"
+    )
     window: tuple[float, float] | Literal["file"] | None = Field(
-        None, description="DICOM: [centre, width] shown as uint8; 'file' takes the window that each file proposes"
+        None,
+        description="DICOM: [centre, width] shown as uint8; 'file' takes each file's own window [stored values]",
     )
 
     @property
@@ -114,7 +119,9 @@ class Masks(Settings):
     values: dict[int | str, str | list[str]] | None = Field(
         None, description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s), or 'void'"
     )
-    threshold: int | None = Field(None, gt=0, description="images: least value that is the class, of soft masks")
+    threshold: int | None = Field(
+        None, gt=0, description="images: least value that is the class, of soft masks [pixel value]"
+    )
     observers: list[str] = Field(
         default_factory=list, description="images: what stands for {observer} in the path; several are joined"
     )
@@ -204,7 +211,9 @@ class MetricSettings(Settings):
     """The host's metric by name, with its parameters."""
 
     name: str = Field(description="a name that `submissions.metrics` knows")
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Any] = Field(
+        default_factory=dict, description="the metric's own parameters, e.g. {thresholds: [0.5]}"
+    )
     unit: Literal["image", "stack"] = Field("image", description="what is scored as one: an image or a stack")
     classes: list[str] | None = Field(None, description="classes that count; all where not given")
 
@@ -213,8 +222,8 @@ class SubmissionFormat(Settings):
     """The table the host wants back."""
 
     sample: str = Field("sample_submission.csv", description="path relative to the data folder")
-    id_column: str = "id"
-    mask_column: str = "rle"
+    id_column: str = Field("id", description="column of the row's id")
+    mask_column: str = Field("rle", description="column of the mask, or of the image's class")
     rows: Literal["image", "instance", "image_class", "label"] = Field(
         "image", description="one row an image; one an instance; one for each image and class; the image's class"
     )
@@ -226,23 +235,23 @@ class SubmissionFormat(Settings):
     mask_template: str = Field("{mask}", description="one instance inside the mask cell, e.g. '0 {score} {mask}'")
     dialect: Dialect | None = Field(None, description="the training table's where not given")
     overlap: bool = Field(True, description="masks of one image may overlap")
-    max_bytes: int | None = Field(None, gt=0, description="largest file the host takes")
+    max_bytes: int | None = Field(None, gt=0, description="largest file the host takes [bytes]")
     code_competition: bool = Field(False, description="the host takes a notebook, not a CSV")
 
 
 class Competition(Settings):
     """A competition's contract."""
 
-    name: str
-    title: str = ""
-    url: str = ""
+    name: str = Field(description="folder under runs/; letters, digits, '-', '_' and '.'")
+    title: str = Field("", description="what the host calls it")
+    url: str = Field("", description="the host's page; stage 09 takes the competition's name on the host from it")
     download: str = Field("", description="command that fetches the host's files")
     verified: str = Field("", description="what was checked about this contract, and how")
     images: Images
     tables: list[Table] = Field(default_factory=list, description="tables joined to the images by id")
-    test_tables: list[Table] = Field(default_factory=list)
+    test_tables: list[Table] = Field(default_factory=list, description="tables joined to the test images by id")
     masks: Masks
-    classes: list[str] = Field(min_length=1)
+    classes: list[str] = Field(min_length=1, description="names, in the order of the mask's channels")
     exclusive: bool = Field(False, description="every pixel has exactly one class; 'background' is one of them")
     group: str | None = Field(None, description="column: images that must stay in one fold (patient, slide)")
     strata: list[str] = Field(default_factory=list, description="columns to balance over folds")
