@@ -10,13 +10,15 @@ import plotly.offline
 from pipeline.report import images, sections
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.markup import Safe, element, text
+from pipeline.report.test_images import test_images
 from pipeline.tuning.scores.workers import Progress, quiet
 from submissions.host.atomic import write_atomic
 
 LEDGER = Path("submissions/ledger.csv")
 CONTENTS = {
-    "thresholds": "Thresholds", "images": "Images", "learning": "Learning", "folds": "Folds",
-    "averages": "Views and ensemble", "shifts": "Shift test", "ledger": "Leaderboard", "made": "How it was made",
+    "thresholds": "Thresholds", "images": "Images", "test-images": "Test images", "learning": "Learning",
+    "folds": "Folds", "averages": "Views and ensemble", "shifts": "Shift test", "ledger": "Leaderboard",
+    "made": "How it was made",
 }  # fmt: skip
 
 
@@ -34,7 +36,8 @@ def render(run: FinishedRun, *, ledger: Path = LEDGER, progress: Progress = quie
     """The page as text; of the pictures it opens the host's files, of the ledger the rows of this competition."""
     body = [
         _header(run), sections.headline(run), _contents(),
-        images.explorer(run, progress=progress), images.scores(run, progress=progress), sections.learning(run),
+        images.explorer(run, progress=progress), images.scores(run, progress=progress),
+        test_images(run, progress=progress), sections.learning(run),
         sections.folds(run), sections.averages(run), sections.shifts(run), sections.ledger(run, ledger),
         sections.made(run),
     ]  # fmt: skip

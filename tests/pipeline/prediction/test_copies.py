@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from tiny_run import space_of, stage, write_tiny_experiment
 
+from inference.bundle.bundle import run
 from inference.forecast.forecast import load_forecast
+from pipeline.experiment import load_experiment
 from pipeline.prediction.copies import EACH, copies_folder, copy_plan, finished_copies
+from pipeline.report.finished_run import open_finished
+from pipeline.report.test_images import nearest_training
+from pipeline.report.test_images import test_images as section_of
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,30 @@ def test_stage_07_says_what_to_expect(arguments: list[str], capsys: pytest.Captu
     assert made["forecast_low"] <= made["forecast"] <= made["forecast_high"]
     sums = pd.read_csv(space.own / "test" / "prediction_sums.csv")
     assert len(sums) == 6 and (space.own / "tuning" / "prediction_sums.csv").is_file()
+
+
+def test_the_bundle_says_the_same(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    space = space_of(arguments)
+    stage("07_predict_test")([*arguments, "--overwrite"])
+    printed = capsys.readouterr().out
+    stage("08_bundle")([*arguments, "--no-wheels"])
+    said: list[str] = []
+    run(space.own / "bundle", space.data, tmp_path / "submission.csv", device="cpu", report=said.append)
+    begins = ("CV ", "forecast ", "verdict: ", "most doubtful: ", "the forecast: ")
+    lines = [line for line in printed.splitlines() if line.startswith(begins)]
+    assert len(lines) >= 5 and [line for line in said if line.startswith(begins)] == lines
+
+
+def test_the_page_shows_the_test_images_worst_first(arguments: list[str]) -> None:
+    space = space_of(arguments)
+    contract = load_experiment(arguments[0]).competition
+    finished = open_finished(space.own, data=space.data, competition=contract)
+    found = section_of(finished)
+    table = pd.read_csv(space.own / "test" / "forecast.csv")
+    places = [found.index(f">{name}<") for name in table["unit"]]
+    assert places == sorted(places) and found.count("data:image/jpeg") == 2 * len(table)
+    assert "Expected of these test images: " in found and "Drift of the predictions" in found
+    assert nearest_training(finished, [], pd.DataFrame()) == {}
 
 
 def test_several_processes_measure_the_same(arguments: list[str]) -> None:
