@@ -21,6 +21,7 @@ from pathlib import Path
 
 try:
     from inference.progress import image_bar
+    from pipeline.data.image_faults import check_orientation, fault_lines
     from pipeline.data.inventory import (
         PARTS,
         Inspection,
@@ -94,6 +95,9 @@ def finish_inventory(space: Workspace, stage: Stage, parts: Path) -> None:
     table, problems = write_inventory(stage.folder, inspections)
     for problem in sorted(unreadable):
         print(f"warning: {problem}")
+    for line in fault_lines(competition, table):
+        print(f"warning: {line}")
+    problems += check_orientation(competition, space.data, table) if not problems else []
     alignment = check_masks_aligned(competition, space.data, table) if not problems else None
     if alignment is not None:
         write_atomic(stage.folder / "alignment.json", json.dumps(asdict(alignment), indent=1) + "\n")

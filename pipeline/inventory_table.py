@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from submissions.images.faults import FAULTS
 from submissions.images.measures import measured_columns
 
 SOURCE = "source"
@@ -22,7 +23,8 @@ def read_inventory(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """
     path = folder / "inventory.csv"
     columns = pd.read_csv(path, nrows=0).columns
-    measured = [name for name in columns if name in MEASURED or name.startswith("area_")] + measured_columns(columns)
+    known = {*MEASURED, *FAULTS}
+    measured = [name for name in columns if name in known or name.startswith("area_")] + measured_columns(columns)
     table = pd.read_csv(
         path, dtype={name: str for name in columns if name not in measured}, keep_default_na=False,
         na_values={name: [""] for name in measured},
@@ -35,6 +37,6 @@ def inventory_digest(table: pd.DataFrame) -> str:
 
     Nor of what images are like and where they come from: that follows from the contents, to the last digit or nearly.
     """
-    follows = {SOURCE, *measured_columns(table.columns)}
+    follows = {SOURCE, *FAULTS, *measured_columns(table.columns)}
     ordered = table.sort_values(["split", "image_id"])[sorted(set(table.columns) - follows)]
     return hashlib.sha256(ordered.to_csv(index=False).encode()).hexdigest()[:16]

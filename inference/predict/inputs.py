@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.config import InputConfig
+from submissions.images.sources import valid_pixels
 
 if TYPE_CHECKING:
     from submissions.images.opening import ImageSource
@@ -86,7 +87,7 @@ def statistics(source: ImageSource, config: InputConfig, slices: Sequence[int] |
     "fixed" reads nothing: integers are divided by their type's maximum, floats are taken to lie in [0, 1].
     "image" takes mean and standard deviation of every channel; "percentile" the percentiles 1 and 99. Both
     read in strips of bounded size; images of more than 2 million values a channel are sampled on a regular
-    grid.
+    grid. Places without data are left out.
     """
     if config.normalisation == "fixed":
         return Statistics((0.0,), (value_maximum(source.dtype),))
@@ -165,9 +166,12 @@ def _sample(source: ImageSource, config: InputConfig, slices: Sequence[int]) -> 
     for z in slices:
         for start in range(0, height, READ_ROWS):
             rows = slice(start, min(height, start + READ_ROWS))
-            block = source.read(z, rows, None)[-start % step :: step, ::step]
-            found.append(_adapt(block, channels, 1).reshape(-1, channels).astype(np.float32))
-    return np.concatenate(found)
+            block = _adapt(source.read(z, rows, None)[-start % step :: step, ::step], channels, 1)
+            valid = valid_pixels(source, z, rows, None)
+            known = block if valid is None else block[valid[-start % step :: step, ::step]]
+            found.append(known.reshape(-1, channels).astype(np.float32))
+    values = np.concatenate(found)
+    return values if len(values) else np.zeros((1, channels), np.float32)
 
 
 def _blank(source: ImageSource, rows: slice | None, cols: slice | None) -> np.ndarray:

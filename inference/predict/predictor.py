@@ -27,6 +27,7 @@ from inference.predict.strips import Batch, Place, batches, read_ahead
 from inference.predict.tta import expand_views
 from submissions.host.atomic import partial_path
 from submissions.images.opening import ArraySource
+from submissions.images.sources import valid_pixels
 
 if TYPE_CHECKING:
     from inference.weights import LoadedModel
@@ -121,7 +122,7 @@ def _predict(
     if volume or (volume is None and len(slices) > 1):
         shape = (len(slices), *shape)
     finish = _finisher(passes, ready[0], len(names))
-    with PredictionWriter(out, names, shape, attrs=attrs) as writer:
+    with PredictionWriter(out, names, shape, attrs=attrs, **_blanks(source, slices, ready[0], names)) as writer:
         if len(passes) == 1 and passes[0].axis == "z":
             counts = _run_pass(
                 passes[0], source, slices, plan, measured=statistics(source, passes[0].input_config, slices),
@@ -131,6 +132,15 @@ def _predict(
         else:
             counts = _sum_passes(passes, source, slices, plan, writer=writer, finish=finish, separate=separate)
     return PredictionReport(out, *counts, seconds=time.perf_counter() - began, memory=plan)
+
+
+def _blanks(source: ImageSource, slices: Sequence[int], first: ReadyMember, names: Sequence[str]) -> dict[str, Any]:
+    """What a writer needs to predict nothing where the image holds no data: 'background' of exclusive classes."""
+    if not getattr(source, "void", False):
+        return {}
+    exclusive = first.model_config.activation == "softmax"
+    blank = [255 if exclusive and name.split("/")[-1] == "background" else 0 for name in names]
+    return {"valid": lambda plane, rows: valid_pixels(source, slices[plane], rows, None), "blank": blank}
 
 
 def predict_views(

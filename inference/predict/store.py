@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -59,8 +59,14 @@ class PredictionWriter:
         shape: Sequence[int],
         *,
         attrs: dict[str, Any] | None = None,
+        valid: Callable[[int, slice], np.ndarray | None] | None = None,
+        blank: Sequence[int] | None = None,
     ) -> None:
-        """Begin a file for `shape`, (height, width) or (depth, height, width), with one plane a channel."""
+        """Begin a file for `shape`, (height, width) or (depth, height, width), with one plane a channel.
+
+        valid: of (z, rows), bool (rows, width), False where the image holds no data, None where all is data; there
+        every channel is its value of `blank`, 0 where not given.
+        """
         if len(shape) not in (2, 3):
             raise ValueError(f"shape is {tuple(shape)}, expected (height, width) or (depth, height, width)")
         if len(set(channels)) != len(channels) or not channels:
@@ -68,6 +74,7 @@ class PredictionWriter:
         self.path, self.partial = Path(path), partial_path(Path(path))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.channels = list(channels)
+        self._valid, self._blank = valid, np.asarray(blank or [0] * len(channels), np.uint8)
         self.shape = tuple(int(size) for size in shape)
         self.height, self.width = self.shape[-2:]
         self.chunk = (min(CHUNK, self.height), min(CHUNK, self.width))
@@ -99,6 +106,10 @@ class PredictionWriter:
                 f"{probs.shape[1]} rows of slice {z} came at row {self._written + self._filled} of slice "
                 f"{self._z}: rows and slices must come in order"
             )
+        start = self._written + self._filled
+        valid = self._valid(z, slice(start, start + probs.shape[1])) if self._valid and probs.shape[1] else None
+        if valid is not None:
+            probs = np.where(valid, probs, self._blank[:, None, None])
         taken = 0
         while taken < probs.shape[1]:
             room = min(self.chunk[0], self.height - self._written) - self._filled

@@ -25,6 +25,7 @@ from submissions.host.mask_files import mask_patterns
 from submissions.host.masks import MaskReader, Truth, shared_reader
 from submissions.host.patterns import FIELD, find_files
 from submissions.host.problems import Problem, problem_table
+from submissions.images.faults import FaultCounter
 from submissions.images.measures import Meter, brightness
 from submissions.images.opening import ImageSource
 from submissions.table.alignment import Alignment, check_alignment
@@ -113,16 +114,18 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
 def scan(source: ImageSource) -> tuple[str, np.ndarray, dict[str, float]]:
     """SHA-256 of the pixels; of the middle slice a 64 x 64 uint8 grey thumbnail and the measures; read in strips.
 
-    The thumbnail spans the slice's own range of values (percentiles 1 and 99), whatever the host's type.
+    Beside the measures what is wrong with the whole image (`FAULTS`). The thumbnail spans the slice's own range of
+    values (percentiles 1 and 99), whatever the host's type.
     """
     depth, height, width, _ = source.shape
-    meter = Meter(height, width)
+    meter, faults = Meter(height, width), FaultCounter(source)
     checksum = hashlib.sha256(f"{source.dtype}{source.shape}".encode())
     strips: list[np.ndarray] = []
     for z in range(depth):
         for top in range(0, height, STRIP):
             pixels = source.read(z, slice(top, min(top + STRIP, height)), None)
             checksum.update(np.ascontiguousarray(pixels).data)
+            faults.add(z, slice(top, min(top + STRIP, height)), pixels)
             if z == depth // 2:
                 grey = brightness(pixels)
                 meter.add(top, pixels, grey)
@@ -133,7 +136,7 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray, dict[str, float]]:
     low, high = np.percentile(small, [1, 99])
     scaled = (small - low) / max(high - low, 1e-6) if high > low else np.zeros_like(small)
     thumbnail = np.clip(np.rint(scaled * 255), 0, 255).astype(np.uint8)
-    return checksum.hexdigest()[:32], thumbnail, meter.measures()
+    return checksum.hexdigest()[:32], thumbnail, meter.measures() | faults.found()
 
 
 def truth_hash(truth: Truth) -> str:

@@ -40,7 +40,8 @@ def grid_index(
     Columns: image_id, axis, z, y, x, height, width (pixels; less than the patch where the image is smaller;
     z is the number of the plane across `axis`, y and x lie in the plane), foreground_<class> (share of the
     window, 0..1, void left out of both; by plane, or by value of a label), and with `tissue` whether the
-    window shows any (bool). Raises ValueError for a target with fewer planes than classes.
+    window shows any (bool). Windows of nothing but void teach nothing and are left out, unless all are such.
+    Raises ValueError for a target with fewer planes than classes.
     """
     seen = along(stored, axis)
     depth, height, width, _ = seen.shape
@@ -50,6 +51,7 @@ def grid_index(
     tall, wide = min(patch[0], height), min(patch[1], width)
     tops, lefts = tile_positions(height, tall, overlap), tile_positions(width, wide, overlap)
     rows: list[dict[str, object]] = []
+    void: list[dict[str, object]] = []
     for z in range(depth):
         for top in tops:
             band = slice(top, top + tall)
@@ -65,8 +67,8 @@ def grid_index(
                     pixels = seen.read(z, band, slice(left, left + wide))
                     largest = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else float(pixels.max())
                     row["tissue"] = has_tissue(pixels, largest or 1.0)
-                rows.append(row)
-    return pd.DataFrame(rows)
+                (rows if (target[..., left : left + wide] != VOID).any() else void).append(row)
+    return pd.DataFrame(rows or void)
 
 
 def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -> np.ndarray:

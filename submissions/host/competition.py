@@ -57,10 +57,20 @@ class Images(Settings):
         description="DICOM: [centre, width] shown as uint8; 'file' takes each file's own window [stored values]",
     )
 
+    exif: Literal["stored", "turned"] = Field(
+        "stored", description="photos with an EXIF orientation: pixels as stored, or turned as they are looked at"
+    )
+    nan: Literal["refuse"] | float = Field(
+        "refuse", description="float pixels that are no number (NaN, infinity): refused by name, or this value"
+    )
+
     @property
     def reading(self) -> Reading:
         """How pixels are read."""
-        return Reading(axes=self.axes, array=self.array, frame=self.frame, level=self.level, window=self.window)
+        return Reading(
+            axes=self.axes, array=self.array, frame=self.frame, level=self.level, window=self.window,
+            turned=self.exif == "turned",
+        )  # fmt: skip
 
     @field_validator("axes")
     @classmethod

@@ -17,6 +17,7 @@ from submissions.host.patterns import fill, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
+from submissions.images.faults import FiniteSource
 from submissions.images.formats.table import find_format
 from submissions.images.opening import (
     ImageSource,
@@ -291,6 +292,24 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
+def open_row(competition: Competition, data: Path, row: Mapping[str, Any]) -> ImageSource:
+    """The image of a listing's row, without its neighbours, as a source (Z, H, W, C)."""
+    images, paths = competition.images, row_paths(data, row)
+    if images.kind == "layers":
+        source = open_image(paths, kind="channels", reading=images.reading)
+    else:
+        page = int(row["page"]) if int(row["page"]) >= 0 else None
+        source = open_image(paths[0], page=page, reading=images.reading)
+    if source.dtype.kind != "f":
+        return source
+    return FiniteSource(source, None if images.nan == "refuse" else float(images.nan), str(row["path"]))
+
+
+def row_paths(data: Path, row: Mapping[str, Any]) -> list[Path]:
+    """Files of a listing's row: one, or one a layer."""
+    return [path_inside(data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
+
+
 class ListedImages:
     """Opens the images of a listing; of a stack, the neighbours too, so that 2.5D context can be read.
 
@@ -315,13 +334,7 @@ class ListedImages:
 
     def open_alone(self, image_id: str) -> ImageSource:
         """The image without its neighbours, as a source (Z, H, W, C)."""
-        row = self.row(image_id)
-        if self.competition.images.kind == "layers":
-            paths = [path_inside(self.data, path) for path in str(row["path"]).split(LAYER_SEPARATOR)]
-            return open_image(paths, kind="channels", reading=self.competition.images.reading)
-        page = int(row["page"]) if int(row["page"]) >= 0 else None
-        path = path_inside(self.data, str(row["path"]))
-        return open_image(path, page=page, reading=self.competition.images.reading)
+        return open_row(self.competition, self.data, self.row(image_id))
 
     def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
         """Source and the slices of it that are the image: its place in the stack, or all slices of a volume.

@@ -120,6 +120,8 @@ def _cure(mask: tuple[int, ...], image: Shape, *, bare: bool) -> str:
         return "say in images.axes which axis is what, e.g. CHW or HWC, or choose one in images.frame"
     if mask[0] == 1 and image[0] > 1:
         return f"the image has {image[0]} pages: images.frame chooses one, images.kind: pages makes each an image"
+    if mask[0] == image[0] and mask[1:] == (image[2], image[1]):
+        return "height and width are swapped: photos with an EXIF orientation need images.exif: turned, or replace it"
     if mask[0] == image[0]:
         return "replace the one that is wrong, or set masks.size to any where the host says so"
     return "replace the one that is wrong"

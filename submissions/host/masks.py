@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from submissions.host.competition import Competition
-from submissions.host.listing import read_table
+from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import read_mask_images, read_pixels
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed
+from submissions.images.sources import valid_pixels
 from submissions.rle.codec import decode, decode_instances
 
 __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
@@ -76,6 +77,7 @@ class MaskReader:
             truth = self._from_runs(row, shape)
         else:
             truth = self._from_polygons(row, shape) if masks.kind == "polygons" else self._from_labels(row, shape)
+        truth = self._with_data(truth, row)
         if masks.valid is None:
             return truth
         file = filled(masks.valid, row, "masks.valid")
@@ -83,6 +85,25 @@ class MaskReader:
             read_pixels(self.competition, open_path(self.competition, self.data, masks.valid, file), row, shape) > 0
         )
         return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
+
+    def _with_data(self, truth: Truth, row: Mapping[str, Any]) -> Truth:
+        """The truth without the places of which the image's file says that they hold no data: nothing is there."""
+        if not all(path.exists() for path in row_paths(self.data, row)):
+            return truth
+        source = open_row(self.competition, self.data, row)
+        try:
+            if not getattr(source, "void", False):
+                return truth
+            known = [valid_pixels(source, z) for z in range(source.shape[0])]
+        finally:
+            source.close()
+        if all(one is None for one in known):
+            return truth
+        full = np.ones(truth.planes.shape[2:], bool)
+        valid = np.stack([full if one is None else one for one in known])
+        shares = None if truth.shares is None else np.where(valid, truth.shares, 0)
+        counted = valid if truth.valid is None else truth.valid & valid
+        return replace(truth, planes=truth.planes & valid, valid=counted, shares=shares)
 
     def listed(self, image_id: str) -> bool:
         """Whether the host's masks mention the image at all."""

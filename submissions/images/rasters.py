@@ -2,23 +2,26 @@
 
 OpenCV returns None for what it cannot read and, in several versions, half a picture for a truncated file; so
 the container is checked first (PNG: the CRC of every chunk; JPEG: the end marker; BMP: the length).
-EXIF orientation is ignored: pixels come as stored, as annotations count them.
+Pixels come as stored, as annotations count them; EXIF orientation is applied where the contract says so.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from PIL import ExifTags, Image
 
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import MAX_DECODED_PIXELS, FileSource, ImageInfo, check_pixels, check_window
+from submissions.images.sources import MAX_DECODED_PIXELS, FileSource, check_pixels, check_window
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PREFIX = 1 << 16
@@ -36,6 +39,8 @@ class RasterHeader:
     width: int
     bits: int
     colour: str
+    alpha: bool = False  # whether some places can be transparent: an alpha channel, or a PNG's transparent colour
+    orientation: int = 1  # as EXIF counts it
 
     @property
     def channels(self) -> int:
@@ -55,7 +60,21 @@ def _png_header(data: bytes) -> RasterHeader | None:
     if len(data) < 33:
         return None
     width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
-    return RasterHeader("PNG", height, width, bits, {0: "grey", 4: "grey", 3: "palette"}.get(colour, "rgb"))
+    kind = {0: "grey", 4: "grey", 3: "palette"}.get(colour, "rgb")
+    return RasterHeader("PNG", height, width, bits, kind, colour in (4, 6) or _transparent(data) is not None)
+
+
+def _transparent(data: bytes) -> bytes | None:
+    """What a PNG's chunk of transparency says, which stands before the pixels; None where there is none."""
+    position = len(PNG_MAGIC)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[position : position + 8])
+        if kind in (b"IDAT", b"IEND"):
+            return None
+        if kind == b"tRNS":
+            return data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return None
 
 
 def _bmp_header(data: bytes, path: Path) -> RasterHeader | None:
@@ -144,14 +163,30 @@ def read_header(path: Path) -> RasterHeader:
     if header is None:
         raise ValueError(f"{path}: the file ends inside its header ({path.stat().st_size} bytes): {_AGAIN}")
     check_pixels(path, header.height, header.width, limit=MAX_DECODED_PIXELS)
+    if b"Exif\x00\x00" in data or b"eXIf" in data:
+        return replace(header, orientation=_orientation(path))
     return header
 
 
-def probe_raster(path: Path) -> ImageInfo:
-    """Size and type of a PNG, JPEG or BMP file from its header."""
-    header = read_header(path)
-    dtype = "uint16" if header.bits == 16 else "uint8"
-    return ImageInfo(1, header.height, header.width, header.channels, dtype)
+def _orientation(path: Path) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none or what is there cannot be read."""
+    try:
+        with Image.open(path) as image:
+            found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return 1
+    return int(found) if found in range(1, 9) else 1
+
+
+def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, ...) as stored, turned and mirrored to how EXIF says they are looked at (2 to 8)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def decode_raster(data: bytes, path: Path, *, as_mask: bool = False) -> np.ndarray:
@@ -160,6 +195,11 @@ def decode_raster(data: bytes, path: Path, *, as_mask: bool = False) -> np.ndarr
     as_mask: (H, W, 1), palette indices and samples of fewer than 8 bits as stored, not expanded to colours.
     Raises ValueError naming `path` for a damaged file, and for a mask whose colour channels differ.
     """
+    return _decoded(data, path, as_mask=as_mask)[0]
+
+
+def _decoded(data: bytes, path: Path, *, as_mask: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels as `decode_raster` says, and bool (H, W) of what is not transparent, None where all is opaque."""
     header = parse_header(data, path)
     if header is None:
         raise ValueError(f"{path}: the file ends inside its header ({len(data)} bytes): {_AGAIN}")
@@ -179,8 +219,19 @@ def decode_raster(data: bytes, path: Path, *, as_mask: bool = False) -> np.ndarr
             f"{path}: {found} decoded, {header.format} of {header.height} x {header.width} expected: {_AGAIN}"
         )
     if as_mask:
-        return _mask_plane(pixels, header, path)
-    return _to_rgb(pixels, header.channels)
+        return _mask_plane(pixels, header, path), None
+    return _to_rgb(pixels, header.channels), _opaque(pixels, header, data) if header.alpha else None
+
+
+def _opaque(pixels: np.ndarray, header: RasterHeader, data: bytes) -> np.ndarray | None:
+    """bool (H, W), False where a PNG is wholly transparent; None where it is nowhere."""
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        opaque = pixels[..., 3] > 0
+    else:  # OpenCV leaves the transparent value of a grey picture alone, and stretches 1, 2 and 4 bits to 0..255
+        value = struct.unpack(">H", (_transparent(data) or b"\x00\x00")[:2])[0]
+        stretched = value * 255 // ((1 << header.bits) - 1) if header.bits < 8 else value
+        opaque = pixels.reshape(*pixels.shape[:2], -1)[..., 0] != stretched
+    return None if opaque.all() else opaque
 
 
 def _to_rgb(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -209,13 +260,36 @@ class RasterSource(FileSource):
 
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path)
-        info = probe_raster(path)
-        self.as_mask = as_mask
-        self.shape = (1, info.height, info.width, 1 if as_mask else info.channels)
-        self.dtype = np.dtype(info.dtype)
+        header = read_header(path)
+        self.as_mask, self.orientation = as_mask, header.orientation
+        self._turn = header.orientation if reading.turned and not as_mask else 1
+        height, width = (header.width, header.height) if self._turn > 4 else (header.height, header.width)
+        self.shape = (1, height, width, 1 if as_mask else header.channels)
+        self.dtype = np.dtype(np.uint16 if header.bits == 16 else np.uint8)
+        self.void = header.alpha and not as_mask
+        self._opaque: tuple[int, np.ndarray | None] | None = None
 
     def _open(self) -> np.ndarray:
-        return decode_raster(self.path.read_bytes(), self.path, as_mask=self.as_mask)
+        pixels, opaque = _decoded(self.path.read_bytes(), self.path, as_mask=self.as_mask)
+        self._opaque = (os.getpid(), None if opaque is None else turn(opaque, self._turn))
+        return turn(pixels, self._turn) if self._turn > 1 else pixels
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where the picture is wholly transparent."""
+        top, bottom, left, right = check_window(self.shape, z, rows, cols)
+        if self._opaque is None or self._opaque[0] != os.getpid():
+            self._open()
+        assert self._opaque is not None
+        opaque = self._opaque[1]
+        return None if opaque is None else opaque[top:bottom, left:right]
+
+    def close(self) -> None:
+        """Forget the decoded picture."""
+        self._opaque = None
+        super().close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_opaque": None}
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of the picture as (h, w, C); a whole picture is handed over without being kept."""

@@ -114,6 +114,8 @@ class FileSource(ABC):
     spacing: tuple[float, float, float] | None = None
     pixel_size_um: float | None = None
     levels: tuple[tuple[int, int], ...] = ()
+    void: bool = False  # whether the file says of some places that they hold no data
+    orientation: int = 1  # as EXIF counts it; 1: as stored
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -128,6 +130,10 @@ class FileSource(ABC):
     @abstractmethod
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where a window of slice z holds no data; None where all of it does."""
+        return None
 
     def info(self) -> ImageInfo:
         """Size and type of the file, known from its header."""
@@ -156,6 +162,14 @@ class FileSource(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": None, "_pid": -1}
+
+
+def valid_pixels(source: Any, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+    """bool (h, w), False where a window of any source holds no data (see `FileSource.valid`); None where all does."""
+    if not getattr(source, "void", False):
+        return None
+    valid: np.ndarray | None = source.valid(z, rows, cols)
+    return None if valid is None or valid.all() else valid
 
 
 class ArraySource:
@@ -196,6 +210,7 @@ class _Joined:
                 )
         self.sources = list(sources)
         self.dtype = first.dtype
+        self.void = any(getattr(source, "void", False) for source in sources)
         self._cached = max(1, cached)
         self._slices: OrderedDict[int, np.ndarray] = OrderedDict()
         self._open: OrderedDict[int, None] = OrderedDict()
@@ -245,6 +260,10 @@ class StackSource(_Joined):
         """Window of slice z as (h, w, C)."""
         return self._member(z, check_window(self.shape, z, rows, cols))
 
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where slice z holds no data."""
+        return valid_pixels(self.sources[z], 0, rows, cols)
+
 
 class LayerSource(_Joined):
     """Single-slice sources of one size as the channels of one image (1, H, W, sum of C)."""
@@ -259,6 +278,12 @@ class LayerSource(_Joined):
         window = check_window(self.shape, z, rows, cols)
         return np.concatenate([self._member(i, window) for i in range(len(self.sources))], axis=2)
 
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where any layer holds no data."""
+        found = [valid_pixels(source, 0, rows, cols) for source in self.sources]
+        known = [one for one in found if one is not None]
+        return np.logical_and.reduce(known) if known else None
+
 
 class SliceSource:
     """Some slices of another source, in the given order, as a source of its own."""
@@ -270,11 +295,16 @@ class SliceSource:
         self.source, self.slices = source, list(slices)
         self.shape = (len(self.slices), *source.shape[1:])
         self.dtype = source.dtype
+        self.void = bool(getattr(source, "void", False))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice number z of the selection as (h, w, C)."""
         check_window(self.shape, z, rows, cols)
         return self.source.read(self.slices[z], rows, cols)
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where slice number z of the selection holds no data."""
+        return valid_pixels(self.source, self.slices[z], rows, cols)
 
     def close(self) -> None:
         """Close the source the slices come from."""
@@ -304,6 +334,7 @@ class ForgivingSource:
     def __init__(self, source: ImageSource, z: int) -> None:
         self.source, self.z = source, z
         self.shape, self.dtype = source.shape, source.dtype
+        self.void = bool(getattr(source, "void", False))
         self.replaced: dict[int, str] = {}
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
@@ -317,6 +348,10 @@ class ForgivingSource:
                 raise
             self.replaced[z] = str(error)
         return self.source.read(self.z, rows, cols)
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where the slice that is shown for z holds no data."""
+        return valid_pixels(self.source, self.z if z in self.replaced else z, rows, cols)
 
     def close(self) -> None:
         """Close the stack."""

@@ -26,6 +26,8 @@ _ALPHA = (1, 2)  # values of the ExtraSamples tag: associated and unassociated a
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
 _READ = (_MIN_IS_WHITE, 1, _RGB, _PALETTE, 4, _YCBCR, 32803)  # PhotometricInterpretation; the last: colour filter array
 _CODED = (6, 7, 33003, 33004, 33005, 34712)  # JPEG and JPEG 2000: their decoders turn YCbCr to RGB
+_GDAL_NODATA = 42113
+_LOOK = 256  # pixels: side of the windows in which the mean of an image is taken
 _BESIDE = ("Thumbnail", "Label", "Macro", "Map")  # what scanners put beside the slide
 _UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
 
@@ -43,6 +45,8 @@ class _Layout:
     palette: np.ndarray | None
     dtype: np.dtype
     pages: int
+    alpha: int | None  # position of the alpha sample
+    nodata: float | None  # GDAL's value of places without data
     white: int | None  # the largest value, where the least is white and pixels are turned round
 
     @property
@@ -81,8 +85,18 @@ def _layout(tiff: tifffile.TiffFile, path: Path, page: int | None, level: int, *
     white = (1 << int(key.bitspersample)) - 1 if turned else None
     return _Layout(
         _frames(series, path), key.imagelength, key.imagewidth, samples, int(key.planarconfig) == 2,
-        max(1, samples - alphas), palette, np.dtype(key.dtype), pages, white,
+        max(1, samples - alphas), palette, np.dtype(key.dtype), pages, max(1, samples - alphas) if alphas else None,
+        _nodata(key), white,
     )  # fmt: skip
+
+
+def _nodata(key: Any) -> float | None:
+    """The value that GDAL's tag 42113 gives to places without data; None where there is no such tag."""
+    tag = key.tags.get(_GDAL_NODATA)
+    try:
+        return None if tag is None else float(str(tag.value).strip().rstrip("\0"))
+    except ValueError:
+        return None
 
 
 def _check_kind(key: Any, path: Path) -> None:
@@ -187,6 +201,8 @@ class TiffSource(FileSource):
         else:
             self.dtype = np.dtype(np.uint8) if layout.palette is not None else image_dtype(layout.dtype)
         channels = 1 if as_mask else layout.channels
+        self.void = not as_mask and (layout.nodata is not None or layout.alpha is not None)
+        self._fill: np.ndarray | None = None
         self.shape = (len(layout.frames), layout.height, layout.width, channels)
         self._tiles: OrderedDict[tuple[Any, int], np.ndarray] = OrderedDict()
         self._tile_bytes = 0
@@ -223,8 +239,11 @@ class TiffSource(FileSource):
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C), decoded from the tiles or strips it touches."""
         window = check_window(self.shape, z, rows, cols)
-        planes = [self._frame(position, window) for position in self.layout.frames[z]]
-        pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+        pixels = self._samples(z, window)
+        if self.layout.nodata is not None and not self.as_mask:
+            lacking = self._lacking(pixels)
+            if lacking.any():
+                pixels[lacking] = self._filling()
         if self.as_mask:
             if (pixels != pixels[..., :1]).any():
                 raise ValueError(f"{self.path}: a mask has one value a pixel, found {pixels.shape[2]} that differ")
@@ -235,8 +254,51 @@ class TiffSource(FileSource):
             pixels = (self.layout.white - pixels).astype(pixels.dtype)
         return np.ascontiguousarray(pixels, dtype=self.dtype)
 
-    def _frame(self, position: int, window: tuple[int, int, int, int]) -> np.ndarray:
-        """Window of one page with the samples that are kept, (h, w, keep)."""
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where alpha is 0 or every channel has the value of GDAL's nodata tag."""
+        window = check_window(self.shape, z, rows, cols)
+        valid = np.ones((window[1] - window[0], window[3] - window[2]), bool)
+        if self.layout.nodata is not None:
+            valid &= ~self._lacking(self._samples(z, window))
+        if self.layout.alpha is not None:
+            for position in self.layout.frames[z]:
+                valid &= self._frame(position, window, whole=True)[..., self.layout.alpha] > 0
+        return valid
+
+    def _lacking(self, samples: np.ndarray) -> np.ndarray:
+        """bool (h, w): where all samples are the value of places without data."""
+        nodata = self.layout.nodata
+        if nodata is None or math.isnan(nodata):
+            return np.isnan(samples).all(axis=2)
+        wanted = np.float32(nodata) if samples.dtype == np.float32 else nodata
+        return np.asarray((samples == wanted).all(axis=2))
+
+    def _filling(self) -> np.ndarray:
+        """What places without data show, (samples,): the mean of the image, seen in windows on a grid.
+
+        So they are nothing special once the image is normalised, and the same in every window that is read.
+        """
+        if self._fill is None:
+            _, height, width, _ = self.shape
+            tall, wide = min(height, _LOOK), min(width, _LOOK)
+            seen = []
+            for top in np.unique(np.linspace(0, height - tall, 4).astype(int)):
+                for left in np.unique(np.linspace(0, width - wide, 4).astype(int)):
+                    samples = self._samples(0, (int(top), int(top) + tall, int(left), int(left) + wide))
+                    seen.append(samples[~self._lacking(samples)])
+            known = np.concatenate(seen)
+            count = sum(self.layout.keep for _ in self.layout.frames[0])
+            self._fill = known.mean(axis=0, dtype=np.float64) if len(known) else np.zeros(count)
+        kind = self.layout.dtype
+        return np.asarray(np.rint(self._fill) if kind.kind in "iu" else self._fill).astype(kind)
+
+    def _samples(self, z: int, window: tuple[int, int, int, int]) -> np.ndarray:
+        """Window of slice z as stored, without alpha, (h, w, samples)."""
+        planes = [self._frame(position, window) for position in self.layout.frames[z]]
+        return planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+
+    def _frame(self, position: int, window: tuple[int, int, int, int], *, whole: bool = False) -> np.ndarray:
+        """Window of one page with the samples that are kept, (h, w, keep), or with all where `whole`."""
         tiff = self.handle()
         if self.page is not None:
             page, skipped = tiff.pages[self.page], 0
@@ -248,7 +310,7 @@ class TiffSource(FileSource):
             pixels = self._mapped(page.dataoffsets[0] + skipped * key.nbytes, tiff.byteorder, window)
         else:
             pixels = self._segments(page, window)
-        return pixels[..., : self.layout.keep]
+        return pixels if whole else pixels[..., : self.layout.keep]
 
     def _mapped(self, offset: int, byteorder: Literal["<", ">"], window: tuple[int, int, int, int]) -> np.ndarray:
         top, bottom, left, right = window

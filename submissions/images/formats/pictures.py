@@ -49,6 +49,7 @@ class PictureSource(FileSource):
         check_pixels(path, a.height, a.width, limit=MAX_DECODED_PIXELS)
         self.shape = (a.frames, a.height, a.width, 1 if as_mask else a.channels)
         self.dtype = image_dtype(a.dtype)
+        self.void = a.alpha and not as_mask
         self._frame: tuple[int, np.ndarray] | None = None
 
     def _open(self) -> Any:
@@ -66,6 +67,11 @@ class PictureSource(FileSource):
                 )
         keep = self.shape[3]
         return np.ascontiguousarray(samples[top:bottom, left:right, :keep], dtype=self.dtype)
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where a frame is transparent."""
+        top, bottom, left, right = check_window(self.shape, z, rows, cols)
+        return np.asarray(self._samples(z)[top:bottom, left:right, -1] > 0)
 
     def close(self) -> None:
         """Close the file and forget the decoded frame."""

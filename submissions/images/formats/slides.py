@@ -33,6 +33,7 @@ class SlideSource(FileSource):
         height, width = self.levels[self.level]
         check_pixels(path, height, width)
         self.shape, self.dtype = (1, height, width, 3), np.dtype(np.uint8)
+        self.void = True
 
     def _open(self) -> Any:
         try:
@@ -52,3 +53,7 @@ class SlideSource(FileSource):
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window as (h, w, 3)."""
         return np.ascontiguousarray(self._region(z, rows, cols)[..., :3])
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where the scanner saved nothing."""
+        return self._region(z, rows, cols)[..., 3] > 0

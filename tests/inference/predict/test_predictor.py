@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
@@ -19,7 +21,7 @@ from inference.predict.store import NotANumberError, open_prediction, quantise
 from inference.predict.tiles import plan_axis
 from inference.predict.tta import build_views
 from inference.weights import LoadedModel
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArraySource, open_image
 
 GREY: dict[str, Any] = {"channels": 1, "mean": [0.5], "std": [0.25]}
 
@@ -291,3 +293,22 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     one.model_config.activation = "softmax"
     with pytest.raises(ValueError, match="skip_background was set for exclusive classes"):
         predict_image([one], source, [1], PredictConfig(skip_background=True), out)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_nothing_is_predicted_where_an_image_holds_no_data(tmp_path: Path, scale: float) -> None:
+    image, hole = drawn(70, 90, 1), np.zeros((70, 90), bool)
+    hole[20:50, 33:90] = True
+    Image.fromarray(np.dstack([image[..., 0], np.where(hole, 0, 255).astype(np.uint8)])).save(tmp_path / "a.png")
+    source = open_image(tmp_path / "a.png")
+    config = PredictConfig(precision="fp32", tile=(32, 32))
+    loaded = member(Constant(2), config, **GREY, scale=scale)
+    report = predict_image([loaded], source, [0], None, tmp_path / "image.h5")
+    with open_prediction(report.path) as prediction:
+        found = prediction.read()
+    assert (found[:, hole] == 0).all() and (found[:, ~hole] > 0).all()
+    exclusive = ModelConfig(in_channels=1, classes=["background", "b"], activation="softmax")
+    report = predict_image([replace(loaded, model_config=exclusive)], source, [0], None, tmp_path / "image.h5")
+    with open_prediction(report.path) as prediction:
+        found = prediction.read()
+    assert (found[0, hole] == 255).all() and (found[1, hole] == 0).all() and (found[1, ~hole] > 0).all()

@@ -123,3 +123,18 @@ def test_unknown_channels_and_slices_are_named(tmp_path: Path) -> None:
             prediction.read("b")
         with pytest.raises(ValueError, match="single image"):
             prediction.read(0, z=1)
+
+
+def test_nothing_is_predicted_where_there_is_no_data(tmp_path: Path) -> None:
+    probs, valid = drawn(2, 2, 700, 31), np.random.default_rng(0).random((700, 31)) > 0.5
+    with PredictionWriter(
+        tmp_path / "image.h5", ["background", "b"], (2, 700, 31),
+        valid=lambda z, rows: valid[rows] if z else None, blank=[255, 0],
+    ) as writer:  # fmt: skip
+        for z in range(2):
+            for row in range(0, 700, 90):
+                writer.write_rows(probs[:, z, row : row + 90], z)
+    with open_prediction(tmp_path / "image.h5") as prediction:
+        found = prediction.read()
+    np.testing.assert_array_equal(found[:, 0], probs[:, 0])
+    np.testing.assert_array_equal(found[:, 1], np.where(valid, probs[:, 1], np.array([255, 0])[:, None, None]))

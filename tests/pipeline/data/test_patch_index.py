@@ -207,3 +207,12 @@ def test_a_written_index_is_read_back_as_it_was_made(tmp_path: Path) -> None:
     assert "tissue" in with_tissue and "tissue" not in made
     index_path(store, (16, 24)).write_text("image_id\nother\n")
     pd.testing.assert_frame_equal(read_index(store, ["b", "010"], (16, 24), ["k"]), made)
+
+
+def test_windows_of_nothing_but_void_are_left_out(tmp_path: Path) -> None:
+    blank = np.zeros((1, 16, 32, 1), np.uint8)
+    for name, edge, lefts in (("half", 16, [16, 24]), ("all", 32, [0, 8, 16, 24])):
+        target = np.zeros((1, 1, 16, 32), np.uint8)
+        target[..., :edge] = 255
+        found = grid_index(stored(tmp_path / name, blank, target), (8, 8), ["x"])
+        assert found["x"].tolist() == lefts * 2

@@ -1,0 +1,68 @@
+"""What is wrong with images that decode, in words; and photos with an EXIF orientation: which way do masks fit them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from submissions.host.competition import Competition
+from submissions.host.listing import open_row
+from submissions.host.masks import MaskReader
+from submissions.host.problems import Problem
+from submissions.images.faults import FAULTS, describe_faults
+from submissions.table.alignment import MARGIN, check_alignment
+
+SAMPLE = 60
+
+
+def fault_lines(competition: Competition, table: pd.DataFrame) -> list[str]:
+    """What is wrong with images that decode, counted, and what is done with it; nothing where nothing is."""
+    counts = {}
+    for name in FAULTS if FAULTS[0] in table else ():
+        found = table[name] > (1 if name == "orientation" else 0)
+        counts[name] = (int(found.sum()), int(table.loc[found, name].sum()))
+    images = competition.images
+    return describe_faults(counts, turned=images.exif == "turned", nan=None if images.nan == "refuse" else images.nan)
+
+
+def check_orientation(competition: Competition, data: Path, table: pd.DataFrame) -> list[Problem]:
+    """A problem where the masks of the photos that carry an EXIF orientation fit better in the other reading of them.
+
+    Both readings are scored by the alignment test on photos whose size the turn leaves as it is; those whose height
+    and width it swaps fit their masks in one reading only, which stage 01 finds by size.
+    """
+    if competition.masks.kind == "none" or "orientation" not in table:
+        return []
+    marked = table[(table["split"] == "train") & (table["orientation"] > 1)]
+    if not len(marked):
+        return []
+    chosen = marked.iloc[:: max(1, len(marked) // SAMPLE)][:SAMPLE]
+    now = competition.images.exif
+    other = "turned" if now == "stored" else "stored"
+    turned = competition.model_copy(update={"images": competition.images.model_copy(update={"exif": other})})
+    masks = MaskReader(competition, data)
+    scores = [
+        check_alignment(_pairs(competition, reading, masks, chosen)).scores["identity"]
+        for reading in (competition, turned)
+    ]
+    if not scores[1] - scores[0] > MARGIN:
+        return []
+    found = f"masks that fit their photos better {other} ({scores[1]:.2f} against {scores[0]:.2f} as they are read)"
+    where = f"{len(marked)} image(s) with an EXIF orientation"
+    return [Problem(where, found, "photos read as their masks were drawn", f"set images.exif: {other}")]
+
+
+def _pairs(
+    competition: Competition, reading: Competition, masks: MaskReader, chosen: pd.DataFrame
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    foreground = [index for index, name in enumerate(competition.classes) if name != "background"]
+    for row in chosen.to_dict("records"):
+        source = open_row(reading, masks.data, {str(name): value for name, value in row.items()})
+        shape = (int(row["depth"]), int(row["height"]), int(row["width"]))
+        if source.shape[:3] == shape:
+            truth = masks.read({str(name): value for name, value in row.items()}, shape)
+            yield source.read(0), np.asarray(truth.planes[foreground, 0].any(axis=0))
+        source.close()

@@ -1,0 +1,121 @@
+"""What can be wrong with pixels that decode: not a number, no data, saturated, constant, bytes in the other order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from submissions.images.sources import ImageSource, valid_pixels
+
+ROWS = 1024
+SATURATED = 0.5  # share of an image at the top of its type that is worth a word
+ROUGHER = 4.0  # an image this much rougher than itself with swapped bytes was written in the other byte order
+FAULTS = ("nodata", "nan", "constant", "saturated", "byte_order", "orientation")
+
+
+class FiniteSource:
+    """A source of floats in which what is no number (NaN, infinity) is a value, or refused.
+
+    value: what is shown instead; None: reading such a window raises ValueError with the number of them in the image.
+    """
+
+    def __init__(self, source: ImageSource, value: float | None, where: str) -> None:
+        self.source, self.value, self.where = source, value, where
+        self.shape, self.dtype = source.shape, source.dtype
+        self.void = bool(getattr(source, "void", False))
+        self.decodes_whole = bool(getattr(source, "decodes_whole", False))
+        self.replaced: dict[tuple[int, int, int, int, int], int] = {}
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of slice z as (h, w, C), all of it finite."""
+        pixels = self.source.read(z, rows, cols)
+        finite = np.isfinite(pixels)
+        if finite.all():
+            return pixels
+        if self.value is None:
+            raise ValueError(
+                f"{self.where}: {count_not_finite(self.source)} pixels are not a number (NaN or infinite): "
+                "images.nan: 0 (or another value) says what they are, or mend the file"
+            )
+        pixels[~finite] = self.value
+        return pixels
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where the window holds no data."""
+        return valid_pixels(self.source, z, rows, cols)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("source", "__setstate__"):
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+    def close(self) -> None:
+        """Close the source underneath."""
+        self.source.close()
+
+
+def count_not_finite(source: ImageSource) -> int:
+    """Pixels of an image, all slices, of which a channel is NaN or infinite; read in strips."""
+    depth, height = source.shape[:2]
+    return sum(
+        int((~np.isfinite(source.read(z, slice(top, min(top + ROWS, height)), None))).any(axis=2).sum())
+        for z in range(depth)
+        for top in range(0, height, ROWS)
+    )
+
+
+class FaultCounter:
+    """Counts what is wrong with an image while it is read in strips."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self.source = source
+        self.nodata = self.top = self.seen = 0
+        self.low, self.high = np.inf, -np.inf
+        self.roughness = np.zeros(2)
+
+    def add(self, z: int, rows: slice, pixels: np.ndarray) -> None:
+        """A strip (h, w, C) of slice z as it was read."""
+        valid = valid_pixels(self.source, z, rows, None)
+        if valid is not None:
+            self.nodata += int((~valid).sum())
+            pixels = pixels[valid][None]
+        if not pixels.size:
+            return
+        self.low, self.high = min(self.low, float(pixels.min())), max(self.high, float(pixels.max()))
+        self.seen += pixels.shape[0] * pixels.shape[1]
+        if pixels.dtype.kind == "u":
+            self.top += int((pixels == np.iinfo(pixels.dtype).max).all(axis=2).sum())
+        if pixels.dtype == np.uint16 and valid is None:
+            self.roughness += [_steps(pixels), _steps(pixels.byteswap())]
+
+    def found(self) -> dict[str, float]:
+        """Columns of the inventory: pixels without data and that are no number, 0 or 1 of the others."""
+        straight, swapped = self.roughness
+        return {
+            "nodata": self.nodata,
+            "nan": count_not_finite(self.source.source) if isinstance(self.source, FiniteSource) else 0,
+            "constant": int(self.low == self.high),
+            "saturated": int(self.seen > 0 and self.top >= SATURATED * self.seen and self.low < self.high),
+            "byte_order": int(straight > ROUGHER * swapped and swapped > 0),
+            "orientation": int(getattr(self.source, "orientation", 1)),
+        }
+
+
+def _steps(pixels: np.ndarray) -> float:
+    """Mean difference of neighbours in a row."""
+    return float(np.abs(np.diff(pixels.astype(np.int32), axis=1)).mean()) if pixels.shape[1] > 1 else 0.0
+
+
+def describe_faults(counts: dict[str, tuple[int, int]], *, turned: bool, nan: float | None) -> list[str]:
+    """Lines for a person. counts: column -> (images, pixels) with that fault; what is done with each is said."""
+    done = {
+        "nodata": "no data in {1} pixels of {0} image(s): not learned, not scored, nothing predicted there",
+        "nan": f"{{1}} pixels of {{0}} image(s) are no number: read as {nan} (images.nan)",
+        "constant": "{0} image(s) of one value only: look at them",
+        "saturated": "{0} image(s) of which half or more is at the top of its type: look at them",
+        "byte_order": "{0} image(s) look as if their bytes were in the other order: much smoother when swapped",
+        "orientation": "{0} image(s) carry an EXIF orientation: "
+        + ("turned by it (images.exif: turned)" if turned else "read as stored (images.exif: turned would turn them)"),
+    }
+    return [done[name].format(*counts[name]) for name in FAULTS if counts.get(name, (0, 0))[0]]

@@ -1,0 +1,207 @@
+"""Places without data, values that are no number, and what else can be wrong with pixels that decode."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from submissions.images.faults import FaultCounter, FiniteSource, count_not_finite, describe_faults
+from submissions.images.opening import (
+    ArraySource,
+    ImageSource,
+    LayerSource,
+    Reading,
+    SliceSource,
+    StackSource,
+    open_image,
+)
+from submissions.images.rasters import turn
+from submissions.images.sources import ForgivingSource, valid_pixels
+
+SHAPE = (23, 31)
+GREY = np.random.default_rng(0).integers(1, 255, SHAPE, dtype=np.uint8)
+RGB = np.random.default_rng(1).integers(1, 255, (*SHAPE, 3), dtype=np.uint8)
+HOLE = np.zeros(SHAPE, bool)
+HOLE[4:9, 10:31] = True
+
+
+def assert_hole(source: ImageSource, hole: np.ndarray = HOLE) -> None:
+    found = valid_pixels(source, 0)
+    assert found is not None
+    np.testing.assert_array_equal(found, ~hole)
+    np.testing.assert_array_equal(valid_pixels(source, 0, slice(2, 7), slice(5, 20)), ~hole[2:7, 5:20])
+    assert valid_pixels(source, 0, slice(15, 20), None) is None
+
+
+@pytest.mark.parametrize("name", ["rgba.png", "la.png", "rgba.webp", "rgba.tif"])
+def test_transparent_places_hold_no_data(tmp_path: Path, name: str) -> None:
+    alpha = np.where(HOLE, 0, 7).astype(np.uint8)
+    pixels = np.dstack([GREY if name.startswith("la") else RGB, alpha])
+    if name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, pixels, photometric="rgb", extrasamples=["unassalpha"], compression="zlib")
+    else:
+        Image.fromarray(pixels).save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
+    source = open_image(tmp_path / name)
+    assert_hole(source)
+    assert_hole(pickle.loads(pickle.dumps(source)))
+    shown = source.read(0)
+    np.testing.assert_array_equal(shown[~HOLE], (pixels[..., :1] if name.startswith("la") else RGB)[~HOLE])
+    source.close()
+    assert_hole(source)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_a_pngs_transparent_colour_holds_no_data(tmp_path: Path, mode: str) -> None:
+    if mode == "RGB":
+        pixels = RGB.copy()
+        pixels[HOLE] = (0, 9, 1)
+        Image.fromarray(pixels).save(tmp_path / "a.png", transparency=(0, 9, 1))
+    elif mode == "1":
+        Image.fromarray(np.where(HOLE, 0, 255).astype(np.uint8)).convert("1").save(tmp_path / "a.png", transparency=0)
+    else:
+        image = Image.fromarray(np.where(HOLE, 0, GREY), mode=mode)
+        if mode == "P":
+            image.putpalette(np.random.default_rng(2).integers(0, 255, 768).tolist())
+        image.save(tmp_path / "a.png", transparency=0)
+    assert_hole(open_image(tmp_path / "a.png"))
+
+
+def test_alpha_that_is_full_everywhere_changes_nothing(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([RGB, np.full(SHAPE, 255, np.uint8)])).save(tmp_path / "a.png")
+    source = open_image(tmp_path / "a.png")
+    assert valid_pixels(source, 0) is None
+    np.testing.assert_array_equal(source.read(0), RGB)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [(np.float32, -9999), (np.int16, -9999), (np.uint8, 0), (np.float32, np.nan)]
+)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_gdals_nodata_is_shown_as_the_mean(tmp_path: Path, dtype: type, nodata: float, compression: str | None) -> None:
+    pixels = RGB.astype(dtype)
+    pixels[HOLE] = nodata
+    tag = [(42113, "s", 0, str(nodata), True)]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb", extratags=tag, compression=compression)
+    source = open_image(path)
+    assert_hole(source)
+    shown = source.read(0)
+    np.testing.assert_array_equal(shown[~HOLE], RGB[~HOLE])
+    np.testing.assert_allclose(shown[HOLE], np.broadcast_to(RGB[~HOLE].mean(axis=0), (HOLE.sum(), 3)), atol=0.51)
+    np.testing.assert_array_equal(source.read(0, slice(3, 6), slice(8, 12)), shown[3:6, 8:12])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(0), shown)
+
+
+def test_nodata_in_one_channel_alone_is_data(tmp_path: Path) -> None:
+    pixels = RGB.copy()
+    pixels[HOLE, 0] = 0
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extratags=[(42113, "s", 0, "0", True)])
+    assert valid_pixels(open_image(tmp_path / "a.tif"), 0) is None
+    tifffile.imwrite(tmp_path / "b.tif", pixels, photometric="rgb", extratags=[(42113, "s", 0, "none", True)])
+    assert valid_pixels(open_image(tmp_path / "b.tif"), 0) is None
+
+
+def test_an_image_of_nothing_but_nodata_is_zero(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.full(SHAPE, -1, np.float32), extratags=[(42113, "s", 0, "-1", True)])
+    source = open_image(tmp_path / "a.tif")
+    assert not source.read(0).any()
+    found = valid_pixels(source, 0)
+    assert found is not None and not found.any()
+
+
+def test_joined_sources_keep_what_holds_no_data(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([RGB, np.where(HOLE, 0, 255).astype(np.uint8)])).save(tmp_path / "a.png")
+    Image.fromarray(RGB).save(tmp_path / "b.png")
+    a, b = open_image(tmp_path / "a.png"), open_image(tmp_path / "b.png")
+    stack = StackSource([b, a])
+    assert valid_pixels(stack, 0) is None
+    assert_hole(SliceSource(stack, [1]))
+    assert_hole(LayerSource([b, a]))
+    assert_hole(ForgivingSource(StackSource([a, b]), 1))
+    assert valid_pixels(StackSource([b]), 0) is None
+    assert valid_pixels(ArraySource(RGB[None]), 0) is None
+
+
+def test_what_is_no_number_is_refused_or_replaced() -> None:
+    pixels = RGB[None].astype(np.float32)
+    pixels[0, 3, 4, 1], pixels[0, 20, 2] = np.nan, np.inf
+    source = ArraySource(pixels)
+    assert count_not_finite(source) == 2
+    refusing = FiniteSource(source, None, "a.tif")
+    np.testing.assert_array_equal(refusing.read(0, slice(5, 9), None), pixels[0, 5:9])
+    with pytest.raises(ValueError, match=r"a\.tif: 2 pixels are not a number .* images\.nan"):
+        refusing.read(0)
+    shown = FiniteSource(source, 7, "a.tif").read(0)
+    assert shown[3, 4, 1] == 7 and (shown[20, 2] == 7).all() and shown[3, 4, 0] == pixels[0, 3, 4, 0]
+    assert pickle.loads(pickle.dumps(refusing)).shape == source.shape
+
+
+def _counted(source: ImageSource) -> dict[str, float]:
+    counter = FaultCounter(source)
+    for top in range(0, source.shape[1], 10):
+        rows = slice(top, min(top + 10, source.shape[1]))
+        counter.add(0, rows, source.read(0, rows, None))
+    return counter.found()
+
+
+def test_faults_are_counted(tmp_path: Path) -> None:
+    assert not any(_counted(ArraySource(RGB[None])).values()) or _counted(ArraySource(RGB[None]))["orientation"] == 1
+    white = RGB.copy()
+    white[: SHAPE[0] // 2 + 1] = 255
+    assert _counted(ArraySource(white[None]))["saturated"] == 1
+    assert _counted(ArraySource(np.full((1, *SHAPE, 1), 9, np.uint8)))["constant"] == 1
+    smooth = (np.add.outer(np.arange(23), np.arange(31)) * 40).astype(np.uint16)[None, ..., None]
+    assert _counted(ArraySource(smooth))["byte_order"] == 0
+    assert _counted(ArraySource(smooth.byteswap()))["byte_order"] == 1
+    noise = np.random.default_rng(3).integers(0, 65535, (1, *SHAPE, 1)).astype(np.uint16)
+    assert _counted(ArraySource(noise))["byte_order"] == 0
+    Image.fromarray(np.dstack([RGB, np.where(HOLE, 0, 255).astype(np.uint8)])).save(tmp_path / "a.png")
+    assert _counted(open_image(tmp_path / "a.png"))["nodata"] == HOLE.sum()
+    empty = np.zeros((*SHAPE, 4), np.uint8)
+    Image.fromarray(empty).save(tmp_path / "e.png")
+    assert _counted(open_image(tmp_path / "e.png"))["nodata"] == HOLE.size
+    broken = RGB[None].astype(np.float32)
+    broken[0, 1, 1] = np.nan
+    assert _counted(FiniteSource(ArraySource(broken), 0, "a"))["nan"] == 1
+
+
+def test_faults_are_said_with_what_is_done() -> None:
+    lines = describe_faults({"nodata": (2, 50), "orientation": (3, 18), "nan": (0, 0)}, turned=False, nan=None)
+    assert lines[0].startswith("no data in 50 pixels of 2 image(s)") and len(lines) == 2
+    assert "3 image(s) carry an EXIF orientation: read as stored" in lines[1]
+    assert "turned by it" in describe_faults({"orientation": (1, 6)}, turned=True, nan=None)[0]
+    assert "read as 0.0" in describe_faults({"nan": (1, 6)}, turned=True, nan=0.0)[0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_exif_orientation_as_stored_and_turned(tmp_path: Path, orientation: int, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth = np.add.outer(np.arange(23) * 3, np.arange(31) * 5)[..., None] // np.array([1, 2, 3])
+    Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / name, exif=exif, quality=95)
+    from PIL import ImageOps
+
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / name)))
+    stored = open_image(tmp_path / name)
+    assert stored.shape == (1, 23, 31, 3) and getattr(stored, "orientation", 0) == orientation
+    turned = open_image(tmp_path / name, reading=Reading(turned=True))
+    assert turned.shape[1:3] == wanted.shape[:2]
+    assert np.abs(turned.read(0).astype(int) - wanted).max() <= 3
+    np.testing.assert_array_equal(turned.read(0, slice(2, 9), slice(3, 8)), turned.read(0)[2:9, 3:8])
+    np.testing.assert_array_equal(turn(stored.read(0), orientation), turned.read(0))
+
+
+def test_an_orientation_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    broken = b"Exif\x00\x00 nothing of use"
+    (tmp_path / "a.jpg").write_bytes(
+        whole[:2] + b"\xff\xe1" + (len(broken) + 2).to_bytes(2, "big") + broken + whole[2:]
+    )
+    assert getattr(open_image(tmp_path / "a.jpg"), "orientation", 0) == 1
