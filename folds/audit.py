@@ -31,10 +31,11 @@ def find_duplicates(
 
     thumbnails: `(N, 64, 64)` uint8, row i of row i of the inventory (columns image_id, content_hash). kind:
     'exact' (same content hash; every copy is paired with the first, similarity 1), 'near' (same place:
-    other exposure, compression, neighbouring slice or frame) or 'shifted' (another crop of the same scene;
-    the shift is in thumbnail pixels). similarity: correlation of the fine structure where the two overlap,
-    in -1..1. The slow step of the audit: `progress` is told (images done, of how many). Raises ValueError
-    for missing columns or thumbnails of another shape.
+    other exposure, compression, neighbouring slice or frame), 'shifted' (another crop of the same scene;
+    the shift is in thumbnail pixels), 'turned' (by quarter turns, or mirrored) or 'rescaled' (a part of the
+    other, magnified). similarity: correlation of the fine structure where the two overlap, less what all
+    images have in common, in -1..1. The slow step of the audit: `progress` is told (images done, of how many).
+    Raises ValueError for missing columns or thumbnails of another shape.
     """
     require_columns(inventory, ["image_id", "content_hash"], "audit")
     check_thumbnails(thumbnails, len(inventory))
@@ -53,7 +54,6 @@ def find_duplicates(
     near = near.assign(
         image_a=ids[kept][near["a"].to_numpy(dtype=int)],
         image_b=ids[kept][near["b"].to_numpy(dtype=int)],
-        kind=np.where(near["moved"], "shifted", "near"),
         similarity=near["detail"].round(4),
     )
     parts = [part[list(DUPLICATE_COLUMNS)] for part in (exact, near) if len(part)]

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from folds.descriptors import (
-    layout_descriptor,
-    perceptual_hash,
+    SIDE,
+    layout_descriptors,
     spectrum_descriptor,
     unit_rows,
     window_descriptors,
+    zoom_boxes,
+    zoom_descriptors,
 )
 
 PARTNERS = 6
-LEAST = {"layout": 0.85, "spectrum": 0.25, "window": 0.85, "hash": 0.75}
+LEAST = {"layout": 0.6, "turned": 0.7, "spectrum": 0.25, "window": 0.85, "zoom": 0.85}
+TURNS_SEARCHED = (1, 2, 4, 5, 6, 7)
 BUCKETS = 512
 PROBES = 24
 SEARCHES = 4
 _BLOCK = 1024
 
 
-def _product_rows(vectors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+@dataclass(frozen=True)
+class Candidates:
+    """P pairs that may show the same thing, and how: b turned, and beside which part of a, enlarged.
+
+    pairs `(P, 2)` rows a, b; turns `(P,)` 0..7 of b as in `turned`; boxes `(P, 4)` top, left, height, width in a. All
+    int64. Where nothing is turned or enlarged a < b.
+    """
+
+    pairs: np.ndarray
+    turns: np.ndarray
+    boxes: np.ndarray
+
+
+def _product_rows(vectors: np.ndarray, others: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, cosines (rows, N)) block after block."""
     for start in range(0, len(vectors), _BLOCK):
-        yield start, vectors[start : start + _BLOCK] @ vectors.T
+        yield start, vectors[start : start + _BLOCK] @ others.T
 
 
-def _best_partners(rows: Iterator[tuple[int, np.ndarray]], least: float, partners: int) -> np.ndarray:
-    """Pairs `(P, 2)`, smaller row first: every image's `partners` most similar ones that reach `least`."""
+def _best_partners(vectors: np.ndarray, others: np.ndarray, least: float, partners: int) -> np.ndarray:
+    """Pairs `(P, 2)`, row of `vectors`, row of `others`: the `partners` most similar ones that reach `least`."""
     found = []
-    for start, cosines in rows:
+    for start, cosines in _product_rows(vectors, others):
         count = cosines.shape[1]
         cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = -2
         k = min(partners, count - 1)
         top = np.argpartition(cosines, count - k, axis=1)[:, count - k :]
         enough = np.take_along_axis(cosines, top, axis=1) >= least
         a = np.repeat(start + np.arange(len(cosines)), k)[enough.ravel()]
-        found.append(np.sort(np.stack([a, top.ravel()[enough.ravel()]], axis=1), axis=1))
-    return np.unique(np.concatenate(found), axis=0)
+        found.append(np.stack([a, top.ravel()[enough.ravel()]], axis=1))
+    return np.concatenate(found)
 
 
 def _centres(vectors: np.ndarray, count: int) -> np.ndarray:
@@ -54,21 +71,22 @@ def _centres(vectors: np.ndarray, count: int) -> np.ndarray:
     return centres
 
 
-def _window_pairs(windows: np.ndarray, corners: np.ndarray, least: float, partners: int) -> np.ndarray:
-    """Pairs `(P, 2)`, smaller first, of images of which a corner of one looks like some window of the other.
+def _window_hits(windows: np.ndarray, corners: np.ndarray, least: float, partners: int) -> np.ndarray:
+    """`(H, 3)` int64 image asking, image answering, number of its window: the best of each two images, few an asker.
 
-    windows `(49, N, D)`, corners `(2, N, D)`. The windows lie in buckets round common centres, and a corner
-    is compared with those in its `PROBES` nearest buckets only: most of the 98 N² products are never made.
+    windows `(W, N, D)`, corners (or whole images) that ask `(Q, N, D)`. The windows lie in buckets round common
+    centres, and one that asks is compared with those in its `PROBES` nearest buckets only: most of the Q W N² products
+    are never made.
     """
     count, size = windows.shape[1], windows.shape[2]
     flat, queries = windows.reshape(-1, size), corners.reshape(-1, size)
     centres = _centres(flat, max(1, min(BUCKETS, len(flat) // 1000)))
     probes = min(PROBES, len(centres))
-    bucket = np.concatenate([(part @ centres.T).argmax(axis=1) for part in np.array_split(flat, 49)])
+    bucket = np.concatenate([(part @ centres.T).argmax(axis=1) for part in np.array_split(flat, len(windows))])
     bucket[np.abs(flat).sum(axis=1) == 0] = -1
     probed = np.argsort(-(queries @ centres.T), axis=1, kind="stable")[:, :probes]
     probed[np.abs(queries).sum(axis=1) == 0] = -1
-    found = [np.empty((0, 3))]
+    found = [np.empty((0, 4))]
     for number in range(len(centres)):
         members = np.flatnonzero(bucket == number)
         askers = np.flatnonzero((probed == number).any(axis=1))
@@ -79,7 +97,7 @@ def _window_pairs(windows: np.ndarray, corners: np.ndarray, least: float, partne
     _, once = np.unique(hits[:, :2], axis=0, return_index=True)
     hits = hits[np.sort(once)]
     rank = np.arange(len(hits)) - np.searchsorted(hits[:, 0], hits[:, 0], side="left")
-    return np.unique(np.sort(hits[rank < partners, :2].astype(np.int64), axis=1), axis=0)
+    return np.asarray(hits[rank < partners][:, [0, 1, 3]].astype(np.int64))
 
 
 def _bucket_hits(
@@ -91,9 +109,9 @@ def _bucket_hits(
     least: float,
     most: int,
 ) -> np.ndarray:
-    """`(H, 3)` image of the query, image of the window, cosine: at most `most` for each query."""
+    """`(H, 4)` image of the query, image and cosine and number of the window: at most `most` for each query."""
     if not len(askers) or not len(members):
-        return np.empty((0, 3))
+        return np.empty((0, 4))
     cosines = queries[askers] @ windows[members].T
     cosines[(askers[:, None] % count) == (members[None, :] % count)] = -2
     busy = np.flatnonzero((cosines >= least).any(axis=1))
@@ -102,32 +120,68 @@ def _bucket_hits(
     top = np.argpartition(cosines, len(members) - k, axis=1)[:, len(members) - k :]
     values = np.take_along_axis(cosines, top, axis=1)
     row, col = np.nonzero(values >= least)
-    return np.stack([askers[busy][row] % count, members[top[row, col]] % count, values[row, col]], axis=1)
+    answer = members[top[row, col]]
+    return np.stack([askers[busy][row] % count, answer % count, values[row, col], answer // count], axis=1)
 
 
 def candidate_pairs(
     thumbnails: np.ndarray, *, partners: int = PARTNERS, searched: Callable[[], None] | None = None
-) -> np.ndarray:
-    """Pairs `(P, 2)` int64 of rows, smaller first, in order, that may show the same thing.
+) -> Candidates:
+    """Pairs of rows that may show the same thing, in order.
 
-    thumbnails: `(N, 64, 64)` uint8. Four searches, each bringing at most `partners` of every image: layout
-    (another exposure), perceptual hash, spectrum (small shifts), windows (shifts up to 3/8 of the side). N²
-    scalar products of short vectors, in blocks of about 80 MB for 20,000 images. `searched` is called after
-    each of the SEARCHES searches.
+    thumbnails: `(N, 64, 64)` uint8. Four searches, each bringing at most `partners` of every image: layout (another
+    exposure; and once more for each way to turn or mirror), spectrum (small shifts), windows (shifts up to 3/8 of the
+    side), enlarged parts (magnified by up to 1.45). N² scalar products of short vectors, in blocks of about 80 MB for
+    20,000 images. `searched` is called after each of the SEARCHES searches.
     """
     if len(thumbnails) < 2:
-        return np.empty((0, 2), dtype=np.int64)
-    signs = np.where(perceptual_hash(thumbnails), 1, -1).astype(np.float32) / np.sqrt(63)
-    searches: list[Callable[[], np.ndarray]] = [
-        lambda: _best_partners(_product_rows(layout_descriptor(thumbnails)), LEAST["layout"], partners),
-        lambda: _best_partners(_product_rows(signs.astype(np.float32)), LEAST["hash"], partners),
-        lambda: _best_partners(_product_rows(spectrum_descriptor(thumbnails)), LEAST["spectrum"], partners),
-        lambda: _window_pairs(*window_descriptors(thumbnails), LEAST["window"], partners),
-    ]
+        return _joined([])
+    searches: tuple[Callable[[np.ndarray, int], list[Candidates]], ...]
+    searches = (_layout_search, _spectrum_search, _window_search, _zoom_search)
     assert len(searches) == SEARCHES
-    pairs = []
+    found = []
     for search in searches:
-        pairs.append(search())
+        found += search(thumbnails, partners)
         if searched is not None:
             searched()
-    return np.unique(np.concatenate(pairs), axis=0)
+    return _joined(found)
+
+
+def _layout_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
+    """The same place under another exposure, and turned by quarters or mirrored."""
+    views = layout_descriptors(thumbnails)
+    found = [_upright(_best_partners(views[0], views[0], LEAST["layout"], partners))]
+    for turn in TURNS_SEARCHED:
+        pairs = _best_partners(views[0], views[turn], LEAST["turned"], partners)
+        found.append(_upright(pairs, turn=turn))
+    return found
+
+
+def _spectrum_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
+    spectra = spectrum_descriptor(thumbnails)
+    return [_upright(_best_partners(spectra, spectra, LEAST["spectrum"], partners))]
+
+
+def _window_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
+    hits = _window_hits(*window_descriptors(thumbnails), LEAST["window"], partners)
+    return [_upright(hits[:, :2])]
+
+
+def _zoom_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
+    hits = _window_hits(*zoom_descriptors(thumbnails), LEAST["zoom"], partners)
+    return [Candidates(hits[:, 1::-1], np.zeros(len(hits), np.int64), zoom_boxes()[hits[:, 2]])]
+
+
+def _upright(pairs: np.ndarray, turn: int = 0) -> Candidates:
+    """Candidates whole against whole; the two of a pair in order where neither is turned."""
+    pairs = pairs if turn else np.sort(pairs, axis=1)
+    boxes = np.tile(np.array([0, 0, SIDE, SIDE]), (len(pairs), 1))
+    return Candidates(pairs, np.full(len(pairs), turn, np.int64), boxes)
+
+
+def _joined(found: list[Candidates]) -> Candidates:
+    """All of them, each once, in order."""
+    rows = [np.empty((0, 7), np.int64)]
+    rows += [np.column_stack([each.pairs, each.turns, each.boxes]) for each in found]
+    table = np.unique(np.concatenate(rows).astype(np.int64), axis=0)
+    return Candidates(table[:, :2], table[:, 2], table[:, 3:])

@@ -12,7 +12,12 @@ SIDE = 64
 CELLS = 16
 WINDOW = 10
 WINDOW_DIMENSIONS = 32
+LAYOUT_DIMENSIONS = 96
 COMMON_DIRECTIONS = 20
+TURNS = 8
+ZOOMED = (60, 56, 52, 48, 44)
+STRIPS = (56, 48)
+ZOOM_STEP = 4
 _SAMPLE = 60_000
 
 
@@ -29,23 +34,32 @@ def cell_means(thumbnails: np.ndarray, cells: int) -> np.ndarray:
     return np.asarray(thumbnails.reshape(len(thumbnails), cells, step, cells, step).mean(axis=(2, 4), dtype=np.float32))
 
 
-def layout_descriptor(thumbnails: np.ndarray) -> np.ndarray:
-    """`(N, 256)`: the thumbnail at 16×16 without its mean; a product is a correlation, exposure cancels."""
-    cells = cell_means(thumbnails, CELLS).reshape(len(thumbnails), CELLS * CELLS)
-    return unit_rows(cells - cells.mean(axis=1, keepdims=True))
+def turned(images: np.ndarray, turn: int) -> np.ndarray:
+    """Square images `(N, S, S)` under one of the eight symmetries of the square, 0 being as they are.
 
-
-def perceptual_hash(thumbnails: np.ndarray) -> np.ndarray:
-    """`(N, 63)` bool: signs, about their median, of the 8×8 lowest cosine frequencies but the mean (pHash).
-
-    After Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010.
+    turn: 0..7: as many quarter turns as the remainder by 4, then mirrored left to right from 4 on.
     """
-    size = 32
-    k, x = np.arange(8)[:, None], np.arange(size)[None, :]
-    cosines = np.cos(np.pi * k * (2 * x + 1) / (2 * size)).astype(np.float32)
-    waves = cosines @ cell_means(thumbnails, size) @ cosines.T
-    waves = waves.reshape(len(thumbnails), 64)[:, 1:]
-    return np.asarray(waves > np.median(waves, axis=1, keepdims=True))
+    quarter = np.rot90(images, turn % 4, axes=(1, 2))
+    return np.asarray(quarter[:, :, ::-1] if turn >= TURNS // 2 else quarter)
+
+
+def layout_descriptors(thumbnails: np.ndarray) -> list[np.ndarray]:
+    """For each of the eight turns `(N, D)`, D up to 96: the turned thumbnail at 16×16, compared with turn 0.
+
+    Freed of each image's own mean and contrast (exposure cancels), of the set's mean, and half-whitened over the
+    set: the directions in which all images of the set vary (a bright disc, sky above) count for less. Mean and
+    directions are those of the set with all its turns, so that every turn is described in the same terms.
+    """
+    cells = cell_means(thumbnails, CELLS)
+    flat = unit_rows((cells - cells.mean(axis=(1, 2), keepdims=True)).reshape(len(cells), CELLS * CELLS))
+    cells = flat.reshape(-1, CELLS, CELLS)
+    views = [turned(cells, turn).reshape(flat.shape) for turn in range(TURNS)]
+    views = [view - np.mean([each.mean(axis=0) for each in views], axis=0) for view in views]
+    spread, directions = np.linalg.eigh(sum(view.T @ view for view in views) / (TURNS * len(flat)))
+    basis = (
+        directions[:, : -LAYOUT_DIMENSIONS - 1 : -1] / np.maximum(spread[: -LAYOUT_DIMENSIONS - 1 : -1], 1e-9) ** 0.25
+    )
+    return [unit_rows(view @ basis.astype(np.float32)) for view in views]
 
 
 def taper(share: float) -> np.ndarray:
@@ -90,27 +104,80 @@ def _main_directions(vectors: np.ndarray, count: int) -> np.ndarray:
     return directions
 
 
+def _contrasts(windows: np.ndarray) -> np.ndarray:
+    """Windows `(M, 100)` of grey levels freed of their mean, with length 1; zeros where there is no contrast."""
+    flat = windows - windows.mean(axis=1, keepdims=True)
+    dull = np.linalg.norm(flat, axis=1) < 1.5 * WINDOW
+    flat = unit_rows(flat)
+    flat[dull] = 0
+    return flat
+
+
+def _whitening(sample: np.ndarray) -> np.ndarray:
+    """`(100, 32)`: the directions in which windows of the data set vary most, each over its spread."""
+    spread, directions = np.linalg.eigh(sample.T @ sample / len(sample))
+    keep = slice(-1, -WINDOW_DIMENSIONS - 1, -1)
+    return np.asarray((directions[:, keep] / np.sqrt(np.maximum(spread[keep], 1e-6))).astype(np.float32))
+
+
 def window_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All 40×40 windows (step 4) of thumbnails, `(49, N, 32)`, and the two lower corners, `(2, N, 32)`.
 
     Where image b is image a moved by up to 24 of 64 pixels in both directions, a lower corner of one of the
-    two is a window of the other. Windows are freed of their mean, scaled, and half-whitened over the data
-    set, so that common layouts (bright sky above) count for less. Windows without contrast are zeros.
+    two is a window of the other. Windows are freed of their mean, scaled, and whitened over the data set, so
+    that common layouts (bright sky above) count for less. Windows without contrast are zeros.
     """
     places = CELLS - WINDOW + 1
     cells = cell_means(thumbnails, CELLS)
     windows = np.lib.stride_tricks.sliding_window_view(cells, (WINDOW, WINDOW), axis=(1, 2))
     windows = windows.reshape(len(cells), places * places, WINDOW * WINDOW).transpose(1, 0, 2)
-    flat = windows.reshape(-1, WINDOW * WINDOW)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    dull = np.linalg.norm(flat, axis=1) < 1.5 * WINDOW
-    flat = unit_rows(flat)
-    flat[dull] = 0
-    sample = flat[:: max(1, len(flat) // _SAMPLE)]
-    spread, directions = np.linalg.eigh(sample.T @ sample / len(sample))
-    keep = slice(-1, -WINDOW_DIMENSIONS - 1, -1)
-    scale = np.sqrt(np.maximum(spread[keep], 1e-6))
-    vectors = unit_rows(flat @ (directions[:, keep] / scale).astype(np.float32))
+    flat = _contrasts(windows.reshape(-1, WINDOW * WINDOW))
+    vectors = unit_rows(flat @ _whitening(flat[:: max(1, len(flat) // _SAMPLE)]))
     vectors = vectors.reshape(places * places, len(thumbnails), WINDOW_DIMENSIONS)
     corners = [places * (places - 1), places * places - 1]
     return vectors, vectors[corners]
+
+
+def zoom_boxes() -> np.ndarray:
+    """`(B, 4)` top, left, height, width: the parts of a thumbnail that another image is looked for in, enlarged.
+
+    Squares of 60 to 44 pixels everywhere (magnified by up to 1.45), and strips that lack one side.
+    """
+    shapes = [(size, size) for size in ZOOMED]
+    shapes += [shape for size in STRIPS for shape in ((SIDE, size), (size, SIDE))]
+    return np.array(
+        [
+            (top, left, height, width)
+            for height, width in shapes
+            for top in range(0, SIDE - height + 1, ZOOM_STEP)
+            for left in range(0, SIDE - width + 1, ZOOM_STEP)
+        ]
+    )
+
+
+def zoom_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What lies in each of the `zoom_boxes`, `(B, N, 32)`, and the whole images in the same terms, `(1, N, 32)`.
+
+    Where image b is a part of image a, enlarged, the whole of b is a box of a. Each is brought to 10×10 means, freed
+    of its mean, scaled and whitened over the data set as `window_descriptors` are.
+    """
+    boxes = np.vstack([zoom_boxes(), [[0, 0, SIDE, SIDE]]])
+    images = thumbnails.astype(np.float32)
+
+    def contrasts(of: np.ndarray, box: np.ndarray) -> np.ndarray:
+        top, left, height, width = box.tolist()
+        means = _span_means(top, height) @ of @ _span_means(left, width).T
+        return _contrasts(means.reshape(len(of), WINDOW * WINDOW))
+
+    sample = images[:: max(1, len(images) * len(boxes) // _SAMPLE)]
+    basis = _whitening(np.concatenate([contrasts(sample, box) for box in boxes]))
+    vectors = np.stack([unit_rows(contrasts(images, box) @ basis) for box in boxes])
+    return vectors[:-1], vectors[-1:]
+
+
+def _span_means(start: int, length: int) -> np.ndarray:
+    """`(10, 64)` float32 weights: the means over ten equal parts of the pixels from `start`, whole or in part."""
+    edges = start + np.arange(WINDOW + 1) * (length / WINDOW)
+    pixels = np.arange(SIDE)[None, :]
+    shares = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
+    return np.asarray((np.clip(shares, 0, None) * (WINDOW / length)).astype(np.float32))

@@ -8,18 +8,21 @@ from itertools import count
 import numpy as np
 import pandas as pd
 
-from folds.candidates import SEARCHES, candidate_pairs
-from folds.descriptors import SIDE, perceptual_hash, taper
+from folds.candidates import SEARCHES, Candidates, candidate_pairs
+from folds.descriptors import SIDE, taper, turned
 
 LEAST_CONTRAST = 2.0
 LEAST_UNMOVED = 0.5
 LEAST_MOVED = 0.65
 LEAST_AREA = 0.3
+LEAST_CHANGED_AREA = 0.5
 UNMOVED = 2
 MOST_SHIFT = 26
 SOFT_CONTRAST = 2.0
 LEAST_POWER = 0.02
+ZOOM_TRIED = (-2, 0, 2)
 _SMOOTH = 9
+_COMMON = 2
 
 Progress = Callable[[int, int], None]
 
@@ -99,43 +102,108 @@ def overlap_correlation(a: np.ndarray, b: np.ndarray, shifts: np.ndarray) -> np.
     return np.where(clear, product / np.sqrt(np.where(clear, power_a * power_b, 1)), 0)
 
 
-def measure_pairs(
-    thumbnails: np.ndarray, pairs: np.ndarray, *, measured: Callable[[float], None] | None = None
-) -> pd.DataFrame:
-    """How alike the two of each pair `(P, 2)` are, where they fit best (unmoved, or at the found shift).
+def enlarged(images: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The parts of images `(P, 64, 64)` in boxes `(P, 4)` top, left, height, width, brought to 64×64 (bilinear)."""
+    rows, cols = _samples(boxes[:, 0], boxes[:, 2]), _samples(boxes[:, 1], boxes[:, 3])
+    return np.asarray(rows @ images.astype(np.float32) @ cols.transpose(0, 2, 1))
 
-    Columns a, b (rows of the thumbnails), shift_rows, shift_cols (thumbnail pixels), layout and detail
-    (correlation of the grey levels, and of the fine structure, over the overlap), area (share of the
-    thumbnail where the two overlap and both have fine structure), hash_distance (0..63). `measured` is told
-    the share that is done, 0 to 1.
+
+def _samples(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """`(P, 64, 64)` float32 weights: row i takes the pixels round the middle of the i-th of 64 equal parts."""
+    middles = start[:, None] + (np.arange(SIDE) + 0.5)[None, :] * (length[:, None] / SIDE) - 0.5
+    middles = np.clip(middles, 0, SIDE - 1)[:, :, None]
+    return np.asarray(np.clip(1 - np.abs(middles - np.arange(SIDE)), 0, None).astype(np.float32))
+
+
+def _tried(candidates: Candidates) -> Candidates:
+    """The candidates, an enlarged part also a little smaller and a little larger."""
+    part = (candidates.boxes[:, 2:] < SIDE).any(axis=1)
+    tried = [Candidates(candidates.pairs[~part], candidates.turns[~part], candidates.boxes[~part])]
+    for more in ZOOM_TRIED:
+        sizes = candidates.boxes[part, 2:]
+        new = np.where(sizes < SIDE, sizes + more, sizes)
+        corners = np.clip(candidates.boxes[part, :2] - (new - sizes) // 2, 0, SIDE - new)
+        tried.append(Candidates(candidates.pairs[part], candidates.turns[part], np.hstack([corners, new])))
+    return Candidates(
+        np.concatenate([each.pairs for each in tried]),
+        np.concatenate([each.turns for each in tried]),
+        np.concatenate([each.boxes for each in tried]),
+    )
+
+
+def measure_pairs(
+    thumbnails: np.ndarray, candidates: Candidates, *, measured: Callable[[float], None] | None = None
+) -> pd.DataFrame:
+    """How alike the two of each candidate are, where they fit best (unmoved, or at the found shift).
+
+    Columns a, b (rows of the thumbnails), turn, zoom (thumbnail side over the mean side of the part of a; 1: the
+    whole), shift_rows, shift_cols (thumbnail pixels), layout (correlation of the grey levels over the overlap), detail
+    (of the fine structure less what the set has in common there: the mean over the other images, so that a frame, a
+    bright disc or a scale bar in all of them is no evidence), area (share of the thumbnail where the two overlap and
+    both have fine structure). An enlarged part is measured at three sizes, a row each. `measured` is told the share
+    that is done, 0 to 1.
     """
-    hashes, parts = perceptual_hash(thumbnails), []
+    candidates = _tried(candidates)
     fine, rich = np.empty(thumbnails.shape, dtype=np.float16), np.empty(thumbnails.shape, dtype=bool)
+    total = np.zeros((SIDE, SIDE), dtype=np.float64)
     for start in range(0, len(thumbnails), 256):
         fine[start : start + 256], rich[start : start + 256] = detail(thumbnails[start : start + 256])
-    for start in range(0, max(len(pairs), 1), 256):
-        a, b = pairs[start : start + 256].T
-        fine_a, fine_b = fine[a].astype(np.float32), fine[b].astype(np.float32)
-        shifts = best_shifts(fine_a, fine_b)
-        moved = overlap_correlation(fine_a, fine_b, shifts)
-        unmoved = overlap_correlation(fine_a, fine_b, np.zeros_like(shifts))
-        shifts[unmoved >= moved] = 0
-        grey_a, grey_b = thumbnails[a].astype(np.float32), thumbnails[b].astype(np.float32)
-        rich_b, inside = _moved(rich[b], shifts)
-        columns = {
+        total += fine[start : start + 256].sum(axis=0, dtype=np.float64)
+    chunks, parts, done = _alike(candidates), [], 0
+    for rows in chunks:
+        parts.append(_measure(thumbnails, fine, rich, total, _chosen(candidates, rows)))
+        done += len(rows)
+        if measured is not None:
+            measured(done / len(candidates.pairs) if len(candidates.pairs) else 1.0)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _alike(candidates: Candidates) -> list[np.ndarray]:
+    """Rows of at most 256 candidates that are turned alike and all parts, or all whole; one empty chunk of none."""
+    kinds = 2 * candidates.turns + (candidates.boxes[:, 2:] < SIDE).any(axis=1)
+    chunks = []
+    for kind in np.unique(kinds):
+        rows = np.flatnonzero(kinds == kind)
+        chunks += [rows[start : start + 256] for start in range(0, len(rows), 256)]
+    return chunks or [np.arange(0)]
+
+
+def _chosen(candidates: Candidates, rows: np.ndarray) -> Candidates:
+    return Candidates(candidates.pairs[rows], candidates.turns[rows], candidates.boxes[rows])
+
+
+def _measure(
+    thumbnails: np.ndarray, fine: np.ndarray, rich: np.ndarray, total: np.ndarray, candidates: Candidates
+) -> pd.DataFrame:
+    """The rows of some candidates that are turned alike, and either all parts or all whole."""
+    (a, b), boxes = candidates.pairs.T, candidates.boxes
+    turn = int(candidates.turns[0]) if len(a) else 0
+    grey_a, grey_b = thumbnails[a].astype(np.float32), turned(thumbnails[b], turn).astype(np.float32)
+    common = ((total - fine[a].astype(np.float32) - fine[b]) / (len(fine) - 2 + _COMMON)).astype(np.float32)
+    fine_a, rich_a = fine[a].astype(np.float32) - common, rich[a]
+    if (boxes[:, 2:] < SIDE).any():
+        grey_a = enlarged(grey_a, boxes)
+        fine_a, rich_a = detail(grey_a)
+        fine_a = fine_a - enlarged(common, boxes)
+    fine_b, rich_b = turned(fine[b], turn).astype(np.float32) - common, turned(rich[b], turn)
+    shifts = best_shifts(fine_a, fine_b)
+    moved = overlap_correlation(fine_a, fine_b, shifts)
+    unmoved = overlap_correlation(fine_a, fine_b, np.zeros_like(shifts))
+    shifts[unmoved >= moved] = 0
+    rich_b, inside = _moved(rich_b, shifts)
+    return pd.DataFrame(
+        {
             "a": a,
             "b": b,
+            "turn": candidates.turns,
+            "zoom": 2 * SIDE / boxes[:, 2:].sum(axis=1),
             "shift_rows": shifts[:, 0],
             "shift_cols": shifts[:, 1],
             "layout": overlap_correlation(grey_a, grey_b, shifts),
             "detail": np.maximum(moved, unmoved),
-            "area": (rich[a] & rich_b & inside).mean(axis=(1, 2)),
-            "hash_distance": (hashes[a] != hashes[b]).sum(axis=1),
+            "area": (rich_a & rich_b & inside).mean(axis=(1, 2)),
         }
-        parts.append(pd.DataFrame(columns))
-        if measured is not None:
-            measured(min(1.0, (start + 256) / max(len(pairs), 1)))
-    return pd.concat(parts, ignore_index=True)
+    )
 
 
 def find_near_duplicates(
@@ -145,15 +213,16 @@ def find_near_duplicates(
     least_moved: float = LEAST_MOVED,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Pairs of thumbnails `(N, 64, 64)` uint8 that show the same thing, with `moved` (bool).
+    """Pairs a < b of thumbnails `(N, 64, 64)` uint8 that show the same thing; the columns of `measure_pairs` and kind.
 
-    A pair counts when its fine structure correlates by `least_unmoved` (by `least_moved` where the shift is
-    more than 2 pixels: there are many more ways to fit by chance) over at least 0.3 of the thumbnail. Where
-    there is less structure than that, only unmoved, with a detail of 0.8 and a layout of 0.95. Flat images
-    are left out. Not found: rotated or mirrored copies, other magnifications, shifts beyond 3/8 of the
-    side. The thresholds are calibrated on seismic sections, road video, brain MRI, H&E and fluorescence
-    (see benchmarks). `progress` is told (images done, of how many): a share of them after each search, and
-    while pairs are measured.
+    kind: 'near' (the same place), 'shifted' (by more than 2 pixels), 'turned' (by quarter turns, or mirrored) or
+    'rescaled' (one is a part of the other, magnified by up to 1.45). A pair counts when its fine structure, less what
+    the set has in common, correlates by `least_unmoved` where it is near, by `least_moved` elsewhere (there are more
+    ways to fit by chance), over at least 0.3 of the thumbnail, 0.5 where it is turned or rescaled. Where there is less
+    structure than that, only near, with a detail of 0.8 and a layout of 0.95. Flat images are left out. Not found:
+    turned *and* moved copies, greater magnifications, shifts beyond 3/8 of the side. The thresholds are calibrated on
+    seismic sections, road video, brain MRI, H&E, fluorescence and aligned drawings (see benchmarks). `progress` is
+    told (images done, of how many): a share of them after each search, and while pairs are measured.
     """
     rows, number = np.flatnonzero(has_contrast(thumbnails)), count(1)
 
@@ -163,10 +232,19 @@ def find_near_duplicates(
 
     pairs = candidate_pairs(thumbnails[rows], searched=lambda: reached(next(number) / (SEARCHES + 1)))
     table = measure_pairs(thumbnails[rows], pairs, measured=lambda share: reached((SEARCHES + share) / (SEARCHES + 1)))
-    reach = table[["shift_rows", "shift_cols"]].abs().max(axis=1)
-    table["moved"] = reach > UNMOVED
-    least = np.where(table["moved"], least_moved, least_unmoved)
-    counts = (table["detail"] >= least) & (table["area"] >= LEAST_AREA)
-    counts |= ~table["moved"] & (table["detail"] >= 0.8) & (table["layout"] >= 0.95)
-    found = table[counts].reset_index(drop=True)
+    kinds = [table["turn"] > 0, table["zoom"] > 1, table[["shift_rows", "shift_cols"]].abs().max(axis=1) > UNMOVED]
+    table["kind"] = np.select(kinds, ["turned", "rescaled", "shifted"], "near")
+    near = table["kind"] == "near"
+    area = np.where(table["kind"].isin(["turned", "rescaled"]), LEAST_CHANGED_AREA, LEAST_AREA)
+    counts = (table["detail"] >= np.where(near, least_unmoved, least_moved)) & (table["area"] >= area)
+    counts |= near & (table["detail"] >= 0.8) & (table["layout"] >= 0.95)
+    found = _once(table[counts])
     return found.assign(a=rows[found["a"].to_numpy(dtype=int)], b=rows[found["b"].to_numpy(dtype=int)])
+
+
+def _once(table: pd.DataFrame) -> pd.DataFrame:
+    """Each pair once, a < b, in order: as it is before turned or enlarged, then the better fit."""
+    plain = table["kind"].isin(["near", "shifted"])
+    ordered = table.assign(plain=~plain, a=table[["a", "b"]].min(axis=1), b=table[["a", "b"]].max(axis=1))
+    ordered = ordered.sort_values(["a", "b", "plain", "detail"], ascending=[True, True, True, False], kind="stable")
+    return ordered.drop_duplicates(["a", "b"]).drop(columns="plain").reset_index(drop=True)

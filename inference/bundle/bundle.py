@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 import inference
@@ -20,6 +21,9 @@ from inference.bundle.wheels import BINARY, PLATFORMS, PURE, fetch_wheels
 from inference.bundle.wheels import FOLDER as WHEELS
 from inference.config import PredictConfig
 from inference.decide.decision import Decision, load_decision
+from inference.forecast.forecast import image_sums, load_forecast
+from inference.forecast.test_images import forecast_test_images
+from inference.forecast.verdict import forecast_lines
 from inference.models.tensors import halve
 from inference.predict.image_list import OnError
 from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
@@ -35,6 +39,7 @@ __all__ = ["run", "submit", "verify", "write_bundle"]
 
 GB = 1e9
 NOTEBOOK = "submit.ipynb"
+FORECAST = "forecast.json"  # beside the decision, where stage 06 learned one
 HALF = (
     "kernels and matrices rounded to half precision (a relative error of at most 0.0005 a weight, more below 0.00006), "
     "computed with in float32 again; biases and statistics are not rounded. Expect probabilities that differ by some "
@@ -75,6 +80,8 @@ def write_bundle(
     if folder.exists() and not overwrite:
         raise ValueError(f"{folder}: exists already; --overwrite makes it again")
     load_decision(decision, fingerprint=taught_by)
+    if decision.with_name(FORECAST).is_file():
+        load_forecast(decision.with_name(FORECAST), fingerprint=taught_by)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -156,11 +163,17 @@ def run(
         _check_writable(place)
     _claim(folder, _made_by(manifest, decision), _file_states(open_test_images(competition, data)))
     origins = in_turn(manifest["experiments"])
+    sums: list[dict[str, Any]] = []
     models = [_loaded(bundle / "weights" / one.experiment / f"fold_{one.fold}", memory_cap_gb) for one in origins]
     summary = make_submission(
         competition, data, models, decision, folder=folder, out=out, device=device or every_device(),
         origins=origins, on_error=on_error, seconds=seconds, report=report, progress=progress,
+        decided=lambda image_id, probs, mask: sums.append(
+            {"image_id": image_id, **image_sums(probs, mask, decision)}
+        ),
     )  # fmt: skip
+    for line in expected(bundle, competition, data, decision, pd.DataFrame(sums), models=len(models)):
+        report(line)
     found = lint_submission(out, competition, data) if lint else []
     wrong = [finding for finding in errors(found) if not (keep_doubtful and finding.doubt)]
     if wrong:
@@ -171,6 +184,23 @@ def run(
     for finding in found:
         report(f"lint: {finding}")
     return summary
+
+
+def expected(
+    bundle: Path, competition: Competition, data: Path, decision: Decision, sums: pd.DataFrame, *, models: int
+) -> list[str]:
+    """What the bundle's forecast says of the images that were predicted; nothing where it has none.
+
+    sums: a row an image with the columns of `image_sums`; models: how many the predictions are a mean of.
+    """
+    path = bundle / FORECAST
+    if not path.is_file() or not len(sums):
+        return []
+    images = open_test_images(competition, data)
+    stacks = {name: str(images.row(name)["stack"]) for name in images.ids}
+    forecast = load_forecast(path, fingerprint=decision.fingerprint)
+    found = forecast_test_images(forecast, competition, sums, stacks, models=models)
+    return forecast_lines(found, decision.learned)
 
 
 def submit(
@@ -267,10 +297,12 @@ def _copy_papers(
     documents: Mapping[str, Mapping[str, Any]],
     notebook: Path | None,
 ) -> None:
-    """Contract, decision, settings of the experiments, and the notebook where there is one."""
+    """Contract, decision and the forecast beside it, the experiments' settings, and the notebook where there is one."""
     contract = competition.model_dump(mode="json", exclude_unset=True)
     write_atomic(folder / "competition.yaml", json.dumps(contract, indent=1) + "\n")
     shutil.copyfile(decision, folder / "decision.json")
+    if decision.with_name(FORECAST).is_file():
+        shutil.copyfile(decision.with_name(FORECAST), folder / FORECAST)
     for name, document in documents.items():
         write_atomic(folder / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
     if notebook is not None:

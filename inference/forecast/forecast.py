@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from inference.forecast.features import LARGEST_OF, SUMS, as_row, class_features
 from inference.forecast.maps import AnyMap, Map, apply_map, columns, in_deviations, squared_distances
 from submissions.host.atomic import write_atomic
 from submissions.host.settings import Settings, validate
-from submissions.metrics import Metric
+from submissions.metrics import Metric, build_metric
 
 FORMAT = 1
 NEIGHBOURS = 3  # nearest known units that a unit's distance is taken to
@@ -59,6 +59,7 @@ class Forecast(Settings):
     format: Literal[1] = 1
     fingerprint: str = Field(description="of the out-of-fold predictions that taught it")
     metric: str
+    metric_params: dict[str, Any] = Field(default_factory=dict)
     way: Way
     classes: list[str] = Field(min_length=1, description="the classes that the metric counts")
     chosen: str = Field("", description="kind of map with the least error on what was left out; '' without any")
@@ -231,9 +232,9 @@ def half_width(forecast: Forecast, estimate: float, units: int) -> float:
     return max(float(off[order][place]), luck)
 
 
-def apply_forecast(forecast: Forecast, metric: Metric, units: pd.DataFrame) -> SetForecast:
+def apply_forecast(forecast: Forecast, units: pd.DataFrame) -> SetForecast:
     """What a forecast expects of units (`unit_table` of the test images); numbers are NaN where it knows too little."""
-    cv = math.nan if forecast.cv is None else forecast.cv
+    cv, metric = math.nan if forecast.cv is None else forecast.cv, forecast_metric(forecast)
     strange = strange_units(forecast.near, units)
     table = pd.DataFrame({"unit": units["unit"], "strange": strange})
     if not forecast.maps or not len(units):
@@ -256,6 +257,11 @@ def apply_forecast(forecast: Forecast, metric: Metric, units: pd.DataFrame) -> S
 
 def _share(strange: np.ndarray) -> float:
     return float(strange.mean()) if len(strange) else 0.0
+
+
+def forecast_metric(forecast: Forecast) -> Metric:
+    """The metric that a forecast is of."""
+    return build_metric(forecast.metric, **forecast.metric_params)
 
 
 def save_forecast(path: Path, forecast: Forecast) -> None:

@@ -14,14 +14,12 @@ import pandas as pd
 from inference.forecast.forecast import Forecast, SetForecast, apply_forecast, unit_table
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.metrics import Metric
 
 TABLE, SUMS, SUMMARY = "forecast.csv", "prediction_sums.csv", "forecast.json"
 
 
 def forecast_test_images(
     forecast: Forecast,
-    metric: Metric,
     competition: Competition,
     sums: pd.DataFrame,
     stacks: Mapping[str, str],
@@ -34,7 +32,7 @@ def forecast_test_images(
     how many models the probabilities are a mean of; where the forecast learned from another number, that is said.
     """
     units = [stacks[str(name)] for name in sums["image_id"]] if competition.metric.unit == "stack" else None
-    found = apply_forecast(forecast, metric, unit_table(sums, forecast.classes, units))
+    found = apply_forecast(forecast, unit_table(sums, forecast.classes, units))
     if models <= forecast.models or not forecast.maps:
         return found
     said = (

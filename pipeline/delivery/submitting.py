@@ -65,6 +65,8 @@ def promised(space: Workspace) -> Entry:
     return replace(
         entry, cv=_number(tuned["score"]), cv_low=low, cv_high=high, predicted_low=predicted_low,
         predicted_high=predicted_high, folds=folds,
+        forecast=_number(tested.get("forecast")), forecast_low=_number(tested.get("forecast_low")),
+        forecast_high=_number(tested.get("forecast_high")),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from submissions.kaggle.ledger import numbers
+from submissions.kaggle.ledger import FORECAST, numbers
 
 FEWEST = 4
 
@@ -83,6 +83,21 @@ def _judged(inside: int, outside: int, sure: int, gap: float) -> tuple[Verdict, 
     )
 
 
+def nearer(table: pd.DataFrame, board: Literal["public", "private"] = "public") -> str:
+    """Which of CV and forecast has been nearer to a leaderboard, over the rows that have all three; '' without any."""
+    values = numbers(table)
+    known = values[values[["cv", "forecast", board]].notna().all(axis=1)]
+    if known.empty:
+        return ""
+    off = known[["cv", "forecast"]].sub(known[board], axis=0).abs()
+    won = int((off["forecast"] < off["cv"]).sum())
+    inside = int(((known[board] >= known["forecast_low"]) & (known[board] <= known["forecast_high"])).sum())
+    return (
+        f"the forecast has been nearer than CV in {won} of {len(known)}: {off['forecast'].mean():.4f} off on the mean, "
+        f"CV {off['cv'].mean():.4f}; {inside} of {len(known)} scores lie in the forecast's interval"
+    )
+
+
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
@@ -98,6 +113,8 @@ def render(table: pd.DataFrame) -> str:
     shown["time"] = shown["time"].str.slice(0, 16)
     shown["CV"] = [_pair(*row) for row in values[["cv", "cv_low", "cv_high"]].to_numpy()]
     shown["predicted"] = [_range(*row) for row in values[["predicted_low", "predicted_high"]].to_numpy()]
+    if values["forecast"].notna().any():
+        shown["forecast"] = [_pair(*row) for row in values[list(FORECAST)].to_numpy()]
     for board in ("public", "private"):
         shown[board] = [_short(value) for value in values[board]]
     shown["submission"] = table["submission"].str.slice(0, 8)
@@ -108,6 +125,7 @@ def render(table: pd.DataFrame) -> str:
             found = relation(rows, board)  # type: ignore[arg-type]
             if found.submissions:
                 parts.append(f"\n{name}, CV and {board} leaderboard: {found.verdict}\n{_told(found)}")
+                parts.append(f"  {nearer(rows, board)}".rstrip())  # type: ignore[arg-type]
                 chosen = values.loc[rows.index, ["cv", board]].dropna()
                 parts.append(scatter(chosen["cv"].to_numpy(), chosen[board].to_numpy(), ("CV", board)))
     return "\n".join(part for part in parts if part)

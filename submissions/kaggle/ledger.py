@@ -21,9 +21,11 @@ from submissions.host.atomic import write_atomic
 
 COLUMNS = [
     "time", "competition", "experiment", "git", "fingerprint", "cv", "cv_low", "cv_high", "predicted_low",
-    "predicted_high", "folds", "decision", "description", "submission", "public", "private",
+    "predicted_high", "forecast", "forecast_low", "forecast_high", "folds", "decision", "description", "submission",
+    "public", "private",
 ]  # fmt: skip
-NUMBERS = ("cv", "cv_low", "cv_high", "predicted_low", "predicted_high", "public", "private")
+FORECAST = ("forecast", "forecast_low", "forecast_high")  # blank in ledgers from before there was one
+NUMBERS = ("cv", "cv_low", "cv_high", "predicted_low", "predicted_high", *FORECAST, "public", "private")
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class Entry:
     """One submission.
 
     cv_low, cv_high: confidence interval of CV; predicted_low, predicted_high: where a leaderboard of the test
-    set's size may fall; folds: score by fold; submission: hash of what was handed in; public, private: the
-    leaderboard's scores, None until they are known.
+    set's size may fall; forecast, forecast_low, forecast_high: what stage 07 expected of these very
+    test images; folds: score by fold; submission: hash of what was handed in; public, private: the leaderboard's
+    scores, None until they are known.
     """
 
     competition: str
@@ -45,6 +48,9 @@ class Entry:
     cv_high: float | None = None
     predicted_low: float | None = None
     predicted_high: float | None = None
+    forecast: float | None = None
+    forecast_low: float | None = None
+    forecast_high: float | None = None
     folds: Mapping[str, float] = field(default_factory=dict)
     decision: str = ""
     description: str = ""
@@ -64,10 +70,10 @@ def read_ledger(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no readable ledger ({error}); mend the file, or name another one") from error
-    missing = [name for name in COLUMNS if name not in table]
+    missing = [name for name in COLUMNS if name not in table and name not in FORECAST]
     if missing:
         raise ValueError(f"{path}: not a ledger, it has no column {missing}; name another file")
-    return table
+    return table.assign(**{name: "" for name in FORECAST if name not in table})
 
 
 def record(path: Path, entry: Entry) -> pd.DataFrame:

@@ -6,11 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from folds.candidates import candidate_pairs
-from folds.descriptors import layout_descriptor, perceptual_hash, spectrum_descriptor, window_descriptors
+from folds.candidates import Candidates, candidate_pairs
+from folds.descriptors import (
+    layout_descriptors,
+    spectrum_descriptor,
+    turned,
+    window_descriptors,
+    zoom_boxes,
+    zoom_descriptors,
+)
 from folds.near_duplicates import (
     best_shifts,
     detail,
+    enlarged,
     find_near_duplicates,
     has_contrast,
     measure_pairs,
@@ -45,7 +53,8 @@ def test_the_found_shift_is_the_drawn_shift() -> None:
     fine, _ = detail(np.stack([a, b]))
     shift = best_shifts(fine[:1], fine[1:])
     assert shift.tolist() == [[-12, 17]]
-    row = measure_pairs(np.stack([a, b]), np.array([[0, 1]])).iloc[0]
+    whole = Candidates(np.array([[0, 1]]), np.array([0]), np.array([[0, 0, 64, 64]]))
+    row = measure_pairs(np.stack([a, b]), whole).iloc[0]
     assert (row["shift_rows"], row["shift_cols"]) == (-12, 17)
     assert row["detail"] > 0.85 and row["layout"] > 0.99
 
@@ -82,7 +91,50 @@ def test_exposure_and_shifts_are_found_and_nothing_else() -> None:
         thumbnails.append(pair)
     found = find_near_duplicates(np.concatenate(thumbnails))
     assert found[["a", "b", "shift_rows", "shift_cols"]].to_numpy().tolist() == [list(row) for row in planted]
-    assert found["moved"].tolist() == [False, True, True, True, True]
+    assert found["kind"].tolist() == ["near", *["shifted"] * 4]
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+def test_turned_and_mirrored_copies_are_found(turn: int) -> None:
+    others, copy = drawn(30, seed=20 + turn), drawn(1, seed=20 + turn)
+    darker = as_thumbnail(0.7 * turned(copy, turn) + 20)
+    found = find_near_duplicates(np.concatenate([others, darker]))
+    assert found[["a", "b", "kind"]].to_numpy().tolist() == [[0, 30, "turned"]]
+
+
+@pytest.mark.parametrize(
+    ("size", "place"), [((58, 58), (6, 3)), ((52, 52), (0, 11)), ((46, 46), (17, 5)), ((64, 50), (0, 9))]
+)
+def test_a_magnified_part_is_found(size: tuple[int, int], place: tuple[int, int]) -> None:
+    others = drawn(30, seed=30)
+    part = enlarged(others[:1], np.array([[*place, *size]]))
+    found = find_near_duplicates(np.concatenate([as_thumbnail(0.8 * part + 10), others]))
+    assert found[["a", "b", "kind"]].to_numpy().tolist() == [[0, 1, "rescaled"]]
+
+
+def lookalikes(count: int) -> np.ndarray:
+    """Thumbnails of strokes of their own in a bright disc with a dark ring and a bar that all have."""
+    rng = np.random.default_rng(12)
+    rows, cols = np.mgrid[:64, :64]
+    away = np.hypot(rows - 31.5, cols - 31.5)
+    frame = 110.0 * (away < 29) - 60 * (np.abs(away - 20) < 1) + 80 * ((rows > 58) & (cols < 12) & (rows < 61))
+    images = []
+    for _ in range(count):
+        strokes = np.zeros((64, 64))
+        for row, col in rng.integers(14, 44, (10, 2)):
+            down, right = rng.integers(1, 9, 2)
+            strokes[row : row + down, col : col + right] = rng.uniform(20, 40)
+        images.append(as_thumbnail(frame + strokes * (away < 27) + rng.normal(0, 1.5, (64, 64))))
+    return np.stack(images)
+
+
+@pytest.mark.parametrize("count", [12, 40, 150])
+def test_what_all_images_have_in_common_is_no_evidence(count: int) -> None:
+    images = lookalikes(count)
+    brighter = as_thumbnail(1.3 * images[:3] + 5)
+    found = find_near_duplicates(np.concatenate([images, brighter]))
+    assert found[["a", "b"]].to_numpy().tolist() == [[0, count], [1, count + 1], [2, count + 2]]
+    assert set(found["kind"]) == {"near"}
 
 
 def test_flat_images_match_nothing() -> None:
@@ -104,7 +156,7 @@ def test_one_bright_line_on_a_dull_ground_is_no_evidence() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_few_images(count: int) -> None:
     thumbnails = drawn(2)[:count]
-    assert candidate_pairs(thumbnails).shape[1] == 2
+    assert candidate_pairs(thumbnails).pairs.shape[1] == 2
     assert find_near_duplicates(thumbnails).empty
 
 
@@ -122,16 +174,47 @@ def test_more_copies_than_partners_hang_together() -> None:
 
 
 def test_descriptors_have_unit_rows_and_forget_exposure() -> None:
-    thumbnails = drawn(5)
+    thumbnails = drawn(20)
     darker = as_thumbnail(0.5 * thumbnails + 10)
-    layout = layout_descriptor(thumbnails)
-    assert layout.shape == (5, 256) and layout.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(layout, axis=1), 1, atol=1e-5)
-    assert (layout * layout_descriptor(darker)).sum(axis=1).min() > 0.99
-    assert perceptual_hash(thumbnails).shape == (5, 63)
-    assert (perceptual_hash(thumbnails) != perceptual_hash(darker)).sum(axis=1).max() <= 4
-    spectrum = spectrum_descriptor(thumbnails)
-    np.testing.assert_allclose(np.linalg.norm(spectrum, axis=1), 1, atol=1e-5)
+    views = layout_descriptors(np.concatenate([thumbnails, darker]))
+    assert len(views) == 8 and views[0].shape == (40, 96) and views[0].dtype == np.float32
+    for view in (*views, spectrum_descriptor(thumbnails)):
+        np.testing.assert_allclose(np.linalg.norm(view, axis=1), 1, atol=1e-5)
+    assert (views[0][:20] * views[0][20:]).sum(axis=1).min() > 0.95
+
+
+def test_a_turned_copy_has_the_layout_of_the_first_turned() -> None:
+    thumbnails = drawn(12)
+    for turn in range(8):
+        both = np.concatenate([thumbnails, turned(thumbnails, turn)])
+        views = layout_descriptors(both)
+        inverse = next(i for i in range(8) if np.array_equal(turned(turned(thumbnails, turn), i), thumbnails))
+        np.testing.assert_allclose(views[0][:12], views[inverse][12:], atol=1e-3)
+
+
+def test_enlarged_equals_the_slow_one() -> None:
+    image = drawn(1)[0].astype(float)
+    top, left, height, width = 3, 10, 50, 44
+    slow = np.empty((64, 64))
+    for i in range(64):
+        for j in range(64):
+            y, x = top + (i + 0.5) * height / 64 - 0.5, left + (j + 0.5) * width / 64 - 0.5
+            y0, x0 = int(y), int(x)
+            corner = image[y0 : y0 + 2, x0 : x0 + 2]
+            slow[i, j] = np.array([1 - y + y0, y - y0]) @ corner @ np.array([1 - x + x0, x - x0])
+    np.testing.assert_allclose(enlarged(image[None], np.array([[top, left, height, width]]))[0], slow, atol=1e-3)
+
+
+def test_an_enlarged_box_looks_like_the_whole_of_its_enlargement() -> None:
+    thumbnails = drawn(12, seed=8)
+    boxes = zoom_boxes()
+    assert ((boxes[:, :2] + boxes[:, 2:]).max(axis=0) <= 64).all() and len(np.unique(boxes, axis=0)) == len(boxes)
+    number = int(np.flatnonzero((boxes == [4, 8, 52, 52]).all(axis=1))[0])
+    part = as_thumbnail(enlarged(thumbnails[:1], boxes[[number]]))
+    windows, whole = zoom_descriptors(np.concatenate([thumbnails, part]))
+    assert windows.shape == (len(boxes), 13, 32) and whole.shape == (1, 13, 32)
+    cosines = np.einsum("d,pnd->pn", whole[0, 12], windows[:, :12])
+    assert np.unravel_index(cosines.argmax(), cosines.shape) == (number, 0)
 
 
 def test_a_lower_corner_is_a_window_of_the_moved_image() -> None:

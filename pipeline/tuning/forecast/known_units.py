@@ -12,7 +12,7 @@ from inference.forecast.forecast import Forecast, unit_table
 from pipeline.prediction.copies import copies_folder, finished_copies
 from pipeline.prediction.oof import run_items
 from pipeline.runs import Run, runs_fingerprint
-from pipeline.tuning.forecast.learning import NONE, Known, learn_forecast
+from pipeline.tuning.forecast.learning import NONE, Known, learn_forecast, named_metric
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.units import make_units
 from pipeline.tuning.scores.workers import worker_pool
@@ -37,7 +37,7 @@ def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result:
     if space.experiment.task == "classify":
         plain = {key: facts[key] for key in ("fingerprint", "cv", "interval", "models")}
         doubts = ["whole images are classified: there is no mask to learn from"]
-        return Forecast(**plain, metric=result.metric.name, way="mean", classes=classes, doubts=doubts)
+        return Forecast(**plain, way="mean", classes=classes, doubts=doubts, **named_metric(result.metric))
     sources = source_of_images(space, runs[0])
     known = [own_units(result, classes, sources)]
     known += copied_units(space, runs[0], terms, result.decision, sources)
@@ -59,7 +59,7 @@ def source_of_images(space: Workspace, run: Run) -> dict[str, str]:
 
 def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str]) -> Known:
     """The out-of-fold units as they are."""
-    return _known(result.table, result.sums, classes, sources, NONE)
+    return known_part(result.table, result.sums, classes, sources, NONE)
 
 
 def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, sources: dict[str, str]) -> list[Known]:
@@ -77,12 +77,12 @@ def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, s
         last_row, last_image = first_row + len(of_shift), first_image + sum(len(unit.items) for unit in of_shift)
         table = pd.concat([meta, rows.iloc[first_row:last_row].reset_index(drop=True)], axis=1)
         of_images = sums.iloc[first_image:last_image].reset_index(drop=True)
-        found.append(_known(table, of_images, scored_names(space.competition), sources, shift))
+        found.append(known_part(table, of_images, scored_names(space.competition), sources, shift))
         first_row, first_image = last_row, last_image
     return found
 
 
-def _known(
+def known_part(
     table: pd.DataFrame, sums: pd.DataFrame, classes: Sequence[str], sources: dict[str, str], shift: str
 ) -> Known:
     """table: a row a unit with META and the metric's columns; sums: a row an image with its `unit`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -295,7 +295,7 @@ def learn_forecast(
     order = np.lexsort([known.meta["shift"].astype(str), known.meta["unit"].astype(str)])
     known = Known(*(one.iloc[order].reset_index(drop=True) for one in (known.units, known.rows, known.meta)))
     plain: dict[str, Any] = {
-        "fingerprint": fingerprint, "metric": metric.name, "way": way_of(metric), "classes": list(classes),
+        "fingerprint": fingerprint, **named_metric(metric), "way": way_of(metric), "classes": list(classes),
         "cv": _number(cv), "interval": (_number(interval[0]), _number(interval[1])), "models": models, "level": LEVEL,
     }  # fmt: skip
     reasons = too_little(known)
@@ -315,6 +315,12 @@ def learn_forecast(
         known=[] if seen is None else [{str(k): v for k, v in row.items()} for row in seen.to_dict("records")],
         near=neighbourhood(known), doubts=doubts(known, lesson.lefts),
     )  # fmt: skip
+
+
+def named_metric(metric: Metric) -> dict[str, Any]:
+    """Name and parameters by which `build_metric` makes this metric again, as the fields of a `Forecast`."""
+    params = {field.name: getattr(metric, field.name) for field in fields(metric)}
+    return {"metric": metric.name, "metric_params": params}
 
 
 def too_little(known: Known) -> list[str]:

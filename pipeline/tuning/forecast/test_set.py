@@ -15,7 +15,6 @@ from inference.forecast.verdict import forecast_lines
 from inference.submission import open_test_images
 from pipeline.prediction.prediction import decision_path
 from pipeline.runs import Run
-from pipeline.tuning.scores.criteria import tuning_metric
 from pipeline.workspace import Workspace
 
 
@@ -32,7 +31,6 @@ def forecast_of_test(
     images = open_test_images(space.competition, space.data)
     stacks = {name: str(images.row(name)["stack"]) for name in images.ids}
     models = sum(len(run.folds) for run in runs)
-    metric = tuning_metric(space.competition, space.experiment.tune)
-    found = forecast_test_images(forecast, metric, space.competition, sums, stacks, models=models)
+    found = forecast_test_images(forecast, space.competition, sums, stacks, models=models)
     write_forecast(folder, found, sums)
     return forecast_facts(found), forecast_lines(found, decision.learned)

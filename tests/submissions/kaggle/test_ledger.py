@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from submissions.kaggle.leaderboard import relation, render, scatter
-from submissions.kaggle.ledger import COLUMNS, Entry, enter_scores, numbers, read_ledger, record
+from submissions.kaggle.leaderboard import nearer, relation, render, scatter
+from submissions.kaggle.ledger import COLUMNS, FORECAST, Entry, enter_scores, numbers, read_ledger, record
 
 ENTRY = Entry("salt", "base", "0123456789abcdef", cv=0.8, cv_low=0.78, cv_high=0.82, folds={"0": 0.79, "1": 0.81})
 
@@ -38,6 +38,26 @@ def test_a_row_is_written_and_read_back(tmp_path: Path) -> None:
     assert row["time"] == "2024-05-06T07:08:09+00:00" and row["folds"] == '{"0": 0.79, "1": 0.81}'
     assert row["description"] == 'a, "b"\nc' and row["public"] == ""
     assert numbers(table)["cv"][0] == 0.8
+
+
+def test_a_ledger_from_before_the_forecast_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.csv"
+    record(path, ENTRY)
+    pd.read_csv(path).drop(columns=list(FORECAST)).to_csv(path, index=False)
+    assert (read_ledger(path)[list(FORECAST)] == "").all(axis=None)
+    table = record(path, replace(ENTRY, submission="ffff", forecast=0.7, forecast_low=0.6, forecast_high=0.8))
+    assert table["forecast"].tolist() == ["", "0.7"] and set(COLUMNS) <= set(table)
+
+
+def test_which_of_cv_and_forecast_was_nearer() -> None:
+    table = rows([0.80, 0.82, 0.84], [0.70, 0.80, 0.71])
+    assert nearer(table) == "" and "forecast" not in render(table)
+    given = {"forecast": ["0.72", "", "0.90"], "forecast_low": ["0.7", "", "0.85"]}
+    table = table.assign(**given, forecast_high=["0.75", "", "0.95"])
+    said = nearer(table)
+    assert said.startswith("the forecast has been nearer than CV in 1 of 2: 0.1050 off on the mean, CV 0.1150; 1 of 2")
+    assert said in render(table) and "0.7200 (0.7000 to 0.7500)" in render(table)
+    assert nearer(table, "private") == ""
 
 
 def test_the_same_submission_again_renews_its_row(tmp_path: Path) -> None:

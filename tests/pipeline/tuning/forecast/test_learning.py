@@ -36,15 +36,15 @@ def forecast() -> Forecast:
 def test_it_falls_as_the_score_falls(forecast: Forecast) -> None:
     for harm in (0.1, 0.35, 0.55):
         test = drawn_units(DICE, 30, harm, seed=9)
-        found, truth = apply_forecast(forecast, DICE, test.units), DICE.score(test.rows)
+        found, truth = apply_forecast(forecast, test.units), DICE.score(test.rows)
         assert found.low <= truth <= found.high, harm
         assert abs(found.estimate - truth) < 0.06
-    far = apply_forecast(forecast, DICE, drawn_units(DICE, 30, 0.6, seed=9).units)
+    far = apply_forecast(forecast, drawn_units(DICE, 30, 0.6, seed=9).units)
     assert not far.agrees and far.high < found.cv and "below the CV" in verdict(far)
 
 
 def test_of_such_images_it_agrees_with_cv(forecast: Forecast) -> None:
-    found = apply_forecast(forecast, DICE, drawn_units(DICE, 30, 0.1, seed=5).units)
+    found = apply_forecast(forecast, drawn_units(DICE, 30, 0.1, seed=5).units)
     assert found.agrees and found.strange < 0.15
     assert "trust CV" in verdict(found)
 
@@ -52,7 +52,7 @@ def test_of_such_images_it_agrees_with_cv(forecast: Forecast) -> None:
 def test_it_knows_which_images_are_worst(forecast: Forecast) -> None:
     mixed = joined([drawn_units(DICE, 12, harm, seed=4) for harm in (0.05, 0.4, 0.7)])
     units = mixed.units.assign(unit=[f"u{n:02d}" for n in range(36)])
-    found = apply_forecast(forecast, DICE, units)
+    found = apply_forecast(forecast, units)
     truth = dict(zip(units["unit"], mixed.rows["score"], strict=True))
     ordered = pd.Series([truth[name] for name in found.units["unit"]])
     assert found.units["forecast"].is_monotonic_increasing
@@ -64,7 +64,7 @@ def test_copies_teach_low_scores(forecast: Forecast) -> None:
     assert any("no shifted copies" in one for one in own_only.doubts)
     bad = drawn_units(DICE, 30, 0.6, seed=9)
     truth = DICE.score(bad.rows)
-    taught, untaught = (apply_forecast(one, DICE, bad.units).estimate for one in (forecast, own_only))
+    taught, untaught = (apply_forecast(one, bad.units).estimate for one in (forecast, own_only))
     assert abs(taught - truth) < abs(untaught - truth)
 
 
@@ -82,7 +82,7 @@ def test_counts_summed_over_a_data_set() -> None:
     assert made.way == "counts" and set(made.maps) == {"score", "precision", "total"}
     for harm in (0.1, 0.5):
         test = drawn_units(metric, 30, harm, seed=9)
-        found = apply_forecast(made, metric, test.units)
+        found = apply_forecast(made, test.units)
         assert abs(found.estimate - metric.score(test.rows)) < 0.08
 
 
@@ -92,7 +92,7 @@ def test_empty_predictions_of_counted_metrics_are_finite() -> None:
     test = drawn_units(metric, 6, 0.1, seed=2)
     sums = [name for name in map(str, test.units) if name.endswith(".disc") and name != "pixels.disc"]
     blank = pd.DataFrame({"image_id": test.units["unit"], **dict.fromkeys(sums, 0.0), "pixels.disc": 2120.0})
-    found = apply_forecast(made, metric, unit_table(blank.assign(**{"confidence.disc": 2120.0}), ["disc"]))
+    found = apply_forecast(made, unit_table(blank.assign(**{"confidence.disc": 2120.0}), ["disc"]))
     assert found.units["forecast"].between(0, 1).all() and found.strange == 1
 
 
@@ -121,7 +121,7 @@ def test_matched_rows_stand_for_unknown_ones() -> None:
     assert made.way == "matched" and len(made.known) == len(known.rows)
     for harm in (0.1, 0.5):
         test = as_instances(drawn_units(DICE, 30, harm, seed=9))
-        found = apply_forecast(made, quality, test.units)
+        found = apply_forecast(made, test.units)
         assert abs(found.estimate - quality.score(test.rows)) < 0.08
 
 
@@ -129,7 +129,7 @@ def test_matched_rows_stand_for_unknown_ones() -> None:
 def test_too_few_units_give_no_number(number: int) -> None:
     made, _ = learn(known=drawn_units(DICE, number, 0.1))
     assert not made.maps and "too few" in made.doubts[0]
-    found = apply_forecast(made, DICE, drawn_units(DICE, 3, 0.1).units)
+    found = apply_forecast(made, drawn_units(DICE, 3, 0.1).units)
     assert math.isnan(found.estimate) and not found.agrees
     assert "no forecast of these test images" in forecast_lines(found, {})[-1]
     assert "too few" in "\n".join(forecast_report(made))
@@ -166,7 +166,7 @@ def test_a_forecast_comes_back_as_it_was(tmp_path: Path, forecast: Forecast) -> 
     save_forecast(path, forecast)
     read = load_forecast(path, fingerprint="drawn")
     test = drawn_units(DICE, 5, 0.3)
-    assert apply_forecast(read, DICE, test.units).units.equals(apply_forecast(forecast, DICE, test.units).units)
+    assert apply_forecast(read, test.units).units.equals(apply_forecast(forecast, test.units).units)
     with pytest.raises(ValueError, match="learned from the predictions 'drawn'"):
         load_forecast(path, fingerprint="other")
     path.write_text('{"format": 0}')
