@@ -1,7 +1,7 @@
 """Does the forecast come nearer to the truth than cross-validation, on test images from elsewhere and on like ones?
 
     python benchmarks/forecast_caches.py CACHE --data ../shared/data          (an hour on a core, once)
-    python benchmarks/forecast.py CACHE [--splits dsb-stain ...] [--out benchmarks/forecast]
+    python benchmarks/forecast.py CACHE [--splits dsb-stain ...] [--out benchmarks/results/forecast]
 
 Every split has like and foreign test images. Of the held-out third of the training images stage 06's code learns the
 decision and, with shifted copies of them, the forecast; the test images are decided and forecast as stage 07 does. The
@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=list(SPLITS))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/forecast"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/forecast"))
     arguments = parser.parse_args(argv)
     rows: list[dict[str, Any]] = []
     for name in arguments.splits:
