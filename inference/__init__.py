@@ -5,6 +5,8 @@ from inference import load_model, predict
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,3 +23,22 @@ def __getattr__(name: str) -> Any:
     from inference import api
 
     return getattr(api, name)
+
+
+class _CallableRoom(ModuleType):
+    """The room `inference.predict`, which is called as the function of that name: importing it hides the function."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        from inference import api
+
+        return api.predict(*arguments, **settings)
+
+
+class _Inference(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "predict" and isinstance(value, ModuleType):
+            value.__class__ = _CallableRoom
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Inference

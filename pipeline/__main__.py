@@ -5,7 +5,7 @@ run EXPERIMENT      stages 01 to 07, skipping what is done; --from 06 makes agai
                     cluster, --print-jobs for any other
 demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
-new-competition DIR a first contract from a host's files, its guesses marked
+new-competition DIR a first contract and experiment from a host's files, their guesses marked
 ceiling EXPERIMENT  what is lost by working at a smaller size, before anyone trains
 show-augmentations EXPERIMENT   a sheet of training samples, before and after augmentation
 settings [PART]     every key of experiment and contract: type, default, meaning, unit; PART as in train.sampling
@@ -80,7 +80,7 @@ def _new_competition(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"{started_as()} new-competition")
     parser.add_argument("folder", type=Path, help="the host's files, unpacked")
     parser.add_argument("--name", help="name of the contract (default: that of the folder)")
-    parser.add_argument("--out", type=Path, help="YAML file (default: submissions/competitions/<name>.yaml)")
+    parser.add_argument("--out", type=Path, help="YAML file of the contract (default: <name>.yaml here)")
     arguments = parser.parse_args(argv)
     print(start_competition(arguments.folder, name=arguments.name, out=arguments.out))
 

@@ -11,19 +11,27 @@ model = load_model("cells_model")                               # another day
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import yaml
 
+from inference.predict.inputs import statistics
 from inference.weights import LoadedModel, load_model
-from pipeline.data.scaling import resize_image, resize_planes, working_size
+from pipeline.data.scaling import strips, working_size
 from pipeline.data.store import Store, create_store
+from pipeline.data.targets import build_target
 from pipeline.experiment import Experiment
 from pipeline.training.fold_training import train_fold
+from submissions.guess.first_contract import draft_contract
+from submissions.guess.masks import NOWHERE
+from submissions.host.competition import Competition
+from submissions.host.listing import ListedImages, list_images
+from submissions.host.masks import MaskReader
+from submissions.host.problems import ProblemsError, require_folder
 from submissions.host.settings import override, validate
-from submissions.images.opening import read_image
 
 EVERYTHING = 0  # the fold that is trained; every image is of another, so all of them are trained on
 USUAL: dict[str, Any] = {
@@ -35,27 +43,61 @@ USUAL: dict[str, Any] = {
 def train_model(
     train_path: Path | str, *, out: Path | str = "model", device: str | None = None, **settings: Any
 ) -> LoadedModel:
-    """Train on `train_path/images/*` with `train_path/masks/*` of the same names, foreground wherever a mask
-    is not 0.
+    """Train on the images and masks of a folder, whichever of the usual ways they lie in.
 
-    `settings` are those of an experiment's `train` section (epochs, steps_per_epoch, batch_size, patch, lr,
-    ...), or any other of an experiment with two underscores for the dot: `model__encoder="resnet34"`,
-    `input__scale=0.5`. The weights go into the folder `out`, where an interrupted call goes on when it is
-    made again. Raises FileNotFoundError and ValueError that name the file or the setting which cannot be
-    used.
+    Masks are found by what they look like and how they are named: a folder beside the images (`masks`, `gt`, `labels`,
+    `annotations`, ...), both divided by class or not, mask beside image, a constant ending, documents of labelling
+    tools (see `submissions.guess`). Images are grey, RGB or of 16 bits. Two values are one class and its background,
+    more are a class each. `settings` are those of an experiment's `train` section (epochs, steps_per_epoch, batch_size,
+    patch, lr, ...), or any other of an experiment with two underscores for the dot: `model__encoder="resnet34"`,
+    `input__scale=0.5`. The weights go into the folder `out`, where an interrupted call goes on when it is made again.
+    Raises FileNotFoundError and ValueError that name the file or the setting which cannot be used.
     """
-    pairs = find_pairs(Path(train_path))
-    experiment = folder_experiment(Path(out).name or "model", settings)
+    folder = Path(train_path)
+    competition = folder_contract(folder)
+    listing, problems = list_images(competition, folder, "train")
+    if problems:
+        raise ProblemsError(problems)
+    images = ListedImages(competition, folder, listing)
+    experiment = folder_experiment(Path(out).name or "model", _suited(competition, images, settings))
     with tempfile.TemporaryDirectory() as scratch:
-        store = _fill(create_store(Path(scratch) / "store"), pairs, experiment.input.scale)
-        names = list(pairs)
-        empty = [int(not store.image(name).read_target(0).any()) for name in names]
-        inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": empty})
+        store = create_store(Path(scratch) / "store")
+        empty = _fill(store, competition, experiment, images, MaskReader(competition, folder))
+        names = images.ids
+        inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": [empty[name] for name in names]})
         folds = pd.DataFrame({"image_id": names, "fold": EVERYTHING - 1, "excluded_from": ""})
         train_fold(
             experiment, EVERYTHING, store=store, folds=folds, inventory=inventory, folder=Path(out), device=device
         )
     return load_model(Path(out))
+
+
+def folder_contract(folder: Path) -> Competition:
+    """What images and masks of a folder are, as a contract.
+
+    Raises FileNotFoundError for a missing folder, ValueError where there are no images or no masks.
+    """
+    require_folder(folder, "images and their masks", "give the folder that holds both")
+    document = yaml.safe_load(draft_contract(folder, "folder").text())
+    if document["masks"]["kind"] == "none" or document["masks"] == NOWHERE:
+        raise ValueError(
+            f"{folder}: images {document['images']['train']} and no masks for them; expected a folder masks, gt or "
+            "labels beside them, or masks beside the images, of the same names but for a constant part"
+        )
+    document["masks"] = {**document["masks"], "missing": "refuse"}  # an image whose mask is lost is named, not left out
+    return validate(Competition, document, str(folder))
+
+
+def _suited(competition: Competition, images: ListedImages, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with what follows from the masks' classes and the images' type, where the user set nothing else."""
+    suited: dict[str, Any] = {"model__classes": competition.classes}
+    if competition.exclusive:
+        suited |= {"model__activation": "softmax", "loss__name": "ce_dice"}
+    source = images.open_alone(images.ids[0])
+    if source.dtype != "uint8":
+        suited["input__normalisation"] = "percentile"
+    source.close()
+    return suited | settings
 
 
 def folder_experiment(name: str, settings: dict[str, Any]) -> Experiment:
@@ -70,26 +112,20 @@ def folder_experiment(name: str, settings: dict[str, Any]) -> Experiment:
     return validate(Experiment, document, "train_model")
 
 
-def find_pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Image and mask by their common name; raises where a folder, a partner or everything is missing."""
-    found: dict[str, dict[str, Path]] = {}
-    for part in ("images", "masks"):
-        if not (folder / part).is_dir():
-            raise FileNotFoundError(f"{folder / part}: no such folder; expected {folder}/images and {folder}/masks")
-        found[part] = {path.stem: path for path in sorted((folder / part).iterdir()) if path.is_file()}
-    alone = sorted(set(found["images"]) ^ set(found["masks"]))
-    if alone or not found["images"]:
-        what = f"{', '.join(alone[:5])} without a partner" if alone else "nothing"
-        raise ValueError(f"{folder}: found {what}; expected a mask of the same name for every image")
-    return {name: (path, found["masks"][name]) for name, path in found["images"].items()}
-
-
-def _fill(store: Store, pairs: dict[str, tuple[Path, Path]], scale: float) -> Store:
-    for name, (image_path, mask_path) in pairs.items():
-        image, mask = read_image(image_path), read_image(mask_path)
-        if image.shape[:2] != mask.shape[:2]:
-            raise ValueError(f"{mask_path}: {mask.shape[:2]} pixels (height, width), its image has {image.shape[:2]}")
-        size = working_size((image.shape[0], image.shape[1]), scale)
-        plane = resize_planes((mask != 0).any(axis=2)[None].astype(np.uint8), size)
-        store.write(name, resize_image(image, size)[None], plane[None], {"host": [1, *image.shape[:2]]})
-    return store
+def _fill(
+    store: Store, competition: Competition, experiment: Experiment, images: ListedImages, masks: MaskReader
+) -> dict[str, int]:
+    """Store every image with its target; 1 for those whose masks are empty."""
+    empty: dict[str, int] = {}
+    shown = [index for index, name in enumerate(competition.classes) if name != "background"]
+    for name in images.ids:
+        source = images.open_alone(name)
+        depth, height, width, channels = source.shape
+        truth = masks.read(images.row(name), (depth, height, width))
+        size = working_size((height, width), experiment.input.scale)
+        target = build_target(truth, size, exclusive=competition.exclusive, extra=[])
+        empty[name] = int(not truth.planes[shown].any())
+        attrs = {"host": [depth, height, width], "statistics": asdict(statistics(source, experiment.input))}
+        store.write(name, strips(source, size), target, attrs, shape=(depth, *size, channels), dtype=source.dtype)
+        source.close()
+    return empty

@@ -1,19 +1,36 @@
-"""A first contract for a new competition, from its files: `python -m pipeline new-competition DIR`."""
+"""A first contract and a first experiment from a host's files: `python -m pipeline new-competition DIR`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import yaml
+
+from pipeline.experiment import Experiment, resolve
+from pipeline.first_experiment import draft_experiment
+from pipeline.pictures import draw_guess
+from submissions.guess.draft import spread
 from submissions.guess.first_contract import write_first_contract
-from submissions.host.competition import load_competition
-from submissions.host.listing import Split, list_images
+from submissions.host.atomic import write_atomic
+from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import ListedImages, Split, list_images
+from submissions.host.masks import MaskReader
+from submissions.host.settings import validate
+from submissions.table.sample_check import check_sample
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 SHOWN = 5
+PICTURED = 6
 
 
 def start_competition(folder: Path, *, name: str | None = None, out: Path | None = None) -> str:
-    """Write the contract and say where it lies and what it finds in the files; see `write_first_contract`."""
+    """Write a contract, an experiment and a picture of what is taken for masks, and say what they find in the files.
+
+    The contract is `out`, or <name>.yaml where the user stands; <name>-baseline.yaml and <name>-guess.png are written
+    beside it.
+    Raises as `write_first_contract` does, and ValueError where the experiment is there already.
+    """
     path = write_first_contract(folder, name=name, out=out)
     competition = load_competition(path)
     lines = []
@@ -21,6 +38,57 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
         listing, problems = list_images(competition, folder, split)
         lines.append(f"{split}: {len(listing)} images, {len(problems)} problem(s) with their listing")
         lines += [f"  {problem}" for problem in problems[:SHOWN]]
+    lines += [f"  {problem}" for problem in check_sample(competition, folder)[:SHOWN]]
     lines.append(f"first contract -> {path}")
-    lines.append("read every line marked '# guess', then let stage 01_check_data look at images and masks")
+    experiment = write_first_experiment(competition, folder, path)
+    lines.append(f"first experiment -> {experiment}")
+    if competition.masks.kind != "none":
+        try:
+            lines.append(f"what is taken for masks -> {picture_guess(competition, folder, path)}")
+        except (ValueError, OSError) as error:
+            lines.append(f"no picture of the masks, none of {PICTURED} is read: {error}")
+    lines.append("look at the picture, read every line marked '# guess', then:")
+    lines.append(f"  python -m pipeline run {experiment} --data {folder}")
     return "\n".join(lines)
+
+
+def write_first_experiment(competition: Competition, data: Path, contract: Path) -> Path:
+    """Write <contract>-baseline.yaml beside the contract; ValueError where it is there already."""
+    path = contract.with_name(f"{contract.stem}-baseline.yaml")
+    if path.exists():
+        raise ValueError(f"{path}: is there already and is not written over; choose another --name or --out")
+    draft = draft_experiment(competition, data, str(contract))
+    document = {"name": path.stem, **yaml.safe_load(draft.text())}
+    resolve(validate(Experiment, document, str(path)), competition)
+    write_atomic(path, draft.text())
+    return path
+
+
+def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
+    """Draw six training images beside what the contract reads as their masks; <contract>-guess.png beside it."""
+    path = contract.with_name(f"{contract.stem}-guess.png")
+    listing, _ = list_images(competition, data, "train")
+    images, reader = ListedImages(competition, data, listing), MaskReader(competition, data)
+    cells = []
+    shown = [k for k, name in enumerate(competition.classes) if name != "background"]
+    fault = ""
+    for image_id in spread(images.ids, PICTURED):
+        try:
+            source = images.open_alone(image_id)
+            truth = reader.read(images.row(image_id), source.shape[:3])
+        except (ValueError, OSError) as error:  # stage 01 lists them all
+            fault = str(error)
+            continue
+        label = np.zeros(source.shape[:3], np.int32)
+        for number, index in enumerate(shown, start=1):
+            label[truth.planes[index]] = number
+        if truth.instances is not None:
+            label = truth.instances
+        z = int(np.argmax((label > 0).sum(axis=(1, 2))))
+        what = f"{image_id}" + (f", slice {z}" if source.shape[0] > 1 else "")
+        cells.append((what, source.read(z), label[z], None if truth.valid is None else ~truth.valid[z]))
+        source.close()
+    if not cells:
+        raise ValueError(fault)
+    draw_guess(cells, path, names=[] if competition.masks.instances else [competition.classes[k] for k in shown])
+    return path

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from submissions.table.show import overlay, shown
+from submissions.table.show import PALETTE, overlay, overlay_label, shown
 
 INK = "#1f2933"
+VOID_COLOUR = (128, 128, 128)
+TITLE, MOST_NAMED = 40, 12
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -47,6 +49,36 @@ def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
             axis.imshow(picture, interpolation="nearest")
             axis.set_title(title, fontsize=8)
             axis.axis("off")
+    save_figure(figure, path)
+
+
+def draw_guess(
+    cells: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]], path: Path, *, names: Sequence[str]
+) -> None:
+    """Images beside what is taken for their masks: (name, image, label with 0 for nothing, void), three in a line.
+
+    Label k has the colour of `names[k - 1]`, which stand above the pictures; without names every label is an object.
+    """
+    across = min(3, len(cells))
+    lines = -(-len(cells) // across)
+    figure, axes = new_figure(lines, 2 * across, 5 * across, 2.9 * lines)
+    for axis in axes.flat:
+        axis.axis("off")
+    for number, (name, image, label, void) in enumerate(cells):
+        line, place = divmod(number, across)
+        picture = overlay_label(image, label)
+        if void is not None:
+            picture[void] = VOID_COLOUR
+        share = float((label > 0).mean())
+        for axis, pixels, title in (
+            (axes[line, 2 * place], shown(image), name),
+            (axes[line, 2 * place + 1], picture, f"mask: {share:.1%} of the area"),
+        ):
+            axis.imshow(pixels, interpolation="nearest")
+            axis.set_title(title[-TITLE:], fontsize=8)
+    for number, name in enumerate(names[:MOST_NAMED]):
+        colour = PALETTE[number % len(PALETTE)] / 255
+        figure.text(0.01 + number / MOST_NAMED, 1.01, name, color=colour, fontsize=9, weight="bold")
     save_figure(figure, path)
 
 

@@ -19,6 +19,7 @@ from submissions.rle.text import KNOWN_EMPTIES
 TEXTS_READ, IMAGES_READ = 300, 40
 EMPTIES = ("", *KNOWN_EMPTIES)
 MOST_CLASSES = 64
+NOWHERE = {"kind": "images", "path": "masks/{id}.png"}  # where no masks were found
 
 
 def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, masks: Masks | None) -> None:
@@ -105,6 +106,5 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             draft.put("classes", sorted(set(table.frame[column])))
             draft.put("exclusive", True)
             return
-    nowhere = {"kind": "images", "path": "masks/{id}.png"}
-    draft.put("masks", nowhere, "no masks were found: neither images of the same names nor a table of runs")
+    draft.put("masks", dict(NOWHERE), "no masks were found: neither images of the same names nor a table of runs")
     draft.put("classes", ["thing"], "name the classes")

@@ -14,7 +14,9 @@ import inference
 import pipeline
 from inference import load_model, predict
 from pipeline import train_model
-from pipeline.api import find_pairs, folder_experiment
+from pipeline.api import folder_contract, folder_experiment
+from submissions.host.listing import list_images
+from submissions.host.masks import MaskReader
 
 TINY = {
     "model__architecture": "plain_unet",
@@ -63,21 +65,77 @@ def test_settings_by_their_names() -> None:
 
 
 def test_incomplete_folders_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="images: no such folder"):
-        find_pairs(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        train_model(tmp_path / "nowhere")
     (folder / "masks" / "im2.tif").rename(folder / "masks" / "other.tif")
-    with pytest.raises(ValueError, match="im2, other without a partner"):
-        find_pairs(folder)
-    for path in [*(folder / "masks").iterdir(), *(folder / "images").iterdir()]:
+    with pytest.raises(ValueError, match=r"masks/other\.tif: found a mask without its image"):
+        train_model(folder, **TINY)
+    (folder / "masks" / "other.tif").unlink()
+    with pytest.raises(FileNotFoundError, match=r"im2\.tif: no such image file"):
+        train_model(folder, out=tmp_path / "model", **TINY)
+    for path in (folder / "masks").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match="found nothing"):
-        find_pairs(folder)
+    with pytest.raises(ValueError, match=r"images images/{id}\.png and no masks for them"):
+        train_model(folder, **TINY)
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="no image file in the folder"):
+        train_model(folder, **TINY)
 
 
 def test_a_mask_of_another_size_is_named(folder: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "masks" / "im0.tif"), np.zeros((41, 56), np.uint8))
-    with pytest.raises(ValueError, match=r"im0\.tif: \(41, 56\)"):
+    with pytest.raises(ValueError, match=r"im0\.tif: mask of size \(41, 56\)"):
         train_model(folder, out=tmp_path / "model", **TINY)
+
+
+def draw(folder: Path, image: str, mask: str, values: list[int], *, bits: int = 8, number: int = 0) -> None:
+    """An image with a bright box and its mask, of the two `values`."""
+    generator = np.random.default_rng(number)
+    label = np.zeros((40, 56), np.uint8)
+    label[8:24, 10 + 6 * number : 30 + 6 * number] = 1
+    pixels = generator.integers(0, 60, label.shape) + label * 150
+    for path in (folder / image, folder / mask):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / image), (pixels * 200).astype(np.uint16) if bits == 16 else pixels.astype(np.uint8))
+    cv2.imwrite(str(folder / mask), np.asarray(values, np.uint8)[label])
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/{c}.Bird/x{k}.jpg", "gt/{c}.Bird/x{k}.png"),
+        ("imgs/x{k}.png", "annotations/x{k}.png"),
+        ("x{k}.jpg", "x{k}.png"),
+        ("x{k}.png", "x{k}_mask.png"),
+        ("train/images/x{k}.png", "train/labels/x{k}_gt.png"),
+    ],
+)
+def test_the_usual_layouts_are_found(tmp_path: Path, image: str, mask: str) -> None:
+    for k in range(4):
+        draw(tmp_path, image.format(k=k, c=k % 2), mask.format(k=k, c=k % 2), [0, 255], number=k)
+    contract = folder_contract(tmp_path)
+    listing, problems = list_images(contract, tmp_path, "train")
+    assert (sorted(listing["image_id"]), problems) == ([f"x{k}" for k in range(4)], [])
+    row = {str(name): value for name, value in listing.iloc[1].items()}
+    truth = MaskReader(contract, tmp_path).read(row, (1, 40, 56))
+    assert truth.planes[0, 0, 8:24, 16:36].all() and truth.planes.sum() == 16 * 20
+
+
+def test_label_images_of_16_bit_pictures_are_classes(tmp_path: Path) -> None:
+    for k in range(4):
+        draw(tmp_path, f"images/{k}.png", f"labels/{k}.png", [0, 1 + k % 2], bits=16, number=k)
+    model = train_model(tmp_path, out=tmp_path / "model", device="cpu", epochs=1, steps_per_epoch=2, **TINY)
+    assert model.model_config.classes == ["background", "class_1", "class_2"]
+    assert model.input_config.normalisation == "percentile"
+    probs = predict(model, tmp_path / "images/1.png", device="cpu")
+    assert probs.shape == (3, 40, 56)
+    np.testing.assert_allclose(probs.sum(axis=0), 1, atol=0.02)
+
+
+def test_the_call_and_the_room_of_one_name_are_both_there() -> None:
+    code = "import inference.predict.tiles; from inference import predict; assert callable(predict), predict"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("room", [pipeline, inference])
