@@ -35,6 +35,7 @@ def level_channels(source: str, classes: Sequence[str]) -> list[str]:
 class InputConfig(Settings):
     """What the network is shown: the same in training and in inference."""
 
+    dims: Literal[2, 3] = Field(2, description="3: the network sees boxes of a volume; models of family volumes")
     channels: int = Field(
         3, ge=1, description="channels of one slice; grey is repeated to 3, RGB reduced to 1 [channels]"
     )
@@ -57,12 +58,27 @@ class InputConfig(Settings):
         1.0, gt=0, description="working size / host's size; used where pixel_size_um is not set [factor]"
     )
     pixel_size_um: float | None = Field(None, gt=0, description="working pixel size; needs the host's own [µm]")
+    spacing_mm: tuple[float, float, float] | None = Field(
+        None, description="dims 3: working distance of voxels (z, y, x); needs that in the volume's file [mm]"
+    )
 
     @model_validator(mode="after")
     def _mean_and_std_fit(self) -> InputConfig:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.channels):
                 raise ValueError(f"{name} has {len(getattr(self, name))} values, expected 1 or {self.channels}")
+        return self
+
+    @model_validator(mode="after")
+    def _dimensions_fit(self) -> InputConfig:
+        if self.dims == 3 and self.offsets != [0]:
+            raise ValueError(f"offsets {self.offsets} stack slices for dims 2; with dims 3 the network sees all: [0]")
+        if self.spacing_mm is None:
+            return self
+        if not all(step > 0 for step in self.spacing_mm):
+            raise ValueError(f"spacing_mm {list(self.spacing_mm)}: expected three distances above 0 along z, y, x")
+        if self.dims == 2 or self.scale != 1 or self.pixel_size_um is not None:
+            raise ValueError("spacing_mm is for dims 3, and leaves no room for scale or pixel_size_um")
         return self
 
     @property
@@ -75,9 +91,9 @@ class PredictConfig(Settings):
     """How an image is turned into probabilities."""
 
     mode: Literal["tiles", "whole", "both"] = Field("tiles", description="'both': mean of tiles and whole image")
-    tile: tuple[int, int] = Field(
+    tile: tuple[int, int] | tuple[int, int, int] = Field(
         (512, 512),
-        description="height, width of a tile at working size; a classifier's whole image is brought to it [pixels]",
+        description="[depth,] height, width of a tile at working size; a classifier sees its whole image so [pixels]",
     )
     overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile shared with its neighbour, at least [share]")
     window: Literal["gaussian", "uniform"] = Field("gaussian", description="weight of a tile's pixels")
@@ -92,3 +108,15 @@ class PredictConfig(Settings):
     runtime: Literal["torch", "compile", "onnx"] = Field("torch", description="what runs the network")
     memory_cap_gb: float = Field(4.0, gt=0, description="host memory for buffers [GB]")
     skip_background: bool = Field(False, description="tiles without tissue are not predicted")
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width of a tile."""
+        return self.tile[-2], self.tile[-1]
+
+    @property
+    def box(self) -> tuple[int, int, int]:
+        """Depth, height and width of a tile of a volume; ValueError where the depth is not given."""
+        if len(self.tile) != 3:
+            raise ValueError(f"predict.tile is {list(self.tile)}, expected [depth, height, width] for input.dims 3")
+        return self.tile

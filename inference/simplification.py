@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 EXAMPLE_SIDE = 64
+EXAMPLE_DEPTH = 4  # of a 2D encoder under a 3D decoder
 TOLERANCE = 1e-3
 
 
@@ -34,8 +35,12 @@ def simplify(model: nn.Module, in_channels: int) -> nn.Module:
     copy's answer to the example is compared with the model's; where they differ, as they do if a
     convolution's output is used elsewhere too, an unchanged copy is returned.
     """
-    example = torch.randn(1, in_channels, EXAMPLE_SIDE, EXAMPLE_SIDE, generator=torch.Generator().manual_seed(0))
     plain = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    if not any(isinstance(module, nn.Conv2d) for module in plain.modules()):
+        return plain
+    depth = (EXAMPLE_DEPTH,) if any(weight.ndim == 5 for weight in plain.parameters()) else ()
+    shape = (1, in_channels, *depth, EXAMPLE_SIDE, EXAMPLE_SIDE)
+    example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     faster = copy.deepcopy(plain)
     with torch.inference_mode(False), torch.no_grad():
         _fold(faster, _pairs(faster, example))

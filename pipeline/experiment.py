@@ -117,7 +117,9 @@ class TrainSettings(Settings):
     steps_per_epoch: int = Field(100, ge=1, description="optimizer steps an epoch [steps]")
     batch_size: int = Field(8, ge=1, description="samples a step and process [samples]")
     accumulate: int = Field(1, ge=1, description="batches an optimizer step [batches]")
-    patch: tuple[int, int] = Field((256, 256), description="height, width of a training patch at working size [pixels]")
+    patch: tuple[int, int] | tuple[int, int, int] = Field(
+        (256, 256), description="[depth,] height, width of a training patch at working size [pixels]"
+    )
     axes: list[Literal["z", "y", "x"]] = Field(
         default=["z"], min_length=1, description="axes along which volumes are sliced, each as often; see predict.axes"
     )
@@ -175,6 +177,18 @@ class TrainSettings(Settings):
     @classmethod
     def _axes_in_order(cls, axes: list[str]) -> list[str]:
         return [axis for axis in ("z", "y", "x") if axis in axes]
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width of a patch."""
+        return self.patch[-2], self.patch[-1]
+
+    @property
+    def box(self) -> tuple[int, int, int]:
+        """Depth, height and width of a patch of a volume; ValueError where the depth is not given."""
+        if len(self.patch) != 3:
+            raise ValueError(f"train.patch is {list(self.patch)}, expected [depth, height, width] for input.dims 3")
+        return self.patch
 
     @property
     def selects(self) -> bool:
@@ -276,10 +290,44 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
     )  # fmt: skip
     if classify:
         experiment = _as_classifier(experiment, competition, "softmax" if exclusive else "sigmoid")
+    check_dimensions(experiment, competition)
     if experiment.prepare.targets and (competition.exclusive or not competition.masks.instances):
         raise ValueError(f"{experiment.name}: prepare.targets need a contract whose masks are instances")
     members = [split.name for split in experiment.repeated] or experiment.members
     return experiment.model_copy(update={"model": model, "members": members})
+
+
+def check_dimensions(experiment: Experiment, competition: Competition) -> None:
+    """Raise ValueError where settings for images meet volumes, or the other way round."""
+    name, sizes = experiment.name, (experiment.train.patch, experiment.predict.tile)
+    if experiment.members:
+        return
+    if experiment.input.dims == 2:
+        if any(len(size) != 2 for size in sizes):
+            raise ValueError(f"{name}: train.patch and predict.tile have a depth, and input.dims is 2; set it to 3")
+        return
+    assert experiment.train.box and experiment.predict.box
+    augment = experiment.augment
+    unfit = {
+        "task classify": experiment.task == "classify", "prepare.targets": experiment.prepare.targets,
+        "prepare.store raw with input.spacing_mm": experiment.input.spacing_mm and experiment.prepare.store == "raw",
+        "train.axes": experiment.train.axes != ["z"], "predict.axes": experiment.predict.axes != ["z"],
+        "augment.cutmix": augment.cutmix, "augment.copy_paste": augment.copy_paste,
+        "augment.references": augment.references, "external": experiment.external,
+        "train.pseudo_labels": experiment.train.pseudo_labels,
+        "predict.skip_background": experiment.predict.skip_background,
+        "predict.runtime onnx": experiment.predict.runtime == "onnx",
+        "folds.method blocks": experiment.folds.method == "blocks",
+        "train.sampling.background": experiment.train.sampling.background != 1,
+    }  # fmt: skip
+    found = [setting for setting, value in unfit.items() if value]
+    if found:
+        raise ValueError(f"{name}: input.dims is 3, and volumes have no {found[0]}; leave it out")
+    if competition.images.kind != "volumes":
+        raise ValueError(
+            f"{name}: input.dims is 3, but {competition.name} gives {competition.images.kind}, not whole volumes; take "
+            "dims 2 with input.offsets"
+        )
 
 
 def _following(experiment: Experiment, section: str, **follows: Any) -> Settings:
@@ -313,7 +361,7 @@ def _as_classifier(experiment: Experiment, competition: Competition, mode: str) 
         raise ValueError(f"{experiment.name}: loss.name is {experiment.loss.name!r}, for task classify 'classify'")
     loss = experiment.loss.model_copy(update={"name": "classify", "params": {"mode": mode, **experiment.loss.params}})
     update: dict[str, Any] = {"loss": loss}
-    update["predict"] = _following(experiment, "predict", mode="whole", tile=train.patch)
+    update["predict"] = _following(experiment, "predict", mode="whole", tile=train.plane)
     return experiment.model_copy(update=update)
 
 

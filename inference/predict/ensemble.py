@@ -17,7 +17,7 @@ from inference.predict.members import ReadyMember, Vote, make_vote
 class Pass:
     """One streaming pass over an image: a grid, and the members that vote on it."""
 
-    axis: str
+    axis: str  # along which planes are cut, or "volume" for networks of three dimensions
     whole: bool
     scale: float
     input_config: InputConfig
@@ -73,9 +73,10 @@ def plan_passes(
         scale = working_scale(member.input_config, pixel_size_um)
         shown = member.input_config.model_dump_json()
         laid = (config.tile, config.overlap, config.window, config.border, config.skip_background)
-        for axis in dict.fromkeys(config.axes):
+        axes = ["volume"] if member.input_config.dims == 3 else list(dict.fromkeys(config.axes))
+        for axis in axes:
             for whole in modes:
-                share = weight / len(modes) / len(set(config.axes))
+                share = weight / len(modes) / len(axes)
                 key = (axis, whole, scale, shown, laid)
                 one = found.setdefault(key, Pass(axis, whole, scale, member.input_config, config, []))
                 one.votes.append(make_vote(member, share))
@@ -99,7 +100,11 @@ class HostSum:
             self._file.truncate(4 * int(np.prod(shape)))
 
     def add(self, axis: str, plane: int, row: int, block: np.ndarray) -> None:
-        """Add `(K, rows, width)` to plane `plane` along `axis` from row `row` on (file: only axis "z")."""
+        """Add `(K, rows, width)` to plane `plane` along `axis` from row `row` on (file: no axis "y" or "x").
+
+        The planes of "volume" are those of "z".
+        """
+        axis = "z" if axis == "volume" else axis
         if self._array is not None:
             order = (0, *(1 + place for place in ORDER[axis]))
             self._array.transpose(order)[:, plane, row : row + block.shape[1]] += block

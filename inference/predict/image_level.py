@@ -47,7 +47,7 @@ def classify_image(
     total = torch.zeros(1, len(first.model_config.classes), 1, 1)
     for member, share in zip(members, member_weights(len(members), weights), strict=True):
         config = member.input_config
-        pixels = resize_image(read_input(source, slices[0], None, None, config), member.predict_config.tile)
+        pixels = resize_image(read_input(source, slices[0], None, None, config), member.predict_config.plane)
         shown = normalise(pixels, statistics(source, config, slices), config)
         said = predict_batch(
             torch.from_numpy(shown[None]), [make_vote(member, share)], batch_size=member.predict_config.batch_size,

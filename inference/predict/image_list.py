@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -160,8 +161,8 @@ def in_batches(members: Sequence[ReadyMember], size: int) -> list[ReadyMember]:
 def _too_small(members: Sequence[ReadyMember], source: ImageSource) -> str:
     _, height, width, _ = source.shape
     configs = [member.predict_config for member in members]
-    tile = max((one.tile for one in configs), key=lambda sides: sides[0] * sides[1])
-    change = f"lower predict.tile, now {tile[0]} x {tile[1]}"
+    tile = max((one.tile for one in configs), key=math.prod)
+    change = f"lower predict.tile, now {' x '.join(map(str, tile))}"
     if any(one.mode != "tiles" for one in configs):
         change = "set predict.mode=tiles"
     return f"the GPU's memory is too small for its {height} x {width} pixels, even with one tile a batch: {change}"

@@ -118,8 +118,8 @@ def predict_batch(
 ) -> torch.Tensor:
     """Return float32 `(N, K, h, w)`: the weighted mean over members and views, as probs or as logits.
 
-    inputs: normalised tiles `(N, C, h, w)`. `merge` says what is averaged and returned. `separate`: each view
-    apart, averaged over members only, `(N, views * K, h, w)`, views outermost.
+    inputs: normalised tiles `(N, C, h, w)`, or boxes `(N, C, d, h, w)` throughout. `merge` says what is averaged and
+    returned. `separate`: each view apart, averaged over members only, `(N, views * K, h, w)`, views outermost.
     """
     total: torch.Tensor | None = None
     for vote in votes:
@@ -134,7 +134,7 @@ def predict_batch(
                 output = output.float()
                 if merge == "probs":
                     output = activate(output, member.model_config)
-                part = view.inverse(output, (x.shape[2], x.shape[3]))
+                part = view.inverse(output, (x.shape[-2], x.shape[-1]))
                 if separate or not parts:
                     parts.append(part.contiguous() if separate else part.clone())
                 else:
@@ -147,9 +147,9 @@ def predict_batch(
 
 def _forward(member: ReadyMember, x: torch.Tensor, batch_size: int) -> torch.Tensor:
     """Run the model on `(M, C, h, w)` in passes of at most `batch_size`, fewer on a CPU."""
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.contiguous_format)
     if member.device.type == "cpu":
-        batch_size = min(batch_size, max(1, CPU_PIXELS // (x.shape[2] * x.shape[3])))
+        batch_size = min(batch_size, max(1, CPU_PIXELS // x[0, 0].numel()))
     if len(x) <= batch_size:
         return member.model(x)
     return torch.cat([member.model(part) for part in x.split(batch_size)])

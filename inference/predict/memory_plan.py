@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from inference.predict.axes import turned_shape
 from inference.predict.ensemble import Pass
 from inference.predict.store import CHUNK, PENDING
 from inference.predict.strips import BLOCK_BYTES, Grid, make_grid
+from inference.predict.volume_grid import BoxGrid, Spacing, make_box_grid, work_shape
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ def plan_memory(
     channels: int,
     planes: int,
     cap_gb: float,
+    spacing: Spacing | None = None,
     decoded_bytes: int = 0,
 ) -> MemoryPlan:
     """Choose buffers for an image of `shape` (Z, H, W, C) whose values take `itemsize` bytes.
@@ -63,7 +66,7 @@ def plan_memory(
     views = max(len(vote.views) for one in passes for vote in one.votes)
     batch = max(1, passes[0].predict_config.batch_size // views)
     volume = 4 * channels * planes * shape[1] * shape[2] if len(passes) > 1 else 0
-    must_hold = any(one.axis != "z" for one in passes)
+    must_hold = any(one.axis in ("y", "x") for one in passes)
     choices = [
         (min(batch, tiles), ahead, block, held)
         for held in ([True] if must_hold or not volume else [True, False])
@@ -76,7 +79,12 @@ def plan_memory(
     ]
     plans = []
     for tiles, ahead, block, held in choices:
-        needs = [_pass_bytes(one, shape, itemsize, channels, tiles=tiles, ahead=ahead, block=block) for one in passes]
+        needs = [
+            _box_bytes(one, shape, itemsize, channels, spacing=spacing)
+            if one.axis == "volume"
+            else _pass_bytes(one, shape, itemsize, channels, tiles=tiles, ahead=ahead, block=block)
+            for one in passes
+        ]
         parts = max(needs, key=lambda need: sum(need.values())).copy()
         parts["store"] = channels * min(CHUNK, shape[1]) * shape[2] * 2 + PENDING * CHUNK * CHUNK * 2
         parts["source"] = decoded_bytes + (itemsize * shape[0] * shape[1] * shape[2] * shape[3] if must_hold else 0)
@@ -98,6 +106,31 @@ def plan_memory(
 def pass_grid(one: Pass, plane: tuple[int, int]) -> Grid:
     """The tiles of a pass over planes of this height and width."""
     return make_grid(plane, one.scale, one.predict_config, whole=one.whole)
+
+
+def pass_boxes(one: Pass, shape: tuple[int, int, int, int], spacing: Spacing | None) -> BoxGrid:
+    """The boxes of a pass of 3D networks over a volume (Z, H, W, C) whose voxels are `spacing` mm apart."""
+    host = shape[:3]
+    work = work_shape(host, one.scale, one.input_config, spacing)
+    return make_box_grid(host, work, one.predict_config, whole=one.whole)
+
+
+def _box_bytes(
+    one: Pass, shape: tuple[int, int, int, int], itemsize: int, channels: int, *, spacing: Spacing | None
+) -> dict[str, int]:
+    """Bytes by purpose of one pass of 3D networks: two slabs of planes, their sum, what one box takes, planes."""
+    grid = pass_boxes(one, shape, spacing)
+    across = math.prod(grid.padded[1:])
+    views = max(len(vote.views) for vote in one.votes)
+    resized = grid.host != grid.work
+    planes = 3 * channels * 4 * (math.prod(grid.host[1:]) + across)
+    parts = {
+        "slabs": 2 * grid.tile[0] * across * shape[3] * itemsize,
+        "accumulator": 4 * channels * grid.tile[0] * across * 2,
+        "boxes": 4 * math.prod(grid.tile) * (one.input_config.in_channels * (2 + views) + 3 * channels * views),
+        "planes": planes * (3 if resized else 1) + shape[1] * shape[2] * shape[3] * (itemsize + 8 * resized),
+    }
+    return {**parts, "allocator": sum(parts.values()) // 6}
 
 
 def _pass_bytes(

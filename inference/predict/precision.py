@@ -53,4 +53,6 @@ def prepare_model(model: nn.Module, in_channels: int, device: torch.device | str
     Its weights are cast to `precision` once, so no cast is left for the run. The given model stays as it is.
     """
     ready = simplify(model, in_channels).to(device=torch.device(device), dtype=DTYPES[precision])
+    if any(weight.ndim == 5 for weight in ready.parameters()):  # volumes stay as they are laid out
+        return ready
     return ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

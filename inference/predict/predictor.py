@@ -20,11 +20,13 @@ from inference.predict.ensemble import HostSum, Pass, plan_passes
 from inference.predict.image_level import classify_image, is_classifier
 from inference.predict.inputs import Statistics, statistics
 from inference.predict.members import ReadyMember, activate, predict_batch, prepare_members, widen
-from inference.predict.memory_plan import MemoryPlan, pass_grid, plan_memory
+from inference.predict.memory_plan import MemoryPlan, pass_boxes, pass_grid, plan_memory
 from inference.predict.stitching import Emit, StripAccumulator
 from inference.predict.store import NotANumberError, PredictionWriter, quantise
 from inference.predict.strips import Batch, Place, batches, read_ahead
 from inference.predict.tta import expand_views
+from inference.predict.volume_grid import spacing_of
+from inference.predict.volume_pass import run_volume_pass
 from submissions.host.atomic import partial_path
 from submissions.images.opening import ArraySource
 from submissions.images.sources import valid_pixels
@@ -117,13 +119,14 @@ def _predict(
     plan = plan_memory(
         passes, source.shape, source.dtype.itemsize, channels=len(names), planes=len(slices),
         cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(source),
+        spacing=spacing_of(source),
     )  # fmt: skip
     shape: tuple[int, ...] = source.shape[1:3]
     if volume or (volume is None and len(slices) > 1):
         shape = (len(slices), *shape)
     finish = _finisher(passes, ready[0], len(names))
     with PredictionWriter(out, names, shape, attrs=attrs, **_blanks(source, slices, ready[0], names)) as writer:
-        if len(passes) == 1 and passes[0].axis == "z":
+        if len(passes) == 1 and passes[0].axis in ("z", "volume"):
             counts = _run_pass(
                 passes[0], source, slices, plan, measured=statistics(source, passes[0].input_config, slices),
                 channels=len(names), separate=separate,
@@ -163,7 +166,9 @@ def _check(passes: Sequence[Pass], source: ImageSource, slices: Sequence[int]) -
     if not slices or min(slices) < 0 or max(slices) >= depth:
         raise ValueError(f"slices are {list(slices)}, expected at least one, each from 0 to {depth - 1}")
     axes = [one.axis for one in passes]
-    if set(axes) != {"z"} and list(slices) != list(range(depth)):
+    if "volume" in axes and list(slices) != list(range(depth)):
+        raise ValueError(f"a network of three dimensions predicts all {depth} slices, but slices are {list(slices)}")
+    if set(axes) - {"z", "volume"} and list(slices) != list(range(depth)):
         raise ValueError(f"axes are {axes}, which need all {depth} slices, but slices are {list(slices)}")
     activation = passes[0].votes[0].member.model_config.activation
     if activation == "softmax" and any(one.predict_config.skip_background for one in passes):
@@ -227,7 +232,8 @@ def _sum_passes(
     try:
         for one in passes:
             measured = statistics(source, one.input_config, slices)  # of the volume, whichever way it is sliced
-            seen, planes = (source, slices) if one.axis == "z" else _turned(source, one.axis)
+            flat = one.axis in ("z", "volume")
+            seen, planes = (source, slices) if flat else _turned(source, one.axis)
             done = _run_pass(
                 one, seen, planes, plan, measured=measured, channels=channels, separate=separate,
                 emit=partial(total.add, one.axis),
@@ -261,6 +267,10 @@ def _run_pass(
     emit: Emit,
 ) -> tuple[int, int]:
     """Stream `planes` of `source` through one pass; returns the numbers of tiles predicted and skipped."""
+    if one.axis == "volume":
+        boxes = pass_boxes(one, source.shape, spacing_of(source))
+        done = run_volume_pass(one, source, boxes, measured=measured, channels=channels, separate=separate, emit=emit)
+        return done, 0
     config, first = one.predict_config, one.votes[0].member
     grid = pass_grid(one, source.shape[1:3])
     merge_blank = BLANK_LOGIT * one.share if config.merge == "logits" else 0.0

@@ -103,6 +103,7 @@ class ShiftedSource:
         self.source = ShiftedSource(source, before) if before else source
         self.shape, self.dtype = source.shape, source.dtype
         self.decodes_whole = bool(getattr(source, "decodes_whole", False))
+        self.spacing = getattr(source, "spacing", None)
         kind, amount = parse_shift(last)
         self._margin, self._align = 0, 1
         self._change: Callable[[np.ndarray, Corner], np.ndarray] | None = None

@@ -61,7 +61,7 @@ class Batch:
 def make_grid(host: tuple[int, int], scale: float, config: PredictConfig, *, whole: bool = False) -> Grid:
     """Lay the tiles of `config` over an image of `host` (height, width); `whole`: one tile for all of it."""
     work = (max(1, round(host[0] * scale)), max(1, round(host[1] * scale)))
-    tile = (work[0] + 2 * config.border + 31, work[1] + 2 * config.border + 31) if whole else config.tile
+    tile = (work[0] + 2 * config.border + 31, work[1] + 2 * config.border + 31) if whole else config.plane
     rows, cols = (plan_axis(work[i], tile[i], config.overlap, config.window, config.border) for i in range(2))
     return Grid(host, work, rows, cols)
 

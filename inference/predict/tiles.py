@@ -65,17 +65,17 @@ def window(tile: int, kind: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def plan_axis(size: int, tile: int, overlap: float, kind: str, border: int = 0) -> Axis:
+def plan_axis(size: int, tile: int, overlap: float, kind: str, border: int = 0, *, divisor: int = DIVISOR) -> Axis:
     """Spread tiles over `size` pixels mirrored by `border` at both ends; computed once a set of values.
 
-    What is smaller than a tile gets a smaller tile, the next multiple of 32, and is mirrored up to it.
+    What is smaller than a tile gets a smaller tile, the next multiple of `divisor`, and is mirrored up to it.
 
 
     """
     if border < 0:
         raise ValueError(f"border is {border}, expected 0 or more pixels")
     wanted = size + 2 * border
-    fitting = min(tile, DIVISOR * math.ceil(wanted / DIVISOR))
+    fitting = min(tile, divisor * math.ceil(wanted / divisor))
     padded = max(wanted, fitting)
     positions = tile_positions(padded, fitting, overlap)
     profile = window(fitting, kind)

@@ -13,12 +13,19 @@ from inference.predict.shifts import STAINS
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
+MIRRORS = tuple(
+    "+".join(part) or "identity"
+    for part in (
+        (), ("hflip",), ("vflip",), ("rot180",),
+        ("zflip",), ("zflip", "hflip"), ("zflip", "vflip"), ("zflip", "rot180"),
+    )
+)  # fmt: skip
 D4 = ("identity", "rot90", "rot180", "rot270", "hflip", "vflip", "transpose", "antitranspose")
 
 
 @dataclass(frozen=True)
 class View:
-    """One view: `forward` changes the normalised input `(N, C, h, w)`, `inverse` brings `(N, K, ...)` back.
+    """One view: `forward` changes the normalised input `(N, C, [d,] h, w)`, `inverse` brings `(N, K, ...)` back.
 
     `inverse` takes the height and width of the untouched tile as its second argument.
     """
@@ -33,15 +40,15 @@ def _identity(x: torch.Tensor) -> torch.Tensor:
 
 
 def _transpose(x: torch.Tensor) -> torch.Tensor:
-    return x.transpose(2, 3)
+    return x.transpose(-2, -1)
 
 
 def _antitranspose(x: torch.Tensor) -> torch.Tensor:
-    return x.flip(2, 3).transpose(2, 3)
+    return x.flip(-2, -1).transpose(-2, -1)
 
 
 def _turn(quarters: int) -> Change:
-    return lambda x: torch.rot90(x, quarters, (2, 3))
+    return lambda x: torch.rot90(x, quarters, (-2, -1))
 
 
 def _flip(dim: int) -> Change:
@@ -50,8 +57,8 @@ def _flip(dim: int) -> Change:
 
 GEOMETRIC: dict[str, tuple[Change, Change]] = {
     "identity": (_identity, _identity),
-    "hflip": (_flip(3), _flip(3)),
-    "vflip": (_flip(2), _flip(2)),
+    "hflip": (_flip(-1), _flip(-1)),
+    "vflip": (_flip(-2), _flip(-2)),
     "rot90": (_turn(1), _turn(-1)),
     "rot180": (_turn(2), _turn(2)),
     "rot270": (_turn(-1), _turn(1)),
@@ -60,11 +67,14 @@ GEOMETRIC: dict[str, tuple[Change, Change]] = {
 }
 
 
+SETS: dict[str, tuple[str, ...]] = {"d4": D4, "mirrors": MIRRORS}
+
+
 def expand_views(names: Sequence[str]) -> list[str]:
-    """Replace "d4" by the eight flips and quarter turns; a view that is named twice counts once."""
+    """Replace "d4" by the eight flips and quarter turns, "mirrors" by a volume's eight mirrorings; each once."""
     expanded: list[str] = []
     for name in names:
-        expanded += [one for one in (D4 if name == "d4" else (name,)) if one not in expanded]
+        expanded += [one for one in SETS.get(name, (name,)) if one not in expanded]
     return expanded
 
 
@@ -72,7 +82,8 @@ def build_views(names: Sequence[str], config: InputConfig) -> list[View]:
     """Make the views of `names` for inputs of `config`.
 
     Names: those of D4 ("identity", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose",
-    "antitranspose"), "d4" for all eight, "zflip" (order of the slices of a 2.5D input turned round),
+    "antitranspose"), "d4" for all eight, "zflip" (order of the slices of a 2.5D input or of a volume turned round),
+    "zflip+NAME" with one of these, "mirrors" for the eight of a volume,
     "scale:F" (tile resized by F), "brightness:D" (D of the value range added; of the standard deviation
     under "image" normalisation), "stain:D" (haematoxylin times 1 + D, eosin times 1 - D; RGB with fixed
     normalisation only). Raises ValueError for another name or value.
@@ -84,7 +95,15 @@ def _build(name: str, config: InputConfig) -> View:
     if name in GEOMETRIC:
         forward, inverse = GEOMETRIC[name]
         return View(name, forward, lambda y, size: inverse(y))
+    if name.startswith("zflip+"):
+        first, second = _build("zflip", config), _build(name.removeprefix("zflip+"), config)
+        return View(
+            name, lambda x: second.forward(first.forward(x)),
+            lambda y, size: first.inverse(second.inverse(y, size), size),
+        )  # fmt: skip
     kind, _, text = name.partition(":")
+    if name == "zflip" and config.dims == 3:
+        return View(name, _flip(-3), lambda y, size: y.flip(-3))
     if name == "zflip":
         if sorted(config.offsets) != sorted(-offset for offset in config.offsets):
             raise ValueError(f"view 'zflip' needs offsets that lie evenly about 0, got {config.offsets}")
@@ -95,8 +114,10 @@ def _build(name: str, config: InputConfig) -> View:
         "stain": _stain,
     }
     if kind not in makers:
-        known = ", ".join([*GEOMETRIC, "d4", "zflip", *(f"{maker}:NUMBER" for maker in makers)])
+        known = ", ".join([*GEOMETRIC, *SETS, "zflip", "zflip+NAME", *(f"{maker}:NUMBER" for maker in makers)])
         raise ValueError(f"view {name!r} is not known, expected one of {known}")
+    if config.dims == 3 and kind != "brightness":
+        raise ValueError(f"view {name!r} is for images; volumes have mirrors, quarter turns and brightness:NUMBER")
     try:
         value = float(text)
     except ValueError:
@@ -133,7 +154,7 @@ def _brightness(amount: float, config: InputConfig) -> Change:
         raise ValueError(f"view 'brightness:{amount:g}' is out of range, expected -1 to 1 of the value range")
     std = [1.0] if config.normalisation == "image" else config.std
     shift = torch.tensor(std).reciprocal().mul(amount).expand(config.channels).repeat(len(config.offsets))
-    return lambda x: x + shift.to(x).reshape(1, -1, 1, 1)
+    return lambda x: x + shift.to(x).reshape(1, -1, *(1,) * (x.ndim - 2))
 
 
 def _stain(amount: float, config: InputConfig) -> Change:

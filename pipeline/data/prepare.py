@@ -14,9 +14,12 @@ import pandas as pd
 
 from inference.predict.ensemble import working_scale
 from inference.predict.inputs import statistics
+from inference.predict.volume_grid import spacing_of, work_shape
 from pipeline.data.patch_index import index_path, write_index, write_index_part
-from pipeline.data.store import Store, create_store, open_store, strips, working_size
+from pipeline.data.scaling import nearest_indices, resample_volume, strips
+from pipeline.data.store import Store, create_store, open_store
 from pipeline.data.targets import build_target
+from pipeline.data.volume_index import box_index_path, write_box_index
 from pipeline.distributed.shards import share
 from pipeline.experiment import Experiment
 from pipeline.stage import Stage, read_stage
@@ -39,6 +42,8 @@ def prepare_stage(space: Workspace) -> Stage:
         "normalisation": experiment.input.normalisation,
         "limit": experiment.limit,
     }
+    if experiment.input.spacing_mm is not None:
+        settings["spacing_mm"] = experiment.input.spacing_mm
     if experiment.input.normalisation != "fixed":  # the statistics that are stored are those of these channels
         settings["channels"] = experiment.input.channels
     stage = Stage("03_prepare_data", space.shared / "store", settings, {"inventory": str(made["output"])})
@@ -80,16 +85,23 @@ def _prepare(
     source = images.open_alone(image_id)
     depth, height, width, channels = source.shape
     scale = working_scale(experiment.input, pixel_size(competition, row))
-    size = working_size((height, width), scale)
+    spacing = spacing_of(source)
+    work = work_shape(source.shape, scale, experiment.input, spacing)
     truth = masks.read(row, (depth, height, width))
-    target = build_target(truth, size, exclusive=competition.exclusive, extra=list(experiment.prepare.targets))
+    target = build_target(truth, work[1:], exclusive=competition.exclusive, extra=list(experiment.prepare.targets))
+    if work[0] != depth:  # no value is interpolated along the depth either
+        target = target[nearest_indices(0, work[0], depth, work[0])]
+    steps = spacing or (1.0, 1.0, 1.0)
     attrs: dict[str, Any] = {
         "host": [depth, height, width],
         "scale": scale,
         "statistics": asdict(statistics(source, experiment.input)),
+        "spacing": [step * own / side for step, own, side in zip(steps, source.shape, work, strict=False)],
     }
-    shape, dtype = (depth, *size, channels), source.dtype
-    pixels: Iterator[np.ndarray] | None = None if store.kind == "raw" else strips(source, size)
+    shape, dtype = (*work, channels), source.dtype
+    pixels: np.ndarray | Iterator[np.ndarray] | None = None if store.kind == "raw" else strips(source, work[1:])
+    if work[0] != depth:
+        pixels = resample_volume(source, work)
     store.write(image_id, pixels, target, attrs, shape=shape, dtype=dtype)
     source.close()
 
@@ -153,18 +165,22 @@ def open_prepared(space: Workspace) -> tuple[Store, str]:
 def index_patches(space: Workspace, folder: Path) -> int:
     """Write the patch index of the experiment's patch size where it is not there yet; returns its rows.
 
-    Of a shard, only the rows of its images, which the index of all is put together of.
+    Of a shard, only the rows of its images, which the index of all is put together of; that of volumes, which is
+    quickly made, is left to the training.
     """
     store, train, classes = _opened(space, folder), space.experiment.train, space.experiment.model.classes
-    path = index_path(store, train.patch, train.axes)
+    volumes = space.experiment.input.dims == 3
+    path = box_index_path(store, train.box) if volumes else index_path(store, train.plane, train.axes)
     if path.is_file():
         return len(pd.read_csv(path, usecols=["image_id"], dtype=str))
+    if volumes:
+        return 0 if space.shard is not None else len(write_box_index(store, train.box, classes))
     options: dict[str, Any] = {"tissue": train.sampling.background < 1, "axes": train.axes}
     if space.shard is not None:
         listing, _ = space.training_images()
         ids = share([str(name) for name in listing["image_id"]], space.shard)
-        return write_index_part(store, ids, train.patch, classes, **options)
-    return write_index(store, train.patch, classes, **options)
+        return write_index_part(store, ids, train.plane, classes, **options)
+    return write_index(store, train.plane, classes, **options)
 
 
 def _opened(space: Workspace, folder: Path) -> Store:

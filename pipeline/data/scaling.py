@@ -13,10 +13,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from inference.predict.resample import RowResizer, axis_matrix, resize_image, restore
+from inference.predict.volume_pass import PlaneResizer
 from submissions.images.sources import ImageSource, check_window
 
 __all__ = [
-    "ScaledSource", "nearest_indices", "resize_image", "resize_label", "resize_planes", "strips", "working_size",
+    "ScaledSource",
+    "nearest_indices",
+    "resample_volume",
+    "resize_image",
+    "resize_label",
+    "resize_planes",
+    "strips",
+    "working_size",
 ]  # fmt: skip
 
 STRIP_BYTES = 64 << 20
@@ -73,6 +81,19 @@ def strips(source: ImageSource, size: tuple[int, int], strip_bytes: int = STRIP_
                 block = restore(resizer.push(block.astype(np.float32)), source.dtype)
             if len(block):
                 yield block
+
+
+def resample_volume(source: ImageSource, shape: tuple[int, int, int]) -> np.ndarray:
+    """A volume (Z, H, W, C) at another size along all axes, dtype kept: what prediction shows a network of it."""
+    resizer = PlaneResizer(source.shape[:3], shape)
+    planes = [
+        restore(done, source.dtype) for z in range(source.shape[0]) for done in resizer.push(_as_float(source.read(z)))
+    ]
+    return np.stack(planes)
+
+
+def _as_float(plane: np.ndarray) -> np.ndarray:
+    return plane.astype(np.float32)
 
 
 class ScaledSource:

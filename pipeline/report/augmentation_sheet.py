@@ -11,6 +11,7 @@ from pipeline.data.prepare import open_prepared
 from pipeline.pictures import new_figure, overlay, save_figure
 from pipeline.runs import trained_spaces
 from pipeline.seeds import generator_of, seed_of
+from pipeline.training.dataset import TrainingSet
 from pipeline.training.fold_training import training_set
 from pipeline.workspace import Workspace
 
@@ -28,10 +29,13 @@ def write_augmentation_sheet(space: Workspace, *, samples: int = 6) -> Path:
         raise ValueError(f"{space.experiment.name} is an ensemble; show the augmentations of one of its members")
     space = split[0]
     experiment = space.experiment
+    if experiment.input.dims == 3:
+        raise ValueError(f"{experiment.name} trains on boxes of volumes, and the sheet shows images; there is none")
     store, _ = open_prepared(space)
     inventory, _ = space.training_images()
     fold = experiment.used_folds[0]
     source = training_set(experiment, fold, store=store, folds=open_folds(space)[0], inventory=inventory)
+    assert isinstance(source, TrainingSet)
     figure, axes = new_figure(samples, 1 + DRAWN, 2.2 * (1 + DRAWN), 2.2 * samples)
     for number, line in enumerate(axes):
         image, target = source.read(source.draw(generator_of(experiment.seed, 0, number)))

@@ -216,6 +216,6 @@ def _training_set(
     sampling = experiment.train.sampling.model_copy(update={"balance": None})
     return TrainingSet(
         store, folds, 0, inventory=inventory, input_config=experiment.input, classes=experiment.model.classes,
-        patch=experiment.train.patch, sampling=sampling, recipe=experiment.augment.recipe,
+        patch=experiment.train.plane, sampling=sampling, recipe=experiment.augment.recipe,
         seed=seed_of(experiment.seed, what), axes=experiment.train.axes, weight=weight, soft=soft,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 from tqdm import tqdm
 
-from inference.models import Classifier, build_model
+from inference.models import Classifier, build_model, model_row
 from inference.weights import SETTINGS_FILE, load_encoder_weights, save_model
 from pipeline.augmentation.stain_references import reference_colours
 from pipeline.data.store import Store
@@ -34,6 +34,7 @@ from pipeline.training.mix_schedule import BatchMixer
 from pipeline.training.mixture import Extra, Mixture
 from pipeline.training.trainer import BadLoss, Trainer, start_processes
 from pipeline.training.training_log import Journal
+from pipeline.training.volume_dataset import VolumeSet
 from pipeline.training.weight_selection import Keeper
 from submissions.host.atomic import write_atomic
 
@@ -100,13 +101,18 @@ def initial_model(experiment: Experiment, fold: int) -> nn.Module:
             f"model.architecture {experiment.model.architecture!r} does not answer task: {experiment.task}; "
             "`python -m inference.models` lists classifiers apart"
         )
+    if model_row(experiment.model.architecture).dims != experiment.input.dims:
+        raise ValueError(
+            f"model.architecture {experiment.model.architecture!r} does not see input.dims {experiment.input.dims}; "
+            "`python -m inference.models --family volumes` lists networks of three dimensions"
+        )
     load_encoder_weights(model, experiment.model)
     return model
 
 
 def training_set(
     experiment: Experiment, fold: int, *, store: Store, folds: pd.DataFrame, inventory: pd.DataFrame
-) -> TrainingSet:
+) -> TrainingSet | VolumeSet:
     """The samples of one fold's training."""
     mode = build_loss(experiment.loss.name, **experiment.loss.params).mode
     if mode != experiment.model.activation:
@@ -114,11 +120,17 @@ def training_set(
             f"loss.name {experiment.loss.name!r} is a {mode} loss, but model.activation is "
             f"{experiment.model.activation!r}; choose two that fit (some losses take params: {{mode: ...}})"
         )
+    seed = seed_of(experiment.seed, "samples", fold)
+    if experiment.input.dims == 3:
+        return VolumeSet(
+            store, folds, fold, inventory=inventory, input_config=experiment.input, classes=experiment.model.classes,
+            patch=experiment.train.box, sampling=experiment.train.sampling, recipe=experiment.augment.recipe, seed=seed,
+        )  # fmt: skip
     kind = partial(ImageSet, exclusive=mode == "softmax") if experiment.task == "classify" else TrainingSet
     return kind(
         store, folds, fold, inventory=inventory, input_config=experiment.input,
-        classes=experiment.model.classes, patch=experiment.train.patch, sampling=experiment.train.sampling,
-        recipe=experiment.augment.recipe, seed=seed_of(experiment.seed, "samples", fold), axes=experiment.train.axes,
+        classes=experiment.model.classes, patch=experiment.train.plane, sampling=experiment.train.sampling,
+        recipe=experiment.augment.recipe, seed=seed, axes=experiment.train.axes,
         references=reference_colours(experiment.augment.references, store, folds, fold),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 @dataclass(frozen=True)
 class Sample:
-    """One patch. `image` float32 (C, h, w), normalised; `target` uint8 label (h, w) or planes (K, h, w),
+    """One patch. `image` float32 (C, [d,] h, w), normalised; `target` uint8 label ([d,] h, w) or planes (K, [d,] h, w),
     255 = ignore (float32 planes for soft pseudo-labels); `weight` of its loss; `name` says where it was
     taken.
     """
@@ -28,9 +28,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples stacked: images (N, C, h, w) float32 in channels-last memory, target (N, h, w) or (N, K, h,
-    w).
-    """
+    """Samples stacked: images (N, C, h, w) float32 in channels-last memory, or volumes (N, C, d, h, w); targets."""
 
     images: Tensor
     target: Tensor
@@ -61,12 +59,15 @@ Mix = Callable[[Batch, int, int], Batch]  # (batch, epoch, number of its first s
 
 def gather(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size. The images' memory is channels-last, as `normalise` leaves it: one plain
-    copy.
+    copy. Volumes are stacked as they are.
     """
     first = samples[0]
-    images = torch.empty((len(samples), *first.image.shape), memory_format=torch.channels_last)
-    for place, sample in zip(images, samples, strict=True):
-        place.copy_(torch.from_numpy(np.ascontiguousarray(sample.image.transpose(1, 2, 0))).permute(2, 0, 1))
+    if first.image.ndim == 4:
+        images = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    else:
+        images = torch.empty((len(samples), *first.image.shape), memory_format=torch.channels_last)
+        for place, sample in zip(images, samples, strict=True):
+            place.copy_(torch.from_numpy(np.ascontiguousarray(sample.image.transpose(1, 2, 0))).permute(2, 0, 1))
     target = torch.from_numpy(np.stack([sample.target for sample in samples]))
     weights = torch.tensor([sample.weight for sample in samples], dtype=torch.float32)
     return Batch(images, target, weights, [sample.name for sample in samples])

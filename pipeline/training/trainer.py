@@ -88,7 +88,8 @@ class Trainer:
                     "use a group norm or a frozen batch norm"
                 )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+        flat = not any(weight.ndim == 5 for weight in model.parameters())  # volumes stay as they are laid out
+        layout = torch.channels_last if settings.channels_last and flat else torch.contiguous_format
         self.net = model.to(device).to(memory_format=layout)
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False) if settings.ema else None
         self.optimizer = build_optimizer(self.net, settings, device=device, in_channels=in_channels)
