@@ -11,6 +11,7 @@ show-augmentations EXPERIMENT   a sheet of training samples, before and after au
 settings [PART]     every key of experiment and contract: type, default, meaning, unit; PART as in train.sampling
 schema [FOLDER]     the same as JSON Schemas, for editors
 report RUN          one HTML page to look at: thresholds, worst images, learning, folds, leaderboard
+shift-test EXPERIMENT   every source left out of training in turn: CV, forecast and the truth, for another scanner
 compare RUN_A RUN_B is the difference of two runs noise? RUN is runs/<competition>/<experiment>
 """
 
@@ -146,6 +147,34 @@ def _report(argv: Sequence[str]) -> None:
     print(f"report -> {write_report(run, arguments.out, ledger=arguments.ledger, progress=tqdm)}")
 
 
+def _shift_test(argv: Sequence[str]) -> None:
+    from dataclasses import replace
+
+    from pipeline.tuning.forecast.shift_test import across_arguments, shift_sentences, shift_test, split_by_source
+    from pipeline.workspace import open_workspace, stage_parser
+    from submissions.host.atomic import write_atomic
+
+    parser = stage_parser("Each source left out of training in turn: what CV and forecast said of it, and its score.")
+    parser.prog = f"{started_as()} shift-test"
+    parser.add_argument("--epochs", type=int, help="of each of the trainings, a fold a source (default: train.epochs)")
+    arguments, within = parser.parse_args(argv), None
+    space = open_workspace(arguments)
+    if not split_by_source(space):
+        start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        start.add_argument("--epochs")
+        more = across_arguments(space, arguments.epochs)
+        _, plain = start.parse_known_args(argv)
+        run_stages([*plain, *more], ("02", "03", "04", "05", "06"))
+        arguments.set = [*arguments.set, *more[1::2]]
+        within, space = replace(space, overwrite=False), open_workspace(arguments)
+    table = shift_test(space, within)
+    path = space.own / "shift_test.csv"
+    write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+    print(table.round(4).to_string(index=False))
+    print("\n".join(shift_sentences(table)))
+    print(f"shift test -> {path}")
+
+
 def _compare(argv: Sequence[str]) -> None:
     from pipeline.tuning.comparisons.two_runs import compare_runs
 
@@ -166,6 +195,7 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "settings": _settings,
     "schema": _schema,
     "report": _report,
+    "shift-test": _shift_test,
     "compare": _compare,
 }
 

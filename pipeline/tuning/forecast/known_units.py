@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from folds.foldfile import SOURCE
 from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, unit_table
 from pipeline.prediction.copies import copies_folder, finished_copies
@@ -21,7 +22,6 @@ from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
 
 META = ("image_id", "fold", "group", "stratum")
-SOURCE = "source"
 
 
 def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result: TuneResult) -> Forecast:
