@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import tifffile
+from drawn_dicom import write_dicom
 from drawn_hosts import SHAPE, draw_image, draw_mask
 from PIL import Image
 
@@ -192,11 +193,15 @@ def siim(folder: Path) -> Layout:
     rows, truth = [], {}
     for name, parts in masks.items():
         joined = np.any([NONE, *parts], axis=0)
-        _save(folder / f"train/{name}.png", draw_image(joined, 4)[..., 0])
+        path = folder / f"dicom-images-train/{name}.1/{name}.2/{name}.dcm"
+        path.parent.mkdir(parents=True)
+        write_dicom(path, draw_image(joined, 4)[..., 0], PhotometricInterpretation="MONOCHROME2")
         texts = [slow_runs(mask, relative=True) for mask in parts] or ["-1"]
         rows += [{"ImageId": name, " EncodedPixels": f" {text}"} for text in texts]
         truth[name] = joined[None]
-    _save(folder / "test/1.2.276.0.9.png", draw_image(draw_mask(9), 9)[..., 0])
+    path = folder / "dicom-images-test/1.2.276.0.9.1/1.2.276.0.9.2/1.2.276.0.9.dcm"
+    path.parent.mkdir(parents=True)
+    write_dicom(path, draw_image(draw_mask(9), 9)[..., 0])
     _table(folder, "train-rle.csv", rows)
     _table(folder, "sample_submission.csv", [{"ImageId": "1.2.276.0.9", "EncodedPixels": "-1"}])
     return Layout(truth, {"1.2.276.0.9": SHAPE})

@@ -9,13 +9,12 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from drawn_dicom import write_dicom
 
 from submissions.images.opening import Reading, open_image, open_mask, probe_image
 
 pydicom = pytest.importorskip("pydicom")
-from pydicom.encaps import encapsulate  # noqa: E402
 from pydicom.uid import (  # noqa: E402
-    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -24,30 +23,6 @@ from pydicom.uid import (  # noqa: E402
 )
 
 GREY = np.random.default_rng(0).integers(0, 4096, (11, 17), dtype=np.uint16)
-
-
-def write_dicom(
-    path: Path, pixels: np.ndarray, *, syntax: str = ExplicitVRLittleEndian, coded: Any = None, **elements: Any
-) -> None:
-    """A file of secondary capture; pixels (H, W), (H, W, 3) or (frames, H, W) with NumberOfFrames."""
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = pydicom.uid.generate_uid()
-    colour = pixels.ndim == 3 and "NumberOfFrames" not in elements
-    dataset.Rows, dataset.Columns = pixels.shape[:2] if colour else pixels.shape[-2:]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = (3, "RGB") if colour else (1, "MONOCHROME2")
-    if colour:
-        dataset.PlanarConfiguration = 0
-    dataset.BitsAllocated = 8 * pixels.dtype.itemsize
-    dataset.BitsStored, dataset.PixelRepresentation = dataset.BitsAllocated, int(pixels.dtype.kind == "i")
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelData = pixels.tobytes() if coded is None else encapsulate(coded)
-    dataset["PixelData"].VR = "OB" if coded is not None or dataset.BitsAllocated == 8 else "OW"
-    dataset.save_as(path, enforce_file_format=True)
 
 
 def test_stored_values_and_windows_of_a_file(tmp_path: Path) -> None:
