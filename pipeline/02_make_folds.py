@@ -2,7 +2,8 @@
 
 Reads:   runs/<competition>/inventory/
 Writes:  runs/<competition>/folds/<hash>/  folds.csv (image_id, fold, group, stratum, excluded_from, source),
-         balance.csv and balance.png, leaks.csv and leaks.png (pairs of images that one should not find on both sides)
+         balance.csv and balance.png, leaks.csv and leaks.png (pairs of images that one should not find on both sides),
+         shift.json, shift.png, shift_*.csv (are the test images like training?), sources.png
 
 Example: python pipeline/02_make_folds.py tgs-salt --set folds.n=5
          python pipeline/02_make_folds.py tgs-salt --set folds.repeats=3     (three different splits)
@@ -22,6 +23,7 @@ try:
     from pipeline.data.fold_tables import SOURCES, fold_table, folds_stage, freeze, frozen_table
     from pipeline.data.leak_report import audit_and_report
     from pipeline.runs import trained_spaces
+    from pipeline.shift.shift_report import report_shift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -48,7 +50,10 @@ def make_split(space: Workspace, arguments: argparse.Namespace) -> None:
         freeze(space, table, stage, source)
     if not begun:
         return already(stage, SOURCES.get(source, ""))
-    finish(stage, audit_and_report(space, table, stage.folder))
+    summary = audit_and_report(space, table, stage.folder)
+    for line in report_shift(space, stage.folder) if not space.experiment.folds.split else ():
+        print(f"{stage.name}: {line}")
+    finish(stage, summary)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -109,9 +109,13 @@ class FinishedRun:
         path = self.folder / "tuning" / name
         return pd.read_csv(path) if path.is_file() else None
 
+    def beside_folds(self, name: str) -> Path:
+        """A file of stage 02 beside the fold file, whether it is there or not."""
+        return self.space.shared / "folds" / self.runs[0].folds_hash / name
+
     def of_folds(self, name: str) -> pd.DataFrame | None:
         """balance.csv or leaks.csv of the fold file; None where stage 02 left none."""
-        path = self.space.shared / "folds" / self.runs[0].folds_hash / name
+        path = self.beside_folds(name)
         return pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values=[""]) if path.is_file() else None
 
 

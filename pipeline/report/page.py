@@ -7,7 +7,7 @@ from pathlib import Path
 
 import plotly.offline
 
-from pipeline.report import images, sections
+from pipeline.report import images, sections, shift_section
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.markup import Safe, element, text
 from pipeline.report.test_images import test_images
@@ -17,8 +17,8 @@ from submissions.host.atomic import write_atomic
 LEDGER = Path("submissions/ledger.csv")
 CONTENTS = {
     "thresholds": "Thresholds", "images": "Images", "test-images": "Test images", "learning": "Learning",
-    "folds": "Folds", "averages": "Views and ensemble", "shifts": "Shift test", "ledger": "Leaderboard",
-    "made": "How it was made",
+    "folds": "Folds", "shift": "Test against training", "averages": "Views and ensemble", "shifts": "Shift test",
+    "ledger": "Leaderboard", "made": "How it was made",
 }  # fmt: skip
 
 
@@ -38,8 +38,8 @@ def render(run: FinishedRun, *, ledger: Path = LEDGER, progress: Progress = quie
         _header(run), sections.headline(run), _contents(),
         images.explorer(run, progress=progress), images.scores(run, progress=progress),
         test_images(run, progress=progress), sections.learning(run),
-        sections.folds(run), sections.averages(run), sections.shifts(run), sections.ledger(run, ledger),
-        sections.made(run),
+        sections.folds(run), shift_section.test_against_training(run), sections.averages(run), sections.shifts(run),
+        sections.ledger(run, ledger), sections.made(run),
     ]  # fmt: skip
     own = resources.files("pipeline.report")
     style = (own / "page.css").read_text(encoding="utf-8")

@@ -22,6 +22,7 @@ from pipeline.report.finished_run import FinishedRun, finished_runs, learning_cu
 from pipeline.report.image_pictures import look_at, shrink
 from pipeline.report.markup import data_script, element, number, span, table
 from pipeline.report.page import CONTENTS, render, write_report
+from pipeline.report.shift_section import test_against_training as shift_section
 from pipeline.report.thresholds import explore_thresholds, plateau_of_run
 from pipeline.sequence import run_stages
 from submissions.kaggle.ledger import Entry, record
@@ -92,6 +93,21 @@ def test_the_page_has_its_sections_and_the_scores(page: str, run: FinishedRun) -
         assert document["fingerprint"] in page
         assert document["made"]["command"] == shlex.join(sys.orig_argv)
         assert set(document["made"]["versions"]) >= {"python", "torch", "numpy"}
+
+
+def test_the_page_compares_test_with_training(page: str, run: FinishedRun) -> None:
+    for sentence in json.loads(run.beside_folds("shift.json").read_text(encoding="utf-8"))["sentences"]:
+        assert element("li", sentence) in page
+    for image_id in pd.read_csv(run.beside_folds("shift_images.csv"))["image_id"]:
+        assert f"<td>{image_id}</td>" in page
+    titles = [given.get("alt") for tag, given in tags(page) if tag == "img"]
+    assert {"training and test images by what they are like"} < set(titles)
+
+
+def test_without_test_images_the_page_says_so(run: FinishedRun, tmp_path: Path) -> None:
+    other = replace(run)
+    object.__setattr__(other, "beside_folds", lambda name: tmp_path / name)
+    assert "Stage 02 had no test images to compare with training." in shift_section(other)
 
 
 def test_the_page_needs_nothing_but_itself(page: str) -> None:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pandas as pd
+
+from pipeline.shift.one_sided import only_in_test
+
+
+def sides(training: dict[str, list], test: dict[str, list]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    found = []
+    for columns in (training, test):
+        count = len(next(iter(columns.values())))
+        plain = {"height": [30] * count, "width": [40] * count, "channels": [3] * count, "dtype": ["uint8"] * count}
+        found.append(pd.DataFrame({**plain, **columns}))
+    return found[0], found[1]
+
+
+def test_sizes_types_and_values_that_training_lacks() -> None:
+    training, test = sides(
+        {"organ": ["lung", "lung", "liver"], "width": [40, 50, 40]},
+        {"organ": ["lung", "spleen"], "width": [40, 60], "dtype": ["uint8", "uint16"]},
+    )
+    found = only_in_test(training, test).set_index("property")
+    assert found.index.tolist() == ["size", "dtype", "organ"]
+    assert found["images"].tolist() == [1, 1, 1]
+    assert found["values"].tolist() == ["30 x 60", "uint16", "spleen"]
+    assert found.loc["organ", "training"] == "lung, liver"
+
+
+def test_numbers_of_many_values_count_outside_their_range() -> None:
+    training, test = sides({"depth_ft": [str(k) for k in range(100, 160)]}, {"depth_ft": ["90", "120.5", "500"]})
+    found = only_in_test(training, test)
+    assert found.values.tolist() == [["depth_ft", 2, "500, 90", "100 to 159"]]
+
+
+def test_sizes_of_many_values_count_outside_their_areas() -> None:
+    training, test = sides({"width": list(range(100, 130))}, {"width": [115, 300], "height": [31, 30]})
+    found = only_in_test(training, test)
+    assert found.values.tolist() == [["size", 1, "30 x 300", "3000 to 3870 pixels, 30 sizes"]]
+
+
+def test_names_of_single_images_blanks_and_own_columns_say_nothing() -> None:
+    training, test = sides(
+        {
+            "frame": [f"a{k}" for k in range(30)],
+            "site": ["x"] * 29 + [""],
+            "image_noise": [0.1] * 30,
+            "area_x": [1] * 30,
+        },
+        {"frame": ["b1"], "site": ["y"], "image_noise": [0.7], "area_x": [2]},
+    )
+    assert only_in_test(training, test).empty
+
+
+def test_long_lists_are_cut() -> None:
+    training, test = sides({"site": list("abcdefg")}, {"site": list("tuvwxyz")})
+    row = only_in_test(training, test).iloc[0]
+    assert row["values"] == "t, u, v, w, x and 2 more" and row["training"].endswith(" and 2 more")
