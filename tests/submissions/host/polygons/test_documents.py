@@ -1,0 +1,230 @@
+"""The same square with a hole, or the same pixels, in every format; drawn here, read as one thing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from drawn_hosts import SHAPE, rle_contract
+from pycocotools import mask as coco_masks
+
+from submissions.host.masks import MaskReader, Truth
+from submissions.host.polygons import draw, read_document
+from submissions.host.polygons.coco import decode_counts
+
+OUTSIDE = [[10, 5], [30, 5], [30, 25], [10, 25]]
+HOLE = [[15, 10], [20, 10], [20, 15], [15, 15]]
+LINE = {"shape_type": "line", "label": "scratch", "points": [[0, 0], [5, 5]]}
+
+
+def square() -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[5:26, 10:31] = True
+    return mask
+
+
+def with_hole() -> np.ndarray:
+    mask = square()
+    mask[11:15, 16:20] = False  # the hole's own line belongs to the object
+    return mask
+
+
+def png_text(pixels: np.ndarray, *, zipped: bool = False) -> str:
+    data = cv2.imencode(".png", pixels.astype(np.uint8) * 255)[1].tobytes()
+    return base64.b64encode(zlib.compress(data) if zipped else data).decode()
+
+
+def labelme(*shapes: dict[str, Any]) -> dict[str, Any]:
+    return {"shapes": list(shapes), "imagePath": "..\\a.jpg", "imageHeight": SHAPE[0], "imageWidth": SHAPE[1]}
+
+
+def counts(mask: np.ndarray, *, packed: bool) -> dict[str, Any]:
+    if packed:
+        text = coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+        return {"size": list(SHAPE), "counts": text.decode() if isinstance(text, bytes) else text}
+    flat = mask.T.ravel()
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flat.astype(int), [1 - int(flat[-1])]])))
+    return {"size": list(SHAPE), "counts": np.diff(np.concatenate([[0], edges])).tolist()}
+
+
+def coco(**annotation: Any) -> dict[str, Any]:
+    return {
+        "images": [{"id": 1, "file_name": "images/a.png", "height": SHAPE[0], "width": SHAPE[1]}],
+        "categories": [{"id": 3, "name": "thing"}],
+        "annotations": [{"id": 9, "image_id": 1, "category_id": 3, **annotation}],
+    }
+
+
+def via(shape: dict[str, Any]) -> dict[str, Any]:
+    region = {"shape_attributes": shape, "region_attributes": {"kind": {"thing": True, "other": False}}}
+    return {"_via_img_metadata": {"a.png123": {"filename": "a.png", "regions": [region]}}}
+
+
+POLYGON = [OUTSIDE[0], OUTSIDE[1], OUTSIDE[2], OUTSIDE[3]]
+FLAT = [number for point in OUTSIDE for number in point]
+CROPPED = square()[5:26, 10:31]
+FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
+    "labelme polygon": ("a.json", labelme({"label": "thing", "points": OUTSIDE}), square()),
+    "labelme rectangle": (
+        "a.json", labelme({"label": "thing", "points": [[30, 25], [10, 5]], "shape_type": "rectangle"}), square()
+    ),
+    "labelme mask": (
+        "a.json",
+        labelme({"label": "thing", "points": [[10, 5], [30, 25]], "shape_type": "mask", "mask": png_text(CROPPED)}),
+        square(),
+    ),
+    "COCO polygon": ("all.json", coco(segmentation=[FLAT]), square()),
+    "COCO counts": ("all.json", coco(segmentation=counts(with_hole(), packed=False), iscrowd=1), with_hole()),
+    "COCO packed counts": ("all.json", coco(segmentation=counts(with_hole(), packed=True)), with_hole()),
+    "VIA polygon": (
+        "via.json",
+        via({"name": "polygon", "all_points_x": [x for x, _ in OUTSIDE], "all_points_y": [y for _, y in OUTSIDE]}),
+        square(),
+    ),
+    "VIA rectangle": ("via.json", via({"name": "rect", "x": 10, "y": 5, "width": 20, "height": 20}), square()),
+    "QuPath": (
+        "a.geojson",
+        {"type": "FeatureCollection", "features": [{
+            "type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[*OUTSIDE, OUTSIDE[0]], HOLE]},
+            "properties": {"objectType": "annotation", "classification": {"name": "thing", "color": [1, 2, 3]}}}]},
+        with_hole(),
+    ),
+    "Supervisely polygon": (
+        "a.json",
+        {"size": {"height": SHAPE[0], "width": SHAPE[1]}, "objects": [{
+            "classTitle": "thing", "geometryType": "polygon", "points": {"exterior": OUTSIDE, "interior": [HOLE]}}]},
+        with_hole(),
+    ),
+    "Supervisely bitmap": (
+        "a.json",
+        {"size": {"height": SHAPE[0], "width": SHAPE[1]}, "objects": [{
+            "classTitle": "thing", "geometryType": "bitmap",
+            "bitmap": {"origin": [10, 5], "data": png_text(CROPPED, zipped=True)}}]},
+        square(),
+    ),
+    "JSON lines": (
+        "all.jsonl", {"id": "a", "annotations": [{"type": "thing", "coordinates": [OUTSIDE, HOLE]}]}, with_hole()
+    ),
+    "CVAT polygon": (
+        "all.xml",
+        f'<annotations><image name="d/a.png" width="{SHAPE[1]}" height="{SHAPE[0]}"><polygon label="thing" '
+        'points="10.0,5.0;30,5;30,25;10,25" z_order="0"/></image></annotations>',
+        square(),
+    ),
+    "CVAT mask": (
+        "all.xml",
+        f'<annotations><image name="a.png" width="{SHAPE[1]}" height="{SHAPE[0]}"><mask label="thing" left="10" '
+        'top="5" width="21" height="21" rle="0, 441"/></image></annotations>',
+        square(),
+    ),
+    "YOLO": ("a.txt", "0 " + " ".join(f"{x / SHAPE[1]:.8f} {y / SHAPE[0]:.8f}" for x, y in OUTSIDE) + "\n", square()),
+}  # fmt: skip
+
+
+def read(folder: Path, file: str, **masks: Any) -> Truth:
+    pattern = file.replace("a.", "{id}.") if file.startswith("a.") else file
+    row = {"image_id": "a", "id": "a", "path": "images/a.png", "page": -1}
+    given = {"kind": "polygons", "file": pattern, **masks}
+    competition = rle_contract(masks=given, images={"train": "images/{id}.png"}, tables=[], submission=None, group=None)
+    return MaskReader(competition, folder).read(row, (1, *SHAPE))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_format_is_read_pixel_for_pixel(name: str, tmp_path: Path) -> None:
+    file, document, expected = FORMATS[name]
+    (tmp_path / file).write_text(document if isinstance(document, str) else json.dumps(document))
+    meaning = {"polygon_classes": {"0": "thing"}} if name == "YOLO" else {}
+    np.testing.assert_array_equal(read(tmp_path, file, **meaning).planes[0, 0], expected)
+
+
+def test_round_shapes(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    disc = (rows - 20) ** 2 + (columns - 25) ** 2 <= 8.5**2  # the line itself belongs to it
+    circle = {"label": "thing", "points": [[25, 20], [25, 28]], "shape_type": "circle"}
+    cvat = '<ellipse label="thing" cx="25" cy="20" rx="8" ry="8"/>'
+    documents = {
+        "a.json": json.dumps(labelme(circle)),
+        "via.json": json.dumps(via({"name": "ellipse", "cx": 25, "cy": 20, "rx": 8, "ry": 8, "theta": 0.3})),
+        "c.xml": f'<annotations><image name="a.png" width="56" height="40">{cvat}</image></annotations>',
+    }
+    for file, text in documents.items():
+        (tmp_path / file).write_text(text)
+        drawn = read(tmp_path, file).planes[0, 0]
+        assert (drawn & disc).sum() / (drawn | disc).sum() > 0.93
+
+
+def test_what_has_no_area_is_named_unless_it_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(labelme(LINE, {"label": "thing", "points": OUTSIDE})))
+    with pytest.raises(ValueError, match=r"id a: scratch: a 'line', which has no area"):
+        read(tmp_path, "a.json")
+    left_out = read(tmp_path, "a.json", polygon_classes={"scratch": []})
+    np.testing.assert_array_equal(left_out.planes[0, 0], square())
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(ValueError, match="a 'box', which has no area"):
+        read(tmp_path, "a.txt", polygon_classes={"0": "thing"})
+    (tmp_path / "all.json").write_text(json.dumps(coco(bbox=[1, 2, 3, 4])))
+    with pytest.raises(ValueError, match="annotation 9 has a box and no segmentation"):
+        read(tmp_path, "all.json")
+
+
+def test_a_crowd_of_instances_is_not_scored(tmp_path: Path) -> None:
+    (tmp_path / "all.json").write_text(json.dumps(coco(segmentation=[FLAT], iscrowd=1)))
+    truth = read(tmp_path, "all.json", instances=True)
+    assert truth.valid is not None and truth.instances is not None
+    np.testing.assert_array_equal(truth.valid[0], ~square())
+    assert not truth.instances.any()
+
+
+def test_another_size_and_a_missing_document_are_named(tmp_path: Path) -> None:
+    document = coco(segmentation=[FLAT])
+    document["images"][0]["height"] = 99
+    (tmp_path / "all.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match=r"drawn on an image of \(99, 56\)"):
+        read(tmp_path, "all.json")
+    with pytest.raises(FileNotFoundError, match=r"a\.json: no such file"):
+        read(tmp_path, "a.json")
+    assert not read(tmp_path, "a.json", missing="empty").planes.any()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("a.json", "{", "Expecting"),
+        ("a.json", "[1]", "expected COCO"),
+        ("a.json", '{"other": 1}', r"a document with the keys \['other'\]"),
+        ("a.json", '{"shapes": [{"points": []}]}', "'label'"),
+        ("a.txt", "0 0.1 0.2\n", "line 1: .*at least three points"),
+        ("a.txt", "0 0 0 9 0 9 9\n", "coordinates from 0.0 to 9.0"),
+        ("a.txt", "0 a b\n", "could not convert"),
+        ("a.xml", "<annotations>", "no element found"),
+        ("a.xml", "<other/>", "the XML's root is 'other'"),
+        ("a.xml", '<!DOCTYPE x [<!ENTITY a "b">]><annotations/>', "defines entities"),
+    ],
+)
+def test_broken_documents_are_named(tmp_path: Path, file: str, text: str, words: str) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=words) as caught:
+        read(tmp_path, file)
+    assert file in str(caught.value)
+
+
+def test_pixels_and_counts_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"counts of 5 pixels, expected 2 x 3"):
+        decode_counts({"size": [2, 3], "counts": [2, 3]}, "annotation 1")
+    np.testing.assert_array_equal(
+        decode_counts({"size": [2, 3], "counts": [1, 2, 3]}, ""), [[False, True, False], [True, False, False]]
+    )
+    bitmap = {"origin": [50, 5], "data": png_text(CROPPED, zipped=True)}
+    document = {"size": {"height": SHAPE[0], "width": SHAPE[1]}, "objects": [
+        {"classTitle": "thing", "geometryType": "bitmap", "bitmap": bitmap}]}  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="columns 50 to 71, in an image of"):
+        read(tmp_path, "a.json")
+    outline = read_document(tmp_path / "a.json")[""].outlines[0]
+    assert draw(outline, (90, 90), "x").sum() == CROPPED.sum()

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from drawn_hosts import SHAPE, draw_mask, rle_contract
+from PIL import Image
+
+from submissions.host.competition import Competition, Masks, parse_colour
+from submissions.host.listing import list_images, passed_over
+from submissions.host.mask_images import colour_codes, colour_name
+from submissions.host.masks import MaskReader, Truth
+
+
+def contract(path: str, *, classes: list[str] | None = None, exclusive: bool = False, **masks: Any) -> Competition:
+    return rle_contract(
+        images={"train": "images/{id}.png"}, tables=[], submission=None, group=None, classes=classes or ["thing"],
+        exclusive=exclusive, masks={"kind": "images", "path": path, **masks},
+    )  # fmt: skip
+
+
+def write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def read(competition: Competition, folder: Path, image_id: str = "a") -> Truth:
+    row = {"image_id": image_id, "id": image_id, "path": f"images/{image_id}.png", "page": -1}
+    return MaskReader(competition, folder).read(row, (1, *SHAPE))
+
+
+def test_a_file_an_object_later_ones_on_top(tmp_path: Path) -> None:
+    first, second = np.zeros((2, *SHAPE), np.uint8)
+    first[3:12, 4:20], second[10:20, 15:30] = 255, 255
+    for name, mask in (("0", first), ("1", second)):
+        write(tmp_path / "masks/a" / f"{name}.png", mask)
+    (tmp_path / "masks/a/.DS_Store").touch()
+    truth = read(contract("masks/{id}/{object}.png", instances=True), tmp_path)
+    expected = np.where(second > 0, 2, np.where(first > 0, 1, 0))
+    assert truth.instances is not None
+    np.testing.assert_array_equal(truth.instances[0], expected)
+    np.testing.assert_array_equal(truth.planes[0, 0], expected > 0)
+    joined = read(contract("masks/{id}/{object}.png"), tmp_path)
+    np.testing.assert_array_equal(joined.planes[0, 0], expected > 0)
+
+
+def test_an_image_without_an_object_is_a_mistake_or_empty(tmp_path: Path) -> None:
+    (tmp_path / "masks/a").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"masks/a/\*\.png: no file of an object"):
+        read(contract("masks/{id}/{object}.png", instances=True), tmp_path)
+    empty = read(contract("masks/{id}/{object}.png", instances=True, missing="empty"), tmp_path)
+    assert empty.instances is not None and not empty.instances.any()
+
+
+def test_objects_beside_each_other_in_one_folder(tmp_path: Path) -> None:
+    for name, value in (("a_0", 9), ("a_1", 8), ("b_0", 7)):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[value, value:20] = 255
+        write(tmp_path / "masks" / f"{name}.png", mask)
+    truth = read(contract("masks/{id}_{object:d}.png", instances=True), tmp_path)
+    assert truth.instances is not None
+    assert [int(truth.instances[0, value, 15]) for value in (9, 8, 7)] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("keys", [("255,0,0", "0 255 0", "#000000"), ("#ff0000", "(0, 255, 0)", "0,0,0")])
+def test_colours_are_classes(tmp_path: Path, keys: tuple[str, str, str]) -> None:
+    first, second = draw_mask(1), draw_mask(2) & ~draw_mask(1)
+    picture = np.zeros((*SHAPE, 3), np.uint8)
+    picture[first], picture[second] = (0, 0, 255), (0, 255, 0)  # OpenCV writes BGR
+    write(tmp_path / "masks/a.png", picture)
+    values = dict(zip(keys, ("x", "y", "background"), strict=True))
+    competition = contract("masks/{id}.png", classes=["background", "x", "y"], exclusive=True, values=values)
+    truth = read(competition, tmp_path)
+    np.testing.assert_array_equal(truth.planes[:, 0], np.stack([~(first | second), first, second]))
+    write(tmp_path / "masks/a.png", picture + np.uint8(1))
+    with pytest.raises(ValueError, match=r"a\.png: found colours 0,1,1, .*mend masks.values"):
+        read(competition, tmp_path)
+
+
+def test_colours_and_numbers_of_settings() -> None:
+    assert parse_colour(7) is None and parse_colour("#0a0B0c") == (10, 11, 12) and parse_colour("1, 2,3") == (1, 2, 3)
+    for text in ("red", "1,2", "1,2,300", "#12345"):
+        with pytest.raises(ValueError, match="neither a number nor a colour"):
+            parse_colour(text)
+    masks = Masks(kind="images", path="{id}.png", values={0: [], "255": "thing"})  # JSON has keys of text
+    assert masks.numbers == {0: [], 255: "thing"} and masks.colours is None
+    with pytest.raises(ValueError, match="all numbers or all colours"):
+        Masks(kind="images", path="{id}.png", values={0: [], "1,2,3": "thing"})
+    pixels = np.array([[[1, 2, 3], [255, 0, 9]]], np.uint8)
+    assert [colour_name(code) for code in colour_codes(pixels)[0].tolist()] == ["1,2,3", "255,0,9"]
+
+
+@pytest.mark.parametrize(("join", "least"), [("majority", 2), ("any", 1), ("all", 3), ("mean", 2)])
+def test_several_observers_are_joined(tmp_path: Path, join: str, least: int) -> None:
+    masks = [draw_mask(seed) for seed in (1, 2, 3)]
+    for name, mask in zip("xyz", masks, strict=True):
+        write(tmp_path / "masks" / f"a_{name}.png", mask.astype(np.uint8) * 255)
+    votes = np.sum(masks, axis=0)
+    truth = read(contract("masks/{id}_{observer}.png", observers=["x", "y", "z"], join=join), tmp_path)
+    np.testing.assert_array_equal(truth.planes[0, 0], votes >= least)
+    assert (truth.shares is None) == (join != "mean")
+    if truth.shares is not None:
+        np.testing.assert_allclose(truth.shares[0, 0], votes / 3, rtol=1e-6)
+        assert truth.window(slice(2, 9), slice(1, 5)).shares is not None
+    one = read(contract("masks/{id}_{observer}.png", observers=["y"]), tmp_path)
+    np.testing.assert_array_equal(one.planes[0, 0], masks[1])
+
+
+def test_observers_and_their_field_come_together() -> None:
+    for masks in ({"path": "{id}.png", "observers": ["x"]}, {"path": "{id}_{observer}.png"}):
+        with pytest.raises(ValueError, match="come together"):
+            Masks(kind="images", **masks)
+    with pytest.raises(ValueError, match="objects of several observers"):
+        Masks(kind="images", path="{id}_{observer}.png", observers=["x"], instances=True)
+
+
+def test_soft_borders_ask_for_a_threshold(tmp_path: Path) -> None:
+    soft = cv2.GaussianBlur(draw_mask(1).astype(np.uint8) * 255, (5, 5), 0)
+    write(tmp_path / "masks/a.png", soft)
+    for masks in ({}, {"values": {0: [], 255: "thing"}}):
+        with pytest.raises(ValueError, match=r"a\.png: .*soft borders: set masks\.threshold: 128"):
+            read(contract("masks/{id}.png", **masks), tmp_path)
+    np.testing.assert_array_equal(read(contract("masks/{id}.png", threshold=128), tmp_path).planes[0, 0], soft >= 128)
+
+
+def test_a_class_whose_file_is_missing_is_a_mistake_or_empty(tmp_path: Path) -> None:
+    write(tmp_path / "masks/x/a.png", draw_mask(1).astype(np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"masks/y/a\.png"):
+        read(contract("masks/{class}/{id}.png", classes=["x", "y"]), tmp_path)
+    truth = read(contract("masks/{class}/{id}.png", classes=["x", "y"], missing="empty"), tmp_path)
+    np.testing.assert_array_equal(truth.planes[:, 0], np.stack([draw_mask(1), np.zeros(SHAPE, bool)]))
+
+
+def test_a_palette_with_void_and_ids_of_32_bits(tmp_path: Path) -> None:
+    label = np.where(draw_mask(1), 5, 0).astype(np.uint8)
+    label[:2] = 255
+    picture = Image.fromarray(label, mode="P")
+    picture.putpalette([value * 37 % 256 for value in range(768)])
+    (tmp_path / "masks").mkdir()
+    picture.save(tmp_path / "masks/a.png")
+    truth = read(contract("masks/{id}.png", values={0: [], 5: "thing", 255: "void"}), tmp_path)
+    assert truth.valid is not None
+    np.testing.assert_array_equal(truth.valid[0], label != 255)
+    np.testing.assert_array_equal(truth.planes[0, 0], label == 5)
+    ids = np.zeros(SHAPE, np.uint32)
+    ids[3:6, 3:9], ids[20:25, 20:30] = 70_000, 4_000_000_000
+    np.save(tmp_path / "masks/a.npy", ids)
+    numbered = read(contract("masks/{id}.npy", instances=True), tmp_path).instances
+    assert numbered is not None and len(np.unique(numbered)) == 3
+    np.testing.assert_array_equal(numbered[0] > 0, ids > 0)
+
+
+def lay_out(folder: Path, images: str, masks: str) -> None:
+    for part, names in (("images", images), ("masks", masks)):
+        for name in names:
+            write(folder / part / f"{name}.png", draw_mask(ord(name)).astype(np.uint8) * 255)
+
+
+def test_a_mask_without_its_image_is_a_problem_unless_it_is_expected(tmp_path: Path) -> None:
+    lay_out(tmp_path, "ab", "abc")
+    (tmp_path / "images/._a.png").touch()
+    listing, problems = list_images(contract("masks/{id}.png"), tmp_path, "train")
+    assert listing["image_id"].tolist() == ["a", "b"]
+    assert [str(one) for one in problems] == [
+        "masks/c.png: found a mask without its image; expected an image as images/{id}.png says; "
+        "put the image there, take the mask out, or say masks.surplus: true"
+    ]
+    assert list_images(contract("masks/{id}.png", surplus=True), tmp_path, "train")[1] == []
+    assert passed_over(contract("masks/{id}.png"), tmp_path) == ["images/._a.png"]
+
+
+def test_images_that_nobody_labelled_are_left_out_where_the_contract_says_so(tmp_path: Path) -> None:
+    lay_out(tmp_path, "abc", "ac")
+    listing, problems = list_images(contract("masks/{id}.png", missing="skip"), tmp_path, "train")
+    assert (listing["image_id"].tolist(), problems) == (["a", "c"], [])
+
+
+def test_names_from_tables_cannot_leave_the_data_by_a_link_and_the_user_s_own_folders_can(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write(tmp_path / "disk/a.png", draw_mask(1).astype(np.uint8) * 255)
+    write(data / "images/a.png", draw_mask(1).astype(np.uint8) * 255)
+    (data / "masks").symlink_to(tmp_path / "disk", target_is_directory=True)
+    np.testing.assert_array_equal(read(contract("masks/{id}.png"), data).planes[0, 0], draw_mask(1))
+    row = {"image_id": "a", "path": "images/a.png", "page": -1, "file": "masks/a.png"}
+    with pytest.raises(ValueError, match="the table may not point there"):
+        MaskReader(contract("{file}"), data).read(row, (1, *SHAPE))
+    with pytest.raises(ValueError, match="outside"):
+        MaskReader(contract("{file}"), data).read({**row, "file": "../disk/a.png"}, (1, *SHAPE))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from submissions.host.text_tables import lacking_columns, likely_separator, read_text_table
+
+TEXT = 'id,rle\n007,"1 2"\nb.png,\n'
+EXPECTED = {"id": ["007", "b.png"], "rle": ["1 2", ""]}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_separators_and_encodings(tmp_path: Path, separator: str, encoding: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(TEXT.replace(",", separator), encoding=encoding)
+    assert read_text_table(path).to_dict("list") == EXPECTED
+
+
+def test_gzip_and_files_without_a_header(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as stream:
+        stream.write(TEXT)
+    assert read_text_table(tmp_path / "t.csv.gz").to_dict("list") == EXPECTED
+    (tmp_path / "list.txt").write_text("a 1\nb 2\n")
+    assert read_text_table(tmp_path / "list.txt", separator=" ", columns=["id", "n"])["n"].tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("t.csv", b"", "the file is empty"),
+        ("t.csv", "id,ü\n".encode("latin-1") * 3, "is no UTF-8"),
+        ("t.csv.gz", b"\x1f\x8bno", "damaged gzip"),
+        ("t.csv", b'id,rle\n1,"2\n', "not readable as a table"),
+        ("t.parquet", b"PAR", "Parquet"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words) as caught:
+        read_text_table(tmp_path / name)
+    assert name in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="none"):
+        read_text_table(tmp_path / "none.csv")
+
+
+def test_parquet_is_text_too(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"id": [7, 8], "rle": ["1 2", None]}).to_parquet(tmp_path / "t.parquet")
+    assert read_text_table(tmp_path / "t.parquet").to_dict("list") == {"id": ["7", "8"], "rle": ["1 2", ""]}
+
+
+def test_the_separator_of_a_header_and_columns_that_differ_in_capitals() -> None:
+    assert likely_separator('"a;b";"c,d,e"') == ";" and likely_separator("id") == ","
+    said = lacking_columns(["id", "rle"], pd.DataFrame(columns=["ID", " rle"]))
+    assert said.endswith("capitals and blanks count: write 'ID' for 'id', ' rle' for 'rle'")
