@@ -7,6 +7,7 @@ demo                the demo competition from nothing to a scored submission
 demo-data           only its files, laid out as a host would
 new-competition DIR a first contract and experiment from a host's files, their guesses marked
 ceiling EXPERIMENT  what is lost by working at a smaller size, before anyone trains
+plan EXPERIMENT     patch, strides, spacing and batch of a 3D network from the volumes' headers, written as settings
 show-augmentations EXPERIMENT   a sheet of training samples, before and after augmentation
 settings [PART]     every key of experiment and contract: type, default, meaning, unit; PART as in train.sampling
 schema [FOLDER]     the same as JSON Schemas, for editors
@@ -101,6 +102,20 @@ def _ceiling(argv: Sequence[str]) -> None:
     print(f"ceiling -> {write_ceiling(space, table)}")
 
 
+def _plan(argv: Sequence[str]) -> None:
+    from pipeline.planning.planner import write_plan
+    from pipeline.workspace import open_workspace, stage_parser
+
+    parser = stage_parser("Plan a 3D network by nnU-Net's rules. Needs stage 01.")
+    parser.add_argument("--memory", type=float, default=8.0, help="GB of the device that trains (default: 8)")
+    parser.add_argument("--out", type=Path, help="YAML file (default: <experiment>-planned.yaml here)")
+    arguments = parser.parse_args(argv)
+    plan, path = write_plan(open_workspace(arguments), arguments.out, memory_gb=arguments.memory)
+    print(f"median {plan.median} voxels at {plan.spacing or 'unknown'} mm: boxes of {plan.topology.patch}, "
+          f"{plan.batch_size} a batch, {len(plan.topology.strides)} stages")  # fmt: skip
+    print(f"plan -> {path}")
+
+
 def _show_augmentations(argv: Sequence[str]) -> None:
     from pipeline.report.augmentation_sheet import write_augmentation_sheet
     from pipeline.workspace import open_workspace, stage_parser
@@ -191,6 +206,7 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "demo-data": _demo_data,
     "new-competition": _new_competition,
     "ceiling": _ceiling,
+    "plan": _plan,
     "show-augmentations": _show_augmentations,
     "settings": _settings,
     "schema": _schema,

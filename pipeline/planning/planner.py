@@ -1,0 +1,97 @@
+"""A plan of an experiment on volumes: measured from the host's files, written as plain settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from inference.models import model_row
+from inference.predict.volume_grid import spacing_of
+from pipeline.planning.rules import Plan, make_plan
+from pipeline.workspace import Workspace
+from submissions.host.atomic import write_atomic
+from submissions.host.listing import ListedImages
+
+SAME = 1e-3  # spacings that differ by less are one
+
+
+def measure_volumes(space: Workspace) -> tuple[np.ndarray, np.ndarray | None]:
+    """Sizes (N, 3) of the training volumes in voxels and their spacings (N, 3) in mm along (z, y, x), from headers.
+
+    None for the spacings where a file does not say it.
+    """
+    listing, _ = space.training_images()
+    images = ListedImages(space.competition, space.data, listing)
+    shapes, spacings = [], []
+    for image_id in images.ids:
+        source = images.open_alone(image_id)
+        shapes.append(source.shape[:3])
+        spacings.append(spacing_of(source))
+        source.close()
+    known = [spacing for spacing in spacings if spacing is not None]
+    return np.array(shapes, float), np.array(known, float) if len(known) == len(spacings) else None
+
+
+def plan_experiment(space: Workspace, *, memory_gb: float) -> tuple[Plan, dict[str, Any]]:
+    """The plan, and the experiment's settings with it filled in. Needs stage 01.
+
+    Raises ValueError where the contract gives no volumes, or the model is none of three dimensions with strides.
+    """
+    experiment, competition = space.experiment, space.competition
+    if competition.images.kind != "volumes":
+        raise ValueError(f"{competition.name} gives {competition.images.kind}; planning is for volumes")
+    shapes, spacings = measure_volumes(space)
+    plan = make_plan(shapes, spacings, n_classes=len(competition.classes), memory_gb=memory_gb)
+    written = experiment.model_dump(mode="json", exclude_unset=True)
+    architecture = experiment.model.architecture
+    if architecture not in ("unet3d", "resenc_unet3d"):
+        if model_row(architecture).dims == 3:
+            raise ValueError(
+                f"model.architecture {architecture!r} has no strides to plan; take unet3d or resenc_unet3d"
+            )
+        architecture = "unet3d"
+    return plan, with_plan(written, plan, architecture, spacings)
+
+
+def with_plan(written: dict[str, Any], plan: Plan, architecture: str, spacings: np.ndarray | None) -> dict[str, Any]:
+    """An experiment's document with the plan's settings; all else stays as it was written.
+
+    `input.spacing_mm` is set where volumes differ from the plan's spacing: no volume is resampled for nothing.
+    """
+    topology, patch = plan.topology, list(plan.topology.patch)
+    number = len(topology.strides)
+    residual = [1, 3, 4, *[6] * number][:number]
+    options = {
+        "features": topology.features, "strides": topology.strides, "kernels": topology.kernels,
+        "depths": residual if architecture == "resenc_unet3d" else [2] * number, "deep_supervision": number > 2,
+    }  # fmt: skip
+    shown = {key: value for key, value in written.get("input", {}).items() if key not in ("offsets", "scale")}
+    shown["dims"] = 3
+    differ = plan.spacing is not None and spacings is not None and np.abs(spacings / plan.spacing - 1).max() > SAME
+    if differ and plan.spacing is not None:
+        shown["spacing_mm"] = [round(step, 4) for step in plan.spacing]
+    model = {**written.get("model", {}), "architecture": architecture, "weights": "none", "options": options}
+    for follows in ("encoder", "in_channels", "classes", "activation"):
+        model.pop(follows, None)
+    return {
+        **written, "input": shown, "model": model,
+        "train": {**written.get("train", {}), "patch": patch, "batch_size": plan.batch_size},
+        "predict": {**written.get("predict", {}), "mode": "tiles", "tile": patch},
+    }  # fmt: skip
+
+
+def write_plan(space: Workspace, out: Path | None, *, memory_gb: float) -> tuple[Plan, Path]:
+    """Plan and write the planned experiment beside the working folder's files; returns both.
+
+    `out` is `<experiment>-planned.yaml` where not given. Raises ValueError where the file is there already.
+    """
+    plan, document = plan_experiment(space, memory_gb=memory_gb)
+    path = out or Path(f"{space.experiment.name}-planned.yaml")
+    if path.exists():
+        raise ValueError(f"{path} is there already; name another with --out")
+    document["name"] = path.stem
+    write_atomic(path, yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120))
+    return plan, path
