@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from folds.foldfile import SOURCE, read_folds
 from pipeline.stage import read_stage
 from submissions.metrics import Metric, build_metric
 from submissions.metrics.intervals import Interval, paired_bootstrap
@@ -111,7 +114,43 @@ def compare_runs(run_a: Path, run_b: Path) -> str:
     metrics = [metric_of(settings) for settings in stages]
     if metrics[0] != metrics[1]:
         raise ValueError(f"{run_a} was scored by {metrics[0]}, {run_b} by {metrics[1]}; tune both for one metric")
-    return comparison_text(compare(read_scores(run_a), read_scores(run_b), metrics[0]), str(run_a), str(run_b))
+    a, b = read_scores(run_a), read_scores(run_b)
+    said = comparison_text(compare(a, b, metrics[0]), str(run_a), str(run_b))
+    sources = sources_of_run(run_a)
+    table = across_sources(*_shared_rows(a, b), metrics[0], sources)
+    return said + (f"\n{across_text(table)}\n" if len(table) > 1 else "")
+
+
+def sources_of_run(run: Path) -> dict[str, str]:
+    """Image -> its source, by the fold file that a run's folder notes; nothing where there is none."""
+    note = run / "folds.json"
+    if not note.is_file():
+        return {}
+    named = json.loads(note.read_text(encoding="utf-8"))["folds"]
+    table = read_folds(run.parent / "folds" / str(named) / "folds.csv")
+    return dict(zip(table["image_id"].astype(str), table[SOURCE].astype(str), strict=True)) if SOURCE in table else {}
+
+
+def across_sources(a: pd.DataFrame, b: pd.DataFrame, metric: Metric, sources: Mapping[str, str]) -> pd.DataFrame:
+    """A row a source of two tables of the same images: source, images, a, b (scores). Unknown sources are left out."""
+    source = a["image_id"].astype(str).map(lambda name: sources.get(name, ""))
+    rows = []
+    for name in sorted(set(source) - {""}):
+        own = (source == name).to_numpy()
+        rows.append((name, int(own.sum()), metric.score(a[own]), metric.score(b[own])))
+    return pd.DataFrame(rows, columns=["source", "images", "a", "b"])
+
+
+def across_text(table: pd.DataFrame) -> str:
+    """The scores by source, their mean and the least: what to choose by where the private set is another source."""
+    means, least = table[["a", "b"]].mean(), table[["a", "b"]].min()
+    return "\n".join(
+        [
+            "by source (where the host's images come from elsewhere, choose by the mean and the least of these):",
+            table.to_string(index=False, float_format="{:.4f}".format),
+            f"mean of sources: A {means['a']:.4f}, B {means['b']:.4f}; least: A {least['a']:.4f}, B {least['b']:.4f}",
+        ]
+    )
 
 
 def read_scores(run: Path) -> pd.DataFrame:

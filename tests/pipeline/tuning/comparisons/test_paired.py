@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_terms
 
+from folds.foldfile import SOURCE, write_folds
+from folds.splitters import make_folds
 from inference.decide.decision import Decision, Mask, apply, load_decision
 from inference.decide.rules import QuantileRule, ThresholdRule
 from pipeline.prediction.drift import drift, image_features, learned_ranges
@@ -19,7 +21,13 @@ from pipeline.tuning.comparisons.ensemble import ensemble_shift, fit_weights, vi
 from pipeline.tuning.comparisons.extras import Extras, write_drift
 from pipeline.tuning.comparisons.paired import judge_arms, mixed_items
 from pipeline.tuning.comparisons.shift_table import shift_table
-from pipeline.tuning.comparisons.two_runs import compare, comparison_text
+from pipeline.tuning.comparisons.two_runs import (
+    across_sources,
+    across_text,
+    compare,
+    comparison_text,
+    sources_of_run,
+)
 from pipeline.tuning.report import write_tuning
 from pipeline.tuning.search import tune
 from submissions.metrics import build_metric
@@ -275,3 +283,20 @@ def test_what_was_measured_is_written_and_part_of_the_decision(tmp_path: Path) -
     assert {"views.csv", "shifts.csv", "curves.csv"} <= {path.name for path in tmp_path.iterdir()}
     write_drift(tmp_path, drift(result.features, result.features))
     assert "look like those learned on" in (tmp_path / "drift.md").read_text()
+
+
+def test_two_runs_are_compared_source_by_source(tmp_path: Path) -> None:
+    a, b = scores(np.array([0.9, 0.8, 0.2, 0.4])), scores(np.full(4, 0.7))
+    sources = dict(zip(a["image_id"], ["s1", "s1", "s2", ""], strict=True))
+    table = across_sources(a, b, METRIC, sources)
+    assert table["source"].tolist() == ["s1", "s2"] and table["images"].tolist() == [2, 1]
+    assert table["a"].tolist() == pytest.approx([0.85, 0.2]) and table["b"].tolist() == pytest.approx([0.7, 0.7])
+    assert "mean of sources: A 0.5250, B 0.7000; least: A 0.2000, B 0.7000" in across_text(table)
+    assert sources_of_run(tmp_path) == {}
+    made = make_folds(pd.DataFrame({"image_id": list(sources)}), "kfold", 2, 0)
+    made[SOURCE] = made["image_id"].map(sources)
+    (tmp_path / "folds" / "abc").mkdir(parents=True)
+    write_folds(made, tmp_path / "folds" / "abc" / "folds.csv")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "folds.json").write_text('{"folds": "abc"}')
+    assert sources_of_run(tmp_path / "run") == sources
