@@ -31,6 +31,7 @@ from submissions.images.sources import (
     StackSource,
     UnreadableSource,
 )
+from submissions.images.stretched import to_the_finest
 
 __all__ = [
     "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArraySource", "ImageInfo", "ImageSource", "Kind", "LayerSource",
@@ -79,7 +80,8 @@ def open_image(
 
     page: one page of a TIFF (Z = 1) instead of all. layers: these slices (positions in the list, the sorted
     folder, the file's pages) become the channels of one image, in this order. kind: what a file has to be, or
-    for a list or folder 'slices' (one a file, also under 'auto') or 'channels'. reading: what the contract says of how
+    for a list or folder 'slices' (one a file, also under 'auto') or 'channels' (layers of coarser
+    pixels are brought to the finest). reading: what the contract says of how
     pixels are read.
 
     Raises FileNotFoundError for a missing file and ValueError, naming the file, for a damaged, oversized or
@@ -97,7 +99,7 @@ def open_image(
                 raise ValueError(f"layers {bad} asked for: there are files 0 to {len(files) - 1}, from {files[0]}")
             files, kind = [files[i] for i in layers], "channels"
         sources = [_open_file(file, page, reading=reading) for file in files]
-        return LayerSource(sources) if kind == "channels" else StackSource(sources)
+        return LayerSource(to_the_finest(sources)) if kind == "channels" else StackSource(sources)
     if layers is None:
         return source
     return LayerSource([SliceSource(source, [z]) for z in layers])
