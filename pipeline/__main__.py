@@ -14,6 +14,9 @@ schema [FOLDER]     the same as JSON Schemas, for editors
 report RUN          one HTML page to look at: thresholds, worst images, learning, folds, leaderboard
 shift-test EXPERIMENT   every source left out of training in turn: CV, forecast and the truth, for another scanner
 compare RUN_A RUN_B is the difference of two runs noise? RUN is runs/<competition>/<experiment>
+leaderboard EXPERIMENT          all runs of its competition: worth, reach, cost; --select FILE chooses an ensemble
+tune EXPERIMENT     search its ranges: noise floor first, the best judged on folds that the search never saw
+lr-range EXPERIMENT, batch-size EXPERIMENT      a minute each, before a long run: learning rate, speed, memory, cost
 """
 
 from __future__ import annotations
@@ -200,6 +203,15 @@ def _compare(argv: Sequence[str]) -> None:
     print(compare_runs(arguments.run_a, arguments.run_b))
 
 
+def _search(word: str) -> Callable[[Sequence[str]], None]:
+    def command(argv: Sequence[str]) -> None:
+        from pipeline.search import commands
+
+        getattr(commands, f"{word}_command")(argv)
+
+    return command
+
+
 WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "run": _run,
     "demo": _demo,
@@ -213,6 +225,10 @@ WORDS: dict[str, Callable[[Sequence[str]], None]] = {
     "report": _report,
     "shift-test": _shift_test,
     "compare": _compare,
+    "leaderboard": _search("leaderboard"),
+    "tune": _search("tune"),
+    "lr-range": _search("lr_range"),
+    "batch-size": _search("batch_size"),
 }
 
 

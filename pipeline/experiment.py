@@ -214,6 +214,47 @@ class ExternalSettings(Settings):
     weight: float = Field(1.0, gt=0, description="weight of its samples in the loss [factor]")
 
 
+class Range(Settings):
+    """Numbers that a search tries: from low to high, evenly or (log) by factors; whole ones where both are."""
+
+    low: float | int
+    high: float | int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _rises(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low {self.low}, high {self.high}: expected low below high, and above 0 where log")
+        return self
+
+
+class SearchSettings(Settings):
+    """What `segpipe tune` tries, and by what it judges."""
+
+    ranges: dict[str, Range | list[Any]] = Field(
+        default_factory=dict, description="setting, as --set spells it: its values in a list, or {low, high, log}"
+    )
+    folds: list[int] | None = Field(None, description="folds that judge a trial, the others judge the best; first half")
+    objective: Literal["nested", "worst_source"] = Field(
+        "nested", description="nested score, or that of the source of images with the lowest"
+    )
+    pruner: Literal["median", "hyperband", "none"] = Field(
+        "median", description="stops trials whose validations lag behind"
+    )
+    seed: int = 0
+
+    @field_validator("ranges")
+    @classmethod
+    def _can_differ(cls, value: dict[str, Range | list[Any]]) -> dict[str, Range | list[Any]]:
+        fixed = ("name", "competition", "folds", "search", "seed", "limit")
+        for key, values in value.items():
+            if key.split(".")[0] in fixed:
+                raise ValueError(f"{key}: trials are compared on the same images and folds, so it cannot be searched")
+            if isinstance(values, list) and len(values) < 2:
+                raise ValueError(f"{key}: {values}, expected two values or more")
+        return value
+
+
 class Experiment(Settings):
     """Everything one experiment needs beside the host's files."""
 
@@ -235,6 +276,7 @@ class Experiment(Settings):
     train: TrainSettings = Field(default_factory=TrainSettings)
     predict: PredictConfig = Field(default_factory=PredictConfig)
     tune: TuneSettings = Field(default_factory=TuneSettings)
+    search: SearchSettings = Field(default_factory=SearchSettings)
 
     @field_validator("name")
     @classmethod

@@ -11,6 +11,8 @@ import io
 import logging
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -81,18 +83,31 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         raise ValueError("--ray needs Ray: pip install 'segmentation-pipeline[ray]'") from error
     own = not ray.is_initialized()
     _check_address(cluster.address)
+    watcher = _watch(f"error: {_lost(cluster)}\n") if own else None
     try:
         if own:
             ray.init(**_options(cluster))
         yield ray
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise ValueError(
-            f"the Ray cluster {cluster.address!r} does not answer, or was lost ({type(error).__name__}: {error}); what "
-            "is finished is kept: the same command goes on from there"
-        ) from error
+        raise ValueError(f"{_lost(cluster)} ({type(error).__name__}: {error})") from error
     finally:
-        if own:
+        if watcher is not None:
             ray.shutdown()
+            watcher.communicate("this process still lives")
+
+
+def _lost(cluster: Cluster) -> str:
+    return (
+        f"the Ray cluster {cluster.address!r} does not answer, or was lost; what is finished is kept: the same "
+        "command goes on from there"
+    )
+
+
+def _watch(sentence: str) -> subprocess.Popen[str]:
+    """A process that says the sentence where this one ends without a word, as Ray makes it when the head is lost."""
+    script = "import sys\nif not sys.stdin.read(): sys.stderr.write(sys.argv[1])"
+    command = [sys.executable, "-c", script, sentence]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def _check_address(address: str) -> None:

@@ -108,7 +108,7 @@ def test_a_killed_node_costs_only_what_it_was_working_on(
     thread, moments = kill_node_when(cluster, ready)
     run_on(cluster, arguments)
     thread.join(60)
-    assert moments and sum(node["Alive"] for node in ray.nodes()) == 2
+    assert moments, "the stage was over before the kill; give it more images"
     assert equal_results(runs, whole)
     if number != "04":
         assert {path: path.stat().st_mtime_ns for path in files} == files, "a finished image was made again"
@@ -172,9 +172,10 @@ def test_a_failure_is_named_by_unit_and_image_after_the_others_are_done(
 
 
 def test_a_cluster_that_does_not_answer_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write_tiny_experiment(tmp_path)
     with pytest.raises(SystemExit):
-        main(["run", *write_tiny_experiment(tmp_path), "--ray", "127.0.0.1:1"])
+        main(["run", *arguments, "--ray", "127.0.0.1:1"])
     assert "no Ray cluster answers at 127.0.0.1:1" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        stage("03_prepare_data")([*write_tiny_experiment(tmp_path), "--ray", "local", "--overwrite"])
+        stage("03_prepare_data")([*arguments, "--ray", "local", "--overwrite"])
     assert "--ray shares out all of a stage, and deletes nothing" in capsys.readouterr().err

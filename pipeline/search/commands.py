@@ -1,0 +1,106 @@
+"""The words `leaderboard`, `tune`, `lr-range` and `batch-size` of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from inference.predict.time_budget import parse_budget
+from pipeline.workspace import Workspace, open_workspace, stage_parser
+
+
+def leaderboard_command(argv: Sequence[str]) -> None:
+    """All runs of the experiment's competition, and with --select an ensemble of them."""
+    from pipeline.search.leaderboard import leaderboard, write_leaderboard
+
+    parser = stage_parser("All decided runs of a competition, best first; an ensemble of them with --select.")
+    parser.add_argument("--select", type=Path, metavar="FILE", help="choose an ensemble and write it as an experiment")
+    parser.add_argument("--limit", default=None, metavar="9h", help="time that predicting the test set may take")
+    parser.add_argument("--images", type=int, help="images of the (hidden) test set (default: those that are there)")
+    parser.add_argument("--of", nargs="+", metavar="RUN", help="choose among these (default: all of single models)")
+    arguments = parser.parse_args(argv)
+    space = open_workspace(arguments)
+    table = leaderboard(space.shared)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    print(f"leaderboard -> {write_leaderboard(space.shared, table)}")
+    if arguments.select is not None:
+        singles = [name for name in table["run"] if (space.shared / name / "oof").is_dir()]
+        _select(space, arguments.of or singles, arguments)
+
+
+def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespace) -> None:
+    from pipeline.prediction.oof import oof_channels, run_items
+    from pipeline.runs import read_run
+    from pipeline.search.ensemble_selection import select_ensemble, write_ensemble
+    from pipeline.search.leaderboard import run_costs
+    from pipeline.tuning.measurements import shared_images
+    from pipeline.tuning.scores.criteria import Terms, tuning_metric
+    from submissions.host.listing import list_images
+
+    runs = [read_run(space, name) for name in names]
+    members, notes = shared_images(runs, {run.name: run_items(space, run) for run in runs})
+    tune = space.experiment.tune
+    terms = Terms(space.competition, tuning_metric(space.competition, tune), tune, oof_channels(members[runs[0].name]))
+    seconds = {run.name: run_costs(run.folder).inference for run in runs}
+    budget = np.inf
+    if arguments.limit is not None:
+        images = arguments.images or len(list_images(space.competition, space.data, "test")[0])
+        if not images:
+            raise ValueError("--limit needs the number of test images, and there is none here; give --images")
+        budget = parse_budget(arguments.limit) / images
+    found = select_ensemble(terms, members, seconds, budget=budget)
+    for note in notes:
+        print(note)
+    gain = found.gain
+    print(f"chosen: {found.counts}; {found.seconds:.2f} s a test image")
+    print(
+        f"nested {found.judged} {found.nested:.4f}, the best run alone {found.single:.4f}: gain {gain.estimate:+.4f} "
+        f"[{gain.low:+.4f}, {gain.high:+.4f}]"
+    )
+    print(f"ensemble -> {write_ensemble(arguments.select, space.experiment.competition, found)}")
+
+
+def tune_command(argv: Sequence[str]) -> None:
+    """Search the ranges of an experiment."""
+    from pipeline.search.tuning_run import tune_experiment
+
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--trials", type=int, default=30, help="trials in all, those of earlier calls too (default: 30)")
+    own.add_argument("--hours", type=float, help="no new trial begins after so long")
+    taken, plain = own.parse_known_args(list(argv))
+    parser = stage_parser("Search the ranges under `search` of an experiment; goes on where it was.")
+    parser.add_argument("--trials", help=argparse.SUPPRESS)
+    space = open_workspace(parser.parse_args(plain))
+    if taken.trials < 1:
+        raise ValueError(f"--trials is {taken.trials}, expected 1 or more")
+    print(f"search -> {tune_experiment(space, plain, trials=taken.trials, hours=taken.hours)}")
+
+
+def lr_range_command(argv: Sequence[str]) -> None:
+    """The learning rate range test."""
+    from pipeline.search.probes import lr_range, suggested_rate, write_lr_range
+
+    parser = stage_parser("Loss while the learning rate rises; a minute. Needs stages 01 to 03.")
+    parser.add_argument("--steps", type=int, default=100)
+    arguments = parser.parse_args(argv)
+    space = open_workspace(arguments)
+    table = lr_range(space, steps=arguments.steps)
+    picture = write_lr_range(table, space.own)
+    print(f"the loss falls fastest at train.lr {suggested_rate(table):.2g} (now {space.experiment.train.lr:g})")
+    print(f"lr-range -> {picture}")
+
+
+def batch_size_command(argv: Sequence[str]) -> None:
+    """Speed and memory by batch size, and what the whole run will take."""
+    from pipeline.search.probes import batch_sizes, expected_cost
+
+    parser = stage_parser("Speed and memory of training steps by batch size; a minute. Needs stages 01 to 03.")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    arguments = parser.parse_args(argv)
+    space = open_workspace(arguments)
+    table = batch_sizes(space, arguments.sizes)
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    print(expected_cost(space.experiment, table))

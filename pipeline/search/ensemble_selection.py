@@ -1,0 +1,177 @@
+"""Which runs together? Greedy forward selection on out-of-fold predictions, nested, within the time of the host.
+
+Caruana, Niculescu-Mizil, Crew and Ksikes, Ensemble Selection from Libraries of Models, ICML 2004: beginning with the
+best run, the run whose addition to the mean helps most is added, again and again, the same one as often as it helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.score_tables import CountBoard
+from pipeline.tuning.scores.units import OofItem, make_units
+from submissions.host.atomic import write_atomic
+from submissions.metrics import CountMetric, build_metric, joint_histograms
+from submissions.metrics.intervals import Interval, paired_bootstrap
+
+ROUNDS = 20  # additions at most
+GAIN = 1e-4  # what an addition has to bring on the units it is chosen on
+
+Counts = tuple[int, ...]  # how often each run is in the mean
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs with how often each was chosen, from all images.
+
+    nested: score where each fold is decided by what was chosen without it; single: the same of the best run alone;
+    gain: interval of their difference. seconds: a test image of the chosen runs. judged: the metric that chose.
+    """
+
+    counts: dict[str, int]
+    nested: float
+    single: float
+    gain: Interval
+    seconds: float
+    judged: str
+
+
+@dataclass
+class _Library:
+    """All runs' probabilities of the same images in memory, and the boards of the means that were looked at."""
+
+    names: list[str]
+    probs: list[list[np.ndarray]]  # a list an image, of uint8 (K, ...) a run
+    planes: list[np.ndarray]
+    valid: list[np.ndarray | None]
+    unit: np.ndarray  # of each image
+    metric: CountMetric
+    boards: dict[Counts, CountBoard] = field(default_factory=dict)
+
+    def board(self, counts: Counts) -> CountBoard:
+        """All thresholds of the mean of the runs, each as often as `counts` says, on all units."""
+        if counts not in self.boards:
+            total, hists = sum(counts), None
+            for index, (probs, planes, valid) in enumerate(zip(self.probs, self.planes, self.valid, strict=True)):
+                mean = sum(np.float32(number) * one for number, one in zip(counts, probs, strict=True) if number)
+                rounded = np.clip(np.floor(mean / np.float32(total) + np.float32(0.5)), 0, 255).astype(np.uint8)
+                found = joint_histograms(rounded, planes, valid)
+                hists = np.zeros((self.unit.max() + 1, *found.shape), np.int64) if hists is None else hists
+                hists[self.unit[index]] += found
+            assert hists is not None
+            self.boards[counts] = CountBoard.of_thresholds(self.metric, hists)
+        return self.boards[counts]
+
+    def best(self, counts: Counts, rows: np.ndarray) -> tuple[float, int]:
+        """The best score on the units bool (N,), and the threshold that has it."""
+        scores = np.nan_to_num(self.board(counts).scores(rows[None].astype(np.float64))[0], nan=-1.0)
+        return float(scores.max()), int(np.argmax(scores))
+
+
+def select_ensemble(
+    terms: Terms,
+    members: Mapping[str, Sequence[OofItem]],
+    seconds: Mapping[str, float],
+    *,
+    budget: float = np.inf,
+) -> Selection:
+    """Choose among runs whose items are of the same images; `seconds` a test image each, `budget` those of all chosen.
+
+    Thresholds and choices of a fold are those of the other folds. A metric that is not made of pixel counts chooses by
+    the Dice of the pixels instead. Raises ValueError where a run has other images, where there is a single fold, and
+    where no run alone keeps the budget.
+    """
+    library, meta = _read(terms, members)
+    names, cost = library.names, np.array([seconds[name] for name in members])
+    affordable = np.nan_to_num(cost, nan=np.inf) <= budget
+    if not affordable.any():
+        taken = ", ".join(f"{name} {one:.3g} s" for name, one in zip(names, cost, strict=True))
+        raise ValueError(f"no run keeps {budget:.3g} s an image: {taken}")
+    folds = sorted(set(meta["fold"]))
+    if len(folds) < 2:
+        raise ValueError("the runs predicted one fold only; a selection needs two or more to be judged on others")
+    chosen: list[pd.DataFrame] = []
+    alone: list[pd.DataFrame] = []
+    for fold in folds:
+        own = (meta["fold"] == fold).to_numpy()
+        for tables, counts in (
+            (chosen, _grow(library, ~own, cost, budget)),
+            (alone, _first(library, ~own, affordable)),
+        ):
+            threshold = library.best(counts, ~own)[1]
+            rows = library.board(counts).table(np.full(len(own), threshold), own)
+            tables.append(pd.concat([meta[own].reset_index(drop=True), rows], axis=1))
+    one, other = pd.concat(chosen, ignore_index=True), pd.concat(alone, ignore_index=True)
+    settings, metric = terms.settings, library.metric
+    gain = paired_bootstrap(
+        metric, one, other, one["group"], rounds=settings.rounds, seed=settings.seed, level=settings.level
+    )
+    final = _grow(library, np.ones(len(meta), bool), cost, budget)
+    used = {name: number for name, number in zip(names, final, strict=True) if number}
+    spent = float(sum(seconds[name] for name in used))
+    return Selection(used, metric.score(one), metric.score(other), gain, spent, metric.name)
+
+
+def _read(terms: Terms, members: Mapping[str, Sequence[OofItem]]) -> tuple[_Library, pd.DataFrame]:
+    """Everything in memory, and the units' table (image_id, fold, group, stratum)."""
+    metric = terms.metric if isinstance(terms.metric, CountMetric) else build_metric("dice")
+    assert isinstance(metric, CountMetric)
+    by_id = {name: {item.image_id: item for item in items} for name, items in members.items()}
+    first = next(iter(by_id))
+    for name, items in by_id.items():
+        if set(items) != set(by_id[first]):
+            raise ValueError(f"{name!r} and {first!r} have different out-of-fold images; a mean needs the same")
+    units, meta = make_units(list(members[first]), terms.competition.metric.unit)
+    channels = [list(terms.channels).index(name) for name in terms.competition.classes]
+    probs, planes, valid, place = [], [], [], []
+    for number, unit in enumerate(units):
+        for item in unit.items:
+            truth = item.truth()
+            probs.append([
+                by_id[name][item.image_id].probs()[channels].reshape(truth.planes.shape) for name in members
+            ])  # fmt: skip
+            planes.append(truth.planes)
+            valid.append(truth.valid)
+            place.append(number)
+    return _Library(list(members), probs, planes, valid, np.array(place), metric), meta
+
+
+def _first(library: _Library, rows: np.ndarray, affordable: np.ndarray) -> Counts:
+    """The best run alone."""
+    singles = [tuple(int(i == k) for i in range(len(library.names))) for k in np.flatnonzero(affordable)]
+    return max(singles, key=lambda counts: library.best(counts, rows)[0])
+
+
+def _grow(library: _Library, rows: np.ndarray, cost: np.ndarray, budget: float) -> Counts:
+    """The selection on the units bool (N,)."""
+    counts = _first(library, rows, np.nan_to_num(cost, nan=np.inf) <= budget)
+    score = library.best(counts, rows)[0]
+    for _ in range(ROUNDS):
+        grown = [tuple(number + (i == k) for i, number in enumerate(counts)) for k in range(len(counts))]
+        kept = [one for one in grown if cost[np.array(one) > 0].sum() <= budget]
+        found = max(kept, key=lambda one: library.best(one, rows)[0])
+        best = library.best(found, rows)[0]
+        if best < score + GAIN:
+            break
+        counts, score = found, best
+    return counts
+
+
+def write_ensemble(path: Path, competition: str, selection: Selection) -> Path:
+    """The experiment that is the ensemble: its members, and how they came about; stage 06 weighs and decides them."""
+    document = {"competition": competition, "members": list(selection.counts)}
+    chosen = ", ".join(f"{name} {number} times" for name, number in selection.counts.items())
+    note = (
+        f"# Chosen by greedy forward selection: {chosen}.\n# Nested {selection.judged} {selection.nested:.4f}, best "
+        f"run alone {selection.single:.4f}, gain {selection.gain.estimate:+.4f} "
+        f"[{selection.gain.low:+.4f}, {selection.gain.high:+.4f}].\n"
+    )
+    write_atomic(path, note + yaml.safe_dump(document, sort_keys=False))
+    return path

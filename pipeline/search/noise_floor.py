@@ -1,0 +1,43 @@
+"""The noise floor: how far apart are runs that differ by nothing but the seed?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from submissions.host.atomic import write_atomic
+
+NOISE = "noise_floor.json"
+SEEDS = 2  # beside the experiment's own
+TWO_ERRORS = 2.0
+
+
+def noise_floor(scores: Sequence[float]) -> float:
+    """What two runs may differ by though nothing but the seed does: 2 standard deviations of a difference.
+
+    The standard deviation of a difference is sqrt(2) times that between runs, estimated with n - 1. Raises ValueError
+    for fewer than two scores.
+    """
+    if len(scores) < 2:
+        raise ValueError(f"{len(scores)} score(s): a noise floor needs two runs or more that differ by the seed")
+    return float(TWO_ERRORS * np.sqrt(2) * np.std(np.asarray(scores, float), ddof=1))
+
+
+def measure_noise(folder: Path, score: Callable[[int], float], seed: int) -> float:
+    """The noise floor of an experiment whose `score` at a seed is asked for; written into its `folder` as it goes.
+
+    Seeds that were scored before are not scored again.
+    """
+    path = folder / NOISE
+    known: dict[str, float] = {}
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))["scores"]
+    for number in range(seed, seed + SEEDS + 1):
+        if str(number) not in known:
+            known[str(number)] = score(number)
+        floor = noise_floor(list(known.values())) if len(known) > 1 else 0.0
+        write_atomic(path, json.dumps({"floor": floor, "scores": known}, indent=1) + "\n")
+    return floor

@@ -1,0 +1,256 @@
+"""Trials of an experiment with other settings, proposed by Optuna (Akiba et al., KDD 2019), judged as runs are.
+
+A trial is an experiment like any other, named by its settings: a killed search goes on with the trial, and within it
+with the epoch, that it was at. Several processes that run the same command share the work through the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from pipeline.data.fold_tables import open_folds
+from pipeline.experiment import Experiment, Range
+from pipeline.inventory_table import read_inventory
+from pipeline.search.leaderboard import source_scores
+from pipeline.sequence import run_stages
+from pipeline.stage import digest, read_stage
+from pipeline.training.split_training import train_split
+from pipeline.tuning.comparisons.two_runs import metric_of, read_scores
+from pipeline.workspace import Workspace, open_workspace, stage_parser
+from submissions.host.atomic import write_atomic
+
+FOLDER, JOURNAL, BEST = "search", "journal.log", "best.yaml"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An experiment with changed settings on some folds: its name, settings, and score by name."""
+
+    name: str
+    settings: dict[str, Any]
+    scores: dict[str, float]
+
+
+def search_folds(experiment: Experiment) -> tuple[list[int], list[int]]:
+    """Folds that judge trials, and those that the search never sees; ValueError where either is empty."""
+    used = experiment.used_folds
+    seen = experiment.search.folds if experiment.search.folds is not None else used[: max(1, len(used) // 2)]
+    unseen = [fold for fold in used if fold not in seen]
+    if not set(seen) <= set(used) or not seen or not unseen:
+        raise ValueError(
+            f"search.folds is {seen}, folds.use {used}: expected some of these, and some left to judge the best by"
+        )
+    return seen, unseen
+
+
+def assignments(settings: dict[str, Any]) -> list[str]:
+    """Settings as words of a command line."""
+    return [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+
+
+def judge(
+    space: Workspace,
+    argv: Sequence[str],
+    name: str,
+    settings: dict[str, Any],
+    observe: Callable[[int, float], None] | None = None,
+) -> Judged:
+    """Run stages 02 to 06 of the experiment with other settings under another name, on the folds it was split into.
+
+    What the stages print goes into the folder of the search. Raises as the stages do: ValueError that names the trial.
+    """
+    words = [*argv, *assignments({**settings, "name": name})]
+    own = open_workspace(stage_parser("").parse_args(words))
+    frozen = space.shared / "folds" / open_folds(space)[1] / "folds.csv"
+    log = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            run_stages([*words, "--folds", str(frozen)], ("02",))
+            run_stages(words, ("03",))
+            train_split(own, observe)
+            run_stages(words, ("05", "06"))
+    except SystemExit as error:
+        reason = log.getvalue()[log.getvalue().rfind("error:") :].strip()
+        raise ValueError(f"{name} ({settings}): {reason}") from error
+    finally:
+        (space.own / FOLDER).mkdir(parents=True, exist_ok=True)
+        (space.own / FOLDER / f"{name}.txt").write_text(log.getvalue(), encoding="utf-8")
+    return Judged(name, settings, run_scores(own))
+
+
+def run_scores(space: Workspace) -> dict[str, float]:
+    """nested, and worst_source where the images come from several sources (else as nested)."""
+    tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
+    inventory, _ = read_inventory(space.inventory)
+    by_source = source_scores(read_scores(space.own), inventory, metric_of(tuned["identity"]["settings"]))
+    nested = float(tuned["nested"])
+    return {"nested": nested, "worst_source": min(by_source.values(), default=nested)}
+
+
+def suggest(trial: Any, experiment: Experiment) -> dict[str, Any]:
+    """The settings of a trial, a value a range."""
+    found: dict[str, Any] = {}
+    for key, values in experiment.search.ranges.items():
+        if isinstance(values, Range):
+            whole = isinstance(values.low, int) and isinstance(values.high, int)
+            ask = trial.suggest_int if whole else trial.suggest_float
+            found[key] = ask(key, values.low, values.high, log=values.log)
+        else:
+            found[key] = json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in values]))
+    return found
+
+
+def open_study(space: Workspace) -> Any:
+    """The study in the experiment's folder, new or gone on with. Raises ValueError without Optuna or ranges."""
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ModuleNotFoundError as error:
+        raise ValueError("tune needs Optuna: pip install 'segmentation-pipeline[search]'") from error
+    experiment, settings = space.experiment, space.experiment.search
+    if not settings.ranges:
+        raise ValueError(f"{experiment.name}: search.ranges is empty; say what to try, e.g. train.lr: {{low: 1e-4, ...")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = space.own / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    pruners = {
+        "median": optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
+        "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=experiment.train.epochs),
+        "none": optuna.pruners.NopPruner(),
+    }
+    name = digest([settings.model_dump(mode="json"), experiment.model_dump(mode="json", exclude={"search"})])
+    return optuna.create_study(
+        study_name=name, storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+        sampler=optuna.samplers.TPESampler(seed=settings.seed + os.getpid(), multivariate=True, group=True),
+        pruner=pruners[settings.pruner], direction="maximize", load_if_exists=True,
+    )  # fmt: skip
+
+
+def run_trials(
+    space: Workspace, argv: Sequence[str], *, trials: int, seconds: float | None, report: Callable[[str], None] = print
+) -> Any:
+    """Search until the study has `trials` finished ones or `seconds` are over; returns it.
+
+    The experiment as it is comes first. A trial whose settings do not go together fails with a sentence.
+    """
+    import optuna
+
+    study, (seen, _) = open_study(space), search_folds(space.experiment)
+    _take_up(study, space.experiment)
+
+    def objective(trial: Any) -> float:
+        trial.set_user_attr("process", _process())
+        settings, steps = suggest(trial, space.experiment), iter(range(10**9))
+
+        def observe(fold: int, score: float) -> None:
+            if fold == seen[0] and space.experiment.search.pruner != "none":
+                trial.report(score, next(steps))
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+        name = f"{space.experiment.name}-trial-{digest(settings)[:8]}"
+        changed = {**settings, "folds.use": seen, "train.validate_every": max(1, space.experiment.train.validate_every)}
+        try:
+            found = judge(space, argv, name, changed, observe)
+        except optuna.TrialPruned:
+            shutil.rmtree(space.shared / name)
+            raise
+        except ValueError as error:
+            report(str(error))
+            raise
+        trial.set_user_attr("scores", found.scores)
+        score = found.scores[space.experiment.search.objective]
+        report(f"{name}: {space.experiment.search.objective} {score:.4f} {settings}")
+        return score
+
+    left = trials - len(finished(study))
+    if left > 0:
+        study.optimize(objective, n_trials=left, timeout=seconds, catch=(ValueError,))
+    return study
+
+
+def finished(study: Any) -> list[Any]:
+    """Trials that need not be run again: scored, pruned or failed."""
+    return [trial for trial in study.trials if trial.state.is_finished()]
+
+
+def _process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _take_up(study: Any, experiment: Experiment) -> None:
+    """Enqueue again what dead processes of this machine were at; in a new study, the experiment as it is."""
+    import optuna
+
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        host, _, number = str(trial.user_attrs.get("process", "")).rpartition(":")
+        if host == socket.gethostname() and not Path(f"/proc/{number}").exists():
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            study.enqueue_trial(trial.params, skip_if_exists=False)
+    if not study.trials:
+        study.enqueue_trial(_as_it_is(experiment))
+
+
+def _as_it_is(experiment: Experiment) -> dict[str, Any]:
+    """The experiment's own values of what is searched, where they lie within the ranges."""
+    document = experiment.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for key, values in experiment.search.ranges.items():
+        value: Any = document
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(values, Range):
+            if isinstance(value, (int, float)) and values.low <= value <= values.high:
+                found[key] = value
+        elif value in values:
+            found[key] = json.dumps(value)
+    return found
+
+
+def trial_table(study: Any, floor: float) -> pd.DataFrame:
+    """A row a trial, the best first: trial, state, score, noise (below the best by less than `floor`), settings."""
+    best = max((trial.value for trial in study.trials if trial.value is not None), default=float("nan"))
+    rows = [
+        {
+            "trial": trial.number, "state": trial.state.name.lower(), "score": trial.value,
+            "noise": trial.value is not None and best - trial.value < floor, **trial.params,
+        }
+        for trial in study.trials
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["score", "trial"], ascending=[False, True]).reset_index(drop=True)
+
+
+def best_settings(space: Workspace, study: Any) -> dict[str, Any]:
+    """The best trial's values as settings."""
+    ranges = space.experiment.search.ranges
+    return {
+        key: value if isinstance(ranges[key], Range) else json.loads(value)
+        for key, value in study.best_trial.params.items()
+    }
+
+
+def write_best(space: Workspace, settings: dict[str, Any]) -> Path:
+    """The experiment with these settings as a file beside the journal; returns its path."""
+    document = space.experiment.model_dump(mode="json", exclude_unset=True, exclude={"search", "members"})
+    document["name"] = f"{space.experiment.name}-best"
+    for key, value in settings.items():
+        section = document
+        *parts, last = key.split(".")
+        for part in parts:
+            section = section.setdefault(part, {})
+        section[last] = value
+    path = space.own / FOLDER / BEST
+    write_atomic(path, yaml.safe_dump(document, sort_keys=False))
+    return path

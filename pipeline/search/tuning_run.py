@@ -1,0 +1,88 @@
+"""`segpipe tune`: the noise floor, the trials, and the best trial judged by folds that the search never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.search.noise_floor import measure_noise
+from pipeline.search.trials import (
+    FOLDER,
+    best_settings,
+    judge,
+    open_study,
+    run_trials,
+    search_folds,
+    trial_table,
+    write_best,
+)
+from pipeline.workspace import Workspace
+from submissions.host.atomic import write_atomic
+
+TABLE, REPORT = "trials.csv", "report.md"
+
+
+def tune_experiment(
+    space: Workspace, argv: Sequence[str], *, trials: int, hours: float | None, report: Callable[[str], None] = print
+) -> Path:
+    """Search, and leave trials.csv, pictures, best.yaml and report.md in the folder `search`; returns the report.
+
+    Stages 01 and 02 of the experiment have to be done. Raises ValueError where no trial could be scored.
+    """
+    seen, unseen = search_folds(space.experiment)
+    open_study(space)  # what is missing is said before anything is trained
+    name, goal = space.experiment.name, space.experiment.search.objective
+
+    def at_seed(seed: int) -> float:
+        found = judge(space, argv, f"{name}-seed{seed}", {"seed": seed, "folds.use": seen})
+        report(f"{found.name}: {goal} {found.scores[goal]:.4f}")
+        return found.scores[goal]
+
+    floor = measure_noise(space.own, at_seed, space.experiment.seed)
+    report(f"noise floor: {floor:.4f}; runs that differ by less may differ by their seed alone")
+    study = run_trials(space, argv, trials=trials, seconds=None if hours is None else hours * 3600, report=report)
+    scored = [trial for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
+    if not scored:
+        raise ValueError(f"none of {len(study.trials)} trials could be scored; {space.own / FOLDER} says why")
+    settings = best_settings(space, study)
+    best = write_best(space, settings)
+    table = trial_table(study, floor)
+    write_atomic(space.own / FOLDER / TABLE, table.to_csv(index=False, lineterminator="\n"))
+    draw_study(study, space.own / FOLDER)
+    base = judge(space, argv, f"{name}-unseen", {"folds.use": unseen}).scores[goal]
+    other = judge(space, argv, f"{name}-best-unseen", {**settings, "folds.use": unseen}).scores[goal]
+    lines = verdict(base, other, first=scored[0].value, top=study.best_value, floor=floor)
+    report("\n".join(lines))
+    text = [f"# Search of {name}", "", *(f"- {line}" for line in lines), "", f"Best: {settings}, as {best}.", ""]
+    write_atomic(space.own / FOLDER / REPORT, "\n".join(text))
+    return space.own / FOLDER / REPORT
+
+
+def verdict(base: float, other: float, *, first: float, top: float, floor: float) -> list[str]:
+    """Sentences on the best trial: what the search says of it, what folds that it never saw say, and the difference.
+
+    base, other: the experiment and the best trial on unseen folds; first, top: the same where the search looked.
+    """
+    promised, kept = top - first, other - base
+    clear = "more than the noise floor" if kept > floor else "within the noise floor: nothing was found"
+    return [
+        f"on the folds of the search: {top:.4f} against {first:.4f} as it was, {promised:+.4f}",
+        f"on folds that the search never saw: {other:.4f} against {base:.4f}, {kept:+.4f}, {clear} ({floor:.4f})",
+        f"optimism of the search: {promised - kept:+.4f}",
+    ]
+
+
+def draw_study(study: Any, folder: Path) -> None:
+    """History, slices and (from four scored trials on, where two settings differ) importance, as pictures."""
+    import optuna.visualization.matplotlib as plots
+
+    from pipeline.pictures import save_figure
+
+    drawn = {"history": plots.plot_optimization_history, "slices": plots.plot_slice}
+    if sum(trial.value is not None for trial in study.trials) >= 4 and len(study.best_trial.params) > 1:
+        drawn["importance"] = plots.plot_param_importances
+    for name, draw in drawn.items():
+        axes = draw(study)
+        first = axes if hasattr(axes, "figure") else axes.flat[0]
+        save_figure(first.figure, folder / f"{name}.png")

@@ -1,0 +1,119 @@
+"""Greedy selection: what it takes together, what it leaves out, its nested honesty, its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from drawn_hosts import rle_contract
+
+from pipeline.search.ensemble_selection import Selection, select_ensemble, write_ensemble
+from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning_settings import TuneSettings
+from submissions.host.masks import Truth
+from submissions.metrics import build_metric
+
+SHAPE = (24, 32)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An image in memory, with a prediction of it."""
+
+    image_id: str
+    fold: int
+    said: np.ndarray
+    true: np.ndarray
+    group: str = ""
+    stratum: str = ""
+    stack: str = ""
+    z: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    block: None = None
+
+    def probs(self) -> np.ndarray:
+        return self.said
+
+    def truth(self) -> Truth:
+        return Truth(self.true[:, None])
+
+
+def library(noise: Mapping[str, float], *, images: int = 24) -> dict[str, list[Drawn]]:
+    """Runs whose errors are independent of each other, larger or smaller."""
+    rng = np.random.default_rng(0)
+    found: dict[str, list[Drawn]] = {name: [] for name in noise}
+    for index in range(images):
+        true = np.zeros((1, *SHAPE), bool)
+        top, left = rng.integers(0, 12, 2)
+        true[0, top : top + 10, left : left + 14] = True
+        for name, sigma in noise.items():
+            said = np.clip(128 + 70 * (true * 2.0 - 1) + rng.normal(0, sigma, true.shape), 0, 255).astype(np.uint8)
+            found[name].append(Drawn(f"i{index:02d}", index % 3, said, true, f"g{index}"))
+    return found
+
+
+def terms(metric: str = "dice") -> Terms:
+    return Terms(rle_contract(), build_metric(metric), TuneSettings(rounds=100), ["thing"])
+
+
+def test_runs_that_err_apart_are_taken_together_and_a_bad_one_is_left_out() -> None:
+    runs = library({"a": 60, "b": 60, "c": 65, "bad": 400})
+    seconds = dict.fromkeys(runs, 1.0)
+    found = select_ensemble(terms(), runs, seconds)
+    assert {"a", "b", "c"} == set(found.counts) and found.seconds == 3
+    assert found.nested > found.single and found.gain.low > 0
+    assert found.gain.estimate == pytest.approx(found.nested - found.single)
+
+
+def test_the_budget_is_that_of_all_that_are_chosen() -> None:
+    runs = library({"a": 60, "b": 60, "c": 65})
+    found = select_ensemble(terms(), runs, {"a": 1.0, "b": 3.0, "c": 1.0}, budget=2.0)
+    assert set(found.counts) == {"a", "c"} and found.seconds == 2.0
+    alone = select_ensemble(terms(), runs, {"a": 5.0, "b": 1.0, "c": float("nan")}, budget=1.5)
+    assert set(alone.counts) == {"b"} and alone.gain.estimate == 0
+    with pytest.raises(ValueError, match=r"no run keeps 0.5 s an image: a 1 s, b 1 s, c 1 s"):
+        select_ensemble(terms(), runs, dict.fromkeys(runs, 1.0), budget=0.5)
+
+
+def test_the_mean_is_that_of_stage_06_and_the_score_that_of_the_metric() -> None:
+    runs = library({"a": 50, "b": 80}, images=6)
+    found = select_ensemble(terms(), runs, dict.fromkeys(runs, 1.0))
+    from pipeline.tuning.comparisons.paired import mixed_items
+
+    total = sum(found.counts.values())
+    mixed = mixed_items({n: runs[n] for n in found.counts}, {n: k / total for n, k in found.counts.items()})
+    dices = []
+    for fold in range(3):
+        rest = [one for one in mixed if one.fold != fold]
+        best = max(range(256), key=lambda q: (np.mean([dice(one.probs() >= q, one.truth()) for one in rest]), -q))
+        dices += [dice(one.probs() >= best, one.truth()) for one in mixed if one.fold == fold]
+    assert abs(np.mean(dices) - found.nested) < 0.01
+
+
+def dice(said: np.ndarray, truth: Truth) -> float:
+    true = truth.planes[:, 0]
+    return 2 * float((said & true).sum()) / float(said.sum() + true.sum())
+
+
+def test_what_cannot_be_mixed_or_judged_is_refused() -> None:
+    runs = library({"a": 60, "b": 60})
+    seconds = dict.fromkeys(runs, 1.0)
+    with pytest.raises(ValueError, match="different out-of-fold images"):
+        select_ensemble(terms(), {"a": runs["a"], "b": runs["b"][1:]}, seconds)
+    one_fold = {name: [item for item in items if item.fold == 0] for name, items in runs.items()}
+    with pytest.raises(ValueError, match="predicted one fold only"):
+        select_ensemble(terms(), one_fold, seconds)
+
+
+def test_a_metric_of_instances_chooses_by_the_dice_of_pixels(tmp_path: Path) -> None:
+    runs = library({"a": 60, "b": 60})
+    found: Selection = select_ensemble(terms("dsb2018_precision"), runs, dict.fromkeys(runs, 1.0))
+    assert found.judged == "dice" and set(found.counts) == {"a", "b"}
+    path = write_ensemble(tmp_path / "both.yaml", "drawn", found)
+    assert yaml.safe_load(path.read_text()) == {"competition": "drawn", "members": list(found.counts)}
+    assert "gain" in path.read_text()

@@ -1,0 +1,144 @@
+"""A search: ranges, trials that go on, pruning, the noise floor, and folds that it never saw."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from tiny_run import space_of, write_tiny_experiment
+
+from pipeline.__main__ import main
+from pipeline.search import trials as module
+from pipeline.search.trials import assignments, judge, open_study, run_trials, search_folds
+from pipeline.search.tuning_run import verdict
+from pipeline.sequence import run_stages
+
+optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'segmentation-pipeline[search]'")
+SEARCH: dict[str, Any] = {
+    "folds": [0],
+    "ranges": {"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "augment.recipe": ["flips", "light"]},
+}
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A search of three trials, the last of them in a second call: (folder, arguments)."""
+    folder = tmp_path_factory.mktemp("searched")
+    arguments = write_tiny_experiment(folder, search=SEARCH)
+    run_stages(arguments, ("01", "02"))
+    main(["tune", *arguments, "--trials", "2"])
+    main(["tune", *arguments, "--trials", "3"])
+    return folder, arguments
+
+
+def test_a_search_leaves_table_pictures_best_and_its_optimism(searched: tuple[Path, list[str]]) -> None:
+    folder, _ = searched
+    own = folder / "runs/drawn/tiny"
+    table = pd.read_csv(own / "search/trials.csv")
+    assert len(table) == 3 and {"trial", "state", "score", "noise", "train.lr", "augment.recipe"} <= set(table)
+    first = table.set_index("trial").loc[0]
+    assert first["train.lr"] == 1e-3 and json.loads(first["augment.recipe"]) == "flips"
+    noise = json.loads((own / "noise_floor.json").read_text())
+    assert sorted(noise["scores"]) == ["0", "1", "2"] and noise["floor"] > 0
+    assert noise["scores"]["0"] == first["score"], "the base scores the same as a trial of its own settings"
+    report = (own / "search/report.md").read_text()
+    assert "optimism of the search" in report and "on folds that the search never saw" in report
+    assert {"history.png", "slices.png", "best.yaml"} <= {path.name for path in (own / "search").iterdir()}
+    best = yaml.safe_load((own / "search/best.yaml").read_text())
+    assert best["name"] == "tiny-best" and "search" not in best
+    top = table.iloc[0]
+    assert best["train"]["lr"] == pytest.approx(top["train.lr"])
+    unseen = json.loads((folder / "runs/drawn/tiny-best-unseen/oof/stage.json").read_text())
+    assert set(unseen["identity"]["inputs"]) == {"fold_1", "folds"}
+    frozen = {path.parent.name: json.loads(path.read_text())["folds"] for path in own.parent.glob("*/folds.json")}
+    assert len(set(frozen.values())) == 1, "all are judged on the same folds, the seeds too"
+
+
+def test_what_a_killed_search_was_at_is_taken_up_again(
+    searched: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = space_of(searched[1])
+    study = open_study(space)
+    known = len(study.trials)
+    killed = study.ask()
+    settings = module.suggest(killed, space.experiment)
+    killed.set_user_attr("process", f"{module.socket.gethostname()}:999999999")
+    asked: list[dict[str, Any]] = []
+
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+        asked.append(settings)
+        return module.Judged(name, settings, {"nested": 0.5, "worst_source": 0.4})
+
+    monkeypatch.setattr(module, "judge", fake)
+    run_trials(space, searched[1], trials=known + 2, seconds=None, report=lambda text: None)
+    assert len(asked) == 1 and settings.items() <= asked[0].items()
+
+
+def test_a_trial_that_lags_is_stopped_and_its_folder_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = space_of(write_tiny_experiment(tmp_path, search=SEARCH))
+    number = iter(range(100))
+
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+        (space.shared / name).mkdir(parents=True)
+        score = 1 - next(number) / 10
+        for _ in range(4):
+            observe(0, score)
+        return module.Judged(name, settings, {"nested": score, "worst_source": score})
+
+    monkeypatch.setattr(module, "judge", fake)
+    study = run_trials(space, [], trials=6, seconds=None, report=lambda text: None)
+    states = [trial.state.name for trial in study.trials]
+    assert states[0] == "COMPLETE" and "PRUNED" in states and len(states) == 6
+    assert len(list(space.shared.glob("tiny-trial-*"))) == states.count("COMPLETE")
+    table = module.trial_table(study, 0.05)
+    assert table.loc[0, "score"] == 1.0 and not table["noise"].all() and table["noise"].iloc[0]
+
+
+def test_a_trial_that_cannot_be_run_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
+    ranges = {"augment.recipe": ["flips", "no such recipe"], "model.architecture": ["unet", "nothing"]}
+    arguments = write_tiny_experiment(tmp_path, search={"folds": [0], "ranges": ranges})
+    run_stages(arguments, ("01", "02"))
+    space = space_of(arguments)
+    with pytest.raises(ValueError, match="no such recipe"):
+        judge(space, arguments, "tiny-odd", {"augment.recipe": "no such recipe", "folds.use": [0]})
+    with pytest.raises(ValueError, match=r"tiny-off \(.*tune.rule': 'argmax'.*\): error: "):
+        judge(space, arguments, "tiny-off", {"tune.rule": "argmax", "folds.use": [0]})
+    said: list[str] = []
+    study = open_study(space)
+    study.enqueue_trial({"augment.recipe": json.dumps("no such recipe"), "model.architecture": json.dumps("unet")})
+    run_trials(space, arguments, trials=1, seconds=None, report=said.append)
+    assert study.trials[0].state.name == "FAIL" and "no such recipe" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ({"ranges": {"train.lr": {"low": 1, "high": 0}}}, "expected low below high"),
+        ({"ranges": {"train.lr": [0.1]}}, "expected two values or more"),
+        ({"ranges": {"folds.n": [2, 3]}}, "cannot be searched"),
+        ({"ranges": {}}, "search.ranges is empty"),
+        ({**SEARCH, "folds": [0, 1]}, "some left to judge the best by"),
+    ],
+)
+def test_what_cannot_be_searched_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], search: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["tune", *write_tiny_experiment(tmp_path, search=search)])
+    assert words in capsys.readouterr().err
+
+
+def test_half_of_the_folds_judge_where_none_are_named(tmp_path: Path) -> None:
+    space = space_of(write_tiny_experiment(tmp_path), "--set", "folds.n=5")
+    assert search_folds(space.experiment) == ([0, 1], [2, 3, 4])
+    assert assignments({"a.b": [1], "c": "x"}) == ["--set", "a.b=[1]", "--set", 'c="x"']
+
+
+def test_a_gain_counts_where_the_search_never_looked() -> None:
+    lines = verdict(0.70, 0.71, first=0.70, top=0.75, floor=0.02)
+    assert "+0.0500" in lines[0] and "within the noise floor: nothing was found" in lines[1] and "+0.0400" in lines[2]
+    assert "more than the noise floor" in verdict(0.70, 0.74, first=0.70, top=0.75, floor=0.02)[1]
