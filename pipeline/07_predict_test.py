@@ -13,16 +13,13 @@ Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 try:
-    from tqdm import tqdm
-
     from inference.decide.decision import load_decision
     from inference.predict.time_budget import parse_budget
-    from inference.progress import image_bar, show
+    from inference.progress import show
+    from pipeline.delivery.decided_submission import write_decided
     from pipeline.distributed.commands import run_spread_stage
     from pipeline.prediction.image_gate import asked_classifier, only_a_gate
     from pipeline.prediction.prediction import (
@@ -30,17 +27,12 @@ try:
         fold_stages,
         is_decided,
         left_of_test,
-        lint_written,
         predict_folds,
-        predict_test,
         predict_test_shard,
         test_stage,
         written_by,
     )
-    from pipeline.runs import Run, check_weights, open_runs
-    from pipeline.stage import Stage
-    from pipeline.tuning.comparisons.extras import write_drift
-    from pipeline.tuning.forecast.test_set import forecast_of_test
+    from pipeline.runs import check_weights, open_runs
     from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -68,41 +60,12 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         return already(stage)
     left = 0
     if space.shard is not None:
-        options = {"folder": stage.folder, "on_error": arguments.on_error, "report": tqdm.write}
-        show(predict_test_shard(space, runs, decision, **options), "images")
-        left = left_of_test(space, decision, stage.folder)
-        left += sum(not one.done() for one in fold_stages(space, runs, decision).values()) if apart else 0
+        show(predict_test_shard(space, runs, decision, folder=stage.folder, on_error=arguments.on_error), "images")
+        left = left_of_test(space, decision, stage.folder, fold_stages(space, runs, decision) if apart else {})
     with finishing(stage, space.shard, left, lambda: is_decided(space, stage, budget=False)) as mine:
         if mine:
             facts = write_decided(space, arguments, stage, runs=runs, folders=folders, seconds=seconds)
             finish(stage, facts.pop("said"), **by, **facts)
-
-
-def write_decided(
-    space: Workspace,
-    arguments: argparse.Namespace,
-    stage: Stage,
-    *,
-    runs: Sequence[Run],
-    folders: Mapping[int, Path],
-    seconds: float | None,
-) -> dict[str, Any]:
-    """Predict what is left, decide, write and lint the submission; returns what to say and to keep of it."""
-    with image_bar() as progress:
-        options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
-        summary, found, sums = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
-    if found is not None:
-        write_drift(stage.folder, found)
-    warnings = [f"lint: {warning}" for warning in lint_written(space, summary.path)]
-    warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
-    for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
-        print(said)
-    decision = load_decision(decision_path(space))
-    expected, lines = forecast_of_test(space, runs, decision, stage.folder, sums)
-    print("\n".join(lines))
-    failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
-    said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
-    return {"said": f"{said} -> {summary.path}", "given_up": summary.given_up, **expected}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

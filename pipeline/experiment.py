@@ -217,9 +217,9 @@ class ExternalSettings(Settings):
 class Range(Settings):
     """Numbers that a search tries: from low to high, evenly or (log) by factors; whole ones where both are."""
 
-    low: float | int
-    high: float | int
-    log: bool = False
+    low: float | int = Field(description="smallest value tried [as the setting]")
+    high: float | int = Field(description="largest value tried [as the setting]")
+    log: bool = Field(False, description="values are spread by equal factors, not by equal steps")
 
     @model_validator(mode="after")
     def _rises(self) -> Range:
@@ -234,14 +234,17 @@ class SearchSettings(Settings):
     ranges: dict[str, Range | list[Any]] = Field(
         default_factory=dict, description="setting, as --set spells it: its values in a list, or {low, high, log}"
     )
-    folds: list[int] | None = Field(None, description="folds that judge a trial, the others judge the best; first half")
+    folds: list[int] | None = Field(
+        None,
+        description="folds that judge a trial; the others judge the best; the first half where not given [folds]",
+    )
     objective: Literal["nested", "worst_source"] = Field(
         "nested", description="nested score, or that of the source of images with the lowest"
     )
     pruner: Literal["median", "hyperband", "none"] = Field(
         "median", description="stops trials whose validations lag behind"
     )
-    seed: int = 0
+    seed: int = Field(0, description="of the proposals [whole number]")
 
     @field_validator("ranges")
     @classmethod

@@ -264,7 +264,7 @@ def predict_test_shard(
     *,
     folder: Path,
     on_error: OnError,
-    report: Callable[[str], None],
+    report: Callable[[str], None] = tqdm.write,
 ) -> Iterator[tuple[int, int]]:
     """The test images of the shard into the files that `predict_test` reads; yields (done, of how many).
 
@@ -285,11 +285,12 @@ def predict_test_shard(
         yield done, len(ids) * len(outcomes)
 
 
-def left_of_test(space: Workspace, decision: Decision, folder: Path) -> int:
-    """Number of test images that no shard has predicted yet, by all that the decision asks."""
+def left_of_test(space: Workspace, decision: Decision, folder: Path, folds: Mapping[int, Stage]) -> int:
+    """Number of test images that no shard has predicted yet, by all that the decision asks and by each of `folds`."""
     ids = open_test_images(space.competition, space.data).ids
     asked = [folder / ANSWERS] if decision.classifier is not None else []
     asked += [] if decision.vote else [folder]
+    asked += [stage.folder for stage in folds.values()]
     return max((len(untested(ids, one)) for one in asked), default=0)
 
 
