@@ -30,17 +30,19 @@ def find_duplicates(
     """All duplicates among the images, whatever their folds: image_a, image_b, kind, similarity, shifts.
 
     thumbnails: `(N, 64, 64)` uint8, row i of row i of the inventory (columns image_id, content_hash). kind:
-    'exact' (same content hash; every copy is paired with the first, similarity 1), 'near' (same place:
-    other exposure, compression, neighbouring slice or frame), 'shifted' (another crop of the same scene;
-    the shift is in thumbnail pixels), 'turned' (by quarter turns, or mirrored) or 'rescaled' (a part of the
-    other, magnified). similarity: correlation of the fine structure where the two overlap, less what all
-    images have in common, in -1..1. The slow step of the audit: `progress` is told (images done, of how many).
+    'exact' (same content hash; every copy is paired with the first, similarity 1; where the inventory has a
+    column split, test images come after all others), 'near' (same place: other exposure, compression,
+    neighbouring slice or frame), 'shifted' (another crop of the same scene; the shift is in thumbnail pixels),
+    'turned' (by quarter turns, or mirrored) or 'rescaled' (a part of the other, magnified). similarity:
+    correlation of the fine structure where the two overlap, less what all images have in common, in -1..1.
+    The slow step of the audit: `progress` is told (images done, of how many).
     Raises ValueError for missing columns or thumbnails of another shape.
     """
     require_columns(inventory, ["image_id", "content_hash"], "audit")
     check_thumbnails(thumbnails, len(inventory))
     ids = inventory["image_id"].astype(str).to_numpy(dtype=object)
-    order = np.argsort(ids, kind="stable")
+    test = inventory["split"].eq("test").to_numpy() if "split" in inventory else np.zeros(len(ids), bool)
+    order = np.lexsort((np.unique(ids, return_inverse=True)[1], test))
     ids, hashes = ids[order], inventory["content_hash"].astype(str).to_numpy(dtype=object)[order]
     codes = pd.factorize(hashes)[0]
     first = np.unique(codes, return_index=True)[1]

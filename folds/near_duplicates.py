@@ -12,7 +12,7 @@ from folds.candidates import SEARCHES, Candidates, candidate_pairs
 from folds.descriptors import SIDE, taper, turned
 
 LEAST_CONTRAST = 2.0
-LEAST_UNMOVED = 0.5
+LEAST_UNMOVED = 0.55
 LEAST_MOVED = 0.65
 LEAST_AREA = 0.3
 LEAST_CHANGED_AREA = 0.5

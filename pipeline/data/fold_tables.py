@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from folds.audit import find_duplicates, suggest_groups
+from folds.audit import suggest_groups
 from folds.blocks import BOX, has_blocks
 from folds.foldfile import SOURCE, folds_hash, read_folds, write_folds
 from folds.splitters import METHODS, make_repeated_folds, with_groups
-from inference.progress import image_bar
-from pipeline.inventory_table import read_inventory
+from pipeline.data.similar_images import training_duplicates
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
@@ -109,25 +108,6 @@ def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
             f"{len(wrong)} blocks are empty or reach beyond their image, first (y0, x0, y1, x1) {box} of "
             f"{first['image_id']!r} with (height, width) {size}; mend the fold file"
         )
-
-
-def training_duplicates(space: Workspace) -> pd.DataFrame:
-    """Pairs of training images that show the same, whatever their folds; found once for an inventory."""
-    train, inventory = space.training_images()
-    path = space.inventory / f"duplicates-{inventory}-{len(train)}.csv"
-    if path.is_file():
-        return pd.read_csv(path, dtype={"image_a": str, "image_b": str}, keep_default_na=False)
-    with image_bar("near duplicates") as progress:
-        pairs = find_duplicates(train, training_thumbnails(space, train), progress=progress)
-    write_atomic(path, pairs.to_csv(index=False, lineterminator="\n"))
-    return pairs
-
-
-def training_thumbnails(space: Workspace, train: pd.DataFrame) -> np.ndarray:
-    """Thumbnails uint8 (N, 64, 64), row for row of the training table."""
-    table, thumbnails = read_inventory(space.inventory)
-    place = {image_id: index for index, image_id in enumerate(table["image_id"].astype(str))}
-    return thumbnails[[place[image_id] for image_id in train["image_id"].astype(str)]]
 
 
 def folds_stage(space: Workspace, table: pd.DataFrame) -> Stage:

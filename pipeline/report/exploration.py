@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import has_blocks
-from pipeline.data.fold_tables import training_duplicates
+from pipeline.data.similar_images import training_duplicates
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import Look, outline
 from submissions.host.listing import ListedImages

@@ -9,9 +9,10 @@ from drawn_hosts import rle_contract, write_rle_host
 from tiny_run import space_of as tiny_space
 from tiny_run import stage, write_tiny_experiment
 
-from pipeline.data.fold_tables import fold_table, folds_stage, freeze, open_folds, training_duplicates
+from pipeline.data.fold_tables import fold_table, folds_stage, freeze, open_folds
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.leak_report import audit_and_report
+from pipeline.data.similar_images import training_duplicates
 from pipeline.experiment import Experiment, FoldsSettings
 from pipeline.inventory_table import inventory_digest
 from pipeline.stage import Stage
