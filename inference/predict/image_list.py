@@ -200,7 +200,7 @@ class _Job:
             source, slices = self._open(images, image_id)
             options: dict[str, Any] = {
                 "weights": weights, "separate": self.separate,
-                "pixel_size_um": pixel_size(images.competition, images.row(image_id)),
+                "pixel_size_um": pixel_size(images.competition, images.row(image_id), source),
                 "volume": images.competition.images.kind == "volumes",
                 "attrs": {"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
             }  # fmt: skip

@@ -67,7 +67,7 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
     try:
         source = images.open_alone(image_id)
         row["content_hash"], thumbnail, measures = scan(source)
-        size = pixel_size(competition, row)
+        size = pixel_size(competition, row, source)
     except (ValueError, OSError) as error:
         return _unread(row, error)
     depth, height, width, channels = source.shape

@@ -84,7 +84,7 @@ def _prepare(
     row = images.row(image_id)
     source = images.open_alone(image_id)
     depth, height, width, channels = source.shape
-    scale = working_scale(experiment.input, pixel_size(competition, row))
+    scale = working_scale(experiment.input, pixel_size(competition, row, source))
     spacing = spacing_of(source)
     work = work_shape(source.shape, scale, experiment.input, spacing)
     truth = masks.read(row, (depth, height, width))

@@ -156,7 +156,7 @@ def _store_pseudo(store: Store, image_id: str, path: Path, images: ListedImages,
     source = images.open_alone(image_id)
     depth, height, width, channels = source.shape
     size = working_size(
-        (height, width), working_scale(experiment.input, pixel_size(images.competition, images.row(image_id)))
+        (height, width), working_scale(experiment.input, pixel_size(images.competition, images.row(image_id), source))
     )
     with open_prediction(path) as prediction:
         classes = len(experiment.model.classes)

@@ -39,7 +39,9 @@ class Images(Settings):
     stack: str | None = Field(None, description="stack an image belongs to, from fields and table columns")
     z: str | None = Field(None, description="whole number: position in the stack")
     series: str | None = Field(None, description="what z counts along where stacks are parts of one series")
-    pixel_size_um: float | str | None = Field(None, description="µm a pixel, or the column or field that says so [µm]")
+    pixel_size_um: float | str | None = Field(
+        None, description="µm a pixel, or the column or field that says so; 'file': as each file says [µm]"
+    )
     pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm [µm]")
     only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
     axes: str | None = Field(

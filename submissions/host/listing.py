@@ -27,8 +27,10 @@ from submissions.images.opening import (
     path_inside,
     probe_image,
 )
+from submissions.images.sources import pixel_size_of
 
 Split = Literal["train", "test"]
+FROM_FILE = "file"
 LAYER_SEPARATOR = "|"
 COLUMNS = ["image_id", "split", "path", "page", "stack", "z", "series"]
 
@@ -269,14 +271,19 @@ def _unknown_classes(competition: Competition, rows: list[dict[str, Any]]) -> li
     ]
 
 
-def pixel_size(competition: Competition, row: Mapping[str, Any]) -> float | None:
-    """Pixel size of an image in µm, from the contract's number or column; None where the host gives none.
+def pixel_size(competition: Competition, row: Mapping[str, Any], source: ImageSource | None = None) -> float | None:
+    """Pixel size of an image in µm, from the contract's number or column, or with 'file' from the opened `source`.
 
-    Raises ValueError for a value that is no positive number.
+    None where the contract says nothing of it. Raises ValueError for a value that is no positive number.
     """
     given = competition.images.pixel_size_um
     if given is None or isinstance(given, float):
         return given
+    if given == FROM_FILE and given not in row:
+        size = pixel_size_of(source)
+        if size is None:
+            raise ValueError(f"{row['image_id']}: its file does not say how many µm a pixel has (images.pixel_size_um)")
+        return size
     if given not in row:
         raise ValueError(f"{row['image_id']}: no column {given!r}, which images.pixel_size_um names")
     try:

@@ -172,6 +172,16 @@ def valid_pixels(source: Any, z: int, rows: slice | None = None, cols: slice | N
     return None if valid is None or valid.all() else valid
 
 
+def pixel_size_of(source: Any) -> float | None:
+    """µm a pixel as the file of any source says it, of the first file of several; None where it does not."""
+    while not isinstance(source, FileSource):
+        members = getattr(source, "sources", None)
+        source = members[0] if members else getattr(source, "source", None)
+        if source is None:
+            return None
+    return source.pixel_size_um
+
+
 class ArraySource:
     """An array (Z, H, W, C), in memory or memory-mapped, as a source."""
 
