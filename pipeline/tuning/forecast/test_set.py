@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from folds.foldfile import SOURCE
 from inference.decide.decision import Decision
-from inference.forecast.forecast import load_forecast
+from inference.forecast.forecast import Forecast, load_forecast
 from inference.forecast.test_images import forecast_facts, forecast_test_images, write_forecast
 from inference.forecast.verdict import forecast_lines
 from inference.submission import open_test_images
+from pipeline.inventory_table import read_inventory
 from pipeline.prediction.prediction import decision_path
 from pipeline.runs import Run
 from pipeline.workspace import Workspace
@@ -33,4 +35,34 @@ def forecast_of_test(
     models = sum(len(run.folds) for run in runs)
     found = forecast_test_images(forecast, space.competition, sums, stacks, models=models)
     write_forecast(folder, found, sums)
-    return forecast_facts(found), forecast_lines(found, decision.learned)
+    lines = forecast_lines(found, decision.learned)
+    return forecast_facts(found), [*lines, *source_lines(space, forecast, sums, stacks)]
+
+
+def source_lines(space: Workspace, forecast: Forecast, sums: pd.DataFrame, stacks: Mapping[str, str]) -> list[str]:
+    """How many test images come from sources that training does not show, and the forecast of these and of the others.
+
+    Nothing where no source is known, or where training shows all of them.
+    """
+    table, _ = read_inventory(space.inventory)
+    if SOURCE not in table or not forecast.maps:
+        return []
+    known = set(table.loc[table["split"] == "train", SOURCE].astype(str)) - {""}
+    test = table[table["split"] == "test"]
+    sources = dict(zip(test["image_id"].astype(str), test[SOURCE].astype(str), strict=True))
+    of_image = sums["image_id"].astype(str).map(lambda name: sources.get(name, ""))
+    foreign = ~of_image.isin([*known, ""])
+    if not known or not foreign.any():
+        return []
+    parts = {"of these": sums[foreign], "of the others": sums[~foreign]}
+    said = [
+        f"{expected.estimate:.4f} ({expected.low:.4f} to {expected.high:.4f}) {what}"
+        for what, part in parts.items()
+        if len(part)
+        for expected in [forecast_test_images(forecast, space.competition, part, stacks, models=forecast.models)]
+    ]
+    names = ", ".join(f"{name} {number}" for name, number in of_image[foreign].value_counts().items())
+    return [
+        f"{int(foreign.sum())} of {len(sums)} test images come from sources that training does not show ({names}): "
+        f"expect {', '.join(said)}"
+    ]

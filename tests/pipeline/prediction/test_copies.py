@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from tiny_run import space_of, stage, write_tiny_experiment
@@ -16,6 +17,7 @@ from pipeline.prediction.copies import EACH, copies_folder, copy_plan, finished_
 from pipeline.report.finished_run import open_finished
 from pipeline.report.test_images import nearest_training
 from pipeline.report.test_images import test_images as section_of
+from pipeline.tuning.forecast.test_set import source_lines
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,27 @@ def test_stage_07_says_what_to_expect(arguments: list[str], capsys: pytest.Captu
     assert made["forecast_low"] <= made["forecast"] <= made["forecast_high"]
     sums = pd.read_csv(space.own / "test" / "prediction_sums.csv")
     assert len(sums) == 6 and (space.own / "tuning" / "prediction_sums.csv").is_file()
+
+
+def test_sources_that_training_does_not_show_are_named(arguments: list[str]) -> None:
+    space = space_of(arguments)
+    forecast = load_forecast(space.own / "tuning" / "forecast.json")
+    sums = pd.read_csv(space.own / "test" / "prediction_sums.csv", dtype={"image_id": str})
+    stacks = dict.fromkeys(sums["image_id"], "")
+    path = space.inventory / "inventory.csv"
+    before = path.read_text()
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table["source"] = np.where(table["split"] == "train", "s1", np.where(np.arange(len(table)) % 3, "s1", "s2"))
+        table.to_csv(path, index=False)
+        number = int((table.loc[table["split"] == "test", "source"] == "s2").sum())
+        (line,) = source_lines(space, forecast, sums, stacks)
+        said = f"{number} of 6 test images come from sources that training does not show (s2 {number}): expect "
+        assert line.startswith(said) and line.endswith("of the others") and " of these, " in line
+        table.assign(source="s1").to_csv(path, index=False)
+        assert source_lines(space, forecast, sums, stacks) == []
+    finally:
+        path.write_text(before)
 
 
 def test_the_bundle_says_the_same(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
