@@ -32,7 +32,10 @@ from submissions.table.lint import errors, lint_submission
 from submissions.table.scoring import score_submission
 from submissions.table.submission_table import has_instances
 
-WITH_OWN_TESTS = {"camvid", "dsb2018", "hippocampus", "isbi2012", "mni-white-matter", "monuseg", "tgs-salt"}
+WITH_OWN_TESTS = {
+    *("camvid", "dsb2018", "hippocampus", "isbi2012", "mni-white-matter", "monuseg", "tgs-salt"),
+    *("selma3d", "vesuvius-surface-2025"),  # volumes: test_volume_contracts.py
+}
 OWN_SCORES = {"uw-madison-gi-2022": 0.4 * 2 / 3 + 0.6}  # Dice of a class that is empty on both sides is 0
 WITH_SUBMISSION = [name for name in LAYOUTS if load_competition(name).submission]
 

@@ -59,3 +59,14 @@ def test_planes_empty_masks_and_void() -> None:
     valid[:, 10:] = False
     assert metric.rows(flat, none, valid) == metric.rows(flat & valid, none)
     assert not skeleton(none[0]).any()
+
+
+def test_what_the_thinning_loses_is_its_own_skeleton() -> None:
+    sheet = np.zeros((8, 9, 20), bool)
+    sheet[1:7, 3:5, 1:19] = True
+    assert np.array_equal(skeleton(sheet), sheet)
+    both = sheet.copy()
+    both[:, 7, 2:18] = True
+    kept = skeleton(both)
+    assert kept[1:7, 3:5, 1:19].all() and kept[:, 7].any()
+    assert build_metric("cl_dice").rows(sheet[None], sheet[None])["score"] == 1

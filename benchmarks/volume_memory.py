@@ -1,0 +1,99 @@
+"""Peak memory and time of predicting a volume of uint8 by a small 3D network: does either grow with the depth?
+
+    python benchmarks/volume_memory.py --depth 64 256 --side 256
+
+A fresh process a depth; the volume is a memory-mapped file, tiles are 64 x 128 x 128 with half overlap. Prints peak
+resident memory beside that of the interpreter with the model loaded, and microseconds a voxel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def write_volume(path: Path, depth: int, side: int) -> None:
+    """Noise, a slice at a time."""
+    volume = np.lib.format.open_memmap(path, "w+", np.uint8, (depth, side, side, 1))
+    for z in range(depth):
+        volume[z] = np.random.default_rng(z).integers(0, 255, (side, side, 1), dtype=np.uint8)
+    volume.flush()
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) * 1024
+    raise ValueError("/proc/self/status has no VmHWM: this runs on Linux only")
+
+
+class Mapped:
+    """A source whose slices are read from a file when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        volume = np.load(path, mmap_mode="r")
+        self.shape, self.dtype = volume.shape, volume.dtype
+
+    def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        """Window of a slice, with no page left mapped."""
+        volume = np.load(self.path, mmap_mode="r")
+        return np.array(volume[z, rows or slice(None), cols or slice(None)])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def predict(path: Path) -> None:
+    """Predict one volume and print memory and time; runs in a process of its own."""
+    import torch
+
+    from inference.config import InputConfig, ModelConfig, PredictConfig
+    from inference.models import build_model
+    from inference.predict.predictor import predict_image
+    from inference.weights import LoadedModel
+
+    torch.set_num_threads(1)
+    options = {"features": [2, 4], "strides": [1, 2], "depths": [1, 1], "decoder_depth": 1}
+    config = ModelConfig(architecture="unet3d", in_channels=1, options=options)
+    shown = InputConfig(dims=3, channels=1, mean=[0.5], std=[0.5])
+    settings = PredictConfig(tile=(64, 128, 128), precision="fp32")
+    model = LoadedModel(build_model(config).eval(), config, shown, settings, path)
+    source = Mapped(path)
+    with torch.inference_mode():
+        model.model(torch.zeros(1, 1, *settings.box))  # what the network itself needs for one box
+    before, began = peak_bytes(), time.perf_counter()
+    report = predict_image([model], source, range(source.shape[0]), None, path.with_suffix(".h5"))
+    seconds = time.perf_counter() - began
+    voxels = float(np.prod(source.shape))
+    print(
+        f"{source.shape[:3]}: {(peak_bytes() - before) / 1e6:.0f} MB beside the model (planned "
+        f"{report.memory.total / 1e6:.0f} MB), {seconds:.0f} s, {seconds / voxels * 1e6:.2f} microseconds a voxel"
+    )
+
+
+def main() -> None:
+    """A process for each depth."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--depth", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--predict", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.predict is not None:
+        return predict(arguments.predict)
+    for depth in arguments.depth:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "volume.npy"
+            write_volume(path, depth, arguments.side)
+            subprocess.run([sys.executable, __file__, "--predict", str(path)], check=True)
+
+
+if __name__ == "__main__":
+    main()
