@@ -142,12 +142,7 @@ def scan(source: ImageSource) -> tuple[str, np.ndarray, dict[str, float]]:
 def truth_hash(truth: Truth) -> str:
     """32 hexadecimal digits of SHA-256 over what a mask says: its planes, void and instances."""
     checksum = hashlib.sha256(repr(truth.planes.shape).encode())
-    for name, plane in (
-        ("planes", truth.planes),
-        ("valid", truth.valid),
-        ("instances", truth.instances),
-        ("shares", truth.shares),
-    ):
+    for name, plane in (("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances)):
         if plane is not None:
             checksum.update(name.encode())
             checksum.update(np.packbits(plane).data if plane.dtype == bool else np.ascontiguousarray(plane).data)

@@ -76,7 +76,20 @@ class Finder:
         if not groups:
             raise ValueError(f"no image file in the folder or below it; expected {', '.join(SUFFIXES)}")
         self.root = root
-        self.groups = list(groups)
+        self.groups = [part for group in groups for part in self._one_pair(group)]
+
+    def _one_pair(self, group: FileGroup) -> list[FileGroup]:
+        """Two files of one folder, apart where one looks like an image and the other like a mask."""
+        if len(group.files) != 2 or len({are_masks(self.root, [path]) for path, _ in group.files}) < 2:
+            return [group]
+        folder = f"{group.folder}/" if group.folder else ""
+        suffix = group.pattern.rpartition("{name}")[2]
+        alone = [replace(group, files=(file,)) for file in group.files]
+        masks = [are_masks(self.root, [path]) is True for path, _ in group.files]
+        return [
+            replace(one, pattern=f"{folder}{one.stems[0]}{suffix}") if is_mask else one
+            for one, is_mask in zip(alone, masks, strict=True)
+        ]
 
     @cached_property
     def roles(self) -> dict[str, bool]:

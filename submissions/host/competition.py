@@ -137,8 +137,8 @@ class Masks(Settings):
     observers: list[str] = Field(
         default_factory=list, description="images: what stands for {observer} in the path; several are joined"
     )
-    join: Literal["majority", "any", "all", "mean"] = Field(
-        "majority", description="several observers: more than half of them, any, all; mean: the share is learned"
+    join: Literal["majority", "any", "all"] = Field(
+        "majority", description="several observers: what more than half of them see, any of them, or all"
     )
     valid: str | None = Field(None, description="path pattern of images whose zeros the host does not score")
     array: str | None = Field(None, description="images: name of the array in a .npz, Zarr or N5 that holds several")

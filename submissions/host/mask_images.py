@@ -54,8 +54,7 @@ def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth
         return completed(competition, seen[0][0], valid=valid)
     votes = np.stack([planes for planes, _ in seen]).sum(axis=0, dtype=np.uint8)
     needed = {"any": 1, "all": len(seen)}.get(masks.join, len(seen) // 2 + 1)
-    shares = np.asarray(votes / np.float32(len(seen)), np.float32) if masks.join == "mean" else None
-    return completed(competition, np.asarray(votes >= needed), valid=valid, shares=shares)
+    return completed(competition, np.asarray(votes >= needed), valid=valid)
 
 
 def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:

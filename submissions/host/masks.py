@@ -101,9 +101,8 @@ class MaskReader:
             return truth
         full = np.ones(truth.planes.shape[2:], bool)
         valid = np.stack([full if one is None else one for one in known])
-        shares = None if truth.shares is None else np.where(valid, truth.shares, 0)
         counted = valid if truth.valid is None else truth.valid & valid
-        return replace(truth, planes=truth.planes & valid, valid=counted, shares=shares)
+        return replace(truth, planes=truth.planes & valid, valid=counted)
 
     def listed(self, image_id: str) -> bool:
         """Whether the host's masks mention the image at all."""

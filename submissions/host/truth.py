@@ -20,15 +20,12 @@ class Truth:
     valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
     instances: int32 (Z, H, W), 0 background, 1..n; None where the contract has no instances.
     spacing: (z, y, x) in mm of a volume whose mask's file says so.
-    shares: float32 (K, Z, H, W) in [0, 1], the part of several observers who see the class; None where they are joined
-    to one opinion. `planes` are what more than half of them see.
     """
 
     planes: np.ndarray
     valid: np.ndarray | None = None
     instances: np.ndarray | None = None
     spacing: tuple[float, float, float] | None = None
-    shares: np.ndarray | None = None
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -42,12 +39,12 @@ class Truth:
 
     def window(self, rows: slice, cols: slice) -> Truth:
         """The truth of these rows and columns alone; instances keep their numbers."""
-        planes, valid, instances, shares = (
+        planes, valid, instances = (
             None if part is None else np.ascontiguousarray(part[..., rows, cols])
-            for part in (self.planes, self.valid, self.instances, self.shares)
+            for part in (self.planes, self.valid, self.instances)
         )
         assert planes is not None
-        return Truth(planes, valid, instances, self.spacing, shares)
+        return Truth(planes, valid, instances, self.spacing)
 
 
 def classes_shown(truth: Truth) -> np.ndarray:
@@ -62,7 +59,6 @@ def completed(
     *,
     valid: np.ndarray | None = None,
     instances: np.ndarray | None = None,
-    shares: np.ndarray | None = None,
 ) -> Truth:
     """The truth of these planes, bool (K, Z, H, W); of exclusive classes the background is what no other claims."""
     classes = competition.classes
@@ -70,4 +66,4 @@ def completed(
         index = classes.index("background")
         others = np.delete(planes, index, axis=0).any(axis=0)
         planes[index] = ~others if valid is None else ~others & valid
-    return Truth(planes, valid, instances, shares=shares)
+    return Truth(planes, valid, instances)
