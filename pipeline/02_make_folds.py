@@ -4,7 +4,7 @@ Reads:   runs/<competition>/inventory/
 Writes:  runs/<competition>/folds/<hash>/  folds.csv (image_id, fold, group, stratum, excluded_from, source),
          balance.csv and balance.png, leaks.csv and leaks.png (pairs of images that one should not find on both sides),
          shift.json, shift.png, shift_*.csv (are the test images like training?), sources.png,
-         test_duplicates.csv and .png (test images that show what a training image shows)
+         shift_copies.csv and .png (test images that show what a training image shows)
 
 Example: python pipeline/02_make_folds.py tgs-salt --set folds.n=5
          python pipeline/02_make_folds.py tgs-salt --set folds.repeats=3     (three different splits)

@@ -13,7 +13,7 @@ from folds.audit import suggest_groups
 from folds.blocks import BOX, has_blocks
 from folds.foldfile import SOURCE, folds_hash, read_folds, write_folds
 from folds.splitters import METHODS, make_repeated_folds, with_groups
-from pipeline.data.similar_images import training_duplicates
+from pipeline.shift.similar_images import training_duplicates
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import has_blocks
-from pipeline.data.similar_images import training_duplicates
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import Look, outline
+from pipeline.shift.similar_images import training_duplicates
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import decode, encode

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from inference.decide.rules import ThresholdRule
-from pipeline.data.leak_report import TEST_PAIRS, pairs_to_show
 from pipeline.report.figures import bars_figure, intervals_figure, learning_figure, points_figure
 from pipeline.report.finished_run import FinishedRun, fold_scores, learning_curves, ledger_rows, stage_documents
 from pipeline.report.image_pictures import data_uri
 from pipeline.report.markup import Safe, element, figure, number, picture, span, table, text
 from pipeline.report.thresholds import plateau_of_run
+from pipeline.shift.similar_images import pairs_to_show
 from pipeline.stage import DONE, read_stage
 from pipeline.tuning.comparisons.shift_table import ShiftTable
 from pipeline.tuning.comparisons.two_runs import compare, metric_of, read_scores
@@ -119,7 +119,7 @@ def folds(run: FinishedRun) -> Safe:
         parts = [figure(bars_figure(joined, shown[:6]), "balance-figure")]
         rows = [[row["fold"], *(row[name] for name in columns)] for row in balance.to_dict("records")]
         parts.append(table(["fold", *columns], rows))
-    return section("folds", "Folds", *parts, element("h3", "Leak audit"), *_leaks(run), *_in_test(run))
+    return section("folds", "Folds", *parts, element("h3", "Leak audit"), *_leaks(run))
 
 
 def _leaks(run: FinishedRun) -> list[Safe]:
@@ -143,20 +143,6 @@ def _leaks(run: FinishedRun) -> list[Safe]:
         caption = element("figcaption", words + f"{names[1]} (fold {row['fold_b']})")
         boxes.append(element("figure", *pictures, caption))
     return [said, element("div", *boxes, class_="strip")]
-
-
-def _in_test(run: FinishedRun) -> list[Safe]:
-    """Test images that show what training images show, where stage 02 found any."""
-    pairs = run.of_folds(f"{TEST_PAIRS}.csv")
-    if pairs is None or pairs.empty:
-        return []
-    said = element(
-        "p", f"{pairs['test_image'].nunique()} test image(s) show what training images show: a leaderboard rewards "
-        f"there what was learned by heart. The first are below, all in {TEST_PAIRS}.csv beside the folds.",
-        class_="warning",
-    )  # fmt: skip
-    rows = [[row[name] for name in pairs] for row in pairs.head(PAIRS).to_dict("records")]
-    return [said, table([str(name).replace("_", " ") for name in pairs], rows)]
 
 
 def averages(run: FinishedRun) -> Safe:

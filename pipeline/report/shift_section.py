@@ -27,6 +27,7 @@ def test_against_training(run: FinishedRun) -> Safe:
         parts += _drawn(run, "shift.png", "training and test images by what they are like")
         parts += _table(run, "shift_one_sided.csv", "Only in test", ["property", "images", "values", "training"])
         parts += _table(run, "shift_copies.csv", "Shown by training, too", ["image_a", "image_b", "kind", "similarity"])
+        parts += _drawn(run, "shift_copies.png", "test images on the left that show what a training image shows")
         parts += _table(run, "shift_measures.csv", "What tells them apart", ["measure", "auc", "training", "test"])
         columns = ["image_id", "source", "foreign", "nearest_1", "nearest_2", "nearest_3"]
         parts += _table(run, "shift_images.csv", "Test images most unlike training", columns)

@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from pipeline.pictures import new_figure, save_figure
+from pipeline.pictures import draw_pairs, new_figure, save_figure
 from pipeline.shift.appearance import FULL, principal, standardised
+from pipeline.shift.similar_images import pairs_to_show, thumbnails_of
+from pipeline.workspace import Workspace
 
 TRAINING, TEST = "#4c78a8", "#f58518"
 DRAWN = 28
 ACROSS = 8
 ROWS = 12
 FRAME = 4
+PAIRS = 12
 
 
 def draw_map(looks: pd.DataFrame, test: np.ndarray, thumbnails: np.ndarray, path: Path) -> None:
@@ -89,3 +92,16 @@ def _framed(row: pd.Series, thumbnail: np.ndarray) -> np.ndarray:
     framed = np.full((thumbnail.shape[0] + 2 * FRAME, thumbnail.shape[1] + 2 * FRAME, 3), np.rint(colour), np.uint8)
     framed[FRAME:-FRAME, FRAME:-FRAME] = thumbnail[:, :, None]
     return framed
+
+
+def draw_copies(space: Workspace, copies: pd.DataFrame, path: Path) -> None:
+    """Test images (image_b) beside the training images (image_a) that show the same; where there are none, no file."""
+    if copies.empty:
+        return
+    shown = pairs_to_show(copies, PAIRS)
+    images = [thumbnails_of(space, "test", shown["image_b"]), thumbnails_of(space, "train", shown["image_a"])]
+    titles = [
+        f"{row['kind']} {row['similarity']:.2f}\n{row['image_b']} (test)\n{row['image_a']} (training)"
+        for row in shown.to_dict("records")
+    ]
+    draw_pairs(list(zip(*images, titles, strict=True)), path)

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from folds.audit import find_duplicates
-from inference.progress import image_bar
 from pipeline.inventory_table import SOURCE
 from pipeline.shift.appearance import appearance, require_measures
 from pipeline.shift.foreign import NEAREST, Foreign, nearest_training, tell_apart
 from pipeline.shift.one_sided import FIRST, only_in_test
-from pipeline.shift.pictures import draw_map, draw_sources
+from pipeline.shift.pictures import draw_copies, draw_map, draw_sources
+from pipeline.shift.similar_images import duplicates_in_test
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 
@@ -51,7 +50,9 @@ def report_shift(space: Workspace, folder: Path) -> list[str]:
         return [_sources_sentence(table), "no test images are at hand to compare with training"]
     groups = _groups(space, table)
     looks = appearance(table, thumbnails)
-    shift = compare_sets(table, looks, groups, copies_in_test(space, table, thumbnails))
+    copies = duplicates_in_test(space).rename(columns={"train_image": "image_a", "test_image": "image_b"})
+    shift = compare_sets(table, looks, groups, copies)
+    draw_copies(space, copies, folder / "shift_copies.png")
     draw_map(looks, test, thumbnails, folder / "shift.png")
     write_atomic(folder / "shift.json", json.dumps(shift.summary, indent=1) + "\n")
     for name in ("images", "copies", "one_sided", "measures"):
@@ -76,24 +77,6 @@ def _groups(space: Workspace, table: pd.DataFrame) -> np.ndarray:
         return stacks.to_numpy(dtype=object)
     named = table[column].notna() & table[column].astype(str).ne("")
     return np.where(named, column + "\x1f" + table[column].astype(str), stacks).astype(object)
-
-
-def copies_in_test(space: Workspace, table: pd.DataFrame, thumbnails: np.ndarray) -> pd.DataFrame:
-    """Pairs of a training image (image_a) and a test image (image_b) that show the same, most similar first."""
-    # ids may be the same in both sets
-    names = table.assign(image_id=table["split"].astype(str) + "\x1f" + table["image_id"].astype(str))
-    with image_bar("copies in test") as progress:
-        pairs = find_duplicates(names, thumbnails, progress=progress)
-    sides = [pairs[name].astype(str).str.split("\x1f", n=1, expand=True) for name in ("image_a", "image_b")]
-    if pairs.empty:
-        return pd.DataFrame(columns=["image_a", "image_b", "kind", "similarity"])
-    first, second = sides
-    turned = (first[0] == "test").to_numpy()
-    found = pairs[["kind", "similarity"]].assign(
-        image_a=np.where(turned, second[1], first[1]), image_b=np.where(turned, first[1], second[1])
-    )
-    found = found[(first[0] != second[0]).to_numpy()][["image_a", "image_b", "kind", "similarity"]]
-    return found.sort_values(["similarity", "image_b", "image_a"], ascending=[False, True, True]).reset_index(drop=True)
 
 
 def compare_sets(table: pd.DataFrame, looks: pd.DataFrame, groups: np.ndarray, copies: pd.DataFrame) -> Shift:
@@ -154,7 +137,11 @@ def _details(one_sided: pd.DataFrame, copies: pd.DataFrame, unseen: np.ndarray, 
     if unseen.any():
         said.append(f"{int(unseen.sum())} of {total} test images come from sources that training does not show")
     if len(copies):
-        said.append(f"{copies['image_b'].nunique()} of {total} test images show what a training image shows")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in copies["kind"].value_counts().items())
+        said.append(
+            f"{copies['image_b'].nunique()} of {total} test images show what a training image shows ({kinds}): a "
+            "leaderboard rewards there what was learned by heart; see shift_copies.csv and .png"
+        )
     return said
 
 

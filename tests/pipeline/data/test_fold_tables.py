@@ -12,9 +12,9 @@ from tiny_run import stage, write_tiny_experiment
 from pipeline.data.fold_tables import fold_table, folds_stage, freeze, open_folds
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.leak_report import audit_and_report
-from pipeline.data.similar_images import training_duplicates
 from pipeline.experiment import Experiment, FoldsSettings
 from pipeline.inventory_table import inventory_digest
+from pipeline.shift.similar_images import training_duplicates
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace, limited
 

@@ -82,7 +82,9 @@ def test_one_test_image_is_compared_without_a_classifier() -> None:
 
 
 def test_the_report_is_written_with_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = report_shift(space_of({("train", "plain"): 30, ("test", "plain"): 12}, copied=2), tmp_path)
+    space = space_of({("train", "plain"): 30, ("test", "plain"): 12}, copied=2)
+    space.inventory = tmp_path
+    lines = report_shift(space, tmp_path)
     assert lines[0].startswith("1 source(s) of images: s1 42")
     assert any(line.startswith("2 of 12 test images show what a training image shows") for line in lines)
     summary = json.loads((tmp_path / "shift.json").read_text())

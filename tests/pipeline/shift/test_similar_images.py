@@ -11,10 +11,10 @@ import pytest
 from drawn_hosts import write_rle_host
 
 from pipeline.data.inventory import take_inventory, write_inventory
-from pipeline.data.leak_report import report_test_duplicates
-from pipeline.data.similar_images import TEST_COLUMNS, duplicates_in_test, thumbnails_of, training_duplicates
 from pipeline.experiment import Experiment
 from pipeline.inventory_table import inventory_digest, read_inventory
+from pipeline.shift.shift_report import report_shift
+from pipeline.shift.similar_images import TEST_COLUMNS, duplicates_in_test, thumbnails_of, training_duplicates
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 
@@ -76,15 +76,15 @@ def test_test_images_that_training_shows_are_listed_with_how(space: Workspace) -
 
 def test_the_search_is_made_once(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     first = duplicates_in_test(space)
-    monkeypatch.setattr("pipeline.data.similar_images.find_duplicates", None)
+    monkeypatch.setattr("pipeline.shift.similar_images.find_duplicates", None)
     pd.testing.assert_frame_equal(duplicates_in_test(space), first)
 
 
 def test_stage_02_writes_table_and_picture_and_says_it(space: Workspace, tmp_path: Path) -> None:
-    said = report_test_duplicates(space, tmp_path)
-    assert "5 test image(s) show what training images show (5 pair(s)" in said
-    assert len(pd.read_csv(tmp_path / "test_duplicates.csv")) == 5
-    assert cv2.imread(str(tmp_path / "test_duplicates.png")).shape[0] > 100
+    said = "\n".join(report_shift(space, tmp_path))
+    assert "5 of 6 test images show what a training image shows (2 near, 1 " in said
+    assert len(pd.read_csv(tmp_path / "shift_copies.csv")) == 5
+    assert cv2.imread(str(tmp_path / "shift_copies.png")).shape[0] > 100
 
 
 def test_thumbnails_are_those_of_the_split(space: Workspace) -> None:
@@ -107,6 +107,6 @@ def test_no_like_images_no_sentence_and_an_empty_table(tmp_path: Path) -> None:
     inspections = [one for _, _, found in take_inventory(competition, space.data) for one in found]
     table, _ = write_inventory(space.inventory, inspections)
     stage.finish(output=inventory_digest(table))
-    assert report_test_duplicates(space, tmp_path) == ""
-    assert pd.read_csv(tmp_path / "test_duplicates.csv").empty and not (tmp_path / "test_duplicates.png").exists()
+    assert not any("what a training image shows" in line for line in report_shift(space, tmp_path))
+    assert pd.read_csv(tmp_path / "shift_copies.csv").empty and not (tmp_path / "shift_copies.png").exists()
     assert training_duplicates(space).empty

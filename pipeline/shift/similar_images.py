@@ -9,7 +9,6 @@ import pandas as pd
 
 from folds.audit import DUPLICATE_COLUMNS, find_duplicates
 from inference.progress import image_bar
-from pipeline.inventory_table import read_inventory
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 
@@ -73,16 +72,21 @@ def _test_and_train(first: list[str], second: list[str]) -> Iterator[tuple[str, 
 
 def _both(space: Workspace, train: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """image_id (split:id), content_hash and split of the training and all test images, and their thumbnails."""
-    table, thumbnails = read_inventory(space.inventory)
+    table, thumbnails = space.all_images()
     names = table["split"] + ":" + table["image_id"].astype(str)
     wanted = names.isin("train:" + train["image_id"].astype(str)) | (table["split"] == "test")
     table = table.assign(image_id=names)[wanted].sort_values("image_id", kind="stable")
     return table[["image_id", "content_hash", "split"]], thumbnails[table.index.to_numpy()]
 
 
+def pairs_to_show(pairs: pd.DataFrame, most: int) -> pd.DataFrame:
+    """About `most` pairs, as many of every kind: many copies would hide the few that are shifted."""
+    return pairs.groupby("kind", sort=False).head(max(1, most // pairs["kind"].nunique()))
+
+
 def thumbnails_of(space: Workspace, split: str, image_ids: pd.Series) -> np.ndarray:
     """Thumbnails uint8 (N, 64, 64) of images of a split, one for every id."""
-    table, thumbnails = read_inventory(space.inventory)
+    table, thumbnails = space.all_images()
     rows = np.flatnonzero(table["split"] == split)
     place = dict(zip(table["image_id"].astype(str).iloc[rows], rows, strict=True))
     return np.asarray(thumbnails[[place[image_id] for image_id in image_ids.astype(str)]])
