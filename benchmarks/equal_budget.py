@@ -38,8 +38,7 @@ from peers import smp_recipe
 
 from inference.config import ModelConfig
 from inference.models import build_model
-from inference.predict.image_list import prediction_path
-from inference.predict.store import open_prediction
+from inference.predict.store import open_prediction, prediction_path
 from inference.weights import load_encoder_weights
 from pipeline.experiment import load_experiment
 from pipeline.inventory_table import read_inventory

@@ -21,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from equal_budget import first_fold, stage
 
-from inference.predict.image_list import prediction_path
-from inference.predict.store import open_prediction
+from inference.predict.store import open_prediction, prediction_path
 from pipeline.experiment import load_experiment
 from pipeline.inventory_table import read_inventory
 from pipeline.pictures import new_figure, save_figure

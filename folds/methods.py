@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import KFold, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
 from folds.assignment import spread_groups, stratify_groups
 from folds.strata import indicator_matrix, joined
@@ -34,6 +33,8 @@ def _codes(values: np.ndarray, kind: str, n_folds: int) -> np.ndarray:
 
 
 def _kfold(groups: np.ndarray, levels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+    from sklearn.model_selection import KFold
+
     codes = _codes(groups, "images", n_folds)
     return _by_sklearn(KFold(n_folds, shuffle=True, random_state=seed), codes, None)
 
@@ -51,11 +52,15 @@ def _stratum_codes(levels: pd.DataFrame, n_folds: int) -> np.ndarray:
 
 
 def _stratified(groups: np.ndarray, levels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedKFold
+
     splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     return _by_sklearn(splitter, _stratum_codes(levels, n_folds), None)
 
 
 def _stratified_group(groups: np.ndarray, levels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold
+
     codes = _codes(groups, "groups", n_folds)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     return _by_sklearn(splitter, _stratum_codes(levels, n_folds), codes)
@@ -75,6 +80,8 @@ def _multilabel(groups: np.ndarray, levels: pd.DataFrame, n_folds: int, seed: in
 
 
 def _leave_one_group_out(groups: np.ndarray, levels: pd.DataFrame, n_folds: int, seed: int) -> np.ndarray:
+    from sklearn.model_selection import LeaveOneGroupOut
+
     codes = _codes(groups, "groups", n_folds)
     if codes.max() + 1 != n_folds:
         raise ValueError(

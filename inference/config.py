@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from submissions.host.settings import Settings
 
+SETTINGS_FILE = "model.json"  # lies beside every set of weights
+
 
 class ModelConfig(Settings):
     """What network: everything `build_model` needs, with nothing to download."""

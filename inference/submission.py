@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +14,13 @@ import pandas as pd
 import torch
 
 from inference.config import PredictConfig
-from inference.decide.decision import Decision, Mask, apply, apply_vote
+from inference.decide.decision import Decision, Mask, apply, apply_vote, decision_group
 from inference.predict.image_level import with_gate
-from inference.predict.image_list import OnError, Outcome, predict_listed, prediction_path
+from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
-from inference.predict.store import open_prediction
+from inference.predict.store import open_prediction, prediction_path
 from inference.predict.time_budget import TimeKeeper
-from inference.predict.tta import expand_views
+from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
@@ -277,14 +277,3 @@ def image_rows(
         mask = apply(probs, decision, group=group)
     decided(fields["image_id"], probs, mask)
     return encode_rows(competition, fields, mask.planes, instances=mask.instances, scores=mask.scores)
-
-
-def decision_column(competition: Competition, known: Container[str]) -> str | None:
-    """The contract's first stratum (organ, stain) among the `known` columns; None without one."""
-    return next((name for name in competition.strata if name in known and not name.startswith("area_")), None)
-
-
-def decision_group(competition: Competition, fields: dict[str, Any]) -> str | None:
-    """What thresholds by group are keyed by: the image's `decision_column`, None without one."""
-    column = decision_column(competition, fields)
-    return None if column is None else str(fields[column])

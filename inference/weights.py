@@ -16,7 +16,7 @@ import safetensors
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from inference.config import InputConfig, ModelConfig, PredictConfig
+from inference.config import SETTINGS_FILE, InputConfig, ModelConfig, PredictConfig
 from inference.models import build_model
 from inference.models.pretrained import load_encoder_weights, normalisation_of
 from inference.models.tensors import clean_state, read_tensors, write_tensors
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 WEIGHTS_FILE = "weights.safetensors"
-SETTINGS_FILE = "model.json"
 FORMAT = 1
 METADATA_KEY = "segmentation_pipeline"  # one key only: safetensors writes several in no fixed order
 

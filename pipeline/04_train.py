@@ -15,11 +15,8 @@ import argparse
 from collections.abc import Sequence
 
 try:
-    from inference.predict.devices import split_devices
     from pipeline.distributed.commands import run_spread_stage
     from pipeline.runs import trained_spaces
-    from pipeline.training.parallel_folds import train_on_devices
-    from pipeline.training.split_training import train_split
     from pipeline.workspace import Workspace, stage_parser
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -27,6 +24,10 @@ except ModuleNotFoundError as error:
 
 def train(space: Workspace, arguments: argparse.Namespace) -> None:
     """Train every used fold, of each of the repeated splits, that is not trained yet; on several devices at once."""
+    from inference.predict.devices import split_devices
+    from pipeline.training.parallel_folds import train_on_devices
+    from pipeline.training.split_training import train_split
+
     devices, folds = split_devices(space.device or "cpu"), space.experiment.used_folds
     if len(devices) > 1 and (space.experiment.repeated or not space.experiment.members):
         print(f"04_train: folds {folds} are trained on {', '.join(devices)}, one at a time on each")

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 try:
     from pipeline.distributed.commands import run_spread_stage
-    from pipeline.prediction.held_out_stage import predict_split
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, stage_parser
 except ModuleNotFoundError as error:
@@ -26,6 +25,8 @@ except ModuleNotFoundError as error:
 
 def predict_held_out(space: Workspace, arguments: argparse.Namespace) -> None:
     """Predict what is not predicted yet, of each of the repeated splits."""
+    from pipeline.prediction.held_out_stage import predict_split
+
     for each in trained_spaces(space, "05_predict_oof"):
         predict_split(each)
 

@@ -19,19 +19,9 @@ try:
     from inference.decide.decision import load_decision
     from inference.predict.time_budget import parse_budget
     from inference.progress import show
-    from pipeline.delivery.decided_submission import write_decided
     from pipeline.distributed.commands import run_spread_stage
     from pipeline.prediction.image_gate import asked_classifier, only_a_gate
-    from pipeline.prediction.prediction import (
-        decision_path,
-        fold_stages,
-        is_decided,
-        left_of_test,
-        predict_folds,
-        predict_test_shard,
-        test_stage,
-        written_by,
-    )
+    from pipeline.prediction.prediction_stages import decision_path, fold_stages, is_decided, test_stage, written_by
     from pipeline.runs import check_weights, open_runs
     from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
@@ -40,6 +30,9 @@ except ModuleNotFoundError as error:
 
 def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     """Predict what is not predicted yet; a submission in which the linter finds errors is kept under another name."""
+    from pipeline.delivery.decided_submission import write_decided
+    from pipeline.prediction.prediction import left_of_test, predict_folds, predict_test_shard
+
     if space.competition.submission is None:
         print(f"07_predict_test: the contract of {space.competition.name} has no test images; nothing to submit")
         return

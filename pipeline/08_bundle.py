@@ -20,20 +20,10 @@ import time
 from collections.abc import Sequence
 
 try:
-    from inference.bundle.bundle import write_bundle
     from inference.bundle.wheels import PYTHONS
     from inference.decide.decision import load_decision
-    from pipeline.delivery.bundling import (
-        dataset_slug,
-        experiment_documents,
-        parse_size,
-        size_table,
-        template_notebook,
-        together,
-        write_upload_files,
-    )
     from pipeline.prediction.image_gate import asked_classifier
-    from pipeline.prediction.prediction import bundle_facts, decision_path
+    from pipeline.prediction.prediction_stages import decision_path
     from pipeline.runs import check_weights, open_runs, runs_fingerprint
     from pipeline.workspace import Workspace, run_stage, stage_parser
     from submissions.host.listing import formats_used
@@ -43,6 +33,18 @@ except ModuleNotFoundError as error:
 
 def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     """Write the bundle of all used folds, say how large it is and how to upload it."""
+    from inference.bundle.bundle import write_bundle
+    from pipeline.delivery.bundling import (
+        dataset_slug,
+        experiment_documents,
+        parse_size,
+        size_table,
+        template_notebook,
+        together,
+        write_upload_files,
+    )
+    from pipeline.prediction.prediction import bundle_facts
+
     started = time.monotonic()
     space = together(space, arguments.others) if arguments.others else space
     slug, max_bytes = dataset_slug(space, arguments.slug), parse_size(arguments.max_size)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 try:
     from pipeline.delivery.submitting import code_folders, host_name, promised, scored_locally, submission_path, upload
-    from pipeline.prediction.prediction import lint_own
+    from pipeline.prediction.prediction_stages import lint_own
     from pipeline.workspace import Workspace, run_stage, stage_parser
     from submissions.kaggle.client import connect
     from submissions.kaggle.ledger import record

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from submissions.table.show import PALETTE, overlay, overlay_label, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK = "#1f2933"
 VOID_COLOUR = (128, 128, 128)
@@ -28,6 +29,9 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     """Figure with a grid of axes (rows, columns); nothing global is touched."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(
         {"font.size": 9, "text.color": INK, "axes.titlecolor": INK, "axes.edgecolor": "#9aa5b1"}
     ):

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from folds.blocks import has_blocks
 from folds.foldfile import read_folds
 from inference.config import PredictConfig
-from inference.weights import LoadedModel, load_model
 from pipeline.data.fold_tables import open_folds
 from pipeline.stage import digest, read_stage
 from pipeline.workspace import Workspace
 from submissions.host.settings import validate
+
+if TYPE_CHECKING:
+    from inference.weights import LoadedModel
 
 JOINED = 2  # format of out-of-fold predictions whose files are joined of blocks, each by the fold that held it out
 
@@ -55,6 +57,8 @@ class Run:
 
     def model(self, fold: int) -> LoadedModel:
         """The model of a fold, with the prediction settings of the run."""
+        from inference.weights import load_model
+
         return replace(load_model(self.folder / f"fold_{fold}"), predict_config=self.predict)
 
 

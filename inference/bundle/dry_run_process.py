@@ -35,7 +35,8 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
 
     from inference.bundle.bundle import run
     from inference.bundle.preview import draw_preview
-    from inference.predict.image_list import pixels_of, prediction_path
+    from inference.predict.image_list import pixels_of
+    from inference.predict.store import prediction_path
     from inference.submission import open_test_images
     from submissions.host.competition import load_competition
     from submissions.table.lint import lint_submission

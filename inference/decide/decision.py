@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from inference.decide.instances import InstanceSettings, confidences, split
 from inference.decide.postprocess import close_mask, fill_holes, keep_largest, open_mask, remove_small
 from inference.decide.rules import ArgmaxRule, Count, Level, Rule, ThresholdRule, class_planes
 from submissions.host.atomic import write_atomic
+from submissions.host.competition import Competition
 from submissions.host.settings import Settings, read_yaml, validate
 
 FORMAT = 1
@@ -234,3 +235,14 @@ def _processed(planes: np.ndarray, step: PostStep, decision: Decision) -> np.nda
                 planes[background] |= before & ~after
         planes[k] = after
     return planes
+
+
+def decision_column(competition: Competition, known: Container[str]) -> str | None:
+    """The contract's first stratum (organ, stain) among the `known` columns; None without one."""
+    return next((name for name in competition.strata if name in known and not name.startswith("area_")), None)
+
+
+def decision_group(competition: Competition, fields: dict[str, Any]) -> str | None:
+    """What thresholds by group are keyed by: the image's `decision_column`, None without one."""
+    column = decision_column(competition, fields)
+    return None if column is None else str(fields[column])

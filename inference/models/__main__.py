@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inference.models import figures
-from inference.models.builder import model_row, option_names
+from inference.models.builder import option_names
 from inference.models.encoder_sizes import FAMILIES
 from inference.models.figures import FIGURES
 from inference.models.measuring import write_figures
-from inference.models.table import MODELS
+from inference.models.table import MODELS, model_row
 from submissions.command_exit import run_command
 
 COLUMNS = ("name", "family", "encoders", "figures of", "M param", "GFLOPs", "source", "code", "weights")

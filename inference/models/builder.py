@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from typing import cast
 
 from inference.config import ModelConfig
 from inference.models.segmenter import Classifier, Model, Segmenter
-from inference.models.table import MODELS, ModelRow
+from inference.models.table import ModelRow, model_row
 from inference.models.volumes.segmenter import VolumeLevels, VolumeSegmenter
 
 HEAD_OPTIONS = ("deep_supervision", "image_head")
-
-
-def model_row(name: str) -> ModelRow:
-    """Row of the table of models; ValueError with the nearest names for an unknown one."""
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(MODELS)}"
-        raise ValueError(f"architecture {name!r} is not in the table of models; {hint}")
-    return MODELS[name]
 
 
 def option_names(row: ModelRow) -> list[str]:

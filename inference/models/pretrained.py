@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from inference.config import ModelConfig
-from inference.models.builder import model_row
 from inference.models.encoders import EncoderRecipe, resolve_encoder
+from inference.models.table import model_row
 from inference.models.tensors import read_tensors
 from inference.models.volumes.inflated import inflate_weight
 

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
 
-from torch import nn
+from inference.config import ModelConfig
 
-from inference.models.alexnet import build_alexnet
-from inference.models.bifpn import build_efficientnet_bifpn
-from inference.models.deconvnet import build_deconvnet
-from inference.models.deeplab_v1 import build_deeplab_v1
-from inference.models.deeplab_v2 import build_deeplab_v2
-from inference.models.deeplab_v3 import build_deeplab_v3
-from inference.models.dilatednet import build_dilatednet
-from inference.models.efficientnet_fpn import build_efficientnet_fpn
-from inference.models.efficientnet_unet_aspp import build_efficientnet_unet_aspp
-from inference.models.efficientnet_unet_aspp_fpn import build_efficientnet_unet_aspp_fpn
-from inference.models.encoder_decoder import build_encoder_decoder, build_plain_unet
-from inference.models.fc_densenet import build_fc_densenet56, build_fc_densenet67, build_fc_densenet103
-from inference.models.fcn import build_fcn8s, build_fcn16s, build_fcn32s
-from inference.models.lenet import build_lenet
-from inference.models.maskformer import build_maskformer
-from inference.models.pspnet import build_pspnet
-from inference.models.segformer import build_segformer
-from inference.models.segnet import build_segnet
-from inference.models.smp_models import (
-    build_deeplabv3plus,
-    build_dpt,
-    build_fpn,
-    build_linknet,
-    build_manet,
-    build_pan,
-    build_smp_deeplabv3,
-    build_smp_pspnet,
-    build_smp_segformer,
-    build_unet,
-    build_unetplusplus,
-    build_upernet,
-)
-from inference.models.swin_segformer import build_swin_segformer
-from inference.models.swin_upernet import build_swin_upernet
-from inference.models.timm_classifier import build_timm_classifier
-from inference.models.volumes.inflated import build_inflated_unet
-from inference.models.volumes.segresnet import build_segresnet
-from inference.models.volumes.sliced_encoder import build_sliced_encoder_unet
-from inference.models.volumes.unet3d import build_resenc_unet3d, build_unet3d
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -54,7 +19,7 @@ class ModelRow:
     """One line of `python -m inference.models`."""
 
     name: str  # what `ModelConfig.architecture` says
-    build: Callable[..., nn.Module]  # ([encoder,] in_channels, n_classes, *, options) -> network
+    builder: str  # "module:function" of this package, ([encoder,] in_channels, n_classes, *, options) -> network
     family: Literal["smp", "composed", "classic", "classify", "volumes"]
     encoders: str  # which encoders it takes, in words; "own" has no choice
     encoder: str  # the one that the printed figures are of; "" for a network without
@@ -63,6 +28,13 @@ class ModelRow:
     minimum: int = 0  # and to at least this
     code_licence: str = "this project's"
     weights_licence: str = "the encoder's"
+
+    @property
+    def build(self) -> Callable[..., nn.Module]:
+        """The function that builds the network; its module, and torch with it, is imported when it is asked for."""
+        module, _, function = self.builder.partition(":")
+        found: Callable[..., nn.Module] = getattr(import_module(f"inference.models.{module}"), function)
+        return found
 
     @property
     def task(self) -> Literal["segment", "classify"]:
@@ -88,76 +60,82 @@ LITE = "tf_efficientnet_lite0"
 SWIN = "swin_tiny_patch4_window7_224"
 
 
-def _smp(
-    name: str, build: Callable[..., nn.Module], source: str, encoders: str = ANY, *, encoder: str = "resnet34"
-) -> ModelRow:
-    return ModelRow(name, build, "smp", encoders, encoder, source, code_licence="MIT (smp)")
+def _smp(name: str, builder: str, source: str, encoders: str = ANY, *, encoder: str = "resnet34") -> ModelRow:
+    return ModelRow(name, builder, "smp", encoders, encoder, source, code_licence="MIT (smp)")
 
 
 def _composed(
     name: str,
-    build: Callable[..., nn.Module],
+    builder: str,
     source: str,
     encoders: str = COARSE,
     *,
     encoder: str = LITE,
     stride: int = 32,
 ) -> ModelRow:
-    return ModelRow(name, build, "composed", encoders, encoder, source, stride)
+    return ModelRow(name, builder, "composed", encoders, encoder, source, stride)
 
 
-def _classify(
-    name: str, build: Callable[..., nn.Module], source: str, encoders: str = "own", encoder: str = ""
-) -> ModelRow:
+def _classify(name: str, builder: str, source: str, encoders: str = "own", encoder: str = "") -> ModelRow:
     licence = "the encoder's" if encoder else "none published here"
-    return ModelRow(name, build, "classify", encoders, encoder, source, weights_licence=licence)
+    return ModelRow(name, builder, "classify", encoders, encoder, source, weights_licence=licence)
 
 
-def _volumes(
-    name: str, build: Callable[..., nn.Module], source: str, encoders: str = "own", encoder: str = ""
-) -> ModelRow:
+def _volumes(name: str, builder: str, source: str, encoders: str = "own", encoder: str = "") -> ModelRow:
     licence = "the encoder's" if encoder else "none published here"
-    return ModelRow(name, build, "volumes", encoders, encoder, source, weights_licence=licence)
+    return ModelRow(name, builder, "volumes", encoders, encoder, source, weights_licence=licence)
 
 
-def _vgg(name: str, build: Callable[..., nn.Module], source: str, *, stride: int = 32, minimum: int = 0) -> ModelRow:
+def _vgg(name: str, builder: str, source: str, *, stride: int = 32, minimum: int = 0) -> ModelRow:
     norm = "_bn" if name in ("segnet", "deconvnet") else ""
-    return ModelRow(name, build, "classic", "own", f"vgg16{norm}", source, stride, minimum, weights_licence=VGG)
+    return ModelRow(name, builder, "classic", "own", f"vgg16{norm}", source, stride, minimum, weights_licence=VGG)
 
 
-def _plain(name: str, build: Callable[..., nn.Module], source: str, *, stride: int = 32) -> ModelRow:
-    return ModelRow(name, build, "classic", "own", "", source, stride, weights_licence="none published here")
+def _plain(name: str, builder: str, source: str, *, stride: int = 32) -> ModelRow:
+    return ModelRow(name, builder, "classic", "own", "", source, stride, weights_licence="none published here")
 
 
 MODELS: dict[str, ModelRow] = {
     row.name: row
     for row in (
-        _smp("unet", build_unet, "arXiv:1505.04597"),
-        _smp("unetplusplus", build_unetplusplus, "arXiv:1807.10165", "any with maps at 1/2 to 1/32, not mit_b*"),
-        _smp("manet", build_manet, "doi:10.1109/ACCESS.2020.3025372"),
-        _smp("linknet", build_linknet, "arXiv:1707.03718", "convolutional, with maps at 1/2 to 1/32"),
-        _smp("fpn", build_fpn, "arXiv:1901.02446"),
-        _smp("pan", build_pan, "arXiv:1805.10180", DILATED),
-        _smp("smp_pspnet", build_smp_pspnet, "arXiv:1612.01105"),
-        _smp("smp_deeplabv3", build_smp_deeplabv3, "arXiv:1706.05587", DILATED),
-        _smp("deeplabv3plus", build_deeplabv3plus, "arXiv:1802.02611", DILATED),
-        _smp("upernet", build_upernet, "arXiv:1807.10221"),
-        _smp("smp_segformer", build_smp_segformer, "arXiv:2105.15203"),
-        _smp("dpt", build_dpt, "arXiv:2103.13413", "timm's vit_*", encoder="vit_base_patch16_224"),
+        _smp("unet", "smp_models:build_unet", "arXiv:1505.04597"),
+        _smp(
+            "unetplusplus",
+            "smp_models:build_unetplusplus",
+            "arXiv:1807.10165",
+            "any with maps at 1/2 to 1/32, not mit_b*",
+        ),
+        _smp("manet", "smp_models:build_manet", "doi:10.1109/ACCESS.2020.3025372"),
+        _smp("linknet", "smp_models:build_linknet", "arXiv:1707.03718", "convolutional, with maps at 1/2 to 1/32"),
+        _smp("fpn", "smp_models:build_fpn", "arXiv:1901.02446"),
+        _smp("pan", "smp_models:build_pan", "arXiv:1805.10180", DILATED),
+        _smp("smp_pspnet", "smp_models:build_smp_pspnet", "arXiv:1612.01105"),
+        _smp("smp_deeplabv3", "smp_models:build_smp_deeplabv3", "arXiv:1706.05587", DILATED),
+        _smp("deeplabv3plus", "smp_models:build_deeplabv3plus", "arXiv:1802.02611", DILATED),
+        _smp("upernet", "smp_models:build_upernet", "arXiv:1807.10221"),
+        _smp("smp_segformer", "smp_models:build_smp_segformer", "arXiv:2105.15203"),
+        _smp("dpt", "smp_models:build_dpt", "arXiv:2103.13413", "timm's vit_*", encoder="vit_base_patch16_224"),
         _composed(
             "efficientnet_unet_aspp_fpn",
-            build_efficientnet_unet_aspp_fpn,
+            "efficientnet_unet_aspp_fpn:build_efficientnet_unet_aspp_fpn",
             "arXiv:1505.04597, 1706.05587, 1901.02446",
             ANY,
         ),
-        _composed("efficientnet_unet_aspp", build_efficientnet_unet_aspp, "arXiv:1505.04597, 1706.05587", ANY),
-        _composed("efficientnet_fpn", build_efficientnet_fpn, "arXiv:1612.03144, 1901.02446"),
-        _composed("efficientnet_bifpn", build_efficientnet_bifpn, "arXiv:1911.09070", stride=64),
-        _composed("swin_upernet", build_swin_upernet, "arXiv:2103.14030, 1807.10221", encoder=SWIN),
-        _composed("swin_segformer", build_swin_segformer, "arXiv:2103.14030, 2105.15203", encoder=SWIN),
+        _composed(
+            "efficientnet_unet_aspp",
+            "efficientnet_unet_aspp:build_efficientnet_unet_aspp",
+            "arXiv:1505.04597, 1706.05587",
+            ANY,
+        ),
+        _composed("efficientnet_fpn", "efficientnet_fpn:build_efficientnet_fpn", "arXiv:1612.03144, 1901.02446"),
+        _composed("efficientnet_bifpn", "bifpn:build_efficientnet_bifpn", "arXiv:1911.09070", stride=64),
+        _composed("swin_upernet", "swin_upernet:build_swin_upernet", "arXiv:2103.14030, 1807.10221", encoder=SWIN),
+        _composed(
+            "swin_segformer", "swin_segformer:build_swin_segformer", "arXiv:2103.14030, 2105.15203", encoder=SWIN
+        ),
         ModelRow(
             "segformer",
-            build_segformer,
+            "segformer:build_segformer",
             "composed",
             "mit_b0 to mit_b5",
             "mit_b0",
@@ -166,7 +144,7 @@ MODELS: dict[str, ModelRow] = {
         ),
         ModelRow(
             "maskformer",
-            build_maskformer,
+            "maskformer:build_maskformer",
             "composed",
             "own",
             "",
@@ -174,28 +152,54 @@ MODELS: dict[str, ModelRow] = {
             code_licence="Apache-2.0 (transformers)",
             weights_licence="none published here",
         ),
-        _plain("encoder_decoder", build_encoder_decoder, "arXiv:1505.04597 without skips", stride=16),
-        _plain("plain_unet", build_plain_unet, "arXiv:1505.04597", stride=16),
-        _vgg("fcn32s", build_fcn32s, "arXiv:1411.4038"),
-        _vgg("fcn16s", build_fcn16s, "arXiv:1411.4038"),
-        _vgg("fcn8s", build_fcn8s, "arXiv:1411.4038"),
-        _vgg("deconvnet", build_deconvnet, "arXiv:1505.04366", minimum=224),
-        _vgg("segnet", build_segnet, "arXiv:1511.00561"),
-        _plain("fc_densenet56", build_fc_densenet56, "arXiv:1611.09326"),
-        _plain("fc_densenet67", build_fc_densenet67, "arXiv:1611.09326"),
-        _plain("fc_densenet103", build_fc_densenet103, "arXiv:1611.09326"),
-        _vgg("dilatednet", build_dilatednet, "arXiv:1511.07122", stride=8),
-        _vgg("deeplab_v1", build_deeplab_v1, "arXiv:1412.7062", stride=8),
-        _vgg("deeplab_v2", build_deeplab_v2, "arXiv:1606.00915", stride=8),
-        ModelRow("deeplab_v3", build_deeplab_v3, "classic", DILATED, "resnet50", "arXiv:1706.05587"),
-        ModelRow("pspnet", build_pspnet, "classic", DILATED, "resnet50", "arXiv:1612.01105"),
-        _volumes("unet3d", build_unet3d, "arXiv:1809.10486"),
-        _volumes("resenc_unet3d", build_resenc_unet3d, "arXiv:2404.09556"),
-        _volumes("segresnet", build_segresnet, "arXiv:1810.11654"),
-        _volumes("inflated_unet", build_inflated_unet, "arXiv:1705.07750", "resnet*, resnext*, vgg*", "resnet18"),
-        _volumes("sliced_encoder_unet", build_sliced_encoder_unet, "2D encoder, 3D decoder", COARSE, LITE),
-        _classify("lenet", build_lenet, "LeCun et al. 1998"),
-        _classify("alexnet", build_alexnet, "arXiv:1404.5997"),
-        _classify("timm_classifier", build_timm_classifier, "timm", "any of timm", LITE),
+        _plain("encoder_decoder", "encoder_decoder:build_encoder_decoder", "arXiv:1505.04597 without skips", stride=16),
+        _plain("plain_unet", "encoder_decoder:build_plain_unet", "arXiv:1505.04597", stride=16),
+        _vgg("fcn32s", "fcn:build_fcn32s", "arXiv:1411.4038"),
+        _vgg("fcn16s", "fcn:build_fcn16s", "arXiv:1411.4038"),
+        _vgg("fcn8s", "fcn:build_fcn8s", "arXiv:1411.4038"),
+        _vgg("deconvnet", "deconvnet:build_deconvnet", "arXiv:1505.04366", minimum=224),
+        _vgg("segnet", "segnet:build_segnet", "arXiv:1511.00561"),
+        _plain("fc_densenet56", "fc_densenet:build_fc_densenet56", "arXiv:1611.09326"),
+        _plain("fc_densenet67", "fc_densenet:build_fc_densenet67", "arXiv:1611.09326"),
+        _plain("fc_densenet103", "fc_densenet:build_fc_densenet103", "arXiv:1611.09326"),
+        _vgg("dilatednet", "dilatednet:build_dilatednet", "arXiv:1511.07122", stride=8),
+        _vgg("deeplab_v1", "deeplab_v1:build_deeplab_v1", "arXiv:1412.7062", stride=8),
+        _vgg("deeplab_v2", "deeplab_v2:build_deeplab_v2", "arXiv:1606.00915", stride=8),
+        ModelRow("deeplab_v3", "deeplab_v3:build_deeplab_v3", "classic", DILATED, "resnet50", "arXiv:1706.05587"),
+        ModelRow("pspnet", "pspnet:build_pspnet", "classic", DILATED, "resnet50", "arXiv:1612.01105"),
+        _volumes("unet3d", "volumes.unet3d:build_unet3d", "arXiv:1809.10486"),
+        _volumes("resenc_unet3d", "volumes.unet3d:build_resenc_unet3d", "arXiv:2404.09556"),
+        _volumes("segresnet", "volumes.segresnet:build_segresnet", "arXiv:1810.11654"),
+        _volumes(
+            "inflated_unet",
+            "volumes.inflated:build_inflated_unet",
+            "arXiv:1705.07750",
+            "resnet*, resnext*, vgg*",
+            "resnet18",
+        ),
+        _volumes(
+            "sliced_encoder_unet",
+            "volumes.sliced_encoder:build_sliced_encoder_unet",
+            "2D encoder, 3D decoder",
+            COARSE,
+            LITE,
+        ),
+        _classify("lenet", "lenet:build_lenet", "LeCun et al. 1998"),
+        _classify("alexnet", "alexnet:build_alexnet", "arXiv:1404.5997"),
+        _classify("timm_classifier", "timm_classifier:build_timm_classifier", "timm", "any of timm", LITE),
     )
 }
+
+
+def model_row(name: str) -> ModelRow:
+    """Row of the table of models; ValueError with the nearest names for an unknown one."""
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(MODELS)}"
+        raise ValueError(f"architecture {name!r} is not in the table of models; {hint}")
+    return MODELS[name]
+
+
+def is_classifier(config: ModelConfig) -> bool:
+    """Whether a model answers for the image and not for its pixels."""
+    return model_row(config.architecture).task == "classify"

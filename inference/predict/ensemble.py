@@ -11,6 +11,7 @@ import numpy as np
 from inference.config import InputConfig, PredictConfig
 from inference.predict.axes import ORDER
 from inference.predict.members import ReadyMember, Vote, make_vote
+from inference.predict.resample import working_scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +42,6 @@ def member_weights(number: int, weights: Sequence[float] | None = None) -> list[
     if not (all(weight >= 0 for weight in weights) and 0 < sum(weights) < float("inf")):
         raise ValueError(f"weights are {list(weights)}, expected none below 0 and a sum above 0")
     return [weight / sum(weights) for weight in weights]
-
-
-def working_scale(config: InputConfig, pixel_size_um: float | None) -> float:
-    """Return working size / host's size, from pixel sizes in micrometres where the input declares one."""
-    if config.pixel_size_um is None:
-        return config.scale
-    if pixel_size_um is None:
-        raise ValueError(
-            f"the model works at {config.pixel_size_um} µm a pixel, but the image's own pixel size is not "
-            "known: declare it in the competition's contract, or train with input.scale"
-        )
-    return pixel_size_um / config.pixel_size_um
 
 
 def plan_passes(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import pandas as pd
 import torch
@@ -18,9 +17,9 @@ from inference.config import PredictConfig
 from inference.predict.devices import fits_memory, share_jobs, split_devices
 from inference.predict.members import ReadyMember, prepare_members
 from inference.predict.predictor import PredictionReport, predict_image
-from inference.predict.store import open_prediction
+from inference.predict.store import failure_path, open_prediction, prediction_path
 from inference.predict.time_budget import TimeKeeper
-from inference.predict.tta import expand_views
+from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
 from submissions.host.atomic import write_atomic
 from submissions.host.listing import ListedImages, pixel_size
@@ -47,16 +46,6 @@ class Outcome:
     path: Path
     failure: str | None = None
     reduced: bool = False
-
-
-def prediction_path(folder: Path, image_id: str) -> Path:
-    """Where the prediction of an image lies; ids of any spelling stay inside the folder."""
-    return folder / f"{quote(image_id, safe='-_+=,@() ')}.h5"
-
-
-def failure_path(folder: Path, image_id: str) -> Path:
-    """Where it is noted that an image could not be predicted."""
-    return prediction_path(folder, image_id).with_suffix(".failed.json")
 
 
 def predict_listed(

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 
 from inference.config import PredictConfig
+from inference.models.table import is_classifier
 from inference.predict.axes import TurnedSource
+from inference.predict.classifier import classify_image
 from inference.predict.ensemble import HostSum, Pass, plan_passes
-from inference.predict.image_level import classify_image, is_classifier
 from inference.predict.inputs import Statistics, statistics
 from inference.predict.members import ReadyMember, activate, predict_batch, prepare_members, widen
 from inference.predict.memory_plan import MemoryPlan, pass_boxes, pass_grid, plan_memory
 from inference.predict.stitching import Emit, StripAccumulator
 from inference.predict.store import NotANumberError, PredictionWriter, quantise
 from inference.predict.strips import Batch, Place, batches, read_ahead
-from inference.predict.tta import expand_views
+from inference.predict.tta_names import expand_views
 from inference.predict.volume_grid import spacing_of
 from inference.predict.volume_pass import run_volume_pass
 from submissions.host.atomic import partial_path

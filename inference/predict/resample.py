@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
+
+from inference.config import InputConfig
 
 
 @lru_cache(maxsize=32)
@@ -98,3 +101,35 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     resized = RowResizer((image.shape[0], image.shape[1]), size).push(image.astype(np.float32))
     return restore(resized, image.dtype)
+
+
+def working_scale(config: InputConfig, pixel_size_um: float | None) -> float:
+    """Return working size / host's size, from pixel sizes in micrometres where the input declares one."""
+    if config.pixel_size_um is None:
+        return config.scale
+    if pixel_size_um is None:
+        raise ValueError(
+            f"the model works at {config.pixel_size_um} µm a pixel, but the image's own pixel size is not "
+            "known: declare it in the competition's contract, or train with input.scale"
+        )
+    return pixel_size_um / config.pixel_size_um
+
+
+class PlaneResizer:
+    """Resizes a volume that comes plane by plane, (h, w, c) float32; what a plane completes is returned at once."""
+
+    def __init__(self, size: tuple[int, int, int], target: tuple[int, int, int]) -> None:
+        self.size, self.target = size, target
+        self.same = size == target
+        across = target[1] * target[2]
+        self._depth = RowResizer((size[0], across), (target[0], across))
+
+    def push(self, plane: np.ndarray) -> Iterator[np.ndarray]:
+        """Take the next plane; yields the new planes (H, W, c) that it completes."""
+        if self.same:
+            yield plane
+            return
+        flat = RowResizer(self.size[1:], self.target[1:]).push(plane)
+        height, width, channels = flat.shape
+        for row in self._depth.push(np.ascontiguousarray(flat).reshape(1, height * width, channels)):
+            yield row.reshape(height, width, channels)

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import h5py
 import numpy as np
@@ -247,3 +248,13 @@ def write_prediction(
         for z in range(planes.shape[1]):
             writer.write_rows(planes[:, z], z)
     return Path(path)
+
+
+def prediction_path(folder: Path, image_id: str) -> Path:
+    """Where the prediction of an image lies; ids of any spelling stay inside the folder."""
+    return folder / f"{quote(image_id, safe='-_+=,@() ')}.h5"
+
+
+def failure_path(folder: Path, image_id: str) -> Path:
+    """Where it is noted that an image could not be predicted."""
+    return prediction_path(folder, image_id).with_suffix(".failed.json")

@@ -10,17 +10,9 @@ from torch.nn import functional
 
 from inference.config import InputConfig
 from inference.predict.shifts import STAINS
+from inference.predict.tta_names import check_view, expand_views
 
 Change = Callable[[torch.Tensor], torch.Tensor]
-
-MIRRORS = tuple(
-    "+".join(part) or "identity"
-    for part in (
-        (), ("hflip",), ("vflip",), ("rot180",),
-        ("zflip",), ("zflip", "hflip"), ("zflip", "vflip"), ("zflip", "rot180"),
-    )
-)  # fmt: skip
-D4 = ("identity", "rot90", "rot180", "rot270", "hflip", "vflip", "transpose", "antitranspose")
 
 
 @dataclass(frozen=True)
@@ -67,17 +59,6 @@ GEOMETRIC: dict[str, tuple[Change, Change]] = {
 }
 
 
-SETS: dict[str, tuple[str, ...]] = {"d4": D4, "mirrors": MIRRORS}
-
-
-def expand_views(names: Sequence[str]) -> list[str]:
-    """Replace "d4" by the eight flips and quarter turns, "mirrors" by a volume's eight mirrorings; each once."""
-    expanded: list[str] = []
-    for name in names:
-        expanded += [one for one in SETS.get(name, (name,)) if one not in expanded]
-    return expanded
-
-
 def build_views(names: Sequence[str], config: InputConfig) -> list[View]:
     """Make the views of `names` for inputs of `config`.
 
@@ -113,16 +94,10 @@ def _build(name: str, config: InputConfig) -> View:
         "brightness": _brightness,
         "stain": _stain,
     }
-    if kind not in makers:
-        known = ", ".join([*GEOMETRIC, *SETS, "zflip", "zflip+NAME", *(f"{maker}:NUMBER" for maker in makers)])
-        raise ValueError(f"view {name!r} is not known, expected one of {known}")
+    check_view(name)
     if config.dims == 3 and kind != "brightness":
         raise ValueError(f"view {name!r} is for images; volumes have mirrors, quarter turns and brightness:NUMBER")
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"view {name!r} needs a number after the colon, as in '{kind}:0.75'") from None
-    return View(name, makers[kind](value, config), _resize if kind == "scale" else lambda y, size: y)
+    return View(name, makers[kind](float(text), config), _resize if kind == "scale" else lambda y, size: y)
 
 
 def _zflip(config: InputConfig) -> Change:

@@ -16,32 +16,12 @@ from inference.config import InputConfig
 from inference.predict.ensemble import Pass
 from inference.predict.inputs import Statistics, normalise, reflect_indices
 from inference.predict.members import predict_batch
-from inference.predict.resample import RowResizer, restore
+from inference.predict.resample import PlaneResizer, restore
 from inference.predict.stitching import Emit
 from inference.predict.volume_grid import BoxGrid
 
 if TYPE_CHECKING:
     from submissions.images.opening import ImageSource
-
-
-class PlaneResizer:
-    """Resizes a volume that comes plane by plane, (h, w, c) float32; what a plane completes is returned at once."""
-
-    def __init__(self, size: tuple[int, int, int], target: tuple[int, int, int]) -> None:
-        self.size, self.target = size, target
-        self.same = size == target
-        across = target[1] * target[2]
-        self._depth = RowResizer((size[0], across), (target[0], across))
-
-    def push(self, plane: np.ndarray) -> Iterator[np.ndarray]:
-        """Take the next plane; yields the new planes (H, W, c) that it completes."""
-        if self.same:
-            yield plane
-            return
-        flat = RowResizer(self.size[1:], self.target[1:]).push(plane)
-        height, width, channels = flat.shape
-        for row in self._depth.push(np.ascontiguousarray(flat).reshape(1, height * width, channels)):
-            yield row.reshape(height, width, channels)
 
 
 def work_planes(source: ImageSource, grid: BoxGrid) -> Iterator[np.ndarray]:

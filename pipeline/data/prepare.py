@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from inference.predict.ensemble import working_scale
 from inference.predict.inputs import statistics
+from inference.predict.resample import working_scale
 from inference.predict.volume_grid import spacing_of, work_shape
 from pipeline.data.patch_index import index_path, write_index, write_index_part
 from pipeline.data.scaling import nearest_indices, resample_volume, strips

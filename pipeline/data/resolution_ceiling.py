@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from inference.decide.decision import decision_group
 from inference.predict.resample import RowResizer
-from inference.submission import decision_group
 from pipeline.data.scaling import resize_label, resize_planes, working_size
 from pipeline.pictures import draw_lines
 from pipeline.workspace import Workspace

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from inference.predict.resample import RowResizer, axis_matrix, resize_image, restore
-from inference.predict.volume_pass import PlaneResizer
+from inference.predict.resample import PlaneResizer, RowResizer, axis_matrix, resize_image, restore
 from submissions.images.sources import ImageSource, check_window
 
 __all__ = [

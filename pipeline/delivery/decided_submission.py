@@ -11,11 +11,8 @@ from tqdm import tqdm
 
 from inference.decide.decision import load_decision
 from inference.progress import image_bar
-from pipeline.prediction.prediction import (
-    decision_path,
-    lint_written,
-    predict_test,
-)
+from pipeline.prediction.prediction import predict_test
+from pipeline.prediction.prediction_stages import decision_path, lint_written
 from pipeline.runs import Run
 from pipeline.stage import Stage
 from pipeline.tuning.comparisons.extras import write_drift

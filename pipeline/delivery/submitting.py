@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.prediction.prediction import decision_path, written_by
+from pipeline.prediction.prediction_stages import decision_path, written_by
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.two_runs import metric_of
 from pipeline.workspace import Workspace

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import BOX, Block
-from inference.predict.image_list import prediction_path
-from inference.predict.store import CHUNK, Prediction, PredictionWriter, open_prediction
+from inference.predict.store import CHUNK, Prediction, PredictionWriter, open_prediction, prediction_path
 
 SCRATCH = "by_fold"
 

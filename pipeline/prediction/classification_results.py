@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.predict.image_list import prediction_path
-from inference.predict.store import open_prediction
+from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
 from pipeline.pictures import draw_answers
 from pipeline.workspace import Workspace

@@ -14,7 +14,7 @@ import pandas as pd
 from inference.predict.shifts import unfit
 from pipeline.data.fold_tables import open_folds
 from pipeline.prediction.oof_sample import spread_units
-from pipeline.prediction.prediction import fold_models, held_out_inputs, oof_format, predict_oof, predict_settings
+from pipeline.prediction.prediction_stages import held_out_inputs, oof_format, predict_settings
 from pipeline.stage import Stage, read_stage
 from pipeline.tuning_settings import COPIES
 from pipeline.workspace import Workspace
@@ -71,6 +71,8 @@ def copies_folder(space_own: Path, shift: str) -> Path:
 
 def predict_copies(space: Workspace, *, report: Callable[[str], None] = quiet) -> Iterator[tuple[int, int]]:
     """Predict every copy that is not there yet; yields (done, of how many)."""
+    from pipeline.prediction.prediction import fold_models, predict_oof
+
     plan = copy_plan(space)
     total, before = sum(map(len, plan.values())), 0
     models = fold_models(space)

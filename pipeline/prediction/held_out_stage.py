@@ -13,7 +13,8 @@ from pipeline.prediction.classification_results import write_answers
 from pipeline.prediction.copies import copies_folder, copies_stage, copy_plan, predict_copies
 from pipeline.prediction.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
 from pipeline.prediction.oof_steps import join_shards, unpredicted
-from pipeline.prediction.prediction import oof_stage, predict_oof
+from pipeline.prediction.prediction import predict_oof
+from pipeline.prediction.prediction_stages import oof_stage
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace, already, finish, finishing
 

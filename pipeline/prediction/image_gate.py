@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from inference.config import ModelConfig
+from inference.config import SETTINGS_FILE, ModelConfig
 from inference.decide.decision import Decision
-from inference.predict.image_level import is_classifier
-from inference.predict.image_list import prediction_path
-from inference.weights import SETTINGS_FILE
+from inference.models.table import is_classifier
+from inference.predict.store import prediction_path
 from pipeline.runs import Run, read_run
 from pipeline.workspace import Workspace
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from inference.predict.shifts import unfit
-from inference.predict.tta import expand_views
+from inference.predict.tta_names import expand_views
 from pipeline.data.fold_tables import open_folds
-from pipeline.prediction.prediction import held_out_inputs, oof_format, predict_settings
+from pipeline.prediction.prediction_stages import held_out_inputs, oof_format, predict_settings
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from folds.blocks import has_blocks
-from inference.predict.image_list import prediction_path
+from inference.predict.store import prediction_path
 from pipeline.data.fold_tables import open_folds
 from pipeline.distributed.shards import Shard
 from pipeline.prediction.block_oof import fold_folder, join_blocks, unjoined

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import apply
+from inference.decide.decision import apply, decision_group
 from inference.forecast.test_images import SUMMARY, TABLE
-from inference.predict.image_list import prediction_path
-from inference.predict.store import open_prediction
-from inference.submission import decision_group
+from inference.predict.store import open_prediction, prediction_path
 from pipeline.inventory_table import read_inventory
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import data_uri, paint

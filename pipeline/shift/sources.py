@@ -8,8 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
-from sklearn.metrics import silhouette_score
-from sklearn.neighbors import NearestNeighbors
 
 from pipeline.shift.appearance import appearance, principal, standardised
 
@@ -30,6 +28,8 @@ def find_sources(table: pd.DataFrame, thumbnails: np.ndarray) -> pd.Series:
     clustered, and each of the others goes with the one most like it. Neither the order of the rows nor a seed
     matters. Raises ValueError for an inventory without measures.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     looks = appearance(table, thumbnails)
     keys = table["content_hash"].astype(str) + "\x1f" + table["image_id"].astype(str)
     order = np.argsort(np.array([hashlib.sha256(key.encode()).hexdigest() for key in keys]), kind="stable")
@@ -60,6 +60,8 @@ def _parts(looks: pd.DataFrame) -> list[np.ndarray]:
 
 def _divided(looks: pd.DataFrame, least: float) -> np.ndarray | None:
     """The part of each row, by the number of parts with the largest mean silhouette; None where it is below `least`."""
+    from sklearn.metrics import silhouette_score
+
     values = principal(standardised(looks))
     if not values.shape[1]:
         return None

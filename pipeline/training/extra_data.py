@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.predict.ensemble import working_scale
-from inference.predict.image_list import prediction_path
 from inference.predict.inputs import statistics
-from inference.predict.store import open_prediction
+from inference.predict.resample import working_scale
+from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
 from pipeline.data.scaling import resize_image, working_size

@@ -6,7 +6,7 @@ from typing import Any
 
 from inference.predict.devices import pick_device
 from inference.predict.precision import resolve_precision
-from pipeline.prediction.prediction import predict_settings
+from pipeline.prediction.prediction_stages import predict_settings
 from pipeline.workspace import Workspace
 
 

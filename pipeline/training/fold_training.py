@@ -19,8 +19,9 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 from tqdm import tqdm
 
+from inference.config import SETTINGS_FILE
 from inference.models import Classifier, build_model, model_row
-from inference.weights import SETTINGS_FILE, load_encoder_weights, save_model
+from inference.weights import load_encoder_weights, save_model
 from pipeline.augmentation.stain_references import reference_colours
 from pipeline.data.store import Store
 from pipeline.experiment import Experiment, TrainSettings

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.linear_model import RidgeCV
 
 from inference.forecast.maps import (
     AnyMap,
@@ -81,6 +79,8 @@ def deviations(table: pd.DataFrame, weights: np.ndarray) -> tuple[list[str], np.
 
 def _linear(table: pd.DataFrame, target: np.ndarray, weights: np.ndarray) -> LinearMap:
     """Ridge regression, its penalty chosen by the error on each row left out (efficient leave-one-out)."""
+    from sklearn.linear_model import RidgeCV
+
     names, mean, scale = deviations(table, weights)
     z = in_deviations(columns(table, names), mean, scale)
     model = RidgeCV(alphas=PENALTIES).fit(z, target, sample_weight=weights)
@@ -92,6 +92,8 @@ def _linear(table: pd.DataFrame, target: np.ndarray, weights: np.ndarray) -> Lin
 
 def _forest(table: pd.DataFrame, target: np.ndarray, weights: np.ndarray, seed: int) -> ForestMap:
     """Extremely randomised trees (Geurts et al., 2006)."""
+    from sklearn.ensemble import ExtraTreesRegressor
+
     names = [str(name) for name in table]
     model = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, max_features=SHARE, random_state=seed)
     model.fit(columns(table, names), target, sample_weight=weights)

@@ -17,7 +17,7 @@ from inference.decide.decision import load_decision
 from inference.forecast.forecast import apply_forecast
 from pipeline.data.fold_tables import open_folds
 from pipeline.inventory_table import read_inventory
-from pipeline.prediction.prediction import decision_path
+from pipeline.prediction.prediction_stages import decision_path
 from pipeline.runs import open_runs
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.two_runs import read_scores

@@ -15,7 +15,7 @@ from inference.forecast.test_images import forecast_facts, forecast_test_images,
 from inference.forecast.verdict import forecast_lines
 from inference.submission import open_test_images
 from pipeline.inventory_table import read_inventory
-from pipeline.prediction.prediction import decision_path
+from pipeline.prediction.prediction_stages import decision_path
 from pipeline.runs import Run
 from pipeline.workspace import Workspace
 

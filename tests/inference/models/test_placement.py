@@ -11,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from inference.config import InputConfig, ModelConfig
 from inference.models import build_model
 from inference.models.table import MODELS
-from inference.predict.tta import D4, build_views
+from inference.predict.tta import build_views
+from inference.predict.tta_names import D4
 
 # fake tensors have no values, and these look at some while they are built
 LOOKING = {"dpt", "maskformer", "segformer", "swin_segformer", "swin_upernet"}

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.predict.ensemble import HostSum, member_weights, plan_passes, working_scale
+from inference.predict.ensemble import HostSum, member_weights, plan_passes
 from inference.predict.members import prepare_members
 from inference.predict.memory_plan import plan_memory
 from inference.predict.predictor import predict_image, predict_views
+from inference.predict.resample import working_scale
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
 from submissions.images.opening import ArraySource

@@ -17,10 +17,10 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_ho
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.predict.image_list import Outcome, failure_path, pixels_of, predict_listed, prediction_path
+from inference.predict.image_list import Outcome, pixels_of, predict_listed
 from inference.predict.members import ReadyMember
 from inference.predict.shifts import ShiftedSource
-from inference.predict.store import open_prediction
+from inference.predict.store import failure_path, open_prediction, prediction_path
 from inference.predict.time_budget import TimeKeeper
 from inference.submission import open_test_images
 from inference.weights import LoadedModel

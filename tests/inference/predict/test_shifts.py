@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inference.config import InputConfig
-from inference.predict.ensemble import working_scale
+from inference.predict.resample import working_scale
 from inference.predict.shifts import ShiftedSource, parse_shift, parse_shifts, shifted_input, unfit, value_range
 from submissions.images.opening import ArraySource
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from inference.config import InputConfig
-from inference.predict.tta import D4, build_views, expand_views
+from inference.predict.tta import build_views
+from inference.predict.tta_names import D4, expand_views
 
 CONFIG = InputConfig(offsets=[-1, 0, 1])
 

@@ -9,7 +9,7 @@ import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 from drawn_layouts import LAYOUTS
 
-from inference.submission import decision_group
+from inference.decide.decision import decision_group
 from pipeline.data.inventory import (
     check_masks_aligned,
     host_digest,

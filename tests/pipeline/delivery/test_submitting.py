@@ -19,7 +19,7 @@ import pipeline.delivery.submitting as submitting
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.delivery.submitting import code_folders, git_state, host_name, promised, scored_locally, upload
 from pipeline.experiment import load_experiment
-from pipeline.prediction.prediction import written_by
+from pipeline.prediction.prediction_stages import written_by
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 from submissions.kaggle.ledger import read_ledger

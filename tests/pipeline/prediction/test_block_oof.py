@@ -20,8 +20,7 @@ from tiny_run import space_of, stage, write_tiny_experiment
 from torch import nn
 
 from folds.blocks import Block
-from inference.predict.image_list import prediction_path
-from inference.predict.store import open_prediction, write_prediction
+from inference.predict.store import open_prediction, prediction_path, write_prediction
 from inference.weights import load_model
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared

@@ -12,8 +12,7 @@ import yaml
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.decide.decision import load_decision
-from inference.predict.image_list import prediction_path
-from inference.predict.store import open_prediction
+from inference.predict.store import open_prediction, prediction_path
 from pipeline.prediction.oof import ungrouped
 from pipeline.prediction.oof_sample import finished_parts, sample_ids, sample_parts, unfit_shifts
 from pipeline.sequence import run_stages

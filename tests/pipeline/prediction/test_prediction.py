@@ -15,7 +15,7 @@ from inference.bundle.bundle import run
 from inference.decide.decision import load_decision, save_decision
 from inference.predict.store import open_prediction
 from pipeline.data.fold_tables import open_folds
-from pipeline.prediction.prediction import pick_devices
+from pipeline.prediction.prediction_stages import pick_devices
 from pipeline.sequence import run_stages
 from pipeline.training.extra_data import check_predictions
 from submissions.table.findings import Finding

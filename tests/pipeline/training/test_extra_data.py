@@ -15,8 +15,7 @@ import yaml
 from drawn_hosts import write_rle_host
 from tiny_run import EXPERIMENT, write_tiny_experiment
 
-from inference.predict.image_list import prediction_path
-from inference.predict.store import write_prediction
+from inference.predict.store import prediction_path, write_prediction
 from pipeline.data.store import create_store
 from pipeline.experiment import Experiment, TrainSettings
 from pipeline.sequence import run_stages

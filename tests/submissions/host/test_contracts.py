@@ -19,8 +19,7 @@ from pycocotools import mask as coco
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ThresholdRule
-from inference.predict.image_list import prediction_path
-from inference.predict.store import write_prediction
+from inference.predict.store import prediction_path, write_prediction
 from inference.submission import make_submission, open_test_images
 from pipeline.data.inventory import check_masks_aligned
 from pipeline.inventory_table import MEASURED, read_inventory
