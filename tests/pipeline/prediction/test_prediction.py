@@ -158,7 +158,7 @@ def test_what_the_linter_refuses_is_no_submission(
     written = (own / "submission.csv").read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr(
-            "pipeline.prediction.prediction.lint_submission", lambda *_, **__: [Finding("error", 3, "is no run")]
+            "pipeline.prediction.prediction_stages.lint_submission", lambda *_, **__: [Finding("error", 3, "is no run")]
         )
         with pytest.raises(SystemExit):
             again(arguments)
@@ -227,7 +227,7 @@ def test_devices_of_unlike_precision_are_refused(
     tuned: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "pipeline.prediction.prediction.resolve_precision", lambda wanted, name: "bf16" if name == "cpu" else "fp16"
+        "inference.predict.precision.resolve_precision", lambda wanted, name: "bf16" if name == "cpu" else "fp16"
     )
     with pytest.raises(ValueError, match=r"set predict\.precision so that it is one"):
         pick_devices(space_of(tuned[1], "--device", "cpu,cpu:0"))
