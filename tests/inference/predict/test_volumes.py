@@ -15,8 +15,8 @@ from inference.predict.members import ReadyMember, prepare_members
 from inference.predict.predictor import predict_image
 from inference.predict.resample import PlaneResizer, axis_matrix
 from inference.predict.store import open_prediction
-from inference.predict.tta import MIRRORS, build_views
-from inference.predict.tta_names import expand_views
+from inference.predict.tta import build_views
+from inference.predict.tta_names import MIRRORS, expand_views
 from inference.predict.volume_grid import make_box_grid, work_shape
 from inference.predict.volume_pass import slabs
 from submissions.images.opening import ArraySource
