@@ -44,7 +44,7 @@ def write_folds(folds: pd.DataFrame, path: Path) -> str:
         raise ValueError(f"the fold table lacks columns {missing}, expected those of make_folds")
     order = [column for column in ("image_id", "y0", "x0") if column in folds.columns]
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may freeze the same table at once
     with partial.open("w", encoding="utf-8", newline="") as file:
         folds.sort_values(order)[table_columns(folds)].to_csv(file, index=False, lineterminator="\n")
         file.flush()

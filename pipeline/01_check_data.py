@@ -43,7 +43,7 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
         "files": host_digest(competition, space.data),
     }
     stage = Stage("01_check_data", space.inventory, settings, format=2)
-    if not stage.begin(overwrite=space.overwrite):
+    if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
         return already(stage)
     parts, left = stage.folder / PARTS, 0
     if shard is None:

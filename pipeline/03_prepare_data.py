@@ -28,7 +28,7 @@ def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
     if not trained_spaces(space, "03_prepare_data"):
         return
     stage = prepare_stage(space)
-    if not stage.begin(overwrite=space.overwrite):
+    if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
         index_patches(replace(space, shard=None), stage.folder)
         return already(stage)
     print(f"{stage.name}: needs at most {peak_memory(space):.1f} GB of memory")

@@ -49,7 +49,9 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = test_stage(space, runs, decision)
     apart = arguments.keep_folds or decision.vote
     folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
-    if not stage.begin(overwrite=space.overwrite) and is_decided(space, stage, budget=seconds is not None):
+    if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None) and is_decided(
+        space, stage, budget=seconds is not None
+    ):
         return already(stage)
     left = 0
     if space.shard is not None:

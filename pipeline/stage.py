@@ -8,13 +8,16 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pipeline.locks import pause, release, try_lock, wait_sentence
 from submissions.host.atomic import write_atomic
 
 DONE = "stage.json"
 BEGUN = "stage.begun.json"
+PATIENCE = 3  # tries for a folder before it is said that another process has it
 
 
 def digest(value: Any) -> str:
@@ -36,7 +39,8 @@ class Stage:
     """One stage's work in one folder.
 
     settings are those the stage reads; inputs the fingerprints of the stages before it; format the number of the
-    stage's file format. Paths, device, number of workers and memory cap are none of them.
+    stage's file format. Paths, device, number of workers and memory cap are none of them. protects: a file that makes
+    unfinished work too dear to be deleted unasked, such as the epochs of a training; none: only finished work is.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Stage:
     settings: Mapping[str, Any]
     inputs: Mapping[str, str] = field(default_factory=dict)
     format: int = 1
+    protects: str | None = None
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
@@ -59,32 +64,65 @@ class Stage:
         """Same fingerprint, same result."""
         return digest(self.identity)
 
-    def begin(self, *, overwrite: bool = False) -> bool:
+    def begin(self, *, overwrite: bool = False, shared: bool = False) -> bool:
         """Make the folder ready; False when the work is already done.
 
-        Work begun from the same settings is continued. Raises MadeOtherwise, which says which setting differs,
-        where the folder was made from others, unless `overwrite`, which deletes it.
+        Work begun from the same settings is continued; begun from others and never finished, it is deleted and begun
+        anew. Waits, with a sentence, while another process works on the folder, unless both do so `shared`, each on its
+        part. Raises MadeOtherwise, which says which setting differs, where the folder was finished from others, or
+        holds what the stage `protects`, unless `overwrite`, which deletes it.
         """
+        if not overwrite and self.done():
+            return False
+        self._hold(shared=shared and not overwrite)
         if overwrite and self.folder.exists():
             _delete(self.folder)
         for name in (DONE, BEGUN):
-            path = self.folder / name
-            if path.is_file():
-                before = json.loads(path.read_text(encoding="utf-8"))
-                if before["fingerprint"] != self.fingerprint:
+            before = self._before(name)
+            if before is None:
+                continue
+            if before["fingerprint"] != self.fingerprint:
+                if name == DONE or (self.protects and (self.folder / self.protects).exists()):
+                    release(self.folder)
                     raise MadeOtherwise(self._refusal(before["identity"]), self)
-                if name == DONE:
-                    return False
+                print("\n".join([f"{self.name}: {self.folder} was never finished and is begun anew:",
+                                 *self._changes(before["identity"])]))  # fmt: skip
+                _delete(self.folder)
+            elif name == DONE:
+                release(self.folder)
+                return False
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self.folder / BEGUN, self._document())
+        if shared:
+            self._hold(shared=True)
         return True
+
+    def _before(self, name: str) -> dict[str, Any] | None:
+        """The document that marks the folder as done or begun; None where it does not lie there."""
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return document
+
+    def _hold(self, *, shared: bool) -> None:
+        """Wait for the folder: for oneself, or shared with others that have begun the same work."""
+        for tries in count():
+            if shared and try_lock(self.folder, shared=True):
+                begun = self._before(BEGUN)
+                if begun is not None and begun["fingerprint"] == self.fingerprint:
+                    return
+                release(self.folder)
+            if try_lock(self.folder):
+                return
+            if tries == PATIENCE:
+                print(f"{self.name}: {wait_sentence(self.folder)}", flush=True)
+            pause()
 
     def done(self) -> bool:
         """Whether the folder holds this very work, finished; nothing is touched."""
-        path = self.folder / DONE
-        if not path.is_file():
-            return False
-        return bool(json.loads(path.read_text(encoding="utf-8"))["fingerprint"] == self.fingerprint)
+        made = self._before(DONE)
+        return made is not None and bool(made["fingerprint"] == self.fingerprint)
 
     def finish(self, **facts: Any) -> float:
         """Mark the folder as done, with facts worth keeping; returns the seconds since the stage was made."""
@@ -92,6 +130,7 @@ class Stage:
         _sweep(self.folder)
         write_atomic(self.folder / DONE, self._document(seconds=round(seconds, 3), **facts))
         (self.folder / BEGUN).unlink(missing_ok=True)
+        release(self.folder)
         return seconds
 
     def _document(self, **facts: Any) -> str:
@@ -100,9 +139,12 @@ class Stage:
 
     def _refusal(self, before: Mapping[str, Any]) -> str:
         lines = [f"{self.folder}: made by {self.name} from other settings:"]
-        lines += [f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)]
-        lines.append("  --overwrite deletes it and makes it again")
+        lines += [*self._changes(before), "  --overwrite deletes it and makes it again"]
         return "\n".join(lines)
+
+    def _changes(self, before: Mapping[str, Any]) -> list[str]:
+        """What differs from the identity of before, a line each."""
+        return [f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)]
 
 
 def _sweep(folder: Path) -> None:

@@ -22,6 +22,7 @@ from filelock import FileLock
 from pipeline.distributed.shards import Shard, parse_shard
 from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory_table import SOURCE, read_inventory
+from pipeline.locks import release_all
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.host.competition import Competition, load_competition
@@ -156,6 +157,8 @@ def run_stage(
             given = sys.argv[1:] if argv is None else argv
             print("\n".join(ways_out(error.stage, space, given)), file=sys.stderr)
         raise SystemExit(1) from error
+    finally:
+        release_all()
 
 
 def ways_out(stage: Stage, space: Workspace, argv: Sequence[str]) -> list[str]:

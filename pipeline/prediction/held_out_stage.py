@@ -27,7 +27,7 @@ def predict_split(space: Workspace) -> None:
     ]
     if space.overwrite and again:
         print(f"{stage.name}: --overwrite deletes and predicts again {', '.join(map(str, again))}")
-    if stage.begin(overwrite=space.overwrite):
+    if stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
         show(predict_oof(space, stage.folder, report=tqdm.write), "images")
         with finishing(stage, space.shard, left_to_others(space, stage.folder)) as mine:
             if mine:
@@ -48,7 +48,7 @@ def predict_shifted_copies(space: Workspace) -> None:
     if not copy_plan(space):
         return
     stage = copies_stage(space)
-    if not stage.begin(overwrite=space.overwrite):
+    if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
         return already(stage)
     show(predict_copies(space), "shifted copies")
     plan = {copies_folder(space.own, shift): names for shift, names in copy_plan(space).items()}
@@ -77,7 +77,7 @@ def finish_split(space: Workspace, stage: Stage) -> None:
 
 def predict_part(space: Workspace, part: Part, chosen: Sequence[str]) -> None:
     """Predict the sample once more, view by view or under a shift."""
-    if not part.stage.begin(overwrite=space.overwrite):
+    if not part.stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
         return already(part.stage)
     steps = predict_oof(
         space, part.stage.folder, only=chosen, separate=part.shift is None, shift=part.shift, report=tqdm.write

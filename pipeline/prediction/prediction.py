@@ -129,7 +129,7 @@ def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, 
     """Predict the test images by each fold alone, each a stage of its own; fold -> folder."""
     stages = fold_stages(space, runs, decision)
     for fold, stage in stages.items():
-        if not stage.begin(overwrite=space.overwrite):
+        if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
             already(stage)
             continue
         steps = predict_fold(

@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
 from pipeline.stage import Stage
+from pipeline.training.checkpoint import LAST
 from pipeline.training.extra_data import extra_data, extra_inputs
 from pipeline.training.fingerprint import fold_settings
 from pipeline.training.fold_training import Validate, train_fold
@@ -35,7 +36,7 @@ def train_split(space: Workspace, observe: Observe | None = None) -> None:
     first = os.environ.get("RANK", "0") == "0"
     for fold in experiment.used_folds:
         inputs = {"store": prepared, "folds": folds_hash, **extra_inputs(space, fold)}
-        stage = Stage("04_train", space.fold(fold), {**settings, "fold": fold}, inputs)
+        stage = Stage("04_train", space.fold(fold), {**settings, "fold": fold}, inputs, protects=LAST)
         if not (stage.begin(overwrite=space.overwrite) if first else space.overwrite or not stage.done()):
             if first:
                 already(stage)

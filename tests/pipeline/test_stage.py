@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.locks import release_all
 from pipeline.stage import BEGUN, Stage, digest, read_stage
 
 
@@ -22,11 +24,11 @@ def test_the_same_work_is_done_once(tmp_path: Path) -> None:
     assert read_stage(stage.folder, "99_do.py")["output"] == "xyz"
 
 
-def test_other_settings_are_refused_by_name_done_or_only_begun(tmp_path: Path) -> None:
-    stage = make(tmp_path, train={"epochs": 2, "lr": 0.1})
+def test_other_settings_are_refused_by_name_where_work_is_done_or_protected(tmp_path: Path) -> None:
+    stage = replace(make(tmp_path, train={"epochs": 2, "lr": 0.1}), protects="kept")
     stage.begin()
     (stage.folder / "kept").write_text("")
-    other = make(tmp_path, train={"epochs": 3, "lr": 0.1})
+    other = replace(make(tmp_path, train={"epochs": 3, "lr": 0.1}), protects="kept")
     with pytest.raises(ValueError, match=r"train\.epochs: there 2, now 3") as caught:
         other.begin()
     assert "lr" not in str(caught.value) and "--overwrite" in str(caught.value)
@@ -36,6 +38,20 @@ def test_other_settings_are_refused_by_name_done_or_only_begun(tmp_path: Path) -
     assert (stage.folder / "kept").exists()
     assert other.begin(overwrite=True)
     assert not (stage.folder / "kept").exists()
+
+
+def test_work_that_was_never_finished_is_begun_anew_by_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = make(tmp_path, order="row")
+    stage.begin()
+    (stage.folder / "half").write_text("of the old settings")
+    other = replace(make(tmp_path, order="column"), protects="last.pt")  # which it never wrote
+    assert other.begin() and not (stage.folder / "half").exists()
+    said = capsys.readouterr().out
+    assert f"{stage.folder} was never finished and is begun anew" in said and "order: there 'row', now 'column'" in said
+    other.finish()
+    assert not other.begin()
 
 
 def test_begun_work_goes_on(tmp_path: Path) -> None:
@@ -77,4 +93,5 @@ def test_a_kill_while_deleting_leaves_nothing_that_looks_made(tmp_path: Path, mo
     monkeypatch.undo()
     assert make(tmp_path, a=2).begin() and not (stage.folder / "unit").exists()
     assert make(tmp_path, a=3).begin(overwrite=True)
+    release_all()
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
