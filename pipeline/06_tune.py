@@ -17,9 +17,9 @@ from math import isnan
 
 try:
     import pandas as pd
-    from tqdm import tqdm
 
     from inference.forecast.forecast import save_forecast
+    from inference.progress import progress_bar
     from pipeline.prediction.image_gate import only_a_gate
     from pipeline.prediction.oof import test_groups, tune_stage
     from pipeline.runs import open_runs, runs_fingerprint
@@ -42,7 +42,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = tune_stage(space, runs)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
-    found = out_of_fold(space, runs, workers=max(1, space.workers), progress=tqdm)
+    found = out_of_fold(space, runs, workers=max(1, space.workers), progress=progress_bar)
     result = tune(found.terms, found.items, fingerprint=runs_fingerprint(runs), test_groups=test_groups(space))
     _, score = score_through_submission(found.terms, found.items, result.decision)
     if score != result.cv and not (isnan(score) and isnan(result.cv)):

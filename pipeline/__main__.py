@@ -91,8 +91,7 @@ def _new_competition(argv: Sequence[str]) -> None:
 
 
 def _ceiling(argv: Sequence[str]) -> None:
-    from tqdm import tqdm
-
+    from inference.progress import progress_bar
     from pipeline.data.resolution_ceiling import SCALES, resolution_ceiling, write_ceiling
     from pipeline.workspace import open_workspace, stage_parser
 
@@ -100,7 +99,7 @@ def _ceiling(argv: Sequence[str]) -> None:
     parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES), help="working size / host's size")
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
-    table = resolution_ceiling(space, arguments.scales, progress=tqdm)
+    table = resolution_ceiling(space, arguments.scales, progress=progress_bar)
     print(table.pivot(index="scale", columns="group", values="score").round(4).to_string())
     print(f"ceiling -> {write_ceiling(space, table)}")
 
@@ -149,8 +148,7 @@ def _schema(argv: Sequence[str]) -> None:
 
 
 def _report(argv: Sequence[str]) -> None:
-    from tqdm import tqdm
-
+    from inference.progress import progress_bar
     from pipeline.report.finished_run import open_finished
     from pipeline.report.page import LEDGER, write_report
 
@@ -162,7 +160,7 @@ def _report(argv: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="default: report.html in the run's folder")
     arguments = parser.parse_args(argv)
     run = open_finished(arguments.run, data=arguments.data, competition=arguments.competition)
-    print(f"report -> {write_report(run, arguments.out, ledger=arguments.ledger, progress=tqdm)}")
+    print(f"report -> {write_report(run, arguments.out, ledger=arguments.ledger, progress=progress_bar)}")
 
 
 def _shift_test(argv: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from inference.progress import progress_bar
 from pipeline.distributed.units import SPREAD, Unit, stage_units
 from pipeline.sequence import STAGES, run_stages
 from pipeline.workspace import Workspace
@@ -172,7 +173,7 @@ def run_units(
     task = ray.remote(max_retries=RETRIES, **needs)(do_unit)
     waiting = {task.options(name=f"{unit.stage} {unit.name}").remote(unit, folder): unit for unit in units}
     failed: list[str] = []
-    with tqdm(total=len(units), desc=STAGES[units[0].stage], unit="unit") as bar:
+    with progress_bar(total=len(units), desc=STAGES[units[0].stage], unit="unit") as bar:
         changed = time.monotonic()
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL)

@@ -17,10 +17,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
-from tqdm import tqdm
 
 from inference.config import SETTINGS_FILE
 from inference.models import Classifier, build_model, model_row
+from inference.progress import ProgressLines, progress_bar
 from inference.weights import load_encoder_weights, save_model
 from pipeline.augmentation.stain_references import reference_colours
 from pipeline.data.store import Store
@@ -195,7 +195,7 @@ class _Run:
             batches = self.batches(self.epoch, self.settings.epochs)
             total = self.trainer.total_steps
             bar = stack.enter_context(
-                tqdm(total=total, initial=self.epoch * self.settings.steps_per_epoch, unit="step",
+                progress_bar(total=total, initial=self.epoch * self.settings.steps_per_epoch, unit="step",
                      desc=self.folder.name, disable=not self.main)
             )  # fmt: skip
             while self.epoch < self.settings.epochs and not self.stopped:
@@ -215,7 +215,7 @@ class _Run:
         self.trainer.accelerator.wait_for_everyone()
         return self.facts(epochs, rows)
 
-    def train_epoch(self, batches: Iterator[Batch], journal: Journal | None, bar: tqdm) -> dict[str, Any]:
+    def train_epoch(self, batches: Iterator[Batch], journal: Journal | None, bar: ProgressLines) -> dict[str, Any]:
         """One epoch, its validation if due, its line in the log, its state on disk."""
         epoch, settings = self.epoch, self.settings
         row = self.run_steps(batches, bar)
@@ -239,7 +239,7 @@ class _Run:
             save_state(self.folder / LAST, {**state, "epoch": self.epoch, "stopped": self.stopped})
         return row
 
-    def run_steps(self, batches: Iterator[Batch], bar: tqdm) -> dict[str, Any]:
+    def run_steps(self, batches: Iterator[Batch], bar: ProgressLines) -> dict[str, Any]:
         """The optimizer steps of one epoch; returns its row for the log."""
         trainer, settings, epoch = self.trainer, self.settings, self.epoch
         trainer.begin_epoch(epoch)

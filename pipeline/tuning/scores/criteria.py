@@ -17,8 +17,8 @@ class Terms:
     """The contract, the metric, the settings, and the channels of the probabilities.
 
     workers: processes; each holds one unit (an image, or a stack where stacks are scored) in memory.
-    progress: `tqdm`, or what takes its arguments. ungrouped: why thresholds by group cannot decide the test images; ''
-    where they can.
+    progress: `progress_bar`, or what takes its arguments. ungrouped: why thresholds by group cannot decide the test
+    images; '' where they can.
     """
 
     competition: Competition

@@ -13,7 +13,7 @@ Progress = Callable[..., Iterable[Any]]
 
 
 def quiet(items: Iterable[T], **_: Any) -> Iterable[T]:
-    """Progress that shows nothing; a stage passes `tqdm`."""
+    """Progress that shows nothing; a stage passes `progress_bar`."""
     return items
 
 
