@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from inference.progress import image_bar
 from submissions.command_exit import run_command
+from submissions.host.atomic import DiskFull
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     try:
         {"run": _run, "dry-run": _dry_run}[arguments.word](arguments)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, DiskFull) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from pipeline.sequence import ALL_STAGES, STAGES, run_from, run_stage_named, run_stages, started_as
 from submissions.command_exit import run_command
+from submissions.host.atomic import DiskFull
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -236,13 +237,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if stage in ALL_STAGES:
         return run_stage_named(stage, given[1:])
     if not given or given[0] not in WORDS:
-        known = ", ".join([*ALL_STAGES, *WORDS])
+        known = ", ".join([*WORDS, *ALL_STAGES])
         wanted = f"found {given[0]!r}, expected one of {known}" if given else "a word is missing"
         print(f"{__doc__}\n{wanted}" if given[:1] not in (["-h"], ["--help"]) else __doc__)
         raise SystemExit(0 if given[:1] in (["-h"], ["--help"]) else 2)
     try:
         WORDS[given[0]](given[1:])
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, FileNotFoundError, RuntimeError, DiskFull) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

@@ -25,6 +25,7 @@ from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.locks import release_all
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
+from submissions.host.atomic import says_full
 from submissions.host.competition import Competition, load_competition
 
 LOCK = "stage.lock"
@@ -156,6 +157,11 @@ def run_stage(
         if isinstance(error, MadeOtherwise):
             given = sys.argv[1:] if argv is None else argv
             print("\n".join(ways_out(error.stage, space, given)), file=sys.stderr)
+        raise SystemExit(1) from error
+    except OSError as error:
+        if not says_full(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
     finally:
         release_all()

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from submissions.host.atomic import room_for
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors, .pth, .pt or .bin file; pickles are read with `weights_only=True`.
@@ -52,7 +54,8 @@ def clean_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    save_file(dict(state), partial, metadata=metadata)
+    with room_for(path, sum(tensor.nbytes for tensor in state.values()), partial):
+        save_file(dict(state), partial, metadata=metadata)
     partial.replace(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 from h5py._objects import phil
 
-from submissions.host.atomic import partial_path
+from submissions.host.atomic import check_room, partial_path, room_for, says_full
 
 FORMAT = 1
 CHUNK = 512
@@ -79,6 +80,8 @@ class PredictionWriter:
         self.shape = tuple(int(size) for size in shape)
         self.height, self.width = self.shape[-2:]
         self.chunk = (min(CHUNK, self.height), min(CHUNK, self.width))
+        self.bytes = len(self.channels) * math.prod(self.shape)  # at most: compressed they are fewer
+        check_room(self.path, self.bytes)
         self._file = h5py.File(self.partial, "w")
         self._data = self._file.create_dataset(
             "probs",
@@ -168,10 +171,13 @@ class PredictionWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        with room_for(self.path, self.bytes, self.partial):
+            if kind is None:
+                self.close()
+                return
             self.discard()
+            if error is not None and says_full(error):
+                raise error
 
 
 class Prediction:

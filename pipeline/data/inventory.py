@@ -18,7 +18,7 @@ import pandas as pd
 from pipeline.distributed.shards import Shard, share
 from pipeline.inventory_table import SOURCE
 from pipeline.shift.sources import find_sources
-from submissions.host.atomic import partial_path, write_atomic
+from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.host.competition import Competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, passed_over, pixel_size
 from submissions.host.mask_files import mask_patterns
@@ -234,7 +234,8 @@ def _save_part(path: Path, inspections: Sequence[Inspection]) -> None:
         for one in inspections
     ]
     partial = partial_path(path)
-    with partial.open("wb") as file:
+    size = sum(one.thumbnail.nbytes for one in inspections)
+    with room_for(path, size, partial), partial.open("wb") as file:
         np.savez(
             file, said=np.array(json.dumps(said, default=_plain)), thumbnails=[one.thumbnail for one in inspections]
         )
@@ -343,6 +344,7 @@ def _write_thumbnails(path: Path, waiting: Any, order: Sequence[int]) -> None:
         np.save(path, np.zeros((0, *sides), np.uint8))
         return
     found = np.memmap(waiting, np.uint8, "r", shape=(len(order), *sides))
+    check_room(path, found.nbytes)  # a page that finds no room ends the process
     made = np.lib.format.open_memmap(path, "w+", np.uint8, shape=(len(order), *sides))
     for place, index in enumerate(order):
         made[place] = found[index]

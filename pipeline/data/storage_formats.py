@@ -50,7 +50,7 @@ def _write_npy(path: Path, data: Pixels, shape: tuple[int, ...], dtype: np.dtype
             for plane in range(planes):
                 rows = np.ascontiguousarray(block[plane] if row_axis else block, dtype=dtype)
                 stream.seek(start + ((z * planes + plane) * height + row) * row_bytes)
-                rows.tofile(stream)
+                stream.write(rows.data)  # tofile does not say that the disk is full
 
 
 def _write_hdf5(

@@ -15,6 +15,7 @@ Handles are opened where they are first read, in every process anew: none crosse
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections import OrderedDict
@@ -35,7 +36,7 @@ from pipeline.data.scaling import (
     working_size,
 )
 from pipeline.data.storage_formats import open_unit, write_unit
-from submissions.host.atomic import partial_path, write_atomic
+from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.images.sources import KEPT_DTYPES, ImageSource, check_window
 
 __all__ = [
@@ -129,10 +130,13 @@ class Store:
         meta = self._meta(image_id, image, target, shape, dtype, target_shape, attrs or {})
         final = self.path(image_id)
         partial = partial_path(final)
+        if self.kind == "hdf5":
+            check_room(final, _bytes(meta))
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        write_unit(partial, self.kind, self.options, meta, image, target)
-        (partial / "unit.json").write_text(json.dumps(meta, default=_plain), encoding="utf-8")
+        with room_for(final, _bytes(meta), partial):
+            write_unit(partial, self.kind, self.options, meta, image, target)
+            (partial / "unit.json").write_text(json.dumps(meta, default=_plain), encoding="utf-8")
         if final.exists():
             self._images.pop(image_id, None)
             self._units.pop(image_id, None)
@@ -215,6 +219,12 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_units": OrderedDict(), "_images": {}}
+
+
+def _bytes(meta: Mapping[str, Any]) -> int:
+    """Bytes of a unit's pixels and target as they lie in memory; compressed stores need less."""
+    pixels = math.prod(meta["shape"]) * np.dtype(meta["dtype"]).itemsize
+    return pixels + (math.prod(meta["target"]) if meta["target"] else 0)
 
 
 def _plain(value: Any) -> Any:

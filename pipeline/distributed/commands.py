@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 
 from pipeline.distributed.ray_cluster import Cluster, run_on_ray
@@ -51,6 +52,7 @@ def run_spread_stage(
     add_ray(parser).allow_abbrev = False
     given = list(sys.argv[1:] if argv is None else argv)
 
+    @wraps(work)
     def spread(space: Workspace, arguments: argparse.Namespace) -> None:
         if arguments.ray is None:
             return work(space, arguments)

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from submissions.host.atomic import room_for
+
 LAST = "last.pt"
 FORMAT = 1
 
@@ -15,12 +17,12 @@ FORMAT = 1
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors, numbers, strings and lists or dicts of them beside `path`, then rename.
 
-    A kill or a full disk while saving leaves the previous file; the error is passed on.
+    A kill or a full disk while saving leaves the previous file; the error is passed on, a full disk's as DiskFull.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with room_for(path, _size(state), partial), partial.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
@@ -28,6 +30,14 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _size(value: Any) -> int:
+    """Bytes of the tensors in lists and dicts."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return sum(map(_size, parts))
 
 
 def load_state(path: Path) -> dict[str, Any] | None:

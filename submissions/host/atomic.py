@@ -1,10 +1,27 @@
-"""Done or not at all: files are written beside their final name and renamed."""
+"""Done or not at all: files are written beside their final name and renamed; a full disk says which and how large."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFull(OSError):
+    """A file found no room."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ENOSPC, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 def partial_path(path: Path) -> Path:
@@ -16,8 +33,59 @@ def partial_path(path: Path) -> Path:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write text beside its final name and rename: a reader sees the old file or the new one, whole."""
+    """Write text beside its final name and rename: a reader sees the old file or the new one, whole.
+
+    Raises DiskFull where there is no room for it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
-    partial.write_text(text, encoding="utf-8", newline="")
+    with room_for(path, len(text.encode()), partial):
+        partial.write_text(text, encoding="utf-8", newline="")
     partial.replace(path)
+
+
+@contextmanager
+def room_for(path: Path, size: int, partial: Path | None = None) -> Iterator[None]:
+    """Writing `path`, a file or folder of about `size` bytes: where the disk is full, DiskFull names path and bytes.
+
+    What was written so far at `partial` is removed then; any other error is passed on as it is.
+    """
+    try:
+        yield
+    except Exception as error:  # torch, HDF5 and safetensors hide the system's word in their own
+        if not says_full(error):
+            raise
+        if partial is not None:
+            _remove(partial)
+        raise _full(path, size) from error
+
+
+def check_room(path: Path, size: int) -> None:
+    """Raise DiskFull where `path` of at most `size` bytes may find no room: HDF5 and mapped files do not survive it."""
+    if shutil.disk_usage(path.parent).free < size:
+        raise _full(path, size)
+
+
+def _full(path: Path, size: int) -> DiskFull:
+    return DiskFull(
+        f"{path}: the disk is full: {size:,} bytes are needed, {shutil.disk_usage(path.parent).free:,} are free; make "
+        "room and start again, finished work is kept"
+    )
+
+
+def says_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is the system's word for a full disk or a quota used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if re.search(rf"os error ({'|'.join(map(str, FULL))})\b", str(error)):  # as Rust writes it
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""A full disk: which file, how many bytes, nothing half written left; on a disk of one megabyte where one may mount."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from inference.models.tensors import write_tensors
+from inference.predict.store import write_prediction
+from pipeline.data.store import create_store
+from pipeline.training.checkpoint import save_state
+from submissions.host.atomic import DiskFull, room_for, says_full, write_atomic
+
+NOISE = np.random.default_rng(0).integers(0, 255, (1, 1500, 1400), np.uint8)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of one megabyte of its own; needs the right to mount one."""
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("no right to mount a small disk")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def fill(name: str, disk: Path) -> int:
+    """Write something too large in one of the ways of the pipeline; returns the bytes it needs."""
+    tensors = {"weight": torch.zeros(700_000)}
+    if name == "text":
+        write_atomic(disk / "table.csv", "x" * 1_100_000)
+        return 1_100_000
+    if name == "checkpoint":
+        save_state(disk / "last.pt", {"model": tensors, "parts": [torch.zeros(5)], "epoch": 3})
+    elif name == "weights":
+        write_tensors(disk / "weights.safetensors", tensors)
+    elif name == "prediction":
+        write_prediction(disk / "a.h5", NOISE, ["thing"])
+    else:
+        kind = "memmap" if name == "memmap" else "hdf5"
+        create_store(disk, kind).write("a", NOISE[..., None], NOISE, {})
+    return 0
+
+
+SIZES = {"checkpoint": 2_800_020, "weights": 2_800_000, "prediction": 2_100_000}
+
+
+@pytest.mark.parametrize("name", ["text", *SIZES, "memmap", "hdf5"])
+def test_a_full_disk_says_path_and_bytes_and_keeps_nothing_half(name: str, small_disk: Path) -> None:
+    size = {"text": 1_100_000, **SIZES}.get(name, 4_200_000)
+    with pytest.raises(
+        DiskFull, match=rf"{small_disk}/.*: the disk is full: {size:,} bytes are needed, [\d,]+ are free"
+    ):
+        fill(name, small_disk)
+    assert not list(small_disk.rglob("*.partial"))
+
+
+def test_a_full_disk_is_known_by_whatever_hides_it(tmp_path: Path) -> None:
+    for said in (OSError(errno.ENOSPC, "x"), OSError(errno.EDQUOT, "x"), RuntimeError("I/O error (os error 28)")):
+        with (
+            pytest.raises(DiskFull, match=r"b\.bin: the disk is full: 1,234 bytes are needed"),
+            room_for(tmp_path / "b.bin", 1234),
+        ):
+            raise said
+    hidden = RuntimeError("enforce fail at inline_container.cc")
+    hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    assert says_full(hidden) and not says_full(OSError(errno.EIO, "x")) and not says_full(None)
+
+
+def test_other_errors_pass_and_leave_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "x.partial").write_text("half")
+    with pytest.raises(KeyError), room_for(tmp_path / "x", 1, tmp_path / "x.partial"):
+        raise KeyError("x")
+    assert (tmp_path / "x.partial").is_file()
+
+
+def test_a_folder_half_written_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "x.partial").mkdir()
+    with pytest.raises(DiskFull), room_for(tmp_path / "x", 1, tmp_path / "x.partial"):
+        raise OSError(errno.ENOSPC, "x")
+    assert not list(tmp_path.iterdir())
