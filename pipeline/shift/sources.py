@@ -15,7 +15,7 @@ LEAST_SILHOUETTE = 0.35
 LEAST_OF_A_PART = 0.5
 MOST_PARTS = 8
 LEAST_DIVIDED = 20
-MOST_CLUSTERED = 2000
+MOST_CLUSTERED = 1000
 
 
 def find_sources(table: pd.DataFrame, thumbnails: np.ndarray) -> pd.Series:
@@ -24,7 +24,7 @@ def find_sources(table: pd.DataFrame, thumbnails: np.ndarray) -> pd.Series:
     Agglomerative clustering (Ward) over the principal components of what images are like. Images are divided into the
     number of parts, 2 to 8, whose mean silhouette (Rousseeuw 1987) is largest; where that is below 0.35, or where there
     are fewer than 20 images, they are one source. A part of 20 or more images is divided in turn, in its own
-    components, where that silhouette is at least 0.5. Of more than 2000 images those that come first by content are
+    components, where that silhouette is at least 0.5. Of more than 1000 images those that come first by content are
     clustered, and each of the others goes with the one most like it. Neither the order of the rows nor a seed
     matters. Raises ValueError for an inventory without measures.
     """

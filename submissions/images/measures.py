@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-GRID = 48
+GRID = 40
 WINDOW = 192
 LEVELS = 32
 QUANTILES = {"p01": 0.01, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p99": 0.99}
@@ -25,13 +25,14 @@ MEASURES = {
     "image_orientation": "degrees counter-clockwise from horizontal, 0 to 180, of structures; missing where flat",
     "image_coherence": "how much they run that way: 0 in all directions alike, 1 all in one",
 }
+_OPPONENT = np.array([[1, -1, 0], [0.5, 0.5, -1]], np.float32)
 _LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 class Meter:
     """Measures of one slice, fed strip by strip: memory does not grow with the image.
 
-    Values (quantiles, colour, contrast, background) are of a grid of at most 48 x 48 pixels spread over the slice;
+    Values (quantiles, colour, contrast, background) are of a grid of at most 40 x 40 pixels spread over the slice;
     sharpness, noise and orientation are of 192 x 192 pixels in the middle of each strip, as stored and not resampled,
     so that they mean the same whatever the image's size; of several strips the median.
     """
@@ -59,10 +60,7 @@ class Meter:
             values = values[:, np.isfinite(values).all(axis=0)]
         found: dict[str, float] = {}
         if values.shape[1]:
-            places = {name: round(share * (values.shape[1] - 1)) for name, share in QUANTILES.items()}
-            for channel, line in enumerate(np.partition(values, sorted({*places.values()}), axis=1)):
-                found |= {f"image_channel_{channel}_{name}": float(line[place]) for name, place in places.items()}
-            found |= _values(values, top)
+            found = _values(values, top)
         span = found.pop("span", 0.0)
         sharpness, sigma, along, across = (_median(column) for column in zip(*self._windows, strict=True))
         found["image_sharpness"] = sharpness
@@ -86,27 +84,31 @@ def _rounded(value: float) -> float:
 
 
 def _values(values: np.ndarray, top: float) -> dict[str, float]:
-    """Colour, contrast and background of pixels float32 (C, N) whose type holds 0 to `top` (0: any number)."""
-    grey = values.mean(axis=0)
-    places = [round(share * (len(grey) - 1)) for share in (0.01, 0.99)]
-    low, high = np.partition(grey, places)[places].tolist()
+    """Quantiles, colour, contrast, background of pixels float32 (C, N) whose type holds 0 to `top` (0: any number)."""
+    channels, count = values.shape
+    lines = np.concatenate([values, np.full((1, channels), 1 / channels, np.float32) @ values])
+    places = [round(share * (count - 1)) for share in QUANTILES.values()]
+    ordered = np.partition(lines, sorted({*places}), axis=1)[:, places].tolist()
+    found = {
+        f"image_channel_{channel}_{name}": value
+        for channel in range(channels)
+        for name, value in zip(QUANTILES, ordered[channel], strict=True)
+    }
+    grey, low, high = lines[-1], ordered[-1][0], ordered[-1][-1]
     span = high - low
-    found = {"span": span, "image_contrast": float(grey.std()) / (top or span or 1.0)}
-    scale = 255 / (top or span or 1.0)
-    if len(values) == 3:
-        first = (values[0] - values[1]) * scale
-        second = (0.5 * (values[0] + values[1]) - values[2]) * scale
-        spread, centre = math.hypot(first.std(), second.std()), math.hypot(first.mean(), second.mean())
-        found["image_colourfulness"] = spread + 0.3 * centre
-    elif len(values) == 1:
+    found |= {"span": span, "image_contrast": float(cv2.meanStdDev(grey)[1].item()) / (top or span or 1.0)}
+    if channels == 1:
         found["image_colourfulness"] = 0.0
-    level = np.zeros(len(grey), np.int64)
+    elif channels == 3:
+        opponent = np.ascontiguousarray((_OPPONENT @ values).T)[:, None]  # red - green, yellow - blue
+        centre, spread = (part.ravel().tolist() for part in cv2.meanStdDev(opponent))
+        found["image_colourfulness"] = (math.hypot(*spread) + 0.3 * math.hypot(*centre)) * 255 / (top or span or 1.0)
+    level = np.zeros(count, np.int64)
     if span > 0:
-        level = np.clip((grey - low) * (LEVELS / span), 0, LEVELS - 1).astype(np.int64)
-    counts = np.bincount(level, minlength=LEVELS)
-    near = counts + np.append(counts[1:], 0) + np.insert(counts[:-1], 0, 0)
+        level = ((grey - low) * (LEVELS / span)).astype(np.int64).clip(0, LEVELS - 1)
+    near = np.convolve(np.bincount(level, minlength=LEVELS), (1, 1, 1), "same")
     commonest = int(near.argmax())
-    found["image_background"] = float(near[commonest]) / len(grey)
+    found["image_background"] = float(near[commonest]) / count
     found["image_background_level"] = (commonest + 0.5) / LEVELS if span > 0 else math.nan
     return found
 
