@@ -15,10 +15,9 @@ import torch
 
 from inference.config import PredictConfig
 from inference.decide.decision import Decision, Mask, apply, apply_vote, decision_group
-from inference.predict.image_level import with_gate
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
-from inference.predict.store import open_prediction, prediction_path
+from inference.predict.store import open_prediction, prediction_path, with_gate
 from inference.predict.time_budget import TimeKeeper
 from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel

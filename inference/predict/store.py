@@ -264,3 +264,14 @@ def prediction_path(folder: Path, image_id: str) -> Path:
 def failure_path(folder: Path, image_id: str) -> Path:
     """Where it is noted that an image could not be predicted."""
     return prediction_path(folder, image_id).with_suffix(".failed.json")
+
+
+def with_gate(probs: np.ndarray, answers: Path) -> np.ndarray:
+    """probs uint8 `(channels, ..., H, W)` and after them what classifiers said about the image, as planes.
+
+    answers: a prediction of `classifier.classify_image`.
+    """
+    with open_prediction(answers) as prediction:
+        said = prediction.read()
+    planes = said.reshape(len(said), *[1] * (probs.ndim - 1))
+    return np.concatenate([probs, np.broadcast_to(planes, (len(said), *probs.shape[1:]))])

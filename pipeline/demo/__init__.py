@@ -1,1 +1,1 @@
-"""The demo: a small real competition from its files to a scored submission."""
+"""Does it all work? The demo: a small real competition from its files to a scored submission."""

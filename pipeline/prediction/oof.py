@@ -13,8 +13,7 @@ import pandas as pd
 from folds.blocks import Block, blocks_of, extent
 from inference.config import level_channels
 from inference.decide.decision import decision_column, decision_group
-from inference.predict.image_level import with_gate
-from inference.predict.store import open_prediction, prediction_path
+from inference.predict.store import open_prediction, prediction_path, with_gate
 from pipeline.inventory_table import read_inventory
 from pipeline.prediction.copies import finished_copies
 from pipeline.prediction.image_gate import answers_folder, answers_path, gate_run

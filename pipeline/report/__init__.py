@@ -1,1 +1,1 @@
-"""What a finished run says, for people: tables, figures and pictures, and the page that holds them all."""
+"""What does a finished run say, for people? Tables, figures and pictures, and the page that holds them all."""

@@ -1,1 +1,3 @@
-"""How the decision is learned: rules, nested estimates, post-processing, ensembles, shifts; `search.tune` begins it."""
+"""How is the decision learned from predictions, and what is it worth? `search.tune` begins it; whole experiments are
+chosen in `pipeline.search`.
+"""

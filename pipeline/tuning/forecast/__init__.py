@@ -1,1 +1,1 @@
-"""How the forecast is learned: known units, maps from features to scores, and which errs least on what it never saw."""
+"""How is the forecast learned? Known units, maps from features to scores, and which errs least on what it never saw."""

@@ -13,12 +13,11 @@ from inference.decide.decision import Decision
 from inference.decide.rules import ThresholdRule
 from inference.models import build_model
 from inference.models.answer_planes import as_planes
-from inference.predict.image_level import with_gate
 from inference.predict.inputs import normalise, statistics
 from inference.predict.members import activate
 from inference.predict.predictor import predict_image
 from inference.predict.resample import resize_image
-from inference.predict.store import open_prediction, quantise, write_prediction
+from inference.predict.store import open_prediction, quantise, with_gate, write_prediction
 from inference.submission import Origin, apart
 from inference.weights import LoadedModel
 from submissions.images.opening import ArraySource
