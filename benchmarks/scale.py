@@ -4,7 +4,7 @@ python benchmarks/scale.py --images 100 1000 10000    drawn images of 64 x 64, a
 python benchmarks/scale.py --sides 2048 4096 8192           one large training image, one small, a test image
 
 An exponent of 1 is linear in images, or in pixels. Each stage is a process of its own; what it costs to start Python is
-measured as stage 01 of four images, and taken off before an exponent is fitted.
+measured as the stage on four images, and taken off before an exponent is fitted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STAGES = (
 )
 SIDE = 64
 EXPERIMENT = {
-    "competition": "scale.yaml", "folds": {"method": "stratified", "n": 2}, "input": {"channels": 3},
+    "competition": "scale.yaml", "folds": {"method": "kfold", "n": 2}, "input": {"channels": 3},
     "model": {"architecture": "plain_unet", "options": {"channels": [8, 16]}}, "augment": {"recipe": "flips"},
     "train": {"epochs": 1, "steps_per_epoch": 2, "batch_size": 4, "patch": [64, 64], "validate_images": 1, "ema": 0.0},
     "predict": {"mode": "tiles", "tile": [512, 512], "views": ["identity"]},
@@ -45,7 +45,7 @@ EXPERIMENT = {
 CONTRACT = {
     "name": "scale", "images": {"train": "train/{id}.png", "test": "test/{id}.png"}, "tables": [{"file": "train.csv"}],
     "masks": {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle"}, "classes": ["thing"],
-    "strata": ["area_thing"], "metric": {"name": "dice"}, "submission": {},
+    "metric": {"name": "dice"}, "submission": {},
 }  # fmt: skip
 
 
@@ -116,13 +116,13 @@ def measure(size: int, *, single: bool) -> list[Cost]:
         return [run_stage(folder, stage, size**2 if single else size) for stage in STAGES]
 
 
-def exponents(table: pd.DataFrame, start: float) -> pd.DataFrame:
-    """Slope of log(wall - start), and of log(memory), over log(size), from the two largest sizes, a row a stage."""
+def exponents(table: pd.DataFrame, start: dict[str, float]) -> pd.DataFrame:
+    """Slopes of log(wall - start) and log(memory) over log(size), from the two largest sizes, a row a stage."""
     rows = []
     for stage, part in table.groupby("stage"):
         small, large = part.sort_values("size").iloc[-2], part.sort_values("size").iloc[-1]
         ratio = np.log(large["size"] / small["size"])
-        times = np.maximum(np.array([small["wall"], large["wall"]]) - start, 0.05)
+        times = np.maximum(np.array([small["wall"], large["wall"]]) - start[str(stage)], 0.05)
         memory = np.log(large["memory_mb"] / small["memory_mb"]) / ratio
         rows.append((stage, np.log(times[1] / times[0]) / ratio, memory))
     return pd.DataFrame(rows, columns=["stage", "time exponent", "memory exponent"])
@@ -133,12 +133,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="*", default=[])
     parser.add_argument("--sides", type=int, nargs="*", default=[])
     arguments = parser.parse_args()
-    start = min(cost.wall for cost in measure(4, single=False)[:1])
+    start = {cost.stage: cost.wall for cost in measure(4, single=False)}
     for sizes, single in ((arguments.images, False), (arguments.sides, True)):
         if len(sizes) < 2:
             continue
         table = pd.DataFrame([cost for size in sizes for cost in measure(size, single=single)])
-        print(f"\n{'pixels of one image' if single else 'images of 64 x 64'} (start of a process {start:.1f} s)")
+        print(f"\n{'pixels of one image' if single else 'images of 64 x 64'}")
         print(table.to_string(index=False, float_format="{:.1f}".format), flush=True)
         print(exponents(table, start).to_string(index=False, float_format="{:.2f}".format), flush=True)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inference.models import Model
 from inference.models.freezing import Part, freeze, unfreeze
-from inference.predict.devices import fits_memory
+from inference.predict.devices import fits_memory, pick_device
 from inference.predict.precision import DTYPES, resolve_precision
 from pipeline.experiment import LossSettings, TrainSettings
 from pipeline.seeds import seed_of
@@ -50,7 +50,7 @@ def start_processes(device: str | None) -> tuple[Accelerator, torch.device]:
     Raises RuntimeError where the launcher meant several processes and this one found itself alone.
     """
     wanted = torch.device(device) if device is not None else None
-    accelerator = Accelerator(cpu=wanted is not None and wanted.type == "cpu")
+    accelerator = Accelerator(cpu=pick_device(device).type == "cpu")  # unsaid, it joins no processes where no GPU is
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != world:
         raise RuntimeError(
