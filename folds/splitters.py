@@ -70,7 +70,7 @@ def make_folds(inventory: pd.DataFrame, method: str, n_folds: int, seed: int, **
     option, a missing column or value, a repeated id, fewer groups than folds, an empty fold, a group on two
     sides, a buffer that leaves a fold without training images.
     """
-    _check_call(method, n_folds, seed, options)
+    check_method(method, n_folds, seed, options)
     table = _sorted_inventory(inventory)
     if method == "blocks":
         _check_buffer(options["buffer"], whole=True)
@@ -151,7 +151,8 @@ def check_folds(image_id: np.ndarray, fold: np.ndarray, groups: np.ndarray, n_fo
         )
 
 
-def _check_call(method: str, n_folds: int, seed: int, options: dict[str, Any]) -> None:
+def check_method(method: str, n_folds: int, seed: int, options: dict[str, Any]) -> None:
+    """Raise ValueError for a method, a number or options that `make_folds` does not take, before any image is known."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}, expected one of {sorted(METHODS)}")
     needed, further = METHODS[method]

@@ -24,6 +24,7 @@ try:
         uninspected,
     )
     from pipeline.distributed.commands import run_spread_stage
+    from pipeline.preflight.ahead import checked
     from pipeline.stage import Stage
     from pipeline.workspace import Workspace, already, finishing, stage_parser
 except ModuleNotFoundError as error:
@@ -59,7 +60,7 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_spread_stage("01", check_data, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("01", checked("01", check_data), stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pathlib import Path
 try:
     from pipeline.data.fold_tables import SOURCES, fold_table, folds_stage, freeze, frozen_table
     from pipeline.data.leak_report import audit_and_report
+    from pipeline.preflight.ahead import checked
     from pipeline.runs import trained_spaces
     from pipeline.shift.shift_report import report_shift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--folds", type=Path, help="a frozen fold file to use instead of splitting")
     parser.add_argument("--group-duplicates", action="store_true", help="keep near duplicates in one fold")
-    run_stage(make_folds, parser, argv)
+    run_stage(checked("02", make_folds), parser, argv)
 
 
 if __name__ == "__main__":

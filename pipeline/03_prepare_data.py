@@ -17,6 +17,7 @@ try:
     from inference.progress import show
     from pipeline.data.prepare import fill_store, index_patches, peak_memory, prepare_stage, unstored
     from pipeline.distributed.commands import run_spread_stage
+    from pipeline.preflight.ahead import checked
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
@@ -44,7 +45,7 @@ def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_spread_stage("03", prepare_data, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("03", checked("03", prepare_data), stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 try:
     from pipeline.distributed.commands import run_spread_stage
+    from pipeline.preflight.ahead import checked
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, stage_parser
 except ModuleNotFoundError as error:
@@ -37,7 +38,7 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_spread_stage("04", train, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("04", checked("04", train), stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 try:
     from pipeline.distributed.commands import run_spread_stage
+    from pipeline.preflight.ahead import checked
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, stage_parser
 except ModuleNotFoundError as error:
@@ -32,7 +33,7 @@ def predict_held_out(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_spread_stage("05", predict_held_out, stage_parser(__doc__ or ""), argv)
+    run_spread_stage("05", checked("05", predict_held_out), stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ try:
     from inference.progress import progress_bar
     from pipeline.prediction.image_gate import only_a_gate
     from pipeline.prediction.oof import test_groups, tune_stage
+    from pipeline.preflight.ahead import checked
     from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.tuning.forecast.known_units import forecast_report, taught_forecast
     from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
@@ -66,7 +67,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    run_stage(learn_decision, stage_parser(__doc__ or ""), argv)
+    run_stage(checked("06", learn_decision), stage_parser(__doc__ or ""), argv)
 
 
 if __name__ == "__main__":

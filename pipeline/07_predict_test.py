@@ -22,6 +22,7 @@ try:
     from pipeline.distributed.commands import run_spread_stage
     from pipeline.prediction.image_gate import asked_classifier, only_a_gate
     from pipeline.prediction.prediction_stages import decision_path, fold_stages, is_decided, test_stage, written_by
+    from pipeline.preflight.ahead import checked
     from pipeline.runs import check_weights, open_runs
     from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, with --on-error empty at last "
                         "images, to end in time; without it what was given up before is predicted again")  # fmt: skip
     parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
-    run_spread_stage("07", predict_submission, parser, argv)
+    run_spread_stage("07", checked("07", predict_submission), parser, argv)
 
 
 if __name__ == "__main__":

@@ -155,8 +155,8 @@ def _report(argv: Sequence[str]) -> None:
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} report")
     parser.add_argument("run", type=Path, help="runs/<competition>/<experiment>, after stage 06")
-    parser.add_argument("--data", type=Path, help="the host's files, for the pictures (default: data/<competition>)")
-    parser.add_argument("--competition", help="contract (default: the one named as the folder), or the path of a .yaml")
+    parser.add_argument("--data", type=Path, help="the host's files, for the pictures (default: where they were)")
+    parser.add_argument("--competition", help="contract (default: the one in the run)")
     parser.add_argument("--ledger", type=Path, default=LEDGER, help=f"default: {LEDGER}")
     parser.add_argument("--out", type=Path, help="default: report.html in the run's folder")
     arguments = parser.parse_args(argv)

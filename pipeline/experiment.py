@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,11 @@ from pydantic import Field, field_validator, model_validator
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
-from submissions.host.settings import Settings, override, read_yaml, validate
+from submissions.host.settings import Settings, beside, override, read_yaml, validate
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
+YAML = (".yaml", ".yml")
+WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
 class SourcesSettings(Settings):
@@ -421,10 +424,24 @@ def load_experiment(name: str | Path, assignments: Sequence[str] = ()) -> Experi
     Raises FileNotFoundError that lists the known names, ValueError that lists every wrong key.
     """
     path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
+    if path.suffix not in YAML:
         path = EXPERIMENTS / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(list_experiments())
             raise FileNotFoundError(f"experiment {name!r}: no such file; known: {known}; or the path of a .yaml file")
-    document = override({"name": path.stem, **read_yaml(path)}, assignments)
-    return validate(Experiment, document, str(path))
+    written = located(read_yaml(path), path)
+    return validate(Experiment, override({"name": path.stem, **written}, assignments), str(path))
+
+
+def located(written: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """An experiment's document with the paths in it as they lie beside the document `path`, where they do."""
+    document = json.loads(json.dumps(dict(written), default=str))
+    external = document.get("external")
+    places = [(document, "competition", YAML), (document.get("model"), "weights", WEIGHTS)]
+    for one in external if isinstance(external, list) else []:
+        places += [(one, "experiment", YAML), (one, "data", ("",))]
+    for section, key, endings in places:
+        value = section.get(key) if isinstance(section, dict) else None
+        if isinstance(value, str) and value.endswith(endings):
+            section[key] = beside(value, path)
+    return document

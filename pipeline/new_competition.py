@@ -10,6 +10,8 @@ import yaml
 from pipeline.experiment import Experiment, resolve
 from pipeline.first_experiment import draft_experiment
 from pipeline.pictures import draw_guess
+from pipeline.sequence import started_as
+from pipeline.settings_reference import schema_line
 from submissions.guess.draft import spread
 from submissions.guess.first_contract import write_first_contract
 from submissions.host.atomic import write_atomic
@@ -32,6 +34,7 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
     Raises as `write_first_contract` does, and ValueError where the experiment is there already.
     """
     path = write_first_contract(folder, name=name, out=out)
+    write_atomic(path, schema_line("competition", path.parent) + path.read_text(encoding="utf-8"))
     competition = load_competition(path)
     lines = []
     for split in SPLITS:
@@ -48,7 +51,7 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
         except (ValueError, OSError) as error:
             lines.append(f"no picture of the masks, none of {PICTURED} is read: {error}")
     lines.append("look at the picture, read every line marked '# guess', then:")
-    lines.append(f"  python -m pipeline run {experiment} --data {folder}")
+    lines.append(f"  {started_as()} run {experiment} --data {folder}")
     return "\n".join(lines)
 
 
@@ -57,10 +60,10 @@ def write_first_experiment(competition: Competition, data: Path, contract: Path)
     path = contract.with_name(f"{contract.stem}-baseline.yaml")
     if path.exists():
         raise ValueError(f"{path}: is there already and is not written over; choose another --name or --out")
-    draft = draft_experiment(competition, data, str(contract))
+    draft = draft_experiment(competition, data, contract.name)
     document = {"name": path.stem, **yaml.safe_load(draft.text())}
     resolve(validate(Experiment, document, str(path)), competition)
-    write_atomic(path, draft.text())
+    write_atomic(path, schema_line("experiment", path.parent) + draft.text())
     return path
 
 

@@ -23,6 +23,7 @@ from pipeline.distributed.shards import Shard, parse_shard
 from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.locks import release_all
+from pipeline.origin import EXPERIMENT, data_of, is_run
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.host.atomic import says_full
@@ -99,8 +100,8 @@ def limited(train: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 def stage_parser(description: str) -> argparse.ArgumentParser:
     """Arguments that every numbered stage takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", help="name under pipeline/experiments/, or the path of a YAML file")
-    parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>)")
+    parser.add_argument("experiment", help="a name of pipeline/experiments/, a YAML file, or a run's folder")
+    parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>, or where they were)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=5")
     parser.add_argument("--overwrite", action="store_true", help="delete what this stage made before")
@@ -111,14 +112,19 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
 
 def open_workspace(arguments: argparse.Namespace) -> Workspace:
     """Workspace from parsed arguments; raises as the loaders of settings do."""
-    experiment = load_experiment(arguments.experiment, arguments.set)
+    folder = Path(arguments.experiment)
+    given = is_run(folder)
+    experiment = load_experiment(folder / EXPERIMENT if given else arguments.experiment, arguments.set)
     competition = load_competition(experiment.competition)
-    data = arguments.data or Path("data") / competition.name
+    runs = folder.resolve().parents[1] if given else arguments.runs
+    usual = Path("data") / competition.name
+    if given or not usual.is_dir():
+        usual = data_of(runs / competition.name / experiment.name, competition.name)
     return Workspace(
         resolve(experiment, competition),
         competition,
-        data,
-        arguments.runs,
+        arguments.data or usual,
+        runs,
         arguments.overwrite,
         arguments.device,
         arguments.workers,

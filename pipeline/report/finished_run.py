@@ -15,6 +15,7 @@ import pandas as pd
 from inference.decide.decision import Decision, load_decision
 from pipeline.experiment import Experiment
 from pipeline.inventory_table import read_inventory
+from pipeline.origin import CONTRACT, data_of, is_run
 from pipeline.prediction.oof import StoredItem, run_items
 from pipeline.runs import Run, read_run
 from pipeline.stage import DONE, read_stage
@@ -122,12 +123,13 @@ class FinishedRun:
 def open_finished(folder: Path, *, data: Path | None = None, competition: str | Path | None = None) -> FinishedRun:
     """The run in runs/<competition>/<experiment>.
 
-    data: the host's files, data/<competition> where not given; competition: the contract, by default that of the
-    folder's name. Raises FileNotFoundError where stage 05 or 06 is not finished or no contract has that name,
+    data: the host's files, by default where they were when the run was made; competition: the contract, by default the
+    one that lies in the run. Raises FileNotFoundError where stage 05 or 06 is not finished or no contract is there,
     ValueError where the folder was made from another contract.
     """
     tuned = read_stage(folder / "tuning", f"06_tune.py {folder.name}")
-    contract = load_competition(competition or folder.parent.name)
+    remembered = folder / CONTRACT if is_run(folder) else folder.parent.name
+    contract = load_competition(competition or remembered)
     if contract.name != folder.parent.name:
         raise ValueError(
             f"{folder} is a run of {folder.parent.name!r}, the contract is {contract.name!r}; give its own"
@@ -136,7 +138,7 @@ def open_finished(folder: Path, *, data: Path | None = None, competition: str | 
     answering = [str(key).removeprefix("answers of ") for key in tuned["identity"]["inputs"] if "answers of " in key]
     tune = tune.model_copy(update={"gate": answering[0]}) if answering else tune
     experiment = Experiment(name=folder.name, competition=contract.name, tune=tune)
-    space = Workspace(experiment, contract, data or Path("data") / contract.name, folder.parent.parent)
+    space = Workspace(experiment, contract, data or data_of(folder, contract.name), folder.parent.parent)
     runs = [read_run(space, name) for name in member_names(tuned, folder.name)]
     task = trained_settings(runs[0], runs[0].folds[0]).get("task", "segment")
     space = replace(space, experiment=experiment.model_copy(update={"task": task}))
@@ -153,22 +155,15 @@ def member_names(tuned: dict[str, Any], own: str) -> list[str]:
 def finished_runs(runs: Path | str, competition: str | None = None) -> list[FinishedRun]:
     """Every experiment of a competition that stage 06 decided, by name; the notebooks begin with it.
 
-    competition: by default the first of which something is finished. The host's files are taken from
-    data/<competition> beside the folder `runs`, and a contract that does not come with the package from
-    <competition>.yaml there. Raises FileNotFoundError where nothing is finished.
+    competition: by default the first of which something is finished. Contracts lie in the runs, and so does a hint at
+    the host's files; else these are taken from data/<competition> beside the folder `runs`. Raises FileNotFoundError
+    where nothing is finished.
     """
     runs = Path(runs)
     found = sorted(path.parents[1] for path in runs.glob(f"{competition or '*'}/*/tuning/{DONE}"))
     if not found:
         raise FileNotFoundError(f"{runs.resolve()}: no experiment is finished; run `make demo`, or name another folder")
-    name, beside = found[0].parent.name, runs.resolve().parent
-    own = beside / f"{name}.yaml"
-    contract = own if own.is_file() else name
-    return [
-        open_finished(path, data=beside / "data" / name, competition=contract)
-        for path in found
-        if path.parent.name == name
-    ]
+    return [open_finished(path) for path in found if path.parent == found[0].parent]
 
 
 def learning_curves(run: FinishedRun) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 from inference.predict.devices import pick_device
@@ -26,5 +28,8 @@ def fold_settings(space: Workspace) -> dict[str, Any]:
         predict = {key: value for key, value in predict_settings(space).items() if key != "views"}
         settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
         settings["validation"] = {"predict": predict, "metric": space.competition.metric.model_dump(mode="json")}
+    weights = Path(experiment.model.weights)
+    if weights.is_file():  # what it holds counts, not where it lies
+        settings["model"]["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
     settings["train"]["precision"] = resolve_precision(experiment.train.precision, pick_device(space.device))
     return settings

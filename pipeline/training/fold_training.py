@@ -90,13 +90,20 @@ def initial_model(experiment: Experiment, fold: int) -> nn.Module:
     """The network before its first step: pretrained where the settings say so, the rest random by (seed,
     fold).
     """
+    torch.manual_seed(seed_of(experiment.seed, "model", fold))
+    model = build_model(experiment.model)
+    check_model(experiment, model)
+    load_encoder_weights(model, experiment.model)
+    return model
+
+
+def check_model(experiment: Experiment, model: nn.Module) -> None:
+    """Raise ValueError where a network does not fit the experiment's input and task."""
     if experiment.model.in_channels != experiment.input.in_channels:
         raise ValueError(
             f"model.in_channels is {experiment.model.in_channels}, but input.channels times input.offsets "
             f"make {experiment.input.in_channels}"
         )
-    torch.manual_seed(seed_of(experiment.seed, "model", fold))
-    model = build_model(experiment.model)
     if isinstance(model, Classifier) != (experiment.task == "classify"):
         raise ValueError(
             f"model.architecture {experiment.model.architecture!r} does not answer task: {experiment.task}; "
@@ -107,20 +114,24 @@ def initial_model(experiment: Experiment, fold: int) -> nn.Module:
             f"model.architecture {experiment.model.architecture!r} does not see input.dims {experiment.input.dims}; "
             "`python -m inference.models --family volumes` lists networks of three dimensions"
         )
-    load_encoder_weights(model, experiment.model)
-    return model
 
 
-def training_set(
-    experiment: Experiment, fold: int, *, store: Store, folds: pd.DataFrame, inventory: pd.DataFrame
-) -> TrainingSet | VolumeSet:
-    """The samples of one fold's training."""
+def check_loss(experiment: Experiment) -> str:
+    """The activation that the loss is for; ValueError where it is unknown, or not that of the model."""
     mode = build_loss(experiment.loss.name, **experiment.loss.params).mode
     if mode != experiment.model.activation:
         raise ValueError(
             f"loss.name {experiment.loss.name!r} is a {mode} loss, but model.activation is "
             f"{experiment.model.activation!r}; choose two that fit (some losses take params: {{mode: ...}})"
         )
+    return mode
+
+
+def training_set(
+    experiment: Experiment, fold: int, *, store: Store, folds: pd.DataFrame, inventory: pd.DataFrame
+) -> TrainingSet | VolumeSet:
+    """The samples of one fold's training."""
+    mode = check_loss(experiment)
     seed = seed_of(experiment.seed, "samples", fold)
     if experiment.input.dims == 3:
         return VolumeSet(

@@ -17,6 +17,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
 
+WHOLE = "(document)"
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -34,6 +36,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping of keys to values, found {type(document).__name__}")
     return document
+
+
+def beside(value: str, document: Path) -> str:
+    """A path that a YAML document names: as it lies beside the document, else as it is, from where the user stands."""
+    found = document.parent / value
+    return str(found) if found.exists() else value
 
 
 def override(document: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -66,14 +74,21 @@ def validate(kind: type[S], document: Mapping[str, Any], origin: str) -> S:
     except ValidationError as error:
         lines = [f"{origin}: {error.error_count()} setting(s) cannot be used"]
         for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"]) or "(document)"
+            key = ".".join(str(part) for part in item["loc"]) or WHOLE
             if item["type"] == "extra_forbidden":
                 lines.append(f"  {key}: unknown key; {_known_keys(kind, item['loc'])}")
             elif item["type"] == "missing":
                 lines.append(f"  {key}: missing; it has no default, so write it")
             else:
-                lines.append(f"  {key}: found {item['input']!r}; {item['msg']}")
+                lines.append(f"  {_problem(key, item['input'], item['msg'].removeprefix('Value error, '))}")
         raise ValueError("\n".join(lines)) from error
+
+
+def _problem(key: str, found: Any, said: str) -> str:
+    """The sentence about a key; of a whole section without what is in it, and without its key where that is named."""
+    if not isinstance(found, (Mapping, BaseModel)):
+        return f"{key}: found {found!r}; {said}"
+    return said if key == WHOLE or said.startswith(key) else f"{key}: {said}"
 
 
 def _known_keys(kind: type[BaseModel], location: Sequence[int | str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch  # noqa: F401 - loaded, so that the stages try an experiment's names here and in no process of their own
 import yaml
 from drawn_hosts import write_rle_host
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from submissions.host.settings import Settings, override, read_yaml, validate
 
@@ -54,3 +54,29 @@ def test_yaml_is_read_safely(tmp_path: Path) -> None:
         read_yaml(bad)
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_yaml(tmp_path / "none.yaml")
+
+
+class Whole(Settings):
+    low: int = 0
+    part: Inner = Field(default_factory=Inner)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Whole:
+        if self.low > self.part.epochs:
+            raise ValueError(f"low is {self.low}; with part.epochs {self.part.epochs} it ends there")
+        return self
+
+
+class Outermost(Settings):
+    whole: Whole = Field(default_factory=Whole)
+
+
+def test_what_is_wrong_with_a_section_is_said_by_its_key_without_all_of_it() -> None:
+    with pytest.raises(ValueError) as caught:
+        validate(Whole, {"low": 7}, "x.yaml")
+    assert str(caught.value).splitlines()[1] == "  low is 7; with part.epochs 1 it ends there"
+    with pytest.raises(ValueError) as caught:
+        validate(Outermost, {"whole": {"low": 7}}, "x.yaml")
+    assert str(caught.value).splitlines()[1] == "  whole: low is 7; with part.epochs 1 it ends there"
+    with pytest.raises(ValueError, match=r"  whole\.part\.epochs: found 0; Input should be greater than or equal to 1"):
+        validate(Outermost, {"whole": {"part": {"epochs": 0}}}, "x.yaml")

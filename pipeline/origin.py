@@ -1,0 +1,70 @@
+"""A run knows where it came from: the experiment and the contract as used lie in its folder, with a hint at the data.
+
+`runs/<competition>/<experiment>/experiment.yaml` and `competition.yaml` run as they are; `origin.json` says where the
+host's files were. So a run's folder is enough for whatever reads it, and can be given in place of an experiment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.experiment import Experiment
+from submissions.host.atomic import write_atomic
+from submissions.host.competition import Competition
+from submissions.host.settings import read_yaml
+
+EXPERIMENT, CONTRACT, ORIGIN = "experiment.yaml", "competition.yaml", "origin.json"
+# The sections that a stage has verified when it ends: it made them, or found them made alike.
+VERIFIED: dict[str, tuple[str, ...]] = {
+    "01": (),
+    "02": ("folds", "seed", "limit"),
+    "03": ("prepare", "input"),
+    "04": ("model", "loss", "augment", "external", "train", "input", "task", "seed"),
+    "05": ("predict",),
+    "06": ("tune", "members"),
+    "07": (),
+}
+
+
+def remember(folder: Path, number: str, *, experiment: Experiment, competition: Competition, data: Path) -> None:
+    """Note in a run's folder what stage `number`, which ended well, used; sections of other stages stay as they used
+    them."""
+    now = experiment.model_dump(mode="json")
+    if experiment.folds.repeats > 1:
+        now["members"] = []  # they follow from the repeats
+    before = read_yaml(folder / EXPERIMENT) if (folder / EXPERIMENT).is_file() else {}
+    kept = {key: value for key, value in before.items() if key in now and key not in VERIFIED[number]}
+    document = {**now, **kept, "name": experiment.name, "competition": CONTRACT}
+    _write(folder / EXPERIMENT, f"# As used by {experiment.name}; runs as it is.", document)
+    contract = competition.model_dump(mode="json", exclude_unset=True)
+    _write(folder / CONTRACT, f"# The contract as used by {experiment.name}.", contract)
+    place = {"data": str(data.resolve()), "beside": os.path.relpath(data.resolve(), folder.resolve())}
+    write_atomic(folder / ORIGIN, json.dumps(place, indent=1) + "\n")
+
+
+def _write(path: Path, head: str, document: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True, width=110)
+    write_atomic(path, f"{head}\n{text}")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run that remembers its experiment."""
+    return (folder / EXPERIMENT).is_file() and (folder / CONTRACT).is_file()
+
+
+def data_of(folder: Path, name: str) -> Path:
+    """The host's files of a run: where they were, by path or as seen from the run; else data/<name>, where the user
+    stands or beside the folder of all runs. Where they are in none of these places, the first, for messages.
+    """
+    usual = [Path("data") / name, folder.resolve().parents[2] / "data" / name]
+    found = usual
+    if (folder / ORIGIN).is_file():
+        place = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        found = [Path(place["data"]), folder / place["beside"], *usual]
+    return next((path for path in found if path.is_dir()), found[0])

@@ -1,0 +1,135 @@
+"""Before a stage begins: names, runs, references and the sample submission, whichever stage would stumble over them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+from pipeline.experiment import load_experiment
+from pipeline.origin import remember
+from pipeline.stage import DONE, digest
+from pipeline.workspace import Workspace
+from submissions.host.atomic import write_atomic
+from submissions.host.competition import load_competition
+from submissions.host.listing import list_images
+from submissions.images.opening import resolve_inside
+from submissions.table.sample_check import check_sample
+
+CHECKED = "checked.txt"
+Work = Callable[[Workspace, argparse.Namespace], None]
+
+
+def checked(number: str, work: Work) -> Work:
+    """The work of a numbered stage between what every stage does: look ahead before, note what was used after."""
+
+    @wraps(work)
+    def whole(space: Workspace, arguments: argparse.Namespace) -> None:
+        check_ahead(space)
+        work(space, arguments)
+        if os.environ.get("RANK", "0") == "0":
+            for each in (space.experiment, *space.experiment.repeated):
+                folder = space.shared / each.name
+                remember(folder, number, experiment=each, competition=space.competition, data=space.data)
+
+    return whole
+
+
+def check_ahead(space: Workspace) -> None:
+    """Raise ValueError that lists everything in the experiment which a later stage would refuse.
+
+    Names are tried by what uses them (network, encoder, loss, recipe, optimizer, views, metric, splitter, device), in
+    another process where torch is not loaded yet; then the sample submission against the test images. What passed is
+    noted in `checked.txt` in the run's folder and is not tried again. Of several processes of a training the first
+    looks.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    problems, note = missing_runs(space), space.own / CHECKED
+    state = _state(space)
+    if not (note.is_file() and note.read_text(encoding="utf-8").strip() == state):
+        problems += [*_unknown_names(space), *_host_problems(space)]
+    if problems:
+        count = "this would fail" if len(problems) == 1 else f"{len(problems)} things would fail"
+        raise ValueError("\n  ".join([f"{space.experiment.name}: {count} in a later stage:", *problems]))
+    write_atomic(note, state + "\n")
+
+
+def _state(space: Workspace) -> str:
+    """Digest of what the checks read, but for the test images, which stage 01 notices."""
+    form = space.competition.submission
+    sample = None if form is None else resolve_inside(space.data, form.sample)
+    there = sample.stat() if sample is not None and sample.is_file() else None
+    documents = [space.experiment.model_dump(mode="json"), space.competition.model_dump(mode="json")]
+    return digest([*documents, space.device, there and [there.st_size, there.st_mtime_ns], space.data.is_dir()])
+
+
+def missing_runs(space: Workspace) -> list[str]:
+    """Other experiments of this competition that are named, and have not got as far as they are needed."""
+    experiment, tune = space.experiment, space.experiment.tune
+    members = [] if experiment.repeated else experiment.members
+    needed = [
+        *(("members", name) for name in members),
+        ("tune.gate", tune.gate),
+        ("tune.second_seed", tune.second_seed),
+    ]
+    problems = []
+    for key, name in needed:
+        if name is not None and not (space.shared / name / "oof" / DONE).is_file():
+            problems.append(
+                f"{key} names {name!r}, but {space.shared / name}/oof is not finished; run its stage 05 first"
+            )
+    learned = experiment.train.pseudo_labels
+    if learned is not None and not list((space.shared / learned).glob(f"test_folds/fold_*/{DONE}")):
+        problems.append(
+            f"train.pseudo_labels names {learned!r}, whose folds have predicted no test images each alone; run "
+            "07_predict_test of it with --keep-folds"
+        )
+    said = [_missing_external(space, one.experiment, number) for number, one in enumerate(experiment.external)]
+    return problems + [sentence for sentence in said if sentence]
+
+
+def _missing_external(space: Workspace, name: str, number: int) -> str:
+    try:
+        contract = load_competition(load_experiment(name).competition)
+    except (ValueError, FileNotFoundError) as error:
+        return f"external[{number}].experiment: {error}"
+    if list((space.runs / contract.name / "store").glob(f"*/{DONE}")):
+        return ""
+    return f"external[{number}].experiment: {name!r} is not prepared in {space.runs}; run its stages 01 to 03"
+
+
+def _host_problems(space: Workspace) -> list[str]:
+    """References that are no training images, and what is wrong with the sample; nothing where there are no files."""
+    if not space.data.is_dir():
+        return []
+    problems = []
+    if space.experiment.augment.references:
+        listing, _ = list_images(space.competition, space.data, "train")
+        unknown = sorted(set(space.experiment.augment.references) - set(listing["image_id"].astype(str)))
+        if unknown:
+            problems.append(f"augment.references names {', '.join(unknown)}, which are no training images")
+    return problems + [str(problem) for problem in check_sample(space.competition, space.data)]
+
+
+def _unknown_names(space: Workspace) -> list[str]:
+    if "torch" in sys.modules:
+        from pipeline.preflight.names import name_problems
+
+        return name_problems(space)
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.preflight.names"],
+        input=pickle.dumps(space),
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))},
+    )
+    if done.returncode:
+        raise RuntimeError(f"the names could not be tried:\n{done.stderr.decode(errors='replace')[-2000:]}")
+    return [str(problem) for problem in pickle.loads(done.stdout)]

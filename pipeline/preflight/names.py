@@ -1,0 +1,132 @@
+"""Every name in an experiment, tried by what will use it: the network is built, without memory for its weights.
+
+`python -m pipeline.preflight.names` does so for a pickled workspace on standard input, in a process of its own: it
+needs torch, which stages 01 to 03 and 06 do without.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from folds.splitters import check_method
+from inference.models import build_model
+from inference.predict.devices import pick_device, split_devices
+from inference.predict.precision import resolve_precision
+from inference.predict.tta import build_views
+from pipeline.augmentation.augment import build_augmentation
+from pipeline.augmentation.recipes import RECIPES
+from pipeline.data.fold_tables import split_options
+from pipeline.experiment import Experiment
+from pipeline.stage import digest
+from pipeline.training.fold_training import check_loss, check_model
+from pipeline.training.optimisation import build_optimizer, parameter_groups
+from pipeline.workspace import Workspace
+from submissions.metrics import build_metric
+from submissions.table.scoring import host_metric
+
+TAKEN = ("none", "wheel", "imagenet")  # model.weights that name no file
+
+_tried: dict[str, list[str]] = {}
+
+
+def name_problems(space: Workspace) -> list[str]:
+    """A sentence for each name or option that is refused. An ensemble trains nothing: its network is not looked at."""
+    experiment = space.experiment
+    problems = [*_refused(_light(space))]
+    if experiment.members and not experiment.repeated:
+        return problems
+    key = digest([experiment.model_dump(mode="json", exclude={"name", "folds", "tune"}), space.device])
+    if key not in _tried:
+        _tried[key] = [*_refused(_heavy(space))]
+    return problems + _tried[key]
+
+
+def _refused(steps: Iterator[tuple[str, Callable[[], object]]]) -> Iterator[str]:
+    for key, step in steps:
+        try:
+            step()
+        except (ValueError, FileNotFoundError, RuntimeError, TypeError, KeyError) as error:
+            said = str(error) or type(error).__name__
+            yield said if said.startswith(key) else f"{key}: {said}"
+
+
+def _light(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
+    experiment, tune = space.experiment, space.experiment.tune
+    yield "metric", lambda: host_metric(space.competition.metric)
+    if tune.metric is not None:
+        yield "tune.metric", lambda: build_metric(str(tune.metric), **tune.metric_params)
+    folds = experiment.folds
+    yield "folds.method", lambda: check_method(folds.method, folds.n, experiment.seed, split_options(space))
+
+
+def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
+    experiment, device = space.experiment, space.device
+    yield "--device", lambda: _check_device(experiment, device)
+    yield "model", lambda: _check_network(experiment)
+    yield "model.weights", lambda: _check_weights(experiment)
+    yield "loss", lambda: check_loss(experiment)
+    yield "augment.recipe", lambda: _check_recipe(experiment)
+    yield "predict.views", lambda: build_views(experiment.predict.views, experiment.input)
+    yield "train.optimizer", lambda: _check_optimizer(experiment)
+
+
+def _check_network(experiment: Experiment) -> None:
+    model = _build(experiment)
+    check_model(experiment, model)
+    parameter_groups(model, experiment.train, experiment.model.in_channels)
+
+
+def _build(experiment: Experiment) -> nn.Module:
+    """The network on the device `meta`, or on the CPU where it computes while it is built."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build_model(experiment.model)
+        except (NotImplementedError, RuntimeError):
+            return build_model(experiment.model)
+
+
+def _check_weights(experiment: Experiment) -> None:
+    given = experiment.model.weights
+    if given not in TAKEN and not Path(given).is_file():
+        raise FileNotFoundError(f"{given}: no such file; expected 'imagenet', 'wheel', 'none' or a .safetensors file")
+
+
+def _check_recipe(experiment: Experiment) -> None:
+    chosen = experiment.augment.recipe
+    build_augmentation(chosen, experiment.train.plane, channels=None)
+    if experiment.augment.references and not RECIPES[chosen].transfers:
+        names = ", ".join(name for name, other in RECIPES.items() if other.transfers)
+        raise ValueError(f"augment.references: recipe {chosen!r} transfers no stains; {names} does")
+
+
+def _check_optimizer(experiment: Experiment) -> None:
+    """The optimizer and its options, on a network of one layer: what an encoder asks for is the network's matter."""
+    settings = experiment.train.model_copy(update={"encoder_lr": 1.0, "layer_decay": None})
+    build_optimizer(nn.Linear(2, 2), settings, device=torch.device("cpu"), in_channels=1)
+
+
+def _check_device(experiment: Experiment, device: str | None) -> None:
+    for name in split_devices(pick_device(None) if device is None else device):
+        place = torch.device(name)
+        if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"{name!r}, but {torch.cuda.device_count()} CUDA device(s) are here; leave out --device")
+        for precision in (experiment.predict.precision, experiment.train.precision):
+            resolve_precision(precision, place)
+
+
+def main() -> None:
+    """Read a workspace, write its problems, both pickled."""
+    space: Workspace = pickle.load(sys.stdin.buffer)
+    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    out.buffer.write(pickle.dumps(name_problems(space)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Everything that a later stage would refuse is said before the first one does anything."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_run import space_of, stage, write_tiny_experiment
+
+from pipeline.preflight.ahead import CHECKED, check_ahead, missing_runs
+from pipeline.stage import DONE
+from pipeline.workspace import Workspace
+
+
+def space_with(folder: Path, *assignments: str, **change: Any) -> Workspace:
+    arguments = write_tiny_experiment(folder, train=4, test=2, **change)
+    return space_of(arguments, *(word for one in assignments for word in ("--set", one)))
+
+
+WRONG = [
+    ("model.architecture=unett", r"architecture 'unett' is not in the table of models; did you mean unet"),
+    ("model.encoder=resnet3000", "model: encoder 'resnet3000'"),
+    ("model.options={depth: 3}", "model.options of 'unet' has depth"),
+    ("model.weights=none.safetensors", "model.weights: none.safetensors: no such file"),
+    ("loss.name=bce_dicey", "loss 'bce_dicey': expected one of"),
+    ("loss.name=ce_dice", "loss.name 'ce_dice' is a softmax loss"),
+    ("augment.recipe=lihgt", "augment.recipe 'lihgt' is unknown"),
+    ("train.optimizer=adamx", "train.optimizer is 'adamx'"),
+    ("train.optimizer_options={beta: 1}", "train.optimizer_options: adamw does not take"),
+    ("train.precision=fp16", "--device: precision is 'fp16' on a CPU"),
+    ("predict.views=[hflop]", "predict.views: view 'hflop' is not known"),
+    ("tune.metric=dicee", "tune.metric: unknown metric 'dicee'"),
+    ("folds.method=stratify", "folds.method: unknown method 'stratify'"),
+    ("augment.references=[nobody]", "augment.references names nobody, which are no training images"),
+]
+
+
+@pytest.mark.parametrize(("assignment", "words"), WRONG)
+def test_a_name_that_nothing_knows_is_found_before_stage_01(assignment: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^tiny: (this|[0-9] things) would fail in a later stage") as caught:
+        check_ahead(space_with(tmp_path, assignment))
+    assert words in str(caught.value)
+
+
+def test_a_device_that_is_not_here_is_found(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    with pytest.raises(ValueError, match="--device: 'cuda:99', but"):
+        check_ahead(space_of(arguments, "--device", "cuda:99"))
+
+
+def test_a_metric_of_the_contract_and_a_bad_sample_are_found(tmp_path: Path) -> None:
+    space = space_with(tmp_path)
+    contract = yaml.safe_load((tmp_path / "drawn.yaml").read_text())
+    (tmp_path / "drawn.yaml").write_text(yaml.safe_dump({**contract, "metric": {"name": "dicee"}}))
+    (tmp_path / "data/sample_submission.csv").write_text("id,rle\nsomebody,1 1\n")
+    with pytest.raises(ValueError, match="3 things") as caught:
+        check_ahead(space_of([str(tmp_path / "tiny.yaml"), "--data", str(space.data), "--runs", str(space.runs)]))
+    for words in ("metric: unknown metric", "1 id(s) of no test image: somebody", "no row for 2 id(s) of test images"):
+        assert words in str(caught.value)
+
+
+def test_an_id_template_that_names_several_rows_alike_is_found(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    contract = yaml.safe_load((tmp_path / "drawn.yaml").read_text())
+    (tmp_path / "drawn.yaml").write_text(yaml.safe_dump({**contract, "submission": {"id_template": "all"}}))
+    with pytest.raises(ValueError, match=r"mend submission\.id_template"):
+        check_ahead(space_of(arguments))
+
+
+def test_other_experiments_have_to_be_as_far_as_they_are_needed(tmp_path: Path) -> None:
+    external = [{"experiment": "tgs-salt"}, {"experiment": "nobody"}]
+    tune = {"gate": "judge", "second_seed": "twin", "rounds": 100}
+    space = space_with(tmp_path, "train.pseudo_labels=teacher", external=external, tune=tune)
+    said = missing_runs(space)
+    for words in (
+        "tune.gate names 'judge'",
+        "tune.second_seed names 'twin'",
+        "train.pseudo_labels names 'teacher'",
+        "external[0].experiment: 'tgs-salt' is not prepared",
+        "external[1].experiment: experiment 'nobody'",
+    ):
+        assert len([one for one in said if one.startswith(words)]) == 1, words  # fmt: skip
+    for made in ("drawn/judge/oof", "drawn/twin/oof", "drawn/teacher/test_folds/fold_0", "tgs-salt/store/abc"):
+        (space.runs / made).mkdir(parents=True)
+        (space.runs / made / DONE).write_text("{}")
+    assert [one.split(":")[0] for one in missing_runs(space)] == ["external[1].experiment"]
+
+
+def test_an_ensemble_names_its_members_and_trains_nothing(tmp_path: Path) -> None:
+    space = space_with(tmp_path, "model.encoder=resnet3000", members=["a", "b"])
+    with pytest.raises(ValueError, match="2 things") as caught:
+        check_ahead(space)
+    assert "members names 'a'" in str(caught.value) and "resnet3000" not in str(caught.value)
+
+
+def test_what_passed_is_not_tried_again_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = space_with(tmp_path)
+    check_ahead(space)
+    assert (space.own / CHECKED).is_file()
+    calls: list[str] = []
+    monkeypatch.setattr("pipeline.preflight.ahead._unknown_names", lambda space: calls.append("tried") or [])
+    check_ahead(space)
+    assert not calls
+    (space.data / "sample_submission.csv").touch()
+    check_ahead(space)
+    check_ahead(space_of([str(tmp_path / "tiny.yaml"), "--data", str(space.data), "--runs", str(space.runs)]))
+    assert calls == ["tried"] * 2
+    monkeypatch.setenv("RANK", "1")
+    check_ahead(space_with(tmp_path / "other", "train.optimizer=adamx"))
+
+
+def test_without_torch_another_process_tries_the_names(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    script = (
+        "import sys\nfrom pipeline.preflight.ahead import check_ahead\n"
+        "from pipeline.workspace import open_workspace, stage_parser\n"
+        "space = open_workspace(stage_parser('').parse_args(sys.argv[1:]))\n"
+        "try:\n    check_ahead(space)\nexcept ValueError as error:\n    print(error)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--set", "train.optimizer=adamx", "--set", "predict.views=[hflop]"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "2 things" in done.stdout and "adamx" in done.stdout and "hflop" in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_a_child_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = space_with(tmp_path)
+    without = {name: module for name, module in sys.modules.items() if name != "torch"}
+    failed = subprocess.CompletedProcess([], 1, b"", b"out of memory")
+    monkeypatch.setattr("subprocess.run", lambda *given, **more: failed)
+    monkeypatch.setattr(sys, "modules", without)
+    with pytest.raises(RuntimeError, match="could not be tried:\nout of memory"):
+        check_ahead(space)
+
+
+def test_a_stage_says_it_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    with pytest.raises(SystemExit):
+        stage("01_check_data")([*arguments, "--set", "predict.views=[hflop]"])
+    assert "error: tiny: this would fail in a later stage:\n  predict.views" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_note_is_text_that_says_nothing_of_this_machine(tmp_path: Path) -> None:
+    space = space_with(tmp_path)
+    check_ahead(space)
+    assert len((space.own / CHECKED).read_text().strip()) == 16
+    assert json.dumps(str(tmp_path)) not in (space.own / CHECKED).read_text()
