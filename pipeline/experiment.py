@@ -428,7 +428,9 @@ def load_experiment(name: str | Path, assignments: Sequence[str] = ()) -> Experi
         path = EXPERIMENTS / f"{name}.yaml"
         if not path.is_file():
             known = ", ".join(list_experiments())
-            raise FileNotFoundError(f"experiment {name!r}: no such file; known: {known}; or the path of a .yaml file")
+            raise FileNotFoundError(
+                f"experiment {name!r}: no such file; known: {known}; or a .yaml file, or a run's folder"
+            )
     written = located(read_yaml(path), path)
     return validate(Experiment, override({"name": path.stem, **written}, assignments), str(path))
 

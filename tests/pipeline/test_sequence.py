@@ -90,5 +90,5 @@ def test_a_full_disk_ends_a_stage_with_a_sentence(
         patched.setattr(Path, "write_text", fail)
         main(["01_check_data", *arguments])
     if ends:
-        inventory = tmp_path / "runs/drawn/inventory"
-        assert re.search(rf"error: {inventory}/.*: the disk is full: [\d,]+ bytes are needed", capsys.readouterr().err)
+        runs = tmp_path / "runs/drawn"
+        assert re.search(rf"error: {runs}/.*: the disk is full: [\d,]+ bytes are needed", capsys.readouterr().err)

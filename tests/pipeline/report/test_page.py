@@ -218,6 +218,18 @@ def test_the_word_writes_the_page_beside_the_run(folder: Path, capsys: pytest.Ca
     assert (own / "report.html").stat().st_size < 15_000_000
 
 
+def test_the_folder_of_a_run_is_enough(
+    folder: Path, run: FinishedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = (folder / "runs" / "drawn" / "tiny").resolve()
+    monkeypatch.chdir("/")  # where no contract and no data lie
+    alone = open_finished(own)
+    assert alone.space.competition == run.space.competition and alone.space.data.samefile(folder / "data")
+    assert len(alone.units) == len(run.units)
+    main(["compare", str(own), str(own)])
+    assert "within noise" in capsys.readouterr().out
+
+
 def test_a_run_that_is_not_finished_or_of_another_contract_is_refused(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"run 06_tune.py absent first"):
         open_finished(folder / "runs" / "drawn" / "absent")
@@ -228,7 +240,7 @@ def test_a_run_that_is_not_finished_or_of_another_contract_is_refused(folder: Pa
     with pytest.raises(FileNotFoundError, match="no experiment is finished"):
         finished_runs(folder / "runs", "salt")
     (found,) = finished_runs(folder / "runs")
-    assert (found.name, found.space.data) == ("tiny", folder / "data" / "drawn")
+    assert (found.name, found.space.data) == ("tiny", (folder / "data").resolve())
 
 
 def test_every_threshold_scores_what_counting_pixels_gives(run: FinishedRun) -> None:

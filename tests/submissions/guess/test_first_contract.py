@@ -11,6 +11,7 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from drawn_layouts import LAYOUTS, slow_runs
 
 from pipeline.__main__ import main
+from pipeline.experiment import load_experiment
 from submissions.guess.files import group_files
 from submissions.guess.first_contract import draft_contract, write_first_contract
 from submissions.guess.pairing import Finder
@@ -55,6 +56,12 @@ def test_the_command_says_what_it_found_and_writes_nothing_over(
     main(arguments)
     said = capsys.readouterr().out
     assert "train: 8 images, 0 problem(s)" in said and "test: 3 images, 0 problem(s)" in said
+    heads = {"mine": "competition", "mine-baseline": "experiment"}
+    for name, document in heads.items():
+        first = (tmp_path / f"{name}.yaml").read_text().splitlines()[0]
+        shown = Path(first.removeprefix("# yaml-language-server: $schema="))
+        assert shown.is_file() and shown.name == f"{document}.schema.json"
+    assert load_experiment(tmp_path / "mine-baseline.yaml").competition == str(tmp_path / "mine.yaml")
     before = (tmp_path / "mine.yaml").read_bytes()
     with pytest.raises(SystemExit):
         main(arguments)
