@@ -8,10 +8,12 @@ import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from drawn_hosts import SHAPE
 from drawn_layouts import LAYOUTS, Layout, slow_runs
 from pycocotools import mask as coco
@@ -53,6 +55,13 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Host]:
     return {}
 
 
+def suited(competition: Competition) -> dict[str, Any]:
+    """The sections of an experiment whose defaults do not suit a contract; stage 01 refuses what stage 04 would."""
+    if competition.masks.kind == "none":
+        return {"task": "classify", "model": {"architecture": "lenet"}, "loss": {"name": "classify"}}
+    return {"loss": {"name": "ce_dice"}} if competition.exclusive else {}
+
+
 @pytest.fixture
 def host(request: pytest.FixtureRequest, hosts: dict[str, Host], tmp_path_factory: pytest.TempPathFactory) -> Host:
     """The layout of a contract, written once, and what stage 01 says of it."""
@@ -62,8 +71,8 @@ def host(request: pytest.FixtureRequest, hosts: dict[str, Host], tmp_path_factor
         (root / "data").mkdir()
         layout = LAYOUTS[name](root / "data")
         experiment = root / "quick.yaml"
-        task = "classify" if load_competition(name).masks.kind == "none" else "segment"
-        experiment.write_text(f"name: quick\ncompetition: {name}\ntask: {task}\n")
+        document = {"name": "quick", "competition": name, **suited(load_competition(name))}
+        experiment.write_text(yaml.safe_dump(document))
         stage = importlib.import_module("pipeline.01_check_data")
         try:
             stage.main([str(experiment), "--data", str(root / "data"), "--runs", str(root / "runs")])
