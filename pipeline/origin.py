@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from pipeline.experiment import Experiment
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
+from submissions.host.listing import LAYER_SEPARATOR
 from submissions.host.settings import read_yaml
 
 EXPERIMENT, CONTRACT, ORIGIN = "experiment.yaml", "competition.yaml", "origin.json"
@@ -60,11 +62,23 @@ def is_run(folder: Path) -> bool:
 
 def data_of(folder: Path, name: str) -> Path:
     """The host's files of a run: where they were, by path or as seen from the run; else data/<name>, where the user
-    stands or beside the folder of all runs. Where they are in none of these places, the first, for messages.
+    stands or beside the folder of all runs.
+
+    A place counts where it holds the first file of the inventory: a folder may stand where the files no longer are.
+    Where none does, the first folder that exists, else the first place, for messages.
     """
-    usual = [Path("data") / name, folder.resolve().parents[2] / "data" / name]
-    found = usual
+    places = [Path("data") / name, folder.resolve().parents[2] / "data" / name]
     if (folder / ORIGIN).is_file():
         place = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-        found = [Path(place["data"]), folder / place["beside"], *usual]
-    return next((path for path in found if path.is_dir()), found[0])
+        places = [Path(place["data"]), folder / place["beside"], *places]
+    known = _first_file(folder.parent / "inventory" / "inventory.csv")
+    holding = [path for path in places if (path / known).exists()] if known else []
+    return next(iter([*holding, *(path for path in places if path.is_dir()), *places]))
+
+
+def _first_file(inventory: Path) -> str | None:
+    """The path of the first image, below the host's files, or None of a run without an inventory."""
+    if not inventory.is_file():
+        return None
+    rows = pd.read_csv(inventory, nrows=1, dtype=str, keep_default_na=False)
+    return str(rows["path"].iloc[0]).split(LAYER_SEPARATOR)[0] if len(rows) else None

@@ -113,3 +113,13 @@ def test_a_folder_without_both_documents_is_no_run(tmp_path: Path) -> None:
     assert not is_run(tmp_path)
     (tmp_path / CONTRACT).write_text("")
     assert is_run(tmp_path)
+
+
+def test_a_folder_that_no_longer_holds_the_files_is_not_taken_for_them(tmp_path: Path) -> None:
+    """data/ became data/<competition>/: the place of before is still a folder."""
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    stage("01_check_data")(arguments)
+    shutil.move(tmp_path / "data", tmp_path / "host")
+    (tmp_path / "data").mkdir()
+    shutil.move(tmp_path / "host", tmp_path / "data" / "drawn")
+    assert data_of(space_of(arguments).own, "drawn").samefile(tmp_path / "data" / "drawn")
