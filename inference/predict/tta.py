@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from inference.config import InputConfig
 from inference.predict.shifts import STAINS
-from inference.predict.tta_names import check_view, expand_views
+from inference.predict.tta_names import SETS, expand_views
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
@@ -94,10 +94,16 @@ def _build(name: str, config: InputConfig) -> View:
         "brightness": _brightness,
         "stain": _stain,
     }
-    check_view(name)
+    if kind not in makers:
+        known = ", ".join([*GEOMETRIC, *SETS, "zflip", "zflip+NAME", *(f"{maker}:NUMBER" for maker in makers)])
+        raise ValueError(f"view {name!r} is not known, expected one of {known}")
     if config.dims == 3 and kind != "brightness":
         raise ValueError(f"view {name!r} is for images; volumes have mirrors, quarter turns and brightness:NUMBER")
-    return View(name, makers[kind](float(text), config), _resize if kind == "scale" else lambda y, size: y)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"view {name!r} needs a number after the colon, as in '{kind}:0.75'") from None
+    return View(name, makers[kind](value, config), _resize if kind == "scale" else lambda y, size: y)
 
 
 def _zflip(config: InputConfig) -> Change:

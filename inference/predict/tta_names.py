@@ -13,7 +13,6 @@ MIRRORS = tuple(
 )  # fmt: skip
 D4 = ("identity", "rot90", "rot180", "rot270", "hflip", "vflip", "transpose", "antitranspose")
 SETS: dict[str, tuple[str, ...]] = {"d4": D4, "mirrors": MIRRORS}
-NUMBERED = ("scale", "brightness", "stain")  # spelled KIND:NUMBER
 
 
 def expand_views(names: Sequence[str]) -> list[str]:
@@ -22,17 +21,3 @@ def expand_views(names: Sequence[str]) -> list[str]:
     for name in names:
         expanded += [one for one in SETS.get(name, (name,)) if one not in expanded]
     return expanded
-
-
-def check_view(name: str) -> None:
-    """ValueError for a name that is no view, or lacks its number."""
-    kind, _, text = name.removeprefix("zflip+").partition(":")
-    if kind in (*D4, *SETS, "zflip") and not text:
-        return
-    if kind not in NUMBERED:
-        known = ", ".join([*D4, *SETS, "zflip", "zflip+NAME", *(f"{one}:NUMBER" for one in NUMBERED)])
-        raise ValueError(f"view {name!r} is not known, expected one of {known}")
-    try:
-        float(text)
-    except ValueError:
-        raise ValueError(f"view {name!r} needs a number after the colon, as in '{kind}:0.75'") from None
