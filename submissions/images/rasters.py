@@ -189,17 +189,13 @@ def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def decode_raster(data: bytes, path: Path, *, as_mask: bool = False) -> np.ndarray:
-    """Decode the bytes of a PNG, JPEG or BMP file to (H, W, C) uint8 or uint16, RGB order.
+def _decoded(data: bytes, path: Path, *, as_mask: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels of a PNG, JPEG or BMP file (H, W, C) uint8 or uint16, RGB order, and bool (H, W) of what is not
+    transparent, None where all is opaque.
 
     as_mask: (H, W, 1), palette indices and samples of fewer than 8 bits as stored, not expanded to colours.
     Raises ValueError naming `path` for a damaged file, and for a mask whose colour channels differ.
     """
-    return _decoded(data, path, as_mask=as_mask)[0]
-
-
-def _decoded(data: bytes, path: Path, *, as_mask: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels as `decode_raster` says, and bool (H, W) of what is not transparent, None where all is opaque."""
     header = parse_header(data, path)
     if header is None:
         raise ValueError(f"{path}: the file ends inside its header ({len(data)} bytes): {_AGAIN}")
