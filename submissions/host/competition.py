@@ -6,6 +6,7 @@ One YAML file a competition under `submissions/competitions/`; independent of an
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,7 +130,13 @@ class Masks(Settings):
     )
     surplus: bool = Field(False, description="images: mask files of no image are expected; otherwise a problem each")
     values: dict[int | str, str | list[str]] | None = Field(
-        None, description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s), or 'void'"
+        None,
+        description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s), or 'void'; "
+        "'{species}' is the class that the image's column `species` says",
+    )
+    column_classes: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="images: column -> its text -> class, where `values` names the column: {species: {1: cat, 2: dog}}",
     )
     threshold: int | None = Field(
         None, gt=0, description="images: least value that is the class, of soft masks [pixel value]"
@@ -166,6 +173,17 @@ class Masks(Settings):
             return values
         return {int(key) if isinstance(key, str) and key.isdecimal() else key: names for key, names in values.items()}
 
+    @field_validator("column_classes", mode="before")
+    @classmethod
+    def _cells_are_text(cls, columns: Any) -> Any:
+        """The host's tables are read as text: `1` in YAML means the cell "1"."""
+        if not isinstance(columns, dict):
+            return columns
+        return {
+            column: {str(cell): name for cell, name in cells.items()} if isinstance(cells, dict) else cells
+            for column, cells in columns.items()
+        }
+
     @model_validator(mode="after")
     def _has_its_source(self) -> Masks:
         needed = {"rle": "table", "images": "path", "polygons": "file", "none": "table"}[self.kind]
@@ -177,6 +195,12 @@ class Masks(Settings):
             raise ValueError("masks.observers and {observer} in masks.path come together: whose masks are read?")
         if self.observers and self.instances:
             raise ValueError("masks.observers join masks of pixels, and objects of several observers are not joined")
+        mapped = {field for names in self._mapped(self.values) for field in FIELD.findall(names)}
+        if mapped != set(self.column_classes):
+            raise ValueError(
+                f"masks.values names the columns {sorted(mapped)} and masks.column_classes maps those of "
+                f"{sorted(self.column_classes)}; expected the same"
+            )
         colours = {parse_colour(key) is not None for key in self.values or {}}
         if len(colours) > 1:
             raise ValueError("masks.values has numbers and colours; expected all numbers or all colours")
@@ -201,9 +225,14 @@ class Masks(Settings):
 
     @property
     def class_names(self) -> set[str]:
-        """Names that the value map and the polygons' map lead to."""
-        mapped = [*(self.values or {}).values(), *(self.polygon_classes or {}).values()]
-        return {name for names in mapped for name in ([names] if isinstance(names, str) else names)}
+        """Names that the value map, the columns' maps and the polygons' map lead to."""
+        named = {name for name in self._mapped(self.values) if not FIELD.findall(name)}
+        of_columns = {name for cells in self.column_classes.values() for name in cells.values()}
+        return named | of_columns | self._mapped(self.polygon_classes)
+
+    @staticmethod
+    def _mapped(meaning: Mapping[Any, str | list[str]] | None) -> set[str]:
+        return {name for names in (meaning or {}).values() for name in ([names] if isinstance(names, str) else names)}
 
 
 def parse_colour(key: int | str) -> Colour | None:

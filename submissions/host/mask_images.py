@@ -11,6 +11,7 @@ import numpy as np
 
 from submissions.host.competition import Colour, Competition
 from submissions.host.mask_files import OBJECT, filled, mask_files, object_files, open_path
+from submissions.host.patterns import FIELD
 from submissions.host.truth import Truth, completed
 from submissions.images.opening import open_image, open_mask
 from submissions.images.reading import Reading
@@ -179,7 +180,7 @@ def _planes(
             planes[-1] |= _foreground(competition, path, row, shape)
         else:
             _put_values(competition, path, row, planes, valid)
-    return planes, valid if masks.values is not None and "void" in masks.values.values() else None
+    return planes, valid if "void" in masks.class_names else None
 
 
 def _foreground(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
@@ -217,10 +218,24 @@ def _put_values(competition: Competition, path: Path, row: Row, planes: np.ndarr
     for value in found:
         names = meaning[value]
         for name in [names] if isinstance(names, str) else names:
+            name = _class_of_image(competition, name, row)
             if name == "void":
                 valid &= pixels != value
             else:
                 planes[competition.classes.index(name)] |= pixels == value
+
+
+def _class_of_image(competition: Competition, name: str, row: Row) -> str:
+    """The class itself, or for '{column}' the one that the image's cell of that column stands for."""
+    for column in FIELD.findall(name):
+        known, cell = competition.masks.column_classes[column], row.get(column)
+        if cell not in known:
+            found = f"{column} {cell!r}" if column in row else f"no column {column!r} in the contract's tables"
+            raise ValueError(
+                f"{row['image_id']}: {found}, expected one of {sorted(known)}; mend masks.column_classes or the table"
+            )
+        return known[cell]
+    return name
 
 
 def _code(colour: Colour) -> int:

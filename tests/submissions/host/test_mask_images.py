@@ -185,3 +185,28 @@ def test_names_from_tables_cannot_leave_the_data_by_a_link_and_the_user_s_own_fo
         MaskReader(contract("{file}"), data).read(row, (1, *SHAPE))
     with pytest.raises(ValueError, match="outside"):
         MaskReader(contract("{file}"), data).read({**row, "file": "../disk/a.png"}, (1, *SHAPE))
+
+
+def test_the_class_of_a_value_stands_in_the_images_row(tmp_path: Path) -> None:
+    trimap = np.full(SHAPE, 2, np.uint8)
+    trimap[4:9, 5:12], trimap[9, 5:12] = 1, 3
+    write(tmp_path / "masks/a.png", trimap)
+    competition = contract(
+        "masks/{id}.png", classes=["background", "cat", "dog"], exclusive=True,
+        values={1: "{species}", 2: "background", 3: "void"}, column_classes={"species": {1: "cat", 2: "dog"}},
+    )  # fmt: skip
+    again = Competition.model_validate_json(competition.model_dump_json())
+    row = {"image_id": "a", "id": "a", "path": "images/a.png", "page": -1}
+    for cell, index in (("1", 1), ("2", 2)):
+        truth = MaskReader(again, tmp_path).read({**row, "species": cell}, (1, *SHAPE))
+        np.testing.assert_array_equal(truth.planes[index, 0], trimap == 1)
+        np.testing.assert_array_equal(truth.planes[0, 0], trimap == 2)
+        assert not truth.planes[3 - index].any()
+        assert truth.valid is not None
+        np.testing.assert_array_equal(truth.valid[0], trimap != 3)
+    with pytest.raises(ValueError, match=r"a: species '3', expected one of \['1', '2'\]; mend masks.column_classes"):
+        MaskReader(again, tmp_path).read({**row, "species": "3"}, (1, *SHAPE))
+    with pytest.raises(ValueError, match="a: no column 'species' in the contract's tables"):
+        read(again, tmp_path)
+    with pytest.raises(ValueError, match=r"names the columns \['species'\] and masks.column_classes maps those of \[\]"):
+        Masks(kind="images", path="{id}.png", values={0: [], 1: "{species}"})
