@@ -312,6 +312,22 @@ def pets(folder: Path) -> Layout:
     return Layout(truth)
 
 
+def pets_species(folder: Path) -> Layout:
+    truth, valid, lines = {}, {}, []
+    for number, (name, species) in enumerate((("Abyssinian_100", 1), ("beagle_12", 2))):
+        pet = draw_mask(number)
+        border = cv2.dilate(pet.astype(np.uint8), np.ones((3, 3))).astype(bool) & ~pet
+        _save(folder / f"images/{name}.jpg", draw_image(pet, number))
+        _save(folder / f"annotations/trimaps/{name}.png", np.select([pet, border], [1, 3], 2).astype(np.uint8))
+        lines.append(f"{name} {number + 1} {species} 1\n")
+        truth[name] = np.stack([~pet & ~border, pet & (species == 1), pet & (species == 2)])
+        valid[name] = ~border
+    (folder / "annotations/trainval.txt").write_text("".join(lines))
+    _save(folder / "images/pug_7.jpg", draw_image(draw_mask(7), 7))
+    (folder / "annotations/test.txt").write_text("pug_7 3 2 1\n")
+    return Layout(truth, {"pug_7": SHAPE}, valid)
+
+
 def cub(folder: Path) -> Layout:
     truth = {}
     for number, species in enumerate(("001.Black_footed_Albatross", "002.Laysan_Albatross")):
@@ -361,6 +377,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "hubmap-organs-2022": hubmap_organs,
     "hubmap-vasculature-2023": hubmap_vasculature,
     "oxford-pets": pets,
+    "oxford-pets-species": pets_species,
     "sennet-hoa-2024": sennet,
     "severstal-2019": severstal,
     "siim-pneumothorax-2019": siim,

@@ -208,5 +208,7 @@ def test_the_class_of_a_value_stands_in_the_images_row(tmp_path: Path) -> None:
         MaskReader(again, tmp_path).read({**row, "species": "3"}, (1, *SHAPE))
     with pytest.raises(ValueError, match="a: no column 'species' in the contract's tables"):
         read(again, tmp_path)
-    with pytest.raises(ValueError, match=r"names the columns \['species'\] and masks.column_classes maps those of \[\]"):
+    with pytest.raises(
+        ValueError, match=r"names the columns \['species'\] and masks.column_classes maps those of \[\]"
+    ):
         Masks(kind="images", path="{id}.png", values={0: [], 1: "{species}"})
