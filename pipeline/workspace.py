@@ -164,6 +164,8 @@ def run_stage(
             given = sys.argv[1:] if argv is None else argv
             print("\n".join(ways_out(error.stage, space, given)), file=sys.stderr)
         raise SystemExit(1) from error
+    except ModuleNotFoundError as error:  # what is imported where it is used, torch first of all
+        raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
     except OSError as error:
         if not says_full(error):
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.experiment import load_experiment
 from pipeline.origin import remember
+from pipeline.preflight.columns import column_problems
 from pipeline.stage import DONE, digest
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
@@ -105,10 +106,13 @@ def _missing_external(space: Workspace, name: str, number: int) -> str:
 
 
 def _host_problems(space: Workspace) -> list[str]:
-    """References that are no training images, and what is wrong with the sample; nothing where there are no files."""
+    """Columns and references that the training images do not have, and what is wrong with the sample submission.
+
+    Nothing where there are no files.
+    """
     if not space.data.is_dir():
         return []
-    problems = []
+    problems = column_problems(space)
     if space.experiment.augment.references:
         listing, _ = list_images(space.competition, space.data, "train")
         unknown = sorted(set(space.experiment.augment.references) - set(listing["image_id"].astype(str)))

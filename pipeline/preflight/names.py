@@ -10,12 +10,14 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 
 from folds.splitters import check_method
-from inference.models import build_model
+from inference.models import Model, build_model
+from inference.models.freezing import Part, freeze
 from inference.predict.devices import pick_device, split_devices
 from inference.predict.precision import resolve_precision
 from inference.predict.tta import build_views
@@ -80,6 +82,40 @@ def _check_network(experiment: Experiment) -> None:
     model = _build(experiment)
     check_model(experiment, model)
     parameter_groups(model, experiment.train, experiment.model.in_channels)
+    _check_patch(experiment, model)
+
+
+def _check_patch(experiment: Experiment, model: nn.Module) -> None:
+    """Raise ValueError where the network cannot train on batches of `train.patch`.
+
+    A patch below the stride is more padding than image. Batch norm has no variance over a batch of one whose map is one
+    pixel: only a step in training mode shows it, which costs nothing on the device `meta`.
+    """
+    train, name = experiment.train, experiment.model.architecture
+    strides = _strides(model, len(train.patch))
+    if any(size < stride for size, stride in zip(train.patch, strides, strict=True)):
+        raise ValueError(
+            f"train.patch is {list(train.patch)}, but {name!r} works in steps of {strides} pixels; expected at least "
+            "that"
+        )
+    if train.freeze is not None:
+        freeze(cast(Model, model), cast(Part, train.freeze))
+    if any(tensor.device.type != "meta" for tensor in (*model.parameters(), *model.buffers())):
+        return
+    with torch.device("meta"), torch.no_grad():
+        try:
+            model.train()(torch.zeros(train.batch_size, experiment.model.in_channels, *train.patch))
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"train.patch {list(train.patch)} in batches of {train.batch_size} does not fit {name!r}: {error}; "
+                "take a larger patch or batch"
+            ) from error
+
+
+def _strides(model: nn.Module, dims: int) -> list[int]:
+    """What each side of a patch is padded to a multiple of; 1 for a classifier."""
+    given = getattr(getattr(model, "net", None), "strides", None) if dims == 3 else getattr(model, "stride", None)
+    return list(given) if isinstance(given, tuple) else [given or 1] * dims
 
 
 def _build(experiment: Experiment) -> nn.Module:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from drawn_hosts import rle_contract
+from tiny_run import stage, write_tiny_experiment
 
 import pipeline
 from pipeline.experiment import Experiment, list_experiments, load_experiment, resolve
@@ -79,3 +80,14 @@ def test_a_script_without_its_packages_says_what_to_run(script: Path, tmp_path: 
     assert done.returncode == 1
     assert "error: No module named" in done.stderr and "make install" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_package_that_is_missing_where_it_is_first_used_says_what_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.training.split_training", None)
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    for name in ("01_check_data", "02_make_folds", "03_prepare_data"):
+        stage(name)(arguments)
+    with pytest.raises(SystemExit, match=r"error: import of pipeline\.training\.split_training.*; run `make install`"):
+        stage("04_train")(arguments)

@@ -13,6 +13,7 @@ import yaml
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from pipeline.preflight.ahead import CHECKED, check_ahead, missing_runs
+from pipeline.preflight.columns import column_problems, named_columns
 from pipeline.stage import DONE
 from pipeline.workspace import Workspace
 
@@ -36,6 +37,13 @@ WRONG = [
     ("predict.views=[hflop]", "predict.views: view 'hflop' is not known"),
     ("tune.metric=dicee", "tune.metric: unknown metric 'dicee'"),
     ("folds.method=stratify", "folds.method: unknown method 'stratify'"),
+    ("folds.group=patients", "folds.group: no column 'patients'; the host's files give"),
+    ("folds={method: stratified, n: 2, strata: [organ]}", "folds.strata: no column 'organ'"),
+    ("folds.options={series_column: case}", "folds.options.series_column: no column 'case'"),
+    ("folds.sources={column: scanner}", "folds.sources.column: no column 'scanner'"),
+    ("train.sampling.balance=site", "train.sampling.balance: no column 'site'"),
+    ("train.patch=[32, 24]", "train.patch is [32, 24], but 'unet' works in steps of [32, 32] pixels"),
+    ("train.freeze=9", "freeze 9: expected 1 to"),
     ("augment.references=[nobody]", "augment.references names nobody, which are no training images"),
 ]
 
@@ -45,6 +53,22 @@ def test_a_name_that_nothing_knows_is_found_before_stage_01(assignment: str, wor
     with pytest.raises(ValueError, match=r"^tiny: (this|[0-9] things) would fail in a later stage") as caught:
         check_ahead(space_with(tmp_path, assignment))
     assert words in str(caught.value)
+
+
+def test_a_batch_that_has_no_variance_is_found(tmp_path: Path) -> None:
+    words = ("model.architecture=smp_deeplabv3", "model.encoder=resnet18", "train.patch=[32, 64]", "train.batch_size=1")
+    with pytest.raises(ValueError, match=r"train\.patch \[32, 64\] in batches of 1 does not fit 'smp_deeplabv3': Expe"):
+        check_ahead(space_with(tmp_path / "one", *words))
+    check_ahead(space_with(tmp_path / "two", *words[:3]))
+    check_ahead(space_with(tmp_path / "other", *words, "model.architecture=unet", "train.freeze=encoder"))
+
+
+def test_columns_that_stage_01_writes_need_no_table(tmp_path: Path) -> None:
+    strata = "[source, empty, area_thing, image_contrast, image_channel_0_p50]"
+    folds = "folds={method: stratified, n: 2, strata: " + strata + "}"
+    space = space_with(tmp_path, folds, "train.sampling.balance=height")
+    assert [name for _, name in named_columns(space)] == [*strata[1:-1].split(", "), "height"]
+    assert column_problems(space) == []
 
 
 def test_a_device_that_is_not_here_is_found(tmp_path: Path) -> None:
