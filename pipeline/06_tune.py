@@ -25,12 +25,14 @@ try:
     from pipeline.preflight.ahead import checked
     from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.tuning.forecast.known_units import forecast_report, taught_forecast
+    from pipeline.tuning.host_score import KNOWN, host_lines, host_report, host_result
     from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
     from pipeline.tuning.report import write_tuning
     from pipeline.tuning.search import tune
     from pipeline.tuning.submission_score import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
     from submissions.host.atomic import write_atomic
+    from submissions.host.competition import HOST
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 
@@ -50,20 +52,22 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
         raise ValueError(f"CV is {result.cv}, but {score} through the submission table; a mask is lost on the way")
     extras = measure(space, runs, found)
     forecast = taught_forecast(space, runs, found.terms, result)
-    sections = forecast_report(forecast)
+    host = host_result(found.terms, found.items, result, space.own / KNOWN)
+    sections = [*([] if host is None else host_report(host, result)), *forecast_report(forecast)]
     write_tuning(stage.folder, result, extras=extras, settings=found.terms.settings, sections=sections)
     save_forecast(stage.folder / "forecast.json", forecast)
-    folds = pd.DataFrame(sorted(result.fold_scores.items()), columns=["fold", "score"])
+    worth, metric = (result, result.metric.name) if host is None else (host, HOST)
+    folds = pd.DataFrame(sorted(worth.fold_scores.items()), columns=["fold", "score"])
     write_atomic(stage.folder / "folds.csv", folds.to_csv(index=False, lineterminator="\n"))
-    interval = [result.interval.low, result.interval.high]
-    prediction = None if result.prediction is None else [result.prediction.low, result.prediction.high]
-    print("\n".join([*result.reasons, *measured_reasons(extras)]))
-    print(f"CV {result.cv:.4f} ({interval[0]:.4f} to {interval[1]:.4f}), nested {result.nested:.4f}")
+    interval = [worth.interval.low, worth.interval.high]
+    prediction = None if worth.prediction is None else [worth.prediction.low, worth.prediction.high]
+    print("\n".join([*result.reasons, *measured_reasons(extras), *([] if host is None else host_lines(host, result))]))
+    print(f"CV {worth.cv:.4f} ({interval[0]:.4f} to {interval[1]:.4f}), nested {worth.nested:.4f}")
     if prediction is not None:
         print(f"prediction interval of the leaderboard: {prediction[0]:.4f} to {prediction[1]:.4f}")
-    facts = {"score": result.cv, "interval": interval, "nested": result.nested, "prediction": prediction}
-    metric = result.metric.name
-    finish(stage, f"{metric} {result.cv:.4f}", **facts, metric=metric, folds=result.fold_scores)
+    facts = {"score": worth.cv, "interval": interval, "nested": worth.nested, "prediction": prediction}
+    facts |= {} if host is None else {"tuned_with": result.metric.name, "tuned_score": result.cv}
+    finish(stage, f"{metric} {worth.cv:.4f}", **facts, metric=metric, folds=worth.fold_scores)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

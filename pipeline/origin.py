@@ -45,9 +45,19 @@ def remember(folder: Path, number: str, *, experiment: Experiment, competition: 
     document = {**now, **kept, "name": experiment.name, "competition": CONTRACT}
     _write(folder / EXPERIMENT, f"# As used by {experiment.name}; runs as it is.", document)
     contract = competition.model_dump(mode="json", exclude_unset=True)
+    if competition.metric.file is not None:
+        contract["metric"]["file"] = _copied(Path(competition.metric.file), folder).name
     _write(folder / CONTRACT, f"# The contract as used by {experiment.name}.", contract)
     place = {"data": str(data.resolve()), "beside": os.path.relpath(data.resolve(), folder.resolve())}
     write_atomic(folder / ORIGIN, json.dumps(place, indent=1) + "\n")
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    """The host's metric in the run's folder, so that the run is enough."""
+    target = folder / file.name
+    if not (target.is_file() and target.samefile(file)):
+        write_atomic(target, file.read_text(encoding="utf-8"))
+    return target
 
 
 def _write(path: Path, head: str, document: Mapping[str, Any]) -> None:

@@ -298,7 +298,8 @@ def _copy_papers(
     notebook: Path | None,
 ) -> None:
     """Contract, decision and the forecast beside it, the experiments' settings, and the notebook where there is one."""
-    contract = competition.model_dump(mode="json", exclude_unset=True)
+    bare = competition.model_copy(update={"metric": competition.metric.without_file()})
+    contract = bare.model_dump(mode="json", exclude_unset=True)
     write_atomic(folder / "competition.yaml", json.dumps(contract, indent=1) + "\n")
     shutil.copyfile(decision, folder / "decision.json")
     if decision.with_name(FORECAST).is_file():

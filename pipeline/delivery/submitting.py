@@ -15,7 +15,7 @@ from pipeline.prediction.prediction_stages import decision_path, written_by
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.two_runs import metric_of
 from pipeline.workspace import Workspace
-from submissions.host.competition import Competition
+from submissions.host.competition import HOST, Competition
 from submissions.host.sample import submission_format
 from submissions.kaggle.ledger import Entry
 from submissions.kaggle.upload import Client, Patience, Submitted, file_hash, submit_code, submit_csv
@@ -61,12 +61,13 @@ def promised(space: Workspace) -> Entry:
         return entry
     low, high = _ends(tuned.get("interval"))
     predicted_low, predicted_high = _ends(tuned.get("prediction"))
+    known = tested if space.competition.metric.name != HOST else {}  # the forecast is in the metric it was tuned with
     folds = {str(fold): float(score) for fold, score in (tuned.get("folds") or {}).items() if score is not None}
     return replace(
         entry, cv=_number(tuned["score"]), cv_low=low, cv_high=high, predicted_low=predicted_low,
         predicted_high=predicted_high, folds=folds,
-        forecast=_number(tested.get("forecast")), forecast_low=_number(tested.get("forecast_low")),
-        forecast_high=_number(tested.get("forecast_high")),
+        forecast=_number(known.get("forecast")), forecast_low=_number(known.get("forecast_low")),
+        forecast_high=_number(known.get("forecast_high")),
     )  # fmt: skip
 
 
@@ -74,6 +75,8 @@ def _in_host_metric(competition: Competition, tuned: dict[str, Any]) -> bool:
     """Whether stage 06, by the settings in its document, scored as the contract says that the host does."""
     contract = competition.metric
     alike = (tuned["metric"]["unit"], tuned["metric"]["classes"]) == (contract.unit, contract.classes)
+    if HOST in (contract.name, tuned["metric"]["name"]):  # CV is the host's, whatever it was tuned with
+        return alike and contract.identity() == tuned["metric"]
     return alike and metric_of(tuned) == host_metric(contract)
 
 

@@ -127,7 +127,7 @@ def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
     """Stage 06 of the experiment, on the predictions of these runs."""
     settings = {
         "tune": space.experiment.tune.model_dump(mode="json", exclude={"gate"}),
-        "metric": space.competition.metric.model_dump(mode="json"),
+        "metric": space.competition.metric.identity(),
     }
     alone = len(runs) == 1 and not space.experiment.members
     inputs = {"oof" if alone else f"oof of {run.name}": run.oof for run in runs}

@@ -20,6 +20,7 @@ from submissions.host.atomic import write_atomic
 from submissions.host.competition import load_competition
 from submissions.host.listing import list_images
 from submissions.images.opening import resolve_inside
+from submissions.table.host_tables import try_host_metric
 from submissions.table.sample_check import check_sample
 
 CHECKED = "checked.txt"
@@ -67,7 +68,8 @@ def _state(space: Workspace) -> str:
     sample = None if form is None else resolve_inside(space.data, form.sample)
     there = sample.stat() if sample is not None and sample.is_file() else None
     documents = [space.experiment.model_dump(mode="json"), space.competition.model_dump(mode="json")]
-    return digest([*documents, space.device, there and [there.st_size, there.st_mtime_ns], space.data.is_dir()])
+    metric = space.competition.metric.identity()  # of the host's file its content
+    return digest([*documents, metric, space.device, there and [there.st_size, there.st_mtime_ns], space.data.is_dir()])
 
 
 def missing_runs(space: Workspace) -> list[str]:
@@ -118,7 +120,11 @@ def _host_problems(space: Workspace) -> list[str]:
         unknown = sorted(set(space.experiment.augment.references) - set(listing["image_id"].astype(str)))
         if unknown:
             problems.append(f"augment.references names {', '.join(unknown)}, which are no training images")
-    return problems + [str(problem) for problem in check_sample(space.competition, space.data)]
+    sample = [str(problem) for problem in check_sample(space.competition, space.data)]
+    if space.competition.metric.file is not None and not sample:
+        said = try_host_metric(space.competition, space.data)
+        sample = [said] if said else []
+    return problems + sample
 
 
 def _unknown_names(space: Workspace) -> list[str]:

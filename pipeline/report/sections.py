@@ -41,7 +41,7 @@ def headline(run: FinishedRun) -> Safe:
     level = f"{run.settings.level:.0%}"
     promised = number((tuned["score"] or 0) - tuned["nested"], signed=True) if tuned["nested"] is not None else "–"
     cards = [
-        _card(f"CV, {run.metric.name}", number(tuned["score"]),
+        _card(f"CV, {tuned.get('metric', run.metric.name)}", number(tuned["score"]),
               f"{span(low, high) or 'no'} interval at {level}, over {learned['groups']} groups"),
         _card("nested estimate", number(tuned["nested"]), f"each fold decided without it; CV promises {promised}"),
     ]  # fmt: skip

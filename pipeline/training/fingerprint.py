@@ -27,7 +27,7 @@ def fold_settings(space: Workspace) -> dict[str, Any]:
     if experiment.train.selects:
         predict = {key: value for key, value in predict_settings(space).items() if key != "views"}
         settings["train"]["validate"] = [experiment.train.validate_every, experiment.train.validate_images]
-        settings["validation"] = {"predict": predict, "metric": space.competition.metric.model_dump(mode="json")}
+        settings["validation"] = {"predict": predict, "metric": space.competition.metric.without_file().identity()}
     weights = Path(experiment.model.weights)
     if weights.is_file():  # what it holds counts, not where it lies
         settings["model"]["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()[:16]

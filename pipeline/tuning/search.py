@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from inference.decide.decision import Decision
@@ -38,7 +39,8 @@ class TuneResult:
     score of that table, interval: its confidence interval over groups. nested: the same procedure, each
     fold decided by what was learned without it (NaN where it cannot be had). prediction: where one
     leaderboard may fall, None where the number of its groups was not given. features: a row an image, for
-    `drift`; sums: the same, with its `unit`, for the forecast. reasons: sentences.
+    `drift`; sums: the same, with its `unit`, for the forecast. reasons: sentences. apart: for each
+    unit the decision learned without its fold; empty where nested estimates cannot be had.
     """
 
     decision: Decision
@@ -57,6 +59,7 @@ class TuneResult:
     features: pd.DataFrame
     sums: pd.DataFrame
     reasons: list[str]
+    apart: list[Decision] = field(default_factory=list)
 
 
 def tune(
@@ -88,7 +91,9 @@ def tune(
     table = pd.concat([meta, rows], axis=1)
     nested = None if nested is None else pd.concat([meta, nested], axis=1)
     result = _result(terms, decision, table, nested, reports, chosen, post, (features, sums), reasons, test_groups)
-    return replace(result, decision=decision.model_copy(update={"learned": _learned(result, terms.competition)}))
+    decision = decision.model_copy(update={"learned": _learned(result, terms.competition)})
+    apart = {index: own for fold, own in by_fold.items() for index in np.flatnonzero(judge.of_fold(fold)).tolist()}
+    return replace(result, decision=decision, apart=[apart[index] for index in sorted(apart)])
 
 
 def _nested_table(

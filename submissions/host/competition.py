@@ -5,6 +5,7 @@ One YAML file a competition under `submissions/competitions/`; independent of an
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -248,15 +249,61 @@ def parse_colour(key: int | str) -> Colour | None:
     raise ValueError(f"masks.values: {key!r} is neither a number nor a colour; write 128, '255,0,0' or '#ff0000'")
 
 
-class MetricSettings(Settings):
-    """The host's metric by name, with its parameters."""
+HOST = "host"
 
-    name: str = Field(description="a name that `submissions.metrics` knows")
+
+class MetricSettings(Settings):
+    """The host's metric by name, with its parameters, or the file that the host published (name: host)."""
+
+    name: str = Field(description="a name that `submissions.metrics` knows; host: the host's own file")
     params: dict[str, Any] = Field(
         default_factory=dict, description="the metric's own parameters, e.g. {thresholds: [0.5]}"
     )
     unit: Literal["image", "stack"] = Field("image", description="what is scored as one: an image or a stack")
     classes: list[str] | None = Field(None, description="classes that count; all where not given")
+    file: str | None = Field(
+        None,
+        description="host: a Python file with score(solution, submission, row_id_column_name), beside the contract",
+    )
+    proxy: str | None = Field(None, description="host: the name of the metric nearest to it; stage 06 tunes with that")
+    proxy_params: dict[str, Any] = Field(default_factory=dict, description="host: parameters of the proxy")
+    solution: dict[str, str] = Field(
+        default_factory=dict, description="host: columns that its solution has beside the submission's, e.g. "
+        "{height: '{height}'}"
+    )  # fmt: skip
+    seconds: float = Field(600.0, gt=0, description="host: longest for one table, and for all resampled ones [s]")
+
+    @model_validator(mode="after")
+    def _host_has_its_file(self) -> MetricSettings:
+        given = sorted(self.model_fields_set & {"file", "proxy", "proxy_params", "solution", "seconds"})
+        if self.name != HOST and given:
+            raise ValueError(f"metric.{given[0]} goes with metric.name 'host', found {self.name!r}")
+        if self.name == HOST and self.file is None:
+            raise ValueError("metric.name 'host' needs metric.file, the Python file that the host published")
+        if self.name == HOST and self.proxy in (None, HOST):
+            raise ValueError(
+                "metric.name 'host' needs metric.proxy, the nearest built-in metric (dice, iou, f_beta ...): "
+                "thousands of decisions are compared with it, and what is chosen is scored by the host's file"
+            )
+        return self
+
+    @property
+    def built_in(self) -> tuple[str, dict[str, Any]]:
+        """Name and parameters of the metric of arrays: this one, or the host's file's proxy."""
+        return (self.name, self.params) if self.proxy is None else (self.proxy, self.proxy_params)
+
+    def without_file(self) -> MetricSettings:
+        """The settings where only arrays are scored: the proxy in the place of the host's file."""
+        name, params = self.built_in
+        return MetricSettings(name=name, params=params, unit=self.unit, classes=self.classes)
+
+    def identity(self) -> dict[str, Any]:
+        """What a score depends on: of the host's file its content, not where it lies or how long it may take."""
+        kept = self.model_dump(mode="json", include={"name", "params", "unit", "classes"})
+        if self.file is None:
+            return kept
+        own = self.model_dump(mode="json", include={"proxy", "proxy_params", "solution"})
+        return {**kept, **own, "file": hashlib.sha256(Path(self.file).read_bytes()).hexdigest()[:16]}
 
 
 class SubmissionFormat(Settings):
@@ -317,6 +364,8 @@ class Competition(Settings):
             raise ValueError("masks.instances needs exactly one class")
         if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):
             raise ValueError("submission.rows is 'label' where masks.kind is 'none', and nowhere else")
+        if self.metric.name == HOST and self.submission is None:
+            raise ValueError("metric.name 'host' needs a submission section: the host's file scores tables")
         if self.submission and not self.images.test:
             raise ValueError("a submission needs images.test: where do the test images lie?")
         return self
@@ -342,7 +391,8 @@ def list_competitions() -> list[str]:
 def load_competition(name: str | Path) -> Competition:
     """Contract by its name under `submissions/competitions/`, or by the path of a YAML file.
 
-    Raises FileNotFoundError that lists the known names, ValueError that lists every wrong key.
+    Raises FileNotFoundError that lists the known names, or for a metric.file that is not there, ValueError that lists
+    every wrong key.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
@@ -350,4 +400,14 @@ def load_competition(name: str | Path) -> Competition:
         if not path.is_file():
             known = ", ".join(list_competitions())
             raise FileNotFoundError(f"competition {name!r}: no contract of that name; known: {known}, or a .yaml file")
-    return validate(Competition, read_yaml(path), str(path))
+    competition = validate(Competition, read_yaml(path), str(path))
+    return competition if competition.metric.file is None else _with_metric_file(competition, path)
+
+
+def _with_metric_file(competition: Competition, contract: Path) -> Competition:
+    """The contract with the absolute path of the host's metric, which is written as seen from the contract."""
+    file = (contract.parent / str(competition.metric.file)).resolve()
+    if not file.is_file():
+        raise FileNotFoundError(f"{contract}: metric.file: {file}: no such file; the path is as seen from the contract")
+    metric = competition.metric.model_copy(update={"file": str(file)})
+    return competition.model_copy(update={"metric": metric})

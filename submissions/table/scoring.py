@@ -14,7 +14,9 @@ from submissions.host.competition import Competition, MetricSettings, Submission
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import Truth
 from submissions.host.sample import read_submission, row_keys, submission_format
+from submissions.host_metric.parts import scored_part
 from submissions.metrics import Metric, build_metric
+from submissions.table.host_tables import open_host_metric
 from submissions.table.rows import Place, Shape3, image_shape, row_places
 from submissions.table.submission_table import Row, decode_rows, read_confidences
 
@@ -39,8 +41,9 @@ class Scored:
 
 
 def host_metric(settings: MetricSettings) -> Metric:
-    """The metric that a contract names."""
-    return build_metric(settings.name, **settings.params)
+    """The metric of arrays that a contract names: of a host's own file, which scores tables, its proxy."""
+    name, params = settings.built_in
+    return build_metric(name, **params)
 
 
 def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth: Truth) -> dict[str, float]:
@@ -126,7 +129,8 @@ def score_parts(competition: Competition, submission: Path, solution: Path, data
     """`score_submission`, and the scores of its parts: public and private where the solution has a column
     `Usage`, and each group and stratum that the solution or the test tables name.
 
-    Where masks of instances overlap, the later row has the pixel. Raises as `score_submission`, and where
+    Where masks of instances overlap, the later row has the pixel. A host's own file scores the tables as they are, and
+    rows of units are then those of its proxy. Raises as `score_submission`, and where
     one unit is both public and private.
     """
     form = submission_format(competition)
@@ -152,7 +156,42 @@ def score_parts(competition: Competition, submission: Path, solution: Path, data
     metric = host_metric(competition.metric)
     scored = score_units(metric, competition, by_unit(competition, decoded()))
     units = _unit_attributes(competition, images, true_rows)
+    if competition.metric.file is not None:
+        return _by_host_file(competition, (said, true), places, images, scored.table, units)
     return ScoredParts(scored, _part_scores(metric, scored.table, units))
+
+
+def _by_host_file(
+    competition: Competition,
+    frames: tuple[pd.DataFrame, pd.DataFrame],
+    places: Mapping[tuple[str, ...], Place],
+    images: ListedImages,
+    table: pd.DataFrame,
+    units: pd.DataFrame,
+) -> ScoredParts:
+    """The scores of the host's own file, rows in the solution's order; `table` keeps the rows of its proxy.
+
+    Raises HostMetricError where the whole has no score; a part without one has NaN.
+    """
+    form, stacked = submission_format(competition), competition.metric.unit == "stack"
+    kept = set(row_keys(frames[1], form))
+    said = frames[0][[key in kept for key in row_keys(frames[0], form)]]
+    order = {key: index for index, key in enumerate(row_keys(frames[1], form))}
+    said = said.iloc[np.argsort([order[key] for key in row_keys(said, form)], kind="stable")].reset_index(drop=True)
+    true = frames[1].drop(columns=[USAGE], errors="ignore")
+    names = []
+    for frame in (true, said):
+        ids = [places[key].image_id for key in row_keys(frame, form)]
+        names.append(np.array([str(images.row(one)["stack"]) if stacked else one for one in ids], dtype=object))
+    rows = []
+    with open_host_metric(competition, true, said) as host:
+        score = host.score()
+        for name in units:
+            for value in sorted(set(units[name]) - {""}):
+                chosen = set(units.index[units[name] == value])
+                both = [np.flatnonzero([one in chosen for one in part]) for part in names]
+                rows.append({"part": name, "value": value, "units": len(chosen), "score": scored_part(host, *both)})
+    return ScoredParts(Scored(table, score), pd.DataFrame(rows, columns=["part", "value", "units", "score"]))
 
 
 def rows_by_image(

@@ -20,7 +20,8 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "03_kaggle_submit
 
 
 def write_tiny_bundle(folder: Path, **change: Any) -> Path:
-    """`folder`/bundle of one network with random weights, for the contract of `write_rle_host`."""
+    """`folder`/bundle of one network with random weights, for the contract of `write_rle_host` or a given one."""
+    competition = change.pop("competition", None) or rle_contract()
     torch.manual_seed(0)
     model, predict = build_model(MODEL), PredictConfig(mode="whole", precision="fp32")
     save_model(folder / "fold_0", model, MODEL, InputConfig(), predict)
@@ -31,7 +32,7 @@ def write_tiny_bundle(folder: Path, **change: Any) -> Path:
     given: dict[str, Any] = {"configs": {"tiny": predict}, "taught_by": "taught", "facts": {}, "notebook": NOTEBOOK}
     write_bundle(
         folder / "bundle",
-        rle_contract(),
+        competition,
         {"tiny": [folder / "fold_0"]},
         folder / "decision.json",
         **{**given, **change},

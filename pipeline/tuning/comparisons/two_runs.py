@@ -163,4 +163,7 @@ def metric_of(settings: dict[str, Any]) -> Metric:
     """The metric that stage 06 tuned for, from the settings in its document."""
     if settings["tune"]["metric"] is not None:
         return build_metric(settings["tune"]["metric"], **settings["tune"]["metric_params"])
-    return build_metric(settings["metric"]["name"], **settings["metric"]["params"])
+    contract = settings["metric"]
+    if contract.get("proxy") is not None:
+        return build_metric(contract["proxy"], **contract["proxy_params"])
+    return build_metric(contract["name"], **contract["params"])

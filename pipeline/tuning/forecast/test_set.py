@@ -36,6 +36,10 @@ def forecast_of_test(
     found = forecast_test_images(forecast, space.competition, sums, stacks, models=models)
     write_forecast(folder, found, sums)
     lines = forecast_lines(found, decision.learned)
+    if space.competition.metric.file is not None:
+        lines.insert(
+            0, f"in {decision.learned['metric']}, which was tuned with; CV by the host's file is in tuning/report.md"
+        )
     return forecast_facts(found), [*lines, *source_lines(space, forecast, sums, stacks)]
 
 

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from drawn_hosts import write_rle_host
+from drawn_hosts import rle_contract, write_rle_host
+from drawn_metrics import write_metric
 from tiny_bundle import write_tiny_bundle
 
 import inference
@@ -29,6 +30,7 @@ from inference.config import PredictConfig
 from inference.decide.decision import load_decision, save_decision
 from inference.models.tensors import halve
 from inference.weights import load_model
+from submissions.host.competition import load_competition
 from submissions.table.findings import Finding
 
 
@@ -51,6 +53,13 @@ def sign(bundle: Path) -> None:
     """Write the manifest anew, as somebody would who exchanged files on purpose."""
     manifest = json.loads((bundle / MANIFEST).read_text())
     (bundle / MANIFEST).write_text(json.dumps({**manifest, "files": list_files(bundle)}))
+
+
+def test_the_host_s_own_metric_does_not_travel(tmp_path: Path) -> None:
+    metric = {"name": "host", "file": str(write_metric(tmp_path, "raise RuntimeError('imported')")), "proxy": "iou"}
+    bundle = write_tiny_bundle(tmp_path, competition=rle_contract(metric=metric))
+    assert not [path for path in bundle.rglob("*") if path.name == "metric.py"]
+    assert load_competition(bundle / "competition.yaml").metric.model_dump(exclude_unset=True)["name"] == "iou"
 
 
 def test_a_bundle_holds_what_inference_needs_and_says_so(made: Path) -> None:

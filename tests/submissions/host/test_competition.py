@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from submissions.host.competition import Competition, list_competitions, load_competition
 from submissions.host.settings import validate
@@ -35,6 +37,11 @@ def test_unknown_contract_lists_the_known_ones() -> None:
     ("change", "words"),
     [
         ({"classes": ["a", "a"]}, "repeat"),
+        ({"metric": {"name": "dice", "proxy": "iou"}}, "metric.proxy goes with metric.name 'host', found 'dice'"),
+        ({"metric": {"name": "host", "proxy": "iou"}}, "needs metric.file"),
+        ({"metric": {"name": "host", "file": "metric.py"}}, "needs metric.proxy, the nearest built-in metric"),
+        ({"metric": {"name": "host", "file": "m.py", "proxy": "host"}}, "needs metric.proxy"),
+        ({"metric": {"name": "host", "file": "m.py", "proxy": "iou"}, "submission": None}, "scores tables"),
         ({"images": {"train": "a/{id}.png"}}, "needs images.test"),
         ({"images": {"train": "a/{id}.png", "test": "b/{id}.png", "stack": "{id}"}}, "come together"),
         ({"masks": {"kind": "rle"}}, "needs masks.table"),
@@ -65,3 +72,18 @@ def test_masks_that_cannot_be_meant() -> None:
     named = {"kind": "polygons", "file": "a.json", "polygon_classes": {"x": "other"}}
     with pytest.raises(ValueError, match="name \\['other'\\], which classes does not list"):
         validate(Competition, {**MINIMAL, "masks": named}, "own")
+
+
+def test_the_host_s_metric_lies_beside_the_contract_and_counts_by_content(tmp_path: Path) -> None:
+    metric = {"name": "host", "file": "metric.py", "proxy": "f_beta", "proxy_params": {"beta": 2.0}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**MINIMAL, "metric": metric}))
+    with pytest.raises(FileNotFoundError, match=r"metric.file: .*metric.py: no such file; the path is as seen from"):
+        load_competition(tmp_path / "own.yaml")
+    identities = []
+    for text in ("def score(a, b, c): return 1\n", "def score(a, b, c): return 2\n"):
+        (tmp_path / "metric.py").write_text(text)
+        found = load_competition(tmp_path / "own.yaml").metric
+        assert found.file == str(tmp_path.resolve() / "metric.py") and found.built_in == ("f_beta", {"beta": 2.0})
+        identities.append(found.identity())
+    assert identities[0] != identities[1] and str(tmp_path) not in str(identities)
+    assert found.without_file().name == "f_beta" and found.without_file().identity()["params"] == {"beta": 2.0}
