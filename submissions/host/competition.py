@@ -275,7 +275,7 @@ class MetricSettings(Settings):
 
     @model_validator(mode="after")
     def _host_has_its_file(self) -> MetricSettings:
-        given = sorted(self.model_fields_set & {"file", "proxy", "proxy_params", "solution", "seconds"})
+        given = [name for name in ("file", "proxy", "proxy_params", "solution") if getattr(self, name)]
         if self.name != HOST and given:
             raise ValueError(f"metric.{given[0]} goes with metric.name 'host', found {self.name!r}")
         if self.name == HOST and self.file is None:
