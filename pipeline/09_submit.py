@@ -20,7 +20,7 @@ try:
     from pipeline.prediction.prediction_stages import lint_own
     from pipeline.workspace import Workspace, run_stage, stage_parser
     from submissions.kaggle.client import connect
-    from submissions.kaggle.ledger import record
+    from submissions.kaggle.ledger import LEDGER, record
     from submissions.kaggle.upload import Patience
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
@@ -52,7 +52,7 @@ def submit(space: Workspace, arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--solution", type=Path, help="truth of the test images, in the submission's form")
-    parser.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"))
+    parser.add_argument("--ledger", type=Path, default=LEDGER)
     parser.add_argument("--upload", action="store_true", help="hand it in through the package `kaggle`")
     parser.add_argument("--message", default="", help="the submission's description")
     parser.add_argument("--host-name", help="the competition's name on the host (default: from the contract's url)")

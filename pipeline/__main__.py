@@ -63,21 +63,22 @@ def _run(argv: Sequence[str]) -> None:
 
 
 def _demo(argv: Sequence[str]) -> None:
-    from pipeline.demo.demo import run_demo
-
     parser = argparse.ArgumentParser(prog=f"{started_as()} demo")
     parser.add_argument("--short", action="store_true", help="a few steps only: does everything run?")
     parser.add_argument("--folder", type=Path, default=Path(), help="data/ and runs/ are made here")
     arguments = parser.parse_args(argv)
+    from pipeline.demo.demo import run_demo
+
     run_demo(arguments.folder, short=arguments.short)
 
 
 def _demo_data(argv: Sequence[str]) -> None:
-    from pipeline.demo.demo_data import make_demo_data
-
     parser = argparse.ArgumentParser(prog=f"{started_as()} demo-data")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/mni-white-matter"))
-    print(f"demo data -> {make_demo_data(parser.parse_args(argv).folder)}")
+    folder = parser.parse_args(argv).folder
+    from pipeline.demo.demo_data import make_demo_data
+
+    print(f"demo data -> {make_demo_data(folder)}")
 
 
 def _new_competition(argv: Sequence[str]) -> None:
@@ -106,13 +107,14 @@ def _ceiling(argv: Sequence[str]) -> None:
 
 
 def _plan(argv: Sequence[str]) -> None:
-    from pipeline.planning.planner import write_plan
     from pipeline.workspace import open_workspace, stage_parser
 
     parser = stage_parser("Plan a 3D network by nnU-Net's rules. Needs stage 01.")
     parser.add_argument("--memory", type=float, default=8.0, help="GB of the device that trains (default: 8)")
     parser.add_argument("--out", type=Path, help="YAML file (default: <experiment>-planned.yaml here)")
     arguments = parser.parse_args(argv)
+    from pipeline.planning.planner import write_plan
+
     plan, path = write_plan(open_workspace(arguments), arguments.out, memory_gb=arguments.memory)
     print(f"median {plan.median} voxels at {plan.spacing or 'unknown'} mm: boxes of {plan.topology.patch}, "
           f"{plan.batch_size} a batch, {len(plan.topology.strides)} stages")  # fmt: skip
@@ -120,11 +122,13 @@ def _plan(argv: Sequence[str]) -> None:
 
 
 def _show_augmentations(argv: Sequence[str]) -> None:
-    from pipeline.report.augmentation_sheet import write_augmentation_sheet
     from pipeline.workspace import open_workspace, stage_parser
 
     parser = stage_parser("Training samples before and after augmentation. Needs stages 01 to 03.")
-    print(f"augmentations -> {write_augmentation_sheet(open_workspace(parser.parse_args(argv)))}")
+    space = open_workspace(parser.parse_args(argv))
+    from pipeline.report.augmentation_sheet import write_augmentation_sheet
+
+    print(f"augmentations -> {write_augmentation_sheet(space)}")
 
 
 def _settings(argv: Sequence[str]) -> None:
@@ -149,9 +153,7 @@ def _schema(argv: Sequence[str]) -> None:
 
 
 def _report(argv: Sequence[str]) -> None:
-    from inference.progress import progress_bar
-    from pipeline.report.finished_run import open_finished
-    from pipeline.report.page import LEDGER, write_report
+    from submissions.kaggle.ledger import LEDGER
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} report")
     parser.add_argument("run", type=Path, help="runs/<competition>/<experiment>, after stage 06")
@@ -160,6 +162,10 @@ def _report(argv: Sequence[str]) -> None:
     parser.add_argument("--ledger", type=Path, default=LEDGER, help=f"default: {LEDGER}")
     parser.add_argument("--out", type=Path, help="default: report.html in the run's folder")
     arguments = parser.parse_args(argv)
+    from inference.progress import progress_bar
+    from pipeline.report.finished_run import open_finished
+    from pipeline.report.page import write_report
+
     run = open_finished(arguments.run, data=arguments.data, competition=arguments.competition)
     print(f"report -> {write_report(run, arguments.out, ledger=arguments.ledger, progress=progress_bar)}")
 

@@ -18,14 +18,12 @@ import pandas as pd
 from submissions.command_exit import run_command
 from submissions.host.competition import Competition, load_competition
 from submissions.kaggle.leaderboard import render
-from submissions.kaggle.ledger import enter_scores, read_ledger
+from submissions.kaggle.ledger import LEDGER, enter_scores, read_ledger
 from submissions.table.findings import Finding, errors
 from submissions.table.lint import lint_submission, summary
 from submissions.table.plausible import sample_training
 from submissions.table.scoring import score_parts
 from submissions.table.show import draw_submission
-
-LEDGER = Path("submissions/ledger.csv")
 
 
 def _parser(word: str, description: str) -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import ndimage
+import scipy
 
 
 def label_components(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -24,8 +24,8 @@ def label_components(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndar
         return label, stats[:, cv2.CC_STAT_AREA].astype(np.int64) if n > 1 else _background_area(mask)
     if mask.ndim != 3:
         raise ValueError(f"mask has shape {mask.shape}, expected (height, width) or (depth, height, width)")
-    structure = ndimage.generate_binary_structure(3, 3 if corners else 1)
-    label, _ = ndimage.label(mask, structure)
+    structure = scipy.ndimage.generate_binary_structure(3, 3 if corners else 1)
+    label, _ = scipy.ndimage.label(mask, structure)
     label = label.astype(np.int32, copy=False)
     return label, np.bincount(label.ravel())
 

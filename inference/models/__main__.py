@@ -14,10 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inference.models import figures
-from inference.models.builder import option_names
 from inference.models.encoder_sizes import FAMILIES
 from inference.models.figures import FIGURES
-from inference.models.measuring import write_figures
 from inference.models.table import MODELS, model_row
 from submissions.command_exit import run_command
 
@@ -68,8 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--measure", action="store_true", help="measure every model and rewrite the figures")
     chosen = parser.parse_args(arguments)
     if chosen.measure:
+        from inference.models.measuring import write_figures
+
         write_figures(Path(figures.__file__))
     elif chosen.options:
+        from inference.models.builder import option_names
+
         print("\n".join(option_names(model_row(chosen.options))))
     else:
         print_table(table_rows(chosen.family))

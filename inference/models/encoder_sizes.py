@@ -8,10 +8,10 @@ is refused before it is built.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from timm.layers import PatchEmbed
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FIXED = {
     "hiera_": "sam2_hiera_*",
@@ -64,6 +64,8 @@ def fit_sizes(encoder: nn.Module) -> int:
 
     MaxViT's windows must divide its deepest map, at 1/32. CoaT's size is read from the image instead of the settings.
     """
+    from timm.layers import PatchEmbed
+
     found: list[Any] = [part for part in encoder.modules() if hasattr(part, "partition_size")]
     windows = [max(part.partition_size) for part in found]
     grids = [part for part in encoder.modules() if isinstance(part, PatchEmbed)]

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from inference.config import InputConfig
 
 
 @lru_cache(maxsize=32)
-def axis_matrix(size: int, target: int) -> sparse.csr_matrix:
+def axis_matrix(size: int, target: int) -> scipy.sparse.csr_matrix:
     """Return float32 `(target, size)`: each row the shares of the `size` old pixels in one new pixel.
 
     Pixel centres are aligned. Enlarging interpolates linearly and repeats the border, shrinking takes the
@@ -35,7 +35,7 @@ def axis_matrix(size: int, target: int) -> sparse.csr_matrix:
         keep = (inside > 1e-9) & (old < size)
         index = (np.broadcast_to(np.arange(target)[:, None], old.shape)[keep], old[keep])
         values = inside[keep] * (target / size)
-    return sparse.csr_matrix((values.astype(np.float32), index), shape=(target, size))
+    return scipy.sparse.csr_matrix((values.astype(np.float32), index), shape=(target, size))
 
 
 def resize_columns(rows: np.ndarray, width: int) -> np.ndarray:

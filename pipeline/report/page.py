@@ -13,8 +13,8 @@ from pipeline.report.markup import Safe, element, text
 from pipeline.report.test_images import test_images
 from pipeline.tuning.scores.workers import Progress, quiet
 from submissions.host.atomic import write_atomic
+from submissions.kaggle.ledger import LEDGER
 
-LEDGER = Path("submissions/ledger.csv")
 CONTENTS = {
     "thresholds": "Thresholds", "images": "Images", "test-images": "Test images", "learning": "Learning",
     "folds": "Folds", "shift": "Test against training", "averages": "Views and ensemble", "shifts": "Shift test",

@@ -14,8 +14,6 @@ from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 def leaderboard_command(argv: Sequence[str]) -> None:
     """All runs of the experiment's competition, and with --select an ensemble of them."""
-    from pipeline.search.leaderboard import leaderboard, write_leaderboard
-
     parser = stage_parser("All decided runs of a competition, best first; an ensemble of them with --select.")
     parser.add_argument("--select", type=Path, metavar="FILE", help="choose an ensemble and write it as an experiment")
     parser.add_argument("--limit", default=None, metavar="9h", help="time that predicting the test set may take")
@@ -23,6 +21,8 @@ def leaderboard_command(argv: Sequence[str]) -> None:
     parser.add_argument("--of", nargs="+", metavar="RUN", help="choose among these (default: all of single models)")
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
+    from pipeline.search.leaderboard import leaderboard, write_leaderboard
+
     table = leaderboard(space.shared)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
     print(f"leaderboard -> {write_leaderboard(space.shared, table)}")
@@ -65,8 +65,6 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
 
 def tune_command(argv: Sequence[str]) -> None:
     """Search the ranges of an experiment."""
-    from pipeline.search.tuning_run import tune_experiment
-
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--trials", type=int, default=30, help="trials in all, those of earlier calls too (default: 30)")
     own.add_argument("--hours", type=float, help="no new trial begins after so long")
@@ -76,17 +74,19 @@ def tune_command(argv: Sequence[str]) -> None:
     space = open_workspace(parser.parse_args(plain))
     if taken.trials < 1:
         raise ValueError(f"--trials is {taken.trials}, expected 1 or more")
+    from pipeline.search.tuning_run import tune_experiment
+
     print(f"search -> {tune_experiment(space, plain, trials=taken.trials, hours=taken.hours)}")
 
 
 def lr_range_command(argv: Sequence[str]) -> None:
     """The learning rate range test."""
-    from pipeline.search.probes import lr_range, suggested_rate, write_lr_range
-
     parser = stage_parser("Loss while the learning rate rises; a minute. Needs stages 01 to 03.")
     parser.add_argument("--steps", type=int, default=100)
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
+    from pipeline.search.probes import lr_range, suggested_rate, write_lr_range
+
     table = lr_range(space, steps=arguments.steps)
     picture = write_lr_range(table, space.own)
     print(f"the loss falls fastest at train.lr {suggested_rate(table):.2g} (now {space.experiment.train.lr:g})")
@@ -95,12 +95,12 @@ def lr_range_command(argv: Sequence[str]) -> None:
 
 def batch_size_command(argv: Sequence[str]) -> None:
     """Speed and memory by batch size, and what the whole run will take."""
-    from pipeline.search.probes import batch_sizes, expected_cost
-
     parser = stage_parser("Speed and memory of training steps by batch size; a minute. Needs stages 01 to 03.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
+    from pipeline.search.probes import batch_sizes, expected_cost
+
     table = batch_sizes(space, arguments.sizes)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     print(expected_cost(space.experiment, table))

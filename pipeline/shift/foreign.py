@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.neighbors import NearestNeighbors
+import scipy
 
 from pipeline.shift.appearance import standardised
 
@@ -47,6 +44,9 @@ def tell_apart(looks: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> For
     test: bool (N,). groups: (N,), images that must not be on both sides of a cross-validation. None where either set
     has fewer than two groups, so that nothing could be validated.
     """
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import StratifiedGroupKFold
+
     parts = min(PARTS, *(len(set(groups[side])) for side in (test, ~test)))
     if parts < LEAST_GROUPS:
         return None
@@ -83,7 +83,7 @@ def area_under_curve(scores: np.ndarray, test: np.ndarray) -> float:
     negatives = len(test) - positives
     if not positives or not negatives:
         return float("nan")
-    above = rankdata(scores)[test].sum() - positives * (positives + 1) / 2
+    above = scipy.stats.rankdata(scores)[test].sum() - positives * (positives + 1) / 2
     return float(above / (positives * negatives))
 
 
@@ -118,6 +118,8 @@ def telling_measures(looks: pd.DataFrame, test: np.ndarray) -> pd.DataFrame:
 
 def nearest_training(looks: pd.DataFrame, test: np.ndarray) -> np.ndarray:
     """Row numbers int64 (number of test images, up to 3) of the training images most like each, nearest first."""
+    from sklearn.neighbors import NearestNeighbors
+
     values, own = standardised(looks), np.flatnonzero(~test)
     if not values.shape[1]:
         values = np.zeros((len(looks), 1))  # all are alike

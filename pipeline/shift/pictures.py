@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from pipeline.pictures import draw_pairs, new_figure, save_figure
 from pipeline.shift.appearance import FULL, principal, standardised
@@ -27,6 +26,8 @@ def draw_map(looks: pd.DataFrame, test: np.ndarray, thumbnails: np.ndarray, path
     looks: rows of `appearance`; test: bool (N,); thumbnails: uint8 (N, 64, 64). Frames are blue in training, orange in
     test.
     """
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
     values = principal(standardised(looks), most=2, share=1.0)
     points = np.zeros((len(looks), 2))
     points[:, : values.shape[1]] = values

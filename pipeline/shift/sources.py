@@ -6,8 +6,7 @@ import hashlib
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist, squareform
+import scipy
 
 from pipeline.shift.appearance import appearance, principal, standardised
 
@@ -65,11 +64,11 @@ def _divided(looks: pd.DataFrame, least: float) -> np.ndarray | None:
     values = principal(standardised(looks))
     if not values.shape[1]:
         return None
-    distances = pdist(values)
-    tree, square = linkage(values, "ward"), squareform(distances)
+    distances = scipy.spatial.distance.pdist(values)
+    tree, square = scipy.cluster.hierarchy.linkage(values, "ward"), scipy.spatial.distance.squareform(distances)
     best, found = least, None
     for number in range(2, min(MOST_PARTS, len(looks) - 1) + 1):
-        parts = fcluster(tree, number, "maxclust")
+        parts = scipy.cluster.hierarchy.fcluster(tree, number, "maxclust")
         if len(np.unique(parts)) < 2:
             continue
         score = round(float(silhouette_score(square, parts, metric="precomputed")), 9)

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from submissions.kaggle.ledger import FORECAST, numbers
 
@@ -101,7 +100,7 @@ def nearer(table: pd.DataFrame, board: Literal["public", "private"] = "public") 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float(pd.Series(a).corr(pd.Series(b), method="spearman"))
 
 
 def render(table: pd.DataFrame) -> str:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from submissions.host.atomic import write_atomic
 
+LEDGER = Path("submissions/ledger.csv")  # where it lies unless told otherwise
 COLUMNS = [
     "time", "competition", "experiment", "git", "fingerprint", "cv", "cv_low", "cv_high", "predicted_low",
     "predicted_high", "forecast", "forecast_low", "forecast_high", "folds", "decision", "description", "submission",

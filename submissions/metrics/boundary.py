@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+import scipy
 
 from submissions.metrics.base import MeanMetric, Needs, checked_planes, mean_where_defined
 
@@ -63,6 +63,6 @@ def _agreement(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None, di
     edge_pred, edge_truth = contour(pred, valid), contour(truth, valid)
     if not edge_pred.any() or not edge_truth.any():
         return 0.0 if edge_pred.any() or edge_truth.any() else math.nan
-    precision = np.mean(distance_transform_edt(~edge_truth)[edge_pred] < distance)
-    recall = np.mean(distance_transform_edt(~edge_pred)[edge_truth] < distance)
+    precision = np.mean(scipy.ndimage.distance_transform_edt(~edge_truth)[edge_pred] < distance)
+    recall = np.mean(scipy.ndimage.distance_transform_edt(~edge_pred)[edge_truth] < distance)
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0

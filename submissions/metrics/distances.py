@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
+import scipy
 
 from submissions.metrics.base import (
     IMAGE_SPACING,
@@ -25,7 +25,7 @@ from submissions.metrics.volumes import bounding_box
 
 def border(mask: np.ndarray) -> np.ndarray:
     """bool (Z, H, W): voxels of a bool volume with a face towards the background; the volume ends in background."""
-    return mask & ~binary_erosion(mask, generate_binary_structure(mask.ndim, 1))
+    return mask & ~scipy.ndimage.binary_erosion(mask, scipy.ndimage.generate_binary_structure(mask.ndim, 1))
 
 
 def border_distances(pred: np.ndarray, truth: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ def border_distances(pred: np.ndarray, truth: np.ndarray, spacing: Spacing) -> t
     """
     box = bounding_box(pred | truth)
     a, b = border(np.pad(pred[box], 1))[1:-1, 1:-1, 1:-1], border(np.pad(truth[box], 1))[1:-1, 1:-1, 1:-1]
-    return distance_transform_edt(~b, spacing)[a], distance_transform_edt(~a, spacing)[b]
+    return scipy.ndimage.distance_transform_edt(~b, spacing)[a], scipy.ndimage.distance_transform_edt(~a, spacing)[b]
 
 
 @dataclass(frozen=True)

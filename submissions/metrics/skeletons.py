@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.ndimage import generate_binary_structure, label
+import scipy
 
 from submissions.metrics.base import MeanMetric, Needs, checked_planes, empty_value, mean_where_defined, ratio
 from submissions.metrics.volumes import bounding_box
@@ -25,7 +25,7 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
     if mask.any():
         box = bounding_box(mask)
         out[box] = skeletonize(mask[box]) > 0
-        parts, _ = label(mask[box], generate_binary_structure(mask.ndim, mask.ndim))
+        parts, _ = scipy.ndimage.label(mask[box], scipy.ndimage.generate_binary_structure(mask.ndim, mask.ndim))
         found = np.unique(parts[out[box]])
         out[box] |= mask[box] & ~np.isin(parts, found)
     return out

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import distance_transform_edt
+import scipy
 
 from submissions.metrics.base import (
     IMAGE_SPACING,
@@ -132,7 +132,7 @@ def matched_areas(
         for code, border, other in zip(codes, borders, reversed(borders), strict=True):
             near = border & other
             if tolerance > 0 and other.any():
-                near = border & (distance_transform_edt(~other, spacing) <= tolerance)
+                near = border & (scipy.ndimage.distance_transform_edt(~other, spacing) <= tolerance)
             matched += np.bincount(code[near], minlength=256)
             total += np.bincount(code[border], minlength=256)
     areas = surface_areas(spacing)

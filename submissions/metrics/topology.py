@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
-from scipy.ndimage import generate_binary_structure, label
+import scipy
 
 from submissions.metrics.base import MeanMetric, Needs, checked_planes, ratio
 from submissions.metrics.partitions import variation_of_information
@@ -167,6 +167,6 @@ class VesuviusSurface(MeanMetric):
 def component_voi(pred: np.ndarray, truth: np.ndarray) -> float:
     """Variation of information in bits of the 26-connected components of bool volumes, where either is foreground."""
     either = pred | truth
-    corners = generate_binary_structure(3, 3)
-    labels = [label(mask, corners)[0][either] for mask in (pred, truth)]
+    corners = scipy.ndimage.generate_binary_structure(3, 3)
+    labels = [scipy.ndimage.label(mask, corners)[0][either] for mask in (pred, truth)]
     return sum(variation_of_information(*labels))

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import distance_transform_edt
+import scipy
 
 from submissions.metrics.base import (
     Needs,
@@ -39,7 +39,10 @@ def normalised_hausdorff(pred: np.ndarray, truth: np.ndarray) -> float:
     box = bounding_box(pred | truth)
     sampling = [1 / size for size in truth.shape]
     a, b = pred[box], truth[box]
-    far = max(distance_transform_edt(~b, sampling)[a].max(), distance_transform_edt(~a, sampling)[b].max())
+    far = max(
+        scipy.ndimage.distance_transform_edt(~b, sampling)[a].max(),
+        scipy.ndimage.distance_transform_edt(~a, sampling)[b].max(),
+    )
     return float(far / math.sqrt(3))
 
 

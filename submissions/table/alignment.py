@@ -26,7 +26,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr
+import scipy
 
 from submissions.rle.reading_order import order_votes, sign_test
 from submissions.rle.scan import find_runs
@@ -270,4 +270,4 @@ def _surely_above(differences: Float) -> float:
     if n < FEWEST_PARTS:
         return 0.0
     error = known.std(ddof=1) / np.sqrt(n)
-    return float(stdtr(n - 1, known.mean() / max(error, 1e-9)))
+    return float(scipy.special.stdtr(n - 1, known.mean() / max(error, 1e-9)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
+import scipy
 
 from inference.decide.decision import Decision
 from inference.decide.rules import ThresholdRule
@@ -89,7 +89,7 @@ def _simplex(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
         return np.ones(1)
     scale = max(float(np.trace(gram)) / size, 1e-12)
     gram = gram / scale + 1e-9 * np.eye(size)
-    found = minimize(
+    found = scipy.optimize.minimize(
         lambda w: w @ gram @ w - 2 * (cross / scale) @ w,
         np.full(size, 1 / size),
         jac=lambda w: 2 * (gram @ w - cross / scale),
