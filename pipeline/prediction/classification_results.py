@@ -48,19 +48,20 @@ def answer_scores(table: pd.DataFrame, classes: Sequence[str], *, exclusive: boo
     answers to "does the image show the class" at 0.5, and binary cross-entropy, over images and classes.
     """
     losses = _losses(table, classes, exclusive=exclusive)
-    probs, truth = _arrays(table, classes)
+    probs, truth = answer_arrays(table, classes)
     right = truth[np.arange(len(truth)), probs.argmax(axis=1)] if exclusive else (probs >= 0.5) == truth
     return {"accuracy": float(right.mean()), "loss": float(losses.mean())}
 
 
-def _arrays(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def answer_arrays(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities float64 and truth bool, both (N, K), of `answer_table`."""
     probs = table[[f"p_{name}" for name in classes]].to_numpy(float)
     return probs, table[[f"is_{name}" for name in classes]].to_numpy(bool)
 
 
 def _losses(table: pd.DataFrame, classes: Sequence[str], *, exclusive: bool) -> np.ndarray:
     """Loss of each image, float64 (N,)."""
-    probs, truth = _arrays(table, classes)
+    probs, truth = answer_arrays(table, classes)
     if exclusive:
         return -np.log(np.clip((probs * truth).sum(axis=1), LEAST, 1))
     return -np.log(np.clip(np.where(truth, probs, 1 - probs), LEAST, 1)).mean(axis=1)

@@ -139,6 +139,40 @@ def matrix_figure(matrix: pd.DataFrame, title: str) -> go.Figure:
     return figure
 
 
+def counts_figure(counts: pd.DataFrame) -> go.Figure:
+    """Whole numbers by true class (row) and said class (column), written in; the colour is the share of the row."""
+    figure = new_figure(height=min(130 + 42 * len(counts), 620))
+    columns, rows = ([html.escape(str(name)) for name in axis] for axis in (counts.columns, counts.index))
+    values = counts.to_numpy(float)
+    shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
+    figure.add_heatmap(
+        x=columns, y=rows, z=[plain_list(row) for row in shares], colorscale=[[0, "#f5f7fa"], [1, COLOURS[0]]],
+        text=[[f"{value:.0f}" for value in row] for row in values], texttemplate="%{text}", showscale=False, xgap=2,
+        ygap=2, zmin=0, zmax=1, hovertemplate="is %{y}, said %{x}: %{text}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(
+        yaxis={"autorange": "reversed", "type": "category", "title": "is"}, xaxis={"type": "category", "title": "said"}
+    )
+    return figure
+
+
+def calibration_figure(bins: pd.DataFrame) -> go.Figure:
+    """Share of right answers by the probability that was said (columns said, right, answers); larger: more answers."""
+    figure = new_figure(height=340)
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dot"}, hoverinfo="skip")
+    sizes = 7 + 23 * np.sqrt(bins["answers"] / max(bins["answers"].max(), 1))
+    figure.add_scatter(
+        x=plain_list(bins["said"]), y=plain_list(bins["right"]), mode="lines+markers", line={"color": COLOURS[0]},
+        marker={"size": plain_list(sizes), "color": COLOURS[0]}, text=[f"{count} answers" for count in bins["answers"]],
+        hovertemplate="said %{x:.3f}, right %{y:.3f}, %{text}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(
+        xaxis={"title": "probability of the answer", "range": [-0.02, 1.04]},
+        yaxis={"title": "share of right answers", "range": [-0.02, 1.04]},
+    )
+    return figure
+
+
 def histogram_figure(columns: dict[str, np.ndarray], title: str, *, bins: int = 40) -> go.Figure:
     """Histograms over one axis, a colour a name."""
     figure = new_figure(height=300, legend=len(columns) > 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import plotly.offline
 
 from pipeline.report import images, sections, shift_section
+from pipeline.report.answers_section import answers
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.markup import Safe, element, text
 from pipeline.report.test_images import test_images
@@ -16,7 +17,8 @@ from submissions.host.atomic import write_atomic
 from submissions.kaggle.ledger import LEDGER
 
 CONTENTS = {
-    "thresholds": "Thresholds", "images": "Images", "test-images": "Test images", "learning": "Learning",
+    "answers": "Classes", "thresholds": "Thresholds", "images": "Images", "test-images": "Test images",
+    "learning": "Learning",
     "folds": "Folds", "shift": "Test against training", "averages": "Views and ensemble", "shifts": "Shift test",
     "ledger": "Leaderboard", "made": "How it was made",
 }  # fmt: skip
@@ -35,7 +37,7 @@ def write_report(
 def render(run: FinishedRun, *, ledger: Path = LEDGER, progress: Progress = quiet) -> str:
     """The page as text; of the pictures it opens the host's files, of the ledger the rows of this competition."""
     body = [
-        _header(run), sections.headline(run), _contents(),
+        _header(run), sections.headline(run), _contents(run), *([answers(run)] if _classifies(run) else []),
         images.explorer(run, progress=progress), images.scores(run, progress=progress),
         test_images(run, progress=progress), sections.learning(run),
         sections.folds(run), shift_section.test_against_training(run), sections.averages(run), sections.shifts(run),
@@ -71,5 +73,10 @@ def _header(run: FinishedRun) -> Safe:
     return element("header", element("h1", run.name), element("p", words))
 
 
-def _contents() -> Safe:
-    return element("nav", *(element("a", title, href=f"#{name}") for name, title in CONTENTS.items()))
+def _classifies(run: FinishedRun) -> bool:
+    return run.space.experiment.task == "classify"
+
+
+def _contents(run: FinishedRun) -> Safe:
+    shown = {name: title for name, title in CONTENTS.items() if name != "answers" or _classifies(run)}
+    return element("nav", *(element("a", title, href=f"#{name}") for name, title in shown.items()))

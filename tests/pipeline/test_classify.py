@@ -103,6 +103,7 @@ def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     page = page_of(tmp_path, "lenet")
     assert "lenet answers for whole images and draws no mask" in page and "<canvas" not in page
     assert "share of right answers" in page and 'id="class-scores-figure"' in page
+    assert 'id="confusion-figure"' in page and "Expected calibration error 0." in page and 'href="#answers"' in page
     finished = open_finished(own, data=tmp_path / "data", competition=tmp_path / "kinds.yaml")
     curves = learning_curves(finished)
     assert curves["score"].tolist() == [row["validation"]["accuracy"] for row in (*log, *log_of(own / "fold_1"))]
