@@ -368,6 +368,17 @@ def cassava(folder: Path) -> Layout:
     return Layout({f"100{n}": np.tile(truth[n], (1, *SHAPE)) for n in range(3)}, {"2216849948": SHAPE})
 
 
+def mnist(folder: Path) -> Layout:
+    labels = {"00000": 7, "00001": 0, "00010": 9}
+    for number, name in enumerate(labels):
+        _save(folder / f"train/{name}.png", draw_image(draw_mask(number), number)[..., 0])
+    _save(folder / "test/05000.png", draw_image(draw_mask(4), 4)[..., 0])
+    _table(folder, "train.csv", [{"image_id": name, "label": label} for name, label in labels.items()])
+    _table(folder, "sample_submission.csv", [{"image_id": "05000", "label": 0}])
+    shown = {name: np.arange(10)[:, None, None] == label for name, label in labels.items()}
+    return Layout({name: np.tile(one, (1, *SHAPE)) for name, one in shown.items()}, {"05000": SHAPE})
+
+
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "airbus-ships-2018": airbus,
     "carvana-2017": carvana,
@@ -376,6 +387,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "hubmap-kidney-2021": hubmap_kidney,
     "hubmap-organs-2022": hubmap_organs,
     "hubmap-vasculature-2023": hubmap_vasculature,
+    "mnist": mnist,
     "oxford-pets": pets,
     "oxford-pets-species": pets_species,
     "sennet-hoa-2024": sennet,
