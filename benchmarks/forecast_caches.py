@@ -25,7 +25,7 @@ import pandas as pd
 
 from inference.predict.members import ReadyMember, prepare_members
 from inference.predict.predictor import predict_image
-from inference.predict.shifts import ShiftedSource, shifted_input, unfit
+from inference.predict.shifts import ShiftedReader, shifted_input, unfit
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
 from pipeline.data.scaling import resize_image, resize_label, resize_planes, working_size
@@ -37,7 +37,7 @@ from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader
 from submissions.host.settings import override, validate
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 HELD_OUT, PROBE_STEPS = 0, 6
 MOST = {"train": 150, "like": 40, "foreign": 40}  # images of a part, of volumes a third
@@ -311,9 +311,9 @@ def train(
 
 def predicted(model: ReadyMember, one: Sample, *, shift: str | None = None) -> np.ndarray:
     """uint8 probabilities (K, [Z,] H, W) of an image, seen under a shift where one is given."""
-    source: Any = ArraySource(one.pixels)
+    source: Any = ArrayReader(one.pixels)
     if shift is not None:
-        source = ShiftedSource(source, shift)
+        source = ShiftedReader(source, shift)
         model = replace(model, input_config=shifted_input(model.input_config, shift))
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "one.h5"

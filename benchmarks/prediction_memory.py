@@ -34,7 +34,7 @@ from inference.weights import LoadedModel
 GRIDS = {"folds": [(1.0, 512)], "mixed": [(1.0, 512), (1.25, 448), (0.75, 512), (0.5, 512), (1.0, 384)]}
 
 
-class PatternSource:
+class PatternReader:
     """An image of any size that repeats a drawn pattern of 997 x 991 pixels; only the window asked
     for exists.
     """
@@ -83,7 +83,7 @@ def measure(args: argparse.Namespace) -> None:
     members = members_of(args.measure, args.grids)
     weights = sum(tensor.nbytes for member in members[1:] for tensor in member.model.state_dict().values()) / 1e6
     ready = prepare_members(members)
-    small, large = PatternSource(600), PatternSource(args.size)
+    small, large = PatternReader(600), PatternReader(args.size)
     for member in members:
         member.predict_config.memory_cap_gb = args.cap
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:

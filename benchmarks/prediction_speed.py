@@ -35,7 +35,7 @@ from inference.models import build_model
 from inference.predict.predictor import predict_image, prepare_members
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 MODEL = ModelConfig(architecture="fpn", encoder="tf_efficientnet_lite0")
 
@@ -112,7 +112,7 @@ def run_ours(precision: str, model: nn.Module, image: np.ndarray, device: str) -
     ready = prepare_members([member], device)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        report = predict_image(ready, ArraySource(image[None]), [0], None, Path(folder) / "image.h5")
+        report = predict_image(ready, ArrayReader(image[None]), [0], None, Path(folder) / "image.h5")
         seconds = time.perf_counter() - began
         with open_prediction(report.path) as prediction:
             return seconds, prediction.read(0) / np.float32(255)

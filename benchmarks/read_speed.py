@@ -26,7 +26,7 @@ from drawn import draw_label, draw_picture
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.store import Store, create_store, open_store
-from submissions.images.opening import ImageSource, open_image
+from submissions.images.opening import ImageReader, open_image
 
 MODES = ("whole, in order", "whole, shuffled", "windows 256²", "windows 512²")
 
@@ -63,7 +63,7 @@ def fill(folder: Path, images: int, side: int) -> dict[str, tuple[Store, Path]]:
     return opened
 
 
-def open_host(_: str, attrs: dict[str, Any]) -> ImageSource:
+def open_host(_: str, attrs: dict[str, Any]) -> ImageReader:
     """Opener of the raw stores."""
     return open_image(attrs["path"])
 

@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:
 
 def predict_held_out(space: Workspace, arguments: argparse.Namespace) -> None:
     """Predict what is not predicted yet, of each of the repeated splits."""
-    from pipeline.prediction.held_out_stage import predict_split
+    from pipeline.prediction.oof_stage import predict_split
 
     for each in trained_spaces(space, "05_predict_oof"):
         predict_split(each)

@@ -14,7 +14,7 @@ import pandas as pd
 from submissions.guess.draft import Draft, spread
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
-from submissions.images.opening import ImageSource
+from submissions.images.opening import ImageReader
 
 LOOKED_AT = 24
 STRIDE = 31  # an array of some thousand pixels of each image is enough for its mean
@@ -73,7 +73,7 @@ def look_at_images(competition: Competition, data: Path) -> ImagesSeen:
     return ImagesSeen(len(listing), sizes, depths, max(channels), dtypes, float(seen.mean()), float(seen.std()))
 
 
-def _some_values(source: ImageSource) -> np.ndarray:
+def _some_values(source: ImageReader) -> np.ndarray:
     """Some pixels of the middle slice, as parts of the largest value of their type (floats as they are)."""
     depth, height, width, _ = source.shape
     top, left = max(0, (height - LARGEST_SIDE) // 2), max(0, (width - LARGEST_SIDE) // 2)

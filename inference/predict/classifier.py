@@ -15,12 +15,12 @@ from inference.predict.members import ReadyMember, activate, make_vote, predict_
 from inference.predict.memory_plan import MemoryPlan
 from inference.predict.resample import resize_image
 from inference.predict.store import quantise, write_prediction
-from submissions.images.opening import ImageSource
+from submissions.images.opening import ImageReader
 
 
 def classify_image(
     members: Sequence[ReadyMember],
-    source: ImageSource,
+    reader: ImageReader,
     slices: Sequence[int],
     out: Path,
     *,
@@ -40,8 +40,8 @@ def classify_image(
     total = torch.zeros(1, len(first.model_config.classes), 1, 1)
     for member, share in zip(members, member_weights(len(members), weights), strict=True):
         config = member.input_config
-        pixels = resize_image(read_input(source, slices[0], None, None, config), member.predict_config.plane)
-        shown = normalise(pixels, statistics(source, config, slices), config)
+        pixels = resize_image(read_input(reader, slices[0], None, None, config), member.predict_config.plane)
+        shown = normalise(pixels, statistics(reader, config, slices), config)
         said = predict_batch(
             torch.from_numpy(shown[None]), [make_vote(member, share)], batch_size=member.predict_config.batch_size,
             merge=first.predict_config.merge,
@@ -49,6 +49,6 @@ def classify_image(
         total += said[:, :, :1, :1].cpu()
     probs = activate(total, first.model_config) if first.predict_config.merge == "logits" else total
     write_prediction(out, quantise(probs[0].numpy()), first.model_config.classes, attrs)
-    _, height, width, channels = source.shape
-    seen = height * width * channels * len(first.input_config.offsets) * (source.dtype.itemsize + 4)
+    _, height, width, channels = reader.shape
+    seen = height * width * channels * len(first.input_config.offsets) * (reader.dtype.itemsize + 4)
     return MemoryPlan(1, 0, 0, True, {"image": seen})

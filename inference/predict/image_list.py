@@ -23,11 +23,11 @@ from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
 from submissions.host.atomic import write_atomic
 from submissions.host.listing import ListedImages, pixel_size
-from submissions.images.opening import ImageSource
-from submissions.images.sources import ForgivingSource
+from submissions.images.opening import ImageReader
+from submissions.images.readers import ForgivingReader
 
 OnError = Literal["stop", "empty"]
-Shown = Callable[[ImageSource], ImageSource]
+Shown = Callable[[ImageReader], ImageReader]
 TOO_LATE = "the time is used up; the images that are left get empty masks"
 TOO_LATE_TO_STOP = (
     "the time is used up; the images that are left are predicted all the same, with --on-error empty they would get "
@@ -127,11 +127,11 @@ def _outcome(folder: Path, image_id: str, error: Exception | None, on_error: OnE
 def pixels_of(images: ListedImages, image_id: str) -> int:
     """Pixels of an image, from its header; 0 of one that cannot be opened."""
     try:
-        source = images.open_alone(image_id)
+        reader = images.open_alone(image_id)
     except (ValueError, OSError):
         return 0
-    depth, height, width, _ = source.shape
-    source.close()
+    depth, height, width, _ = reader.shape
+    reader.close()
     return depth * height * width
 
 
@@ -147,8 +147,8 @@ def in_batches(members: Sequence[ReadyMember], size: int) -> list[ReadyMember]:
     return [replace(member, predict_config=one) for member, one in zip(members, smaller, strict=True)]
 
 
-def _too_small(members: Sequence[ReadyMember], source: ImageSource) -> str:
-    _, height, width, _ = source.shape
+def _too_small(members: Sequence[ReadyMember], reader: ImageReader) -> str:
+    _, height, width, _ = reader.shape
     configs = [member.predict_config for member in members]
     tile = max((one.tile for one in configs), key=math.prod)
     change = f"lower predict.tile, now {' x '.join(map(str, tile))}"
@@ -186,23 +186,23 @@ class _Job:
             self._check_time()
             began = time.perf_counter()
             used, weights = self._within_budget(ready)
-            source, slices = self._open(images, image_id)
+            reader, slices = self._open(images, image_id)
             options: dict[str, Any] = {
                 "weights": weights, "separate": self.separate,
-                "pixel_size_um": pixel_size(images.competition, images.row(image_id), source),
+                "pixel_size_um": pixel_size(images.competition, images.row(image_id), reader),
                 "volume": images.competition.images.kind == "volumes",
                 "attrs": {"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
             }  # fmt: skip
-            shown = source if self.shown is None else self.shown(source)
+            shown = reader if self.shown is None else self.shown(reader)
             done = self._fitting(used, shown, slices, prediction_path(self.folder, image_id), options)
-            if isinstance(source, ForgivingSource) and source.replaced:
-                causes = "; ".join(source.replaced.values())
+            if isinstance(reader, ForgivingReader) and reader.replaced:
+                causes = "; ".join(reader.replaced.values())
                 self.report(f"{image_id}: predicted with itself in place of neighbours that cannot be read: {causes}")
             if not self.said:
                 self.said.append(str(done.memory))
                 self.report(self.said[0])
             if self.budget is not None:
-                pixels = len(slices) * source.shape[1] * source.shape[2]
+                pixels = len(slices) * reader.shape[1] * reader.shape[2]
                 for sentence in self.budget.measured(pixels, time.perf_counter() - began):
                     self.report(sentence)
 
@@ -219,7 +219,7 @@ class _Job:
             raise ValueError("the time budget was used up before its turn")
 
     def _fitting(
-        self, members: list[ReadyMember], source: ImageSource, slices: list[int], out: Path, options: dict[str, Any]
+        self, members: list[ReadyMember], reader: ImageReader, slices: list[int], out: Path, options: dict[str, Any]
     ) -> PredictionReport:
         """`predict_image`; where a GPU's memory is too small, again with half the batch, and so from then on.
 
@@ -230,23 +230,23 @@ class _Job:
         given = size = min(given, self.batches.get(device, given))
 
         def attempt() -> None:
-            done.append(predict_image(in_batches(members, size), source, slices, None, out, **options))
+            done.append(predict_image(in_batches(members, size), reader, slices, None, out, **options))
 
         while not fits_memory(attempt):
             if size == 1:
-                raise ValueError(_too_small(members, source))
+                raise ValueError(_too_small(members, reader))
             size //= 2
         if size < given:
             self.batches[device] = size
             self.report(f"{device}: its memory is too small for batches of {given}; from here on they are of {size}")
         return done[0]
 
-    def _open(self, images: ListedImages, image_id: str) -> tuple[ImageSource, list[int]]:
+    def _open(self, images: ListedImages, image_id: str) -> tuple[ImageReader, list[int]]:
         """The image; where errors shall not stop everything, with itself in place of neighbours that cannot be read."""
-        source, slices = images.open(image_id)
-        if self.on_error == "empty" and source.shape[0] > len(slices) == 1:
-            return ForgivingSource(source, slices[0]), slices
-        return source, slices
+        reader, slices = images.open(image_id)
+        if self.on_error == "empty" and reader.shape[0] > len(slices) == 1:
+            return ForgivingReader(reader, slices[0]), slices
+        return reader, slices
 
     def _opened_anew(self) -> ListedImages:
         rows = pd.DataFrame([self.images.row(image_id) for image_id in self.images.ids])

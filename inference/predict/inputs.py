@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.config import InputConfig
-from submissions.images.sources import valid_pixels
+from submissions.images.readers import valid_pixels
 
 if TYPE_CHECKING:
-    from submissions.images.opening import ImageSource
+    from submissions.images.opening import ImageReader
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 READ_ROWS = 1024
@@ -65,23 +65,23 @@ def reflect_indices(start: int, stop: int, size: int) -> np.ndarray:
     return np.where(folded < size, folded, 2 * size - 2 - folded)
 
 
-def read_input(source: ImageSource, z: int, rows: slice | None, cols: slice | None, config: InputConfig) -> np.ndarray:
+def read_input(reader: ImageReader, z: int, rows: slice | None, cols: slice | None, config: InputConfig) -> np.ndarray:
     """Read the window of slice `z` and its neighbours: `(h, w, C * slices)` in the host's dtype.
 
     Slice-major: all channels of the first offset, then of the second. `None` stands for all rows or columns.
     """
-    indices = stack_indices(z, source.shape[0], config.offsets, config.boundary)
+    indices = stack_indices(z, reader.shape[0], config.offsets, config.boundary)
     read: dict[int, np.ndarray] = {}
     for index in indices:
         if index is not None and index not in read:
-            read[index] = source.read(index, rows, cols)
+            read[index] = reader.read(index, rows, cols)
     if len(indices) == 1 and indices[0] is not None:
         return read[indices[0]]
-    blank = np.zeros_like(next(iter(read.values()))) if read else _blank(source, rows, cols)
+    blank = np.zeros_like(next(iter(read.values()))) if read else _blank(reader, rows, cols)
     return np.concatenate([blank if index is None else read[index] for index in indices], axis=2)
 
 
-def statistics(source: ImageSource, config: InputConfig, slices: Sequence[int] | None = None) -> Statistics:
+def statistics(reader: ImageReader, config: InputConfig, slices: Sequence[int] | None = None) -> Statistics:
     """Measure what `normalise` needs, over `slices` (default: all) of one image or volume.
 
     "fixed" reads nothing: integers are divided by their type's maximum, floats are taken to lie in [0, 1].
@@ -90,8 +90,8 @@ def statistics(source: ImageSource, config: InputConfig, slices: Sequence[int] |
     grid. Places without data are left out.
     """
     if config.normalisation == "fixed":
-        return Statistics((0.0,), (value_maximum(source.dtype),))
-    values = _sample(source, config, range(source.shape[0]) if slices is None else slices)
+        return Statistics((0.0,), (value_maximum(reader.dtype),))
+    values = _sample(reader, config, range(reader.shape[0]) if slices is None else slices)
     if config.normalisation == "image":
         low = values.mean(axis=0, dtype=np.float64)
         high = low + values.std(axis=0, dtype=np.float64)
@@ -157,24 +157,24 @@ def _adapt(image: np.ndarray, channels: int, slices: int) -> np.ndarray:
     return image.reshape(height, width, slices, 3).astype(np.float32) @ LUMINANCE
 
 
-def _sample(source: ImageSource, config: InputConfig, slices: Sequence[int]) -> np.ndarray:
+def _sample(reader: ImageReader, config: InputConfig, slices: Sequence[int]) -> np.ndarray:
     """Read float32 `(n, channels of a slice)` on a regular grid of at most about SAMPLES positions."""
-    _, height, width, host = source.shape
+    _, height, width, host = reader.shape
     step = max(1, int(np.ceil(np.sqrt(len(slices) * height * width / SAMPLES))))
     channels = 1 if host == 1 else config.channels
     found = []
     for z in slices:
         for start in range(0, height, READ_ROWS):
             rows = slice(start, min(height, start + READ_ROWS))
-            block = _adapt(source.read(z, rows, None)[-start % step :: step, ::step], channels, 1)
-            valid = valid_pixels(source, z, rows, None)
+            block = _adapt(reader.read(z, rows, None)[-start % step :: step, ::step], channels, 1)
+            valid = valid_pixels(reader, z, rows, None)
             known = block if valid is None else block[valid[-start % step :: step, ::step]]
             found.append(known.reshape(-1, channels).astype(np.float32))
     values = np.concatenate(found)
     return values if len(values) else np.zeros((1, channels), np.float32)
 
 
-def _blank(source: ImageSource, rows: slice | None, cols: slice | None) -> np.ndarray:
-    _, height, width, channels = source.shape
+def _blank(reader: ImageReader, rows: slice | None, cols: slice | None) -> np.ndarray:
+    _, height, width, channels = reader.shape
     shape = [len(range(*(part or slice(None)).indices(size))) for part, size in ((rows, height), (cols, width))]
-    return np.zeros((shape[0], shape[1], channels), dtype=source.dtype)
+    return np.zeros((shape[0], shape[1], channels), dtype=reader.dtype)

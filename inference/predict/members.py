@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.models.answer_planes import as_planes
+from inference.models.image_level_planes import as_planes
 from inference.predict.precision import DTYPES, Precision, prepare_model, resolve_precision
 from inference.predict.runtime import wrap_model
 from inference.predict.tta import View, build_views

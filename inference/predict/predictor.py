@@ -16,7 +16,7 @@ import torch
 
 from inference.config import PredictConfig
 from inference.models.table import is_classifier
-from inference.predict.axes import TurnedSource
+from inference.predict.axes import TurnedReader
 from inference.predict.classifier import classify_image
 from inference.predict.ensemble import HostSum, Pass, plan_passes
 from inference.predict.inputs import Statistics, statistics
@@ -29,12 +29,12 @@ from inference.predict.tta_names import expand_views
 from inference.predict.volume_grid import spacing_of
 from inference.predict.volume_pass import run_volume_pass
 from submissions.host.atomic import partial_path
-from submissions.images.opening import ArraySource
-from submissions.images.sources import valid_pixels
+from submissions.images.opening import ArrayReader
+from submissions.images.readers import valid_pixels
 
 if TYPE_CHECKING:
     from inference.weights import LoadedModel
-    from submissions.images.opening import ImageSource
+    from submissions.images.opening import ImageReader
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class PredictionReport:
 
 def predict_image(
     members: Sequence[LoadedModel | ReadyMember],
-    source: ImageSource,
+    reader: ImageReader,
     slices: Sequence[int],
     config: PredictConfig | None,
     out: Path,
@@ -70,9 +70,9 @@ def predict_image(
     separate: bool = False,
     attrs: dict[str, Any] | None = None,
 ) -> PredictionReport:
-    """Predict `slices` of `source` with the weighted mean of `members` and write it to `out`.
+    """Predict `slices` of `reader` with the weighted mean of `members` and write it to `out`.
 
-    source: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config`
+    reader: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config`
     replaces the prediction settings of all members; None leaves each its own. `channels`: names in the
     store, default those of the model. `weights`: one a member, scaled to sum 1. `pixel_size_um`: the host's,
     for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default: more than one slice.
@@ -83,7 +83,7 @@ def predict_image(
     """
     ready = prepare_members(members, device, config)
     run = partial(
-        _predict, ready, source, slices, Path(out), channels=channels, weights=weights, pixel_size_um=pixel_size_um,
+        _predict, ready, reader, slices, Path(out), channels=channels, weights=weights, pixel_size_um=pixel_size_um,
         volume=volume, separate=separate, attrs=attrs,
     )  # fmt: skip
     try:
@@ -97,7 +97,7 @@ def predict_image(
 
 def _predict(
     ready: list[ReadyMember],
-    source: ImageSource,
+    reader: ImageReader,
     slices: Sequence[int],
     out: Path,
     *,
@@ -112,44 +112,44 @@ def _predict(
     if is_classifier(ready[0].model_config):
         if separate:
             raise ValueError("views of classifiers are not kept apart; predict them together")
-        memory = classify_image(ready, source, slices, out, weights=weights, attrs=attrs)
+        memory = classify_image(ready, reader, slices, out, weights=weights, attrs=attrs)
         return PredictionReport(out, 1, 0, seconds=time.perf_counter() - began, memory=memory)
     passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
-    _check(passes, source, slices)
+    _check(passes, reader, slices)
     names = _channel_names(ready, channels, separate)
     plan = plan_memory(
-        passes, source.shape, source.dtype.itemsize, channels=len(names), planes=len(slices),
-        cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(source),
-        spacing=spacing_of(source),
+        passes, reader.shape, reader.dtype.itemsize, channels=len(names), planes=len(slices),
+        cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(reader),
+        spacing=spacing_of(reader),
     )  # fmt: skip
-    shape: tuple[int, ...] = source.shape[1:3]
+    shape: tuple[int, ...] = reader.shape[1:3]
     if volume or (volume is None and len(slices) > 1):
         shape = (len(slices), *shape)
     finish = _finisher(passes, ready[0], len(names))
-    with PredictionWriter(out, names, shape, attrs=attrs, **_blanks(source, slices, ready[0], names)) as writer:
+    with PredictionWriter(out, names, shape, attrs=attrs, **_blanks(reader, slices, ready[0], names)) as writer:
         if len(passes) == 1 and passes[0].axis in ("z", "volume"):
             counts = _run_pass(
-                passes[0], source, slices, plan, measured=statistics(source, passes[0].input_config, slices),
+                passes[0], reader, slices, plan, measured=statistics(reader, passes[0].input_config, slices),
                 channels=len(names), separate=separate,
                 emit=lambda plane, _, block: writer.write_rows(finish(block), plane),
             )  # fmt: skip
         else:
-            counts = _sum_passes(passes, source, slices, plan, writer=writer, finish=finish, separate=separate)
+            counts = _sum_passes(passes, reader, slices, plan, writer=writer, finish=finish, separate=separate)
     return PredictionReport(out, *counts, seconds=time.perf_counter() - began, memory=plan)
 
 
-def _blanks(source: ImageSource, slices: Sequence[int], first: ReadyMember, names: Sequence[str]) -> dict[str, Any]:
+def _blanks(reader: ImageReader, slices: Sequence[int], first: ReadyMember, names: Sequence[str]) -> dict[str, Any]:
     """What a writer needs to predict nothing where the image holds no data: 'background' of exclusive classes."""
-    if not getattr(source, "void", False):
+    if not getattr(reader, "void", False):
         return {}
     exclusive = first.model_config.activation == "softmax"
     blank = [255 if exclusive and name.split("/")[-1] == "background" else 0 for name in names]
-    return {"valid": lambda plane, rows: valid_pixels(source, slices[plane], rows, None), "blank": blank}
+    return {"valid": lambda plane, rows: valid_pixels(reader, slices[plane], rows, None), "blank": blank}
 
 
 def predict_views(
     members: Sequence[LoadedModel | ReadyMember],
-    source: ImageSource,
+    reader: ImageReader,
     slices: Sequence[int],
     config: PredictConfig | None,
     out: Path,
@@ -159,11 +159,11 @@ def predict_views(
 
     With `merge="probs"` the mean over views of this file is what `predict_image` writes, but for rounding.
     """
-    return predict_image(members, source, slices, config, out, separate=True, **options)
+    return predict_image(members, reader, slices, config, out, separate=True, **options)
 
 
-def _check(passes: Sequence[Pass], source: ImageSource, slices: Sequence[int]) -> None:
-    depth = source.shape[0]
+def _check(passes: Sequence[Pass], reader: ImageReader, slices: Sequence[int]) -> None:
+    depth = reader.shape[0]
     if not slices or min(slices) < 0 or max(slices) >= depth:
         raise ValueError(f"slices are {list(slices)}, expected at least one, each from 0 to {depth - 1}")
     axes = [one.axis for one in passes]
@@ -192,11 +192,11 @@ def _channel_names(ready: Sequence[ReadyMember], channels: Sequence[str] | None,
     return [f"{view}/{name}" for view in views[0] for name in names]
 
 
-def _decoded_bytes(source: ImageSource) -> int:
-    """Bytes of one slice where the format can only be decoded whole; the source holds it then."""
-    if not getattr(source, "decodes_whole", False):
+def _decoded_bytes(reader: ImageReader) -> int:
+    """Bytes of one slice where the format can only be decoded whole; the reader holds it then."""
+    if not getattr(reader, "decodes_whole", False):
         return 0
-    return int(np.prod(source.shape[1:])) * source.dtype.itemsize
+    return int(np.prod(reader.shape[1:])) * reader.dtype.itemsize
 
 
 def _finisher(passes: Sequence[Pass], first: ReadyMember, channels: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -214,7 +214,7 @@ def _finisher(passes: Sequence[Pass], first: ReadyMember, channels: int) -> Call
 
 def _sum_passes(
     passes: Sequence[Pass],
-    source: ImageSource,
+    reader: ImageReader,
     slices: Sequence[int],
     plan: MemoryPlan,
     *,
@@ -224,7 +224,7 @@ def _sum_passes(
 ) -> tuple[int, int]:
     """Run pass after pass into one sum, then write it; the sum is all that is kept between passes."""
     channels = len(writer.channels)
-    height, width = source.shape[1:3]
+    height, width = reader.shape[1:3]
     total = HostSum(
         (channels, len(slices), height, width),
         None if plan.sum_in_memory else partial_path(writer.path.with_name(f"{writer.path.name}.sum")),
@@ -232,9 +232,9 @@ def _sum_passes(
     tiles = skipped = 0
     try:
         for one in passes:
-            measured = statistics(source, one.input_config, slices)  # of the volume, whichever way it is sliced
+            measured = statistics(reader, one.input_config, slices)  # of the volume, whichever way it is sliced
             flat = one.axis in ("z", "volume")
-            seen, planes = (source, slices) if flat else _turned(source, one.axis)
+            seen, planes = (reader, slices) if flat else _turned(reader, one.axis)
             done = _run_pass(
                 one, seen, planes, plan, measured=measured, channels=channels, separate=separate,
                 emit=partial(total.add, one.axis),
@@ -249,16 +249,16 @@ def _sum_passes(
     return tiles, skipped
 
 
-def _turned(source: ImageSource, axis: str) -> tuple[ImageSource, Sequence[int]]:
+def _turned(reader: ImageReader, axis: str) -> tuple[ImageReader, Sequence[int]]:
     """Return the whole volume sliced along "y" or "x", and its plane numbers."""
-    volume = np.stack([source.read(z, None, None) for z in range(source.shape[0])])
-    turned = TurnedSource(ArraySource(volume), axis)
+    volume = np.stack([reader.read(z, None, None) for z in range(reader.shape[0])])
+    turned = TurnedReader(ArrayReader(volume), axis)
     return turned, range(turned.shape[0])
 
 
 def _run_pass(
     one: Pass,
-    source: ImageSource,
+    reader: ImageReader,
     planes: Sequence[int],
     plan: MemoryPlan,
     *,
@@ -267,18 +267,18 @@ def _run_pass(
     separate: bool,
     emit: Emit,
 ) -> tuple[int, int]:
-    """Stream `planes` of `source` through one pass; returns the numbers of tiles predicted and skipped."""
+    """Stream `planes` of `reader` through one pass; returns the numbers of tiles predicted and skipped."""
     if one.axis == "volume":
-        boxes = pass_boxes(one, source.shape, spacing_of(source))
-        done = run_volume_pass(one, source, boxes, measured=measured, channels=channels, separate=separate, emit=emit)
+        boxes = pass_boxes(one, reader.shape, spacing_of(reader))
+        done = run_volume_pass(one, reader, boxes, measured=measured, channels=channels, separate=separate, emit=emit)
         return done, 0
     config, first = one.predict_config, one.votes[0].member
-    grid = pass_grid(one, source.shape[1:3])
+    grid = pass_grid(one, reader.shape[1:3])
     merge_blank = BLANK_LOGIT * one.share if config.merge == "logits" else 0.0
     collect = StripAccumulator(grid, channels, emit, skipping=config.skip_background, blank=merge_blank)
     cuda = first.device.type == "cuda"
     made = batches(
-        source, planes, grid, measured,
+        reader, planes, grid, measured,
         input_config=one.input_config, skip_background=config.skip_background, tiles=plan.tiles,
         dtype=first.dtype, pin=cuda, block_bytes=plan.block_bytes,
     )  # fmt: skip

@@ -21,8 +21,8 @@ import numpy as np
 
 from inference.config import InputConfig
 from inference.predict.inputs import value_maximum
-from submissions.images.opening import ImageSource
-from submissions.images.sources import check_window
+from submissions.images.opening import ImageReader
+from submissions.images.readers import check_window
 
 LIMITS = {
     "stain": (-0.9, 0.9),
@@ -88,29 +88,29 @@ def shifted_input(config: InputConfig, text: str) -> InputConfig:
     return config.model_copy(update={"scale": config.scale * amount})
 
 
-class ShiftedSource:
+class ShiftedReader:
     """An opened image seen under a shift, or several in turn, window by window as if the whole image had been changed.
 
-    Same shape (Z, H, W, C) and dtype as `source`. "scale" leaves the pixels as they are: see `shifted_input`.
+    Same shape (Z, H, W, C) and dtype as `reader`. "scale" leaves the pixels as they are: see `shifted_input`.
     Raises ValueError for a shift that says nothing about such images.
     """
 
-    def __init__(self, source: ImageSource, text: str) -> None:
-        reason = unfit(text, source.shape[3], source.dtype)
+    def __init__(self, reader: ImageReader, text: str) -> None:
+        reason = unfit(text, reader.shape[3], reader.dtype)
         if reason is not None:
             raise ValueError(f"shift {text!r}: {reason}; take it out of tune.shifts")
         before, _, last = text.rpartition("+")
-        self.source = ShiftedSource(source, before) if before else source
-        self.shape, self.dtype = source.shape, source.dtype
-        self.decodes_whole = bool(getattr(source, "decodes_whole", False))
-        self.spacing = getattr(source, "spacing", None)
+        self.reader = ShiftedReader(reader, before) if before else reader
+        self.shape, self.dtype = reader.shape, reader.dtype
+        self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
+        self.spacing = getattr(reader, "spacing", None)
         kind, amount = parse_shift(last)
         self._margin, self._align = 0, 1
         self._change: Callable[[np.ndarray, Corner], np.ndarray] | None = None
         if kind == "stain":
             self._change = lambda pixels, _: _stained(pixels, amount)
         elif kind in POINTWISE or kind == "noise":
-            low, high = value_range(source)
+            low, high = value_range(reader)
             change = _noisy if kind == "noise" else partial(_moved, kind=kind)
             self._change = lambda pixels, corner: change(pixels, corner, amount=amount, low=low, high=high)
         elif kind == "blur":
@@ -123,15 +123,15 @@ class ShiftedSource:
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
         if self._change is None:
-            return self.source.read(z, rows, cols)
+            return self.reader.read(z, rows, cols)
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
         y, x = self._widened(top, bottom, self.shape[1]), self._widened(left, right, self.shape[2])
-        changed = self._change(self.source.read(z, y, x), (z, y.start, x.start))
+        changed = self._change(self.reader.read(z, y, x), (z, y.start, x.start))
         return np.ascontiguousarray(changed[top - y.start : bottom - y.start, left - x.start : right - x.start])
 
     def close(self) -> None:
         """Close the image."""
-        self.source.close()
+        self.reader.close()
 
     def _widened(self, start: int, stop: int, size: int) -> slice:
         """The pixels that those from start to stop depend on."""
@@ -139,18 +139,18 @@ class ShiftedSource:
         return slice(first, min(size, -(-(stop + self._margin) // self._align) * self._align))
 
 
-def value_range(source: ImageSource) -> tuple[float, float]:
+def value_range(reader: ImageReader) -> tuple[float, float]:
     """Least and largest value that an image of this type may have; of floats that this image has.
 
     Of floats up to about RANGE_SAMPLES values a slice are read, on a regular grid, of at most nine slices.
     """
-    if not np.issubdtype(source.dtype, np.floating):
-        return 0.0, value_maximum(source.dtype)
-    depth, height, width, _ = source.shape
+    if not np.issubdtype(reader.dtype, np.floating):
+        return 0.0, value_maximum(reader.dtype)
+    depth, height, width, _ = reader.shape
     step = max(1, math.isqrt(height * width // RANGE_SAMPLES))
     ends = []
     for z in sorted({index * (depth - 1) // 8 for index in range(9)}):
-        values = np.concatenate([source.read(z, slice(y, y + 1))[:, ::step] for y in range(0, height, step)])
+        values = np.concatenate([reader.read(z, slice(y, y + 1))[:, ::step] for y in range(0, height, step)])
         ends += [float(np.nanmin(values)), float(np.nanmax(values))]
     return min(ends), max(max(ends), min(ends) + 1e-6)
 

@@ -17,7 +17,7 @@ from inference.predict.resample import RowResizer
 from inference.predict.tiles import Axis, has_tissue, plan_axis
 
 if TYPE_CHECKING:
-    from submissions.images.opening import ImageSource
+    from submissions.images.opening import ImageReader
 
 Item = TypeVar("Item")
 BLOCK_BYTES = 32 * 2**20
@@ -67,32 +67,32 @@ def make_grid(host: tuple[int, int], scale: float, config: PredictConfig, *, who
 
 
 def work_rows(
-    source: ImageSource, z: int, grid: Grid, config: InputConfig, block_bytes: int = BLOCK_BYTES
+    reader: ImageReader, z: int, grid: Grid, config: InputConfig, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[np.ndarray]:
     """Yield slice `z` with its neighbours from top to bottom at working size: `(r, w, C * slices)`, host
     dtype.
     """
     height, width = grid.host
     resizer = RowResizer(grid.host, grid.work)
-    row_bytes = width * source.shape[3] * len(config.offsets) * (source.dtype.itemsize if resizer.same else 4)
+    row_bytes = width * reader.shape[3] * len(config.offsets) * (reader.dtype.itemsize if resizer.same else 4)
     step = max(1, block_bytes // row_bytes)
     for top in range(0, height, step):
-        block = read_input(source, z, slice(top, min(height, top + step)), None, config)
+        block = read_input(reader, z, slice(top, min(height, top + step)), None, config)
         if not resizer.same:
             resized = resizer.push(block.astype(np.float32))
-            block = resized if block.dtype.kind == "f" else np.rint(resized).astype(source.dtype)
+            block = resized if block.dtype.kind == "f" else np.rint(resized).astype(reader.dtype)
         if len(block):
             yield block
 
 
 def strips(
-    source: ImageSource, z: int, grid: Grid, config: InputConfig, block_bytes: int = BLOCK_BYTES
+    reader: ImageReader, z: int, grid: Grid, config: InputConfig, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[np.ndarray]:
     """Yield, for each row of tiles, its pixels `(tile height, padded width, C * slices)` in the host's dtype.
 
     Rows are read once; what two rows of tiles share is kept. Beyond the image stands its mirror image.
     """
-    incoming = work_rows(source, z, grid, config, block_bytes)
+    incoming = work_rows(reader, z, grid, config, block_bytes)
     cols = reflect_indices(-grid.cols.before, grid.cols.padded - grid.cols.before, grid.work[1])
     wanted = [_mirrored(grid.rows, position) for position in grid.rows.positions]
     firsts = np.minimum.accumulate([int(rows.min()) for rows in wanted][::-1])[::-1]
@@ -116,7 +116,7 @@ def _mirrored(axis: Axis, position: int) -> np.ndarray:
 
 
 def batches(
-    source: ImageSource,
+    reader: ImageReader,
     planes: Sequence[int],
     grid: Grid,
     measured: Statistics,
@@ -132,10 +132,10 @@ def batches(
     places: list[Place] = []
     inputs: list[np.ndarray] = []
     centre = max(range(len(input_config.offsets)), key=lambda i: -abs(input_config.offsets[i]))
-    shown = slice(centre * source.shape[3], (centre + 1) * source.shape[3])
-    maximum = value_maximum(source.dtype)
+    shown = slice(centre * reader.shape[3], (centre + 1) * reader.shape[3])
+    maximum = value_maximum(reader.dtype)
     for plane, z in enumerate(planes):
-        for row, strip in enumerate(strips(source, z, grid, input_config, block_bytes)):
+        for row, strip in enumerate(strips(reader, z, grid, input_config, block_bytes)):
             for col, left in enumerate(grid.cols.positions):
                 tile = strip[:, left : left + grid.cols.tile]
                 empty = skip_background and not has_tissue(tile[..., shown], maximum)

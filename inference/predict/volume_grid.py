@@ -10,15 +10,15 @@ from inference.config import InputConfig, PredictConfig
 from inference.predict.tiles import Axis, plan_axis
 
 if TYPE_CHECKING:
-    from submissions.images.opening import ImageSource
+    from submissions.images.opening import ImageReader
 
 Size3 = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 
 
-def spacing_of(source: ImageSource) -> Spacing | None:
+def spacing_of(reader: ImageReader) -> Spacing | None:
     """Distance of voxels (z, y, x) in mm where the volume's file says it."""
-    found: Spacing | None = getattr(source, "spacing", None)
+    found: Spacing | None = getattr(reader, "spacing", None)
     return found
 
 

@@ -21,24 +21,24 @@ from inference.predict.stitching import Emit
 from inference.predict.volume_grid import BoxGrid
 
 if TYPE_CHECKING:
-    from submissions.images.opening import ImageSource
+    from submissions.images.opening import ImageReader
 
 
-def work_planes(source: ImageSource, grid: BoxGrid) -> Iterator[np.ndarray]:
-    """Planes (h, w, C) of a source at the working grid, in order, in the host's dtype."""
+def work_planes(reader: ImageReader, grid: BoxGrid) -> Iterator[np.ndarray]:
+    """Planes (h, w, C) of a reader at the working grid, in order, in the host's dtype."""
     resizer = PlaneResizer(grid.host, grid.work)
     for z in range(grid.host[0]):
-        plane = source.read(z)
+        plane = reader.read(z)
         if resizer.same:
             yield plane
         else:
             for done in resizer.push(plane.astype(np.float32)):
-                yield restore(done, source.dtype)
+                yield restore(done, reader.dtype)
 
 
-def slabs(source: ImageSource, grid: BoxGrid) -> Iterator[np.ndarray]:
+def slabs(reader: ImageReader, grid: BoxGrid) -> Iterator[np.ndarray]:
     """For each row of boxes along the depth its planes (tile depth, padded H, padded W, C), mirrored at all faces."""
-    incoming, kept, begin = work_planes(source, grid), {}, 0
+    incoming, kept, begin = work_planes(reader, grid), {}, 0
     depth, rows, cols = grid.axes
     down = reflect_indices(-rows.before, rows.padded - rows.before, grid.work[1])
     across = reflect_indices(-cols.before, cols.padded - cols.before, grid.work[2])
@@ -95,7 +95,7 @@ class SlabAccumulator:
 
 def run_volume_pass(
     one: Pass,
-    source: ImageSource,
+    reader: ImageReader,
     grid: BoxGrid,
     *,
     measured: Statistics,
@@ -107,7 +107,7 @@ def run_volume_pass(
     collect = SlabAccumulator(grid, channels, emit)
     config, boxes = one.predict_config, 0
     rows, cols = grid.axes[1:]
-    for number, slab in enumerate(slabs(source, grid)):
+    for number, slab in enumerate(slabs(reader, grid)):
         for j, top in enumerate(rows.positions):
             for i, left in enumerate(cols.positions):
                 box = slab[:, top : top + rows.tile, left : left + cols.tile]

@@ -27,7 +27,7 @@ from submissions.host.patterns import FIELD, find_files
 from submissions.host.problems import Problem, problem_table
 from submissions.images.faults import FaultCounter
 from submissions.images.measures import Meter, brightness
-from submissions.images.opening import ImageSource
+from submissions.images.opening import ImageReader
 from submissions.table.alignment import Alignment, check_alignment
 from submissions.table.sample_check import check_sample
 
@@ -111,7 +111,7 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
     return found | {"mask_hash": truth_hash(truth)}
 
 
-def scan(source: ImageSource) -> tuple[str, np.ndarray, dict[str, float]]:
+def scan(source: ImageReader) -> tuple[str, np.ndarray, dict[str, float]]:
     """SHA-256 of the pixels; of the middle slice a 64 x 64 uint8 grey thumbnail and the measures; read in strips.
 
     Beside the measures what is wrong with the whole image (`FAULTS`). The thumbnail spans the slice's own range of

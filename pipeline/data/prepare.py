@@ -27,7 +27,7 @@ from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, pixel_size
 from submissions.host.masks import MaskReader, shared_reader
-from submissions.images.opening import ImageSource
+from submissions.images.opening import ImageReader
 
 
 def prepare_stage(space: Workspace) -> Stage:
@@ -149,7 +149,7 @@ def host_opener(space: Workspace) -> Any:
     listing, _ = space.training_images()
     images = ListedImages(space.competition, space.data, listing)
 
-    def open_host(image_id: str, attrs: dict[str, Any]) -> ImageSource:
+    def open_host(image_id: str, attrs: dict[str, Any]) -> ImageReader:
         return images.open_alone(image_id)
 
     return open_host

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from inference.predict.resample import PlaneResizer, RowResizer, axis_matrix, resize_image, restore
-from submissions.images.sources import ImageSource, check_window
+from submissions.images.readers import ImageReader, check_window
 
 __all__ = [
-    "ScaledSource",
+    "ScaledReader",
     "nearest_indices",
     "resample_volume",
     "resize_image",
@@ -63,30 +63,30 @@ def resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(shares >= 0.5, -1, 0)).astype(planes.dtype)
 
 
-def strips(source: ImageSource, size: tuple[int, int], strip_bytes: int = STRIP_BYTES) -> Iterator[np.ndarray]:
-    """Every slice of a source at `size` in row strips (h, w, C), slice after slice, in bounded memory.
+def strips(reader: ImageReader, size: tuple[int, int], strip_bytes: int = STRIP_BYTES) -> Iterator[np.ndarray]:
+    """Every slice of a reader at `size` in row strips (h, w, C), slice after slice, in bounded memory.
 
     Together the strips are `resize_image` of each slice, up to float rounding. Strips are read whole-width,
     of about `strip_bytes` in float32.
     """
-    depth, height, width, channels = source.shape
+    depth, height, width, channels = reader.shape
     rows = max(1, strip_bytes // (width * channels * 4))
     rows = rows // 256 * 256 or rows  # tiles of a TIFF are seldom cut
     for z in range(depth):
         resizer = RowResizer((height, width), size)
         for top in range(0, height, rows):
-            block = source.read(z, slice(top, min(height, top + rows)))
+            block = reader.read(z, slice(top, min(height, top + rows)))
             if not resizer.same:
-                block = restore(resizer.push(block.astype(np.float32)), source.dtype)
+                block = restore(resizer.push(block.astype(np.float32)), reader.dtype)
             if len(block):
                 yield block
 
 
-def resample_volume(source: ImageSource, shape: tuple[int, int, int]) -> np.ndarray:
+def resample_volume(reader: ImageReader, shape: tuple[int, int, int]) -> np.ndarray:
     """A volume (Z, H, W, C) at another size along all axes, dtype kept: what prediction shows a network of it."""
-    resizer = PlaneResizer(source.shape[:3], shape)
+    resizer = PlaneResizer(reader.shape[:3], shape)
     planes = [
-        restore(done, source.dtype) for z in range(source.shape[0]) for done in resizer.push(_as_float(source.read(z)))
+        restore(done, reader.dtype) for z in range(reader.shape[0]) for done in resizer.push(_as_float(reader.read(z)))
     ]
     return np.stack(planes)
 
@@ -95,28 +95,28 @@ def _as_float(plane: np.ndarray) -> np.ndarray:
     return plane.astype(np.float32)
 
 
-class ScaledSource:
-    """A source shown at another size; windows are resized on the fly from the pixels they cover.
+class ScaledReader:
+    """A reader shown at another size; windows are resized on the fly from the pixels they cover.
 
     A window equals that window of `resize_image` of the whole slice, up to one grey level where the sum of
     shares rounds differently.
     """
 
-    def __init__(self, source: ImageSource, size: tuple[int, int]) -> None:
-        self.source = source
-        self.shape = (source.shape[0], int(size[0]), int(size[1]), source.shape[3])
-        self.dtype = source.dtype
+    def __init__(self, reader: ImageReader, size: tuple[int, int]) -> None:
+        self.reader = reader
+        self.shape = (reader.shape[0], int(size[0]), int(size[1]), reader.shape[3])
+        self.dtype = reader.dtype
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z at the new size, (h, w, C)."""
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
-        if self.shape == self.source.shape:
-            return self.source.read(z, rows, cols)
-        down = axis_matrix(self.source.shape[1], self.shape[1])[top:bottom]
-        across = axis_matrix(self.source.shape[2], self.shape[2])[left:right]
+        if self.shape == self.reader.shape:
+            return self.reader.read(z, rows, cols)
+        down = axis_matrix(self.reader.shape[1], self.shape[1])[top:bottom]
+        across = axis_matrix(self.reader.shape[2], self.shape[2])[left:right]
         y0, y1 = int(down.indices.min()), int(down.indices.max()) + 1
         x0, x1 = int(across.indices.min()), int(across.indices.max()) + 1
-        block = self.source.read(z, slice(y0, y1), slice(x0, x1)).astype(np.float32)
+        block = self.reader.read(z, slice(y0, y1), slice(x0, x1)).astype(np.float32)
         channels = block.shape[2]
         tall = np.asarray(down[:, y0:y1] @ block.reshape(y1 - y0, -1)).reshape(bottom - top, x1 - x0, channels)
         wide = tall.transpose(1, 0, 2).reshape(x1 - x0, -1)
@@ -124,5 +124,5 @@ class ScaledSource:
         return restore(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)
 
     def close(self) -> None:
-        """Close the source underneath."""
-        self.source.close()
+        """Close the reader underneath."""
+        self.reader.close()

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from submissions.images.sources import ImageSource
+from submissions.images.readers import ImageReader
 
 _MAPPED_BYTES = 256 << 20  # pages of a mapped file that a process may hold before it lets go of them
 _FAULT_BYTES = 1 << 16  # what Linux maps around a touched byte
@@ -160,7 +160,7 @@ class Hdf5Unit:
 class RawUnit:
     """A unit whose pixels come from the host's file, at the working size."""
 
-    def __init__(self, folder: Path, source: ImageSource) -> None:
+    def __init__(self, folder: Path, source: ImageReader) -> None:
         self._source, self._target = source, _Mapped(folder / "target.npy")
 
     def image(self, z: int, rows: slice, cols: slice) -> np.ndarray:
@@ -174,7 +174,7 @@ class RawUnit:
         self._target.close()
 
 
-def open_unit(folder: Path, kind: str, source: ImageSource | None) -> MemmapUnit | Hdf5Unit | RawUnit:
+def open_unit(folder: Path, kind: str, source: ImageReader | None) -> MemmapUnit | Hdf5Unit | RawUnit:
     """Open the arrays of one image; source: the host's pixels at the working size, for kind 'raw'."""
     if source is not None:
         return RawUnit(folder, source)

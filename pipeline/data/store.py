@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from pipeline.data.scaling import (
-    ScaledSource,
+    ScaledReader,
     nearest_indices,
     resize_image,
     resize_label,
@@ -37,7 +37,7 @@ from pipeline.data.scaling import (
 )
 from pipeline.data.storage_formats import open_unit, write_unit
 from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
-from submissions.images.sources import KEPT_DTYPES, ImageSource, check_window
+from submissions.images.readers import KEPT_DTYPES, ImageReader, check_window
 
 __all__ = [
     "Store", "StoredImage", "create_store", "nearest_indices", "open_store", "resize_image", "resize_label",
@@ -45,7 +45,7 @@ __all__ = [
 ]  # fmt: skip
 
 Kind = Literal["memmap", "hdf5", "raw"]
-Opener = Callable[[str, dict[str, Any]], ImageSource]
+Opener = Callable[[str, dict[str, Any]], ImageReader]
 _FORMAT = 1
 _OPEN_UNITS = {"memmap": 64, "hdf5": 32, "raw": 4}  # units a process holds open; raw keeps decoded pictures
 
@@ -59,7 +59,7 @@ def _folder_name(image_id: str) -> str:
 
 
 class StoredImage:
-    """One stored image; reads windows of pixels and of the target. It is an `ImageSource`."""
+    """One stored image; reads windows of pixels and of the target. It is an `ImageReader`."""
 
     def __init__(self, store: Store, image_id: str, meta: dict[str, Any]) -> None:
         self._store, self.image_id = store, image_id
@@ -200,16 +200,16 @@ class Store:
         self._units.move_to_end(name)
         return self._units[name]
 
-    def _source(self, stored: StoredImage) -> ImageSource:
+    def _source(self, stored: StoredImage) -> ImageReader:
         if self.opener is None:
-            raise ValueError(f"{self.folder} is a raw store: give open_store an opener(image_id, attrs) -> ImageSource")
+            raise ValueError(f"{self.folder} is a raw store: give open_store an opener(image_id, attrs) -> ImageReader")
         source = self.opener(stored.image_id, stored.attrs)
         if source.shape[0] != stored.shape[0] or source.shape[3] != stored.shape[3]:
             raise ValueError(
                 f"image {stored.image_id!r}: the host's file is {source.shape} (Z, H, W, C), stored as "
                 f"{stored.shape}: the file has changed, run stage 03 again"
             )
-        return ScaledSource(source, stored.shape[1:3])
+        return ScaledReader(source, stored.shape[1:3])
 
     def close(self) -> None:
         """Close what is open; a later read opens it again."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.predict.axes import ORDER, TurnedSource
+from inference.predict.axes import ORDER, TurnedReader
 from pipeline.data.store import StoredImage
-from submissions.images.sources import check_window
+from submissions.images.readers import check_window
 
 
-class TurnedImage(TurnedSource):
+class TurnedImage(TurnedReader):
     """A stored volume sliced along "y" or "x"; see `along`."""
 
     def __init__(self, stored: StoredImage, axis: str) -> None:

@@ -36,7 +36,7 @@ def asked_classifier(space: Workspace, decision: Decision) -> list[Run]:
     return [] if decision.classifier is None else [read_run(space, decision.classifier)]
 
 
-def answers_folder(space: Workspace, run: Run) -> Path | None:
+def gate_folder(space: Workspace, run: Run) -> Path | None:
     """Where the classifier's out-of-fold answers for the images of a run lie; None where it names no classifier.
 
     Raises ValueError where the two were split by different fold files, or the classifier lacks folds: it would have
@@ -54,7 +54,7 @@ def answers_folder(space: Workspace, run: Run) -> Path | None:
     return gate.folder / "oof"
 
 
-def answers_path(folder: Path | None, image_id: str) -> Path | None:
+def gate_path(folder: Path | None, image_id: str) -> Path | None:
     """The classifier's prediction of an image."""
     return None if folder is None else prediction_path(folder, image_id)
 

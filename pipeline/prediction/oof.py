@@ -16,7 +16,7 @@ from inference.decide.decision import decision_column, decision_group
 from inference.predict.store import open_prediction, prediction_path, with_gate
 from pipeline.inventory_table import read_inventory
 from pipeline.prediction.copies import finished_copies
-from pipeline.prediction.image_gate import answers_folder, answers_path, gate_run
+from pipeline.prediction.image_gate import gate_folder, gate_path, gate_run
 from pipeline.prediction.oof_sample import finished_parts
 from pipeline.runs import Run, read_run
 from pipeline.stage import Stage
@@ -87,7 +87,7 @@ def run_items(
     table, _ = read_inventory(space.inventory)
     rows = {str(row["image_id"]): row for row in table[table["split"] == "train"].to_dict("records")}
     masks = MaskReader(space.competition, space.data)
-    used, answers = run.table(space), answers_folder(space, run)
+    used, answers = run.table(space), gate_folder(space, run)
     whole = space.experiment.task == "classify"
     items = []
     places = zip(used["image_id"].astype(str), used["fold"], used["group"], blocks_of(used), strict=True)
@@ -100,7 +100,7 @@ def run_items(
                 image_id if block is None else block.named(image_id), int(fold),
                 str(group) if block is None else image_group(space, row), decision_group(space.competition, row) or "",
                 str(row["stack"]), int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks,
-                view, answers_path(answers, image_id), whole, block,
+                view, gate_path(answers, image_id), whole, block,
             )
         )  # fmt: skip
     return items

@@ -17,7 +17,7 @@ from folds.blocks import has_blocks
 from inference.decide.decision import Decision, Mask, load_decision
 from inference.forecast.forecast import image_sums
 from inference.predict.image_list import OnError, Outcome, predict_listed
-from inference.predict.shifts import ShiftedSource, shifted_input
+from inference.predict.shifts import ShiftedReader, shifted_input
 from inference.predict.store import failure_path, prediction_path
 from inference.progress import show
 from inference.submission import (
@@ -88,7 +88,7 @@ def predict_oof(
         where = fold_folder(folder, fold) if joined else folder
         for _ in predict_listed(
             [model], images, order, where, device=pick_devices(space), config=space.experiment.predict,
-            separate=separate, shown=None if shift is None else partial(ShiftedSource, text=shift), report=report,
+            separate=separate, shown=None if shift is None else partial(ShiftedReader, text=shift), report=report,
         ):  # fmt: skip
             done += 1
             yield done, total

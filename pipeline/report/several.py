@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.prediction.oof import run_items
 from pipeline.report.finished_run import FinishedRun
-from pipeline.tuning.comparisons.paired import difference, judge_arms, mixed_items
+from pipeline.tuning.comparisons.paired import difference, judge_variants, mixed_items
 from pipeline.tuning.comparisons.two_runs import compare
 from pipeline.tuning.measurements import shared_images
 from pipeline.tuning.scores.criteria import Terms
@@ -68,17 +68,17 @@ def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataF
     metric, first = common_metric(single), single[0]
     given = {run.name: run_items(run.space, run.runs[0]) for run in single}
     members, _ = shared_images([run.runs[0] for run in single], given)
-    arms = {name: mixed_items({name: items}) for name, items in members.items()}
+    variants = {name: mixed_items({name: items}) for name, items in members.items()}
     for one, other in combinations(members, 2):
-        arms[f"{one} + {other}"] = mixed_items({one: members[one], other: members[other]})
+        variants[f"{one} + {other}"] = mixed_items({one: members[one], other: members[other]})
     terms = Terms(first.space.competition, metric, first.settings, first.decision.channels)
-    judged = judge_arms(terms, arms)
+    judged = judge_variants(terms, variants)
     matrix = pd.DataFrame(index=list(members), columns=list(members), dtype=float)
     rows = []
     for name in members:
         matrix.loc[name, name] = judged[name].nested
     for one, other in combinations(members, 2):
-        mean, better = judged[f"{one} + {other}"], max((judged[one], judged[other]), key=lambda arm: arm.nested)
+        mean, better = judged[f"{one} + {other}"], max((judged[one], judged[other]), key=lambda variant: variant.nested)
         matrix.loc[one, other] = matrix.loc[other, one] = mean.nested
         gain = difference(terms, mean, better)
         rows.append((f"{one} + {other}", gain.estimate, gain.low, gain.high))

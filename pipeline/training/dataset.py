@@ -18,7 +18,7 @@ from pipeline.data.volume_axes import along
 from pipeline.experiment import SamplingSettings
 from pipeline.seeds import generator_of, seed_of
 from pipeline.training.loader import Sample
-from submissions.images.opening import ImageSource, StackSource
+from submissions.images.opening import ImageReader, StackReader
 
 TRIES = 1000
 IGNORE = 255
@@ -117,12 +117,12 @@ class TrainingSet:
         source, z = self.source(stored, window.z) if window.axis == "z" else (seen, window.z)
         return read_input(source, z, rows, cols, self.config), seen.read_target(window.z, rows, cols)
 
-    def source(self, stored: StoredImage, z: int) -> tuple[ImageSource, int]:
+    def source(self, stored: StoredImage, z: int) -> tuple[ImageReader, int]:
         """The image with what lies above and below it, and the slice's place there; a volume has its own."""
         members = self.stacks.get(stored.image_id, [])
         if len(members) < 2 or self.config.offsets == [0]:
             return stored, z
-        return StackSource([self.store.image(name) for name in members]), members.index(stored.image_id)
+        return StackReader([self.store.image(name) for name in members]), members.index(stored.image_id)
 
     def measured(self, stored: StoredImage) -> Statistics:
         """Statistics of the whole image: those stage 03 took of the host's pixels, else the stored ones'."""

@@ -102,9 +102,9 @@ def measure(space: Workspace, runs: Sequence[Run], found: OutOfFold) -> Extras:
             views = view_worth(found.terms, apart)
     shifted = {shift: folder for shift, folder in parts if shift is not None}
     if shifted:
-        arms = {"none": run_items(space, runs[0], only=chosen)}
-        arms |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
-        shifts = shift_table(found.terms, arms)
+        variants = {"none": run_items(space, runs[0], only=chosen)}
+        variants |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
+        shifts = shift_table(found.terms, variants)
     seen = repeated_shift if space.experiment.members else second_seed_shift
     ensemble = seen(space, runs, found.terms)
     if ensemble is None and space.experiment.tune.correct_shift:

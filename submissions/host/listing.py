@@ -17,17 +17,17 @@ from submissions.host.patterns import fill, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
-from submissions.images.faults import FiniteSource
+from submissions.images.faults import FiniteReader
 from submissions.images.formats.table import find_format
 from submissions.images.opening import (
-    ImageSource,
-    StackSource,
-    UnreadableSource,
+    ImageReader,
+    StackReader,
+    UnreadableReader,
     open_image,
     path_inside,
     probe_image,
 )
-from submissions.images.sources import pixel_size_of
+from submissions.images.readers import pixel_size_of
 
 Split = Literal["train", "test"]
 FROM_FILE = "file"
@@ -271,8 +271,8 @@ def _unknown_classes(competition: Competition, rows: list[dict[str, Any]]) -> li
     ]
 
 
-def pixel_size(competition: Competition, row: Mapping[str, Any], source: ImageSource | None = None) -> float | None:
-    """Pixel size of an image in µm, from the contract's number or column, or with 'file' from the opened `source`.
+def pixel_size(competition: Competition, row: Mapping[str, Any], reader: ImageReader | None = None) -> float | None:
+    """Pixel size of an image in µm, from the contract's number or column, or with 'file' from the opened `reader`.
 
     None where the contract says nothing of it. Raises ValueError for a value that is no positive number.
     """
@@ -280,7 +280,7 @@ def pixel_size(competition: Competition, row: Mapping[str, Any], source: ImageSo
     if given is None or isinstance(given, float):
         return given
     if given == FROM_FILE and given not in row:
-        size = pixel_size_of(source)
+        size = pixel_size_of(reader)
         if size is None:
             raise ValueError(f"{row['image_id']}: its file does not say how many µm a pixel has (images.pixel_size_um)")
         return size
@@ -299,17 +299,17 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def open_row(competition: Competition, data: Path, row: Mapping[str, Any]) -> ImageSource:
-    """The image of a listing's row, without its neighbours, as a source (Z, H, W, C)."""
+def open_row(competition: Competition, data: Path, row: Mapping[str, Any]) -> ImageReader:
+    """The image of a listing's row, without its neighbours, as a reader (Z, H, W, C)."""
     images, paths = competition.images, row_paths(data, row)
     if images.kind == "layers":
-        source = open_image(paths, kind="channels", reading=images.reading)
+        reader = open_image(paths, kind="channels", reading=images.reading)
     else:
         page = int(row["page"]) if int(row["page"]) >= 0 else None
-        source = open_image(paths[0], page=page, reading=images.reading)
-    if source.dtype.kind != "f":
-        return source
-    return FiniteSource(source, None if images.nan == "refuse" else float(images.nan), str(row["path"]))
+        reader = open_image(paths[0], page=page, reading=images.reading)
+    if reader.dtype.kind != "f":
+        return reader
+    return FiniteReader(reader, None if images.nan == "refuse" else float(images.nan), str(row["path"]))
 
 
 def row_paths(data: Path, row: Mapping[str, Any]) -> list[Path]:
@@ -331,7 +331,7 @@ class ListedImages:
         self._stacks: dict[str, list[str]] = {}
         for image_id, row in self._rows.items():
             self._stacks.setdefault(str(row["stack"]), []).append(image_id)
-        self._open_stack: tuple[str, ImageSource] | None = None
+        self._open_stack: tuple[str, ImageReader] | None = None
 
     def row(self, image_id: str) -> dict[str, Any]:
         """The listing's row of an image."""
@@ -339,28 +339,28 @@ class ListedImages:
             raise ValueError(f"{image_id!r}: no image of that id among the {len(self._rows)} listed")
         return self._rows[image_id]
 
-    def open_alone(self, image_id: str) -> ImageSource:
-        """The image without its neighbours, as a source (Z, H, W, C)."""
+    def open_alone(self, image_id: str) -> ImageReader:
+        """The image without its neighbours, as a reader (Z, H, W, C)."""
         return open_row(self.competition, self.data, self.row(image_id))
 
-    def open(self, image_id: str) -> tuple[ImageSource, list[int]]:
-        """Source and the slices of it that are the image: its place in the stack, or all slices of a volume.
+    def open(self, image_id: str) -> tuple[ImageReader, list[int]]:
+        """Reader and the slices of it that are the image: its place in the stack, or all slices of a volume.
 
         Of a stack only reading a damaged slice raises, not opening it.
         """
         stack = str(self.row(image_id)["stack"])
         members = self._stacks[stack]
         if len(members) == 1:
-            source = self.open_alone(image_id)
-            return source, list(range(source.shape[0]))
+            reader = self.open_alone(image_id)
+            return reader, list(range(reader.shape[0]))
         if self._open_stack is None or self._open_stack[0] != stack:
             self.close()
             self._open_stack = (stack, self._joined(members))
         return self._open_stack[1], [members.index(image_id)]
 
-    def _joined(self, members: list[str]) -> ImageSource:
-        """Members as one source; one that cannot be opened has the size of the others, and raises when it is read."""
-        opened: list[ImageSource | str] = []
+    def _joined(self, members: list[str]) -> ImageReader:
+        """Members as one reader; one that cannot be opened has the size of the others, and raises when it is read."""
+        opened: list[ImageReader | str] = []
         for name in members:
             try:
                 opened.append(self.open_alone(name))
@@ -369,7 +369,7 @@ class ListedImages:
         like = next((one for one in opened if not isinstance(one, str)), None)
         if like is None:
             raise ValueError(f"none of the {len(members)} slices can be opened, the first because: {opened[0]}")
-        return StackSource([UnreadableSource(like, one) if isinstance(one, str) else one for one in opened])
+        return StackReader([UnreadableReader(like, one) if isinstance(one, str) else one for one in opened])
 
     @property
     def ids(self) -> list[str]:

@@ -36,9 +36,9 @@ def read_mask_images(competition: Competition, data: Path, row: Row, shape: Shap
 
 def _spacing(path: Path) -> tuple[float, float, float] | None:
     """(z, y, x) in mm, where the file's format has it."""
-    source = open_mask(path)
-    source.close()
-    return getattr(source, "spacing", None)
+    reader = open_mask(path)
+    reader.close()
+    return getattr(reader, "spacing", None)
 
 
 def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth:
@@ -62,23 +62,23 @@ def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) ->
     """Pixels of a mask file as integers (Z, H, W); ValueError where its size is not the image's."""
     images = competition.images
     reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
-    source = open_mask(path, page=int(row["page"]) if images.kind == "pages" else None, reading=reading)
+    reader = open_mask(path, page=int(row["page"]) if images.kind == "pages" else None, reading=reading)
     try:
-        pixels = np.stack([source.read(z)[..., 0] for z in range(source.shape[0])])
+        pixels = np.stack([reader.read(z)[..., 0] for z in range(reader.shape[0])])
         return _of_size(competition, pixels, path, row, shape)
     finally:
-        source.close()
+        reader.close()
 
 
 def read_codes(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
     """Colours of a mask file as int32 (Z, H, W) of 65536 red + 256 green + blue."""
-    source = open_image(path, page=int(row["page"]) if competition.images.kind == "pages" else None)
+    reader = open_image(path, page=int(row["page"]) if competition.images.kind == "pages" else None)
     try:
-        if source.dtype != np.uint8 or source.shape[3] not in (1, 3):
-            raise ValueError(f"{path}: {source.shape[3]} channels of {source.dtype}, expected colours of 8 bits")
-        codes = np.stack([colour_codes(source.read(z)) for z in range(source.shape[0])])
+        if reader.dtype != np.uint8 or reader.shape[3] not in (1, 3):
+            raise ValueError(f"{path}: {reader.shape[3]} channels of {reader.dtype}, expected colours of 8 bits")
+        codes = np.stack([colour_codes(reader.read(z)) for z in range(reader.shape[0])])
     finally:
-        source.close()
+        reader.close()
     return _of_size(competition, codes, path, row, shape)
 
 
@@ -247,7 +247,7 @@ def _unknown_values(competition: Competition, path: Path, unknown: list[int], mo
     more = ", ..." if len(unknown) > SHOWN else ""
     if masks.colours is not None:
         listed = ", ".join(colour_name(code) for code in unknown[:SHOWN])
-        lossy = "; JPEG changes colours: convert it from the source" if path.suffix.lower() in (".jpg", ".jpeg") else ""
+        lossy = "; JPEG changes colours: convert it from the reader" if path.suffix.lower() in (".jpg", ".jpeg") else ""
         known = ", ".join(map(str, masks.values or {}))
         return f"{path}: found colours {listed}{more}, expected only {known}; mend masks.values{lossy}"
     listed, known = ", ".join(map(str, unknown[:SHOWN])), ", ".join(map(str, sorted(masks.numbers or {})))

@@ -17,7 +17,7 @@ from submissions.host.mask_images import read_mask_images, read_pixels
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed
-from submissions.images.sources import valid_pixels
+from submissions.images.readers import valid_pixels
 from submissions.rle.codec import decode, decode_instances
 
 __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
@@ -90,13 +90,13 @@ class MaskReader:
         """The truth without the places of which the image's file says that they hold no data: nothing is there."""
         if not all(path.exists() for path in row_paths(self.data, row)):
             return truth
-        source = open_row(self.competition, self.data, row)
+        reader = open_row(self.competition, self.data, row)
         try:
-            if not getattr(source, "void", False):
+            if not getattr(reader, "void", False):
                 return truth
-            known = [valid_pixels(source, z) for z in range(source.shape[0])]
+            known = [valid_pixels(reader, z) for z in range(reader.shape[0])]
         finally:
-            source.close()
+            reader.close()
         if all(one is None for one in known):
             return truth
         full = np.ones(truth.planes.shape[2:], bool)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from submissions.images.sources import ImageSource, valid_pixels
+from submissions.images.readers import ImageReader, valid_pixels
 
 ROWS = 1024
 SATURATED = 0.5  # share of an image at the top of its type that is worth a word
@@ -14,28 +14,28 @@ ROUGHER = 4.0  # an image this much rougher than itself with swapped bytes was w
 FAULTS = ("nodata", "nan", "constant", "saturated", "byte_order", "orientation")
 
 
-class FiniteSource:
-    """A source of floats in which what is no number (NaN, infinity) is a value, or refused.
+class FiniteReader:
+    """A reader of floats in which what is no number (NaN, infinity) is a value, or refused.
 
     value: what is shown instead; None: reading such a window raises ValueError with the number of them in the image.
     """
 
-    def __init__(self, source: ImageSource, value: float | None, where: str) -> None:
-        self.source, self.value, self.where = source, value, where
-        self.shape, self.dtype = source.shape, source.dtype
-        self.void = bool(getattr(source, "void", False))
-        self.decodes_whole = bool(getattr(source, "decodes_whole", False))
+    def __init__(self, reader: ImageReader, value: float | None, where: str) -> None:
+        self.reader, self.value, self.where = reader, value, where
+        self.shape, self.dtype = reader.shape, reader.dtype
+        self.void = bool(getattr(reader, "void", False))
+        self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
         self.replaced: dict[tuple[int, int, int, int, int], int] = {}
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C), all of it finite."""
-        pixels = self.source.read(z, rows, cols)
+        pixels = self.reader.read(z, rows, cols)
         finite = np.isfinite(pixels)
         if finite.all():
             return pixels
         if self.value is None:
             raise ValueError(
-                f"{self.where}: {count_not_finite(self.source)} pixels are not a number (NaN or infinite): "
+                f"{self.where}: {count_not_finite(self.reader)} pixels are not a number (NaN or infinite): "
                 "images.nan: 0 (or another value) says what they are, or mend the file"
             )
         pixels[~finite] = self.value
@@ -43,23 +43,23 @@ class FiniteSource:
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where the window holds no data."""
-        return valid_pixels(self.source, z, rows, cols)
+        return valid_pixels(self.reader, z, rows, cols)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("source", "__setstate__"):
+        if name in ("reader", "__setstate__"):
             raise AttributeError(name)
-        return getattr(self.source, name)
+        return getattr(self.reader, name)
 
     def close(self) -> None:
-        """Close the source underneath."""
-        self.source.close()
+        """Close the reader underneath."""
+        self.reader.close()
 
 
-def count_not_finite(source: ImageSource) -> int:
+def count_not_finite(reader: ImageReader) -> int:
     """Pixels of an image, all slices, of which a channel is NaN or infinite; read in strips."""
-    depth, height = source.shape[:2]
+    depth, height = reader.shape[:2]
     return sum(
-        int((~np.isfinite(source.read(z, slice(top, min(top + ROWS, height)), None))).any(axis=2).sum())
+        int((~np.isfinite(reader.read(z, slice(top, min(top + ROWS, height)), None))).any(axis=2).sum())
         for z in range(depth)
         for top in range(0, height, ROWS)
     )
@@ -68,15 +68,15 @@ def count_not_finite(source: ImageSource) -> int:
 class FaultCounter:
     """Counts what is wrong with an image while it is read in strips."""
 
-    def __init__(self, source: ImageSource) -> None:
-        self.source = source
+    def __init__(self, reader: ImageReader) -> None:
+        self.reader = reader
         self.nodata = self.top = self.seen = 0
         self.low, self.high = np.inf, -np.inf
         self.roughness = np.zeros(2)
 
     def add(self, z: int, rows: slice, pixels: np.ndarray) -> None:
         """A strip (h, w, C) of slice z as it was read."""
-        valid = valid_pixels(self.source, z, rows, None)
+        valid = valid_pixels(self.reader, z, rows, None)
         if valid is not None:
             self.nodata += int((~valid).sum())
             pixels = pixels[valid][None]
@@ -94,11 +94,11 @@ class FaultCounter:
         straight, swapped = self.roughness
         return {
             "nodata": self.nodata,
-            "nan": count_not_finite(self.source.source) if isinstance(self.source, FiniteSource) else 0,
+            "nan": count_not_finite(self.reader.reader) if isinstance(self.reader, FiniteReader) else 0,
             "constant": int(self.low == self.high),
             "saturated": int(self.seen > 0 and self.top >= SATURATED * self.seen and self.low < self.high),
             "byte_order": int(straight > ROUGHER * swapped and swapped > 0),
-            "orientation": int(getattr(self.source, "orientation", 1)),
+            "orientation": int(getattr(self.reader, "orientation", 1)),
         }
 
 

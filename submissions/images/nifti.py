@@ -9,7 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from submissions.images.oriented import OrientedSource
+from submissions.images.oriented import OrientedReader
 from submissions.images.reading import AS_STORED, Reading
 
 _KEPT_BYTES = 512 << 20  # a gzipped volume up to this size is decompressed once; a larger one slice by slice
@@ -27,8 +27,8 @@ def load_nifti(path: Path) -> Any:
     return image
 
 
-class NiftiSource(OrientedSource):
-    """A NIfTI file as a source (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to mm.
+class NiftiReader(OrientedReader):
+    """A NIfTI file as a reader (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to mm.
 
     Stored integers with a scale factor are returned scaled, as float32. as_mask: one channel of integers.
     """

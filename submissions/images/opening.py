@@ -1,8 +1,8 @@
 """The one place that opens the host's image files: sizes without decoding, windows, whole pictures, masks.
 
-    with open_image("train/aa05346ff.tiff") as source:       # or a list of files, or a folder of slices
-        depth, height, width, channels = source.shape
-        window = source.read(0, slice(1000, 1512), slice(0, 512))  # (512, 512, C), RGB
+    with open_image("train/aa05346ff.tiff") as reader:       # or a list of files, or a folder of slices
+        depth, height, width, channels = reader.shape
+        window = reader.read(0, slice(1000, 1512), slice(0, 512))  # (512, 512, C), RGB
 
 The format is found from a file's first bytes (`formats/table.py` has the list). Pixels are uint8, uint16, float32 or
 bool as stored (others as float32), RGB order, alpha dropped, palettes expanded, grey with C = 1.
@@ -18,24 +18,24 @@ from typing import Literal
 import numpy as np
 
 from submissions.images.formats.table import find_format, is_container
-from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import (
+from submissions.images.readers import (
     MAX_DECODED_PIXELS,
     MAX_PIXELS,
-    ArraySource,
-    FileSource,
+    ArrayReader,
+    FileReader,
     ImageInfo,
-    ImageSource,
-    LayerSource,
-    SliceSource,
-    StackSource,
-    UnreadableSource,
+    ImageReader,
+    LayerReader,
+    SliceReader,
+    StackReader,
+    UnreadableReader,
 )
+from submissions.images.reading import AS_STORED, Reading
 from submissions.images.stretched import to_the_finest
 
 __all__ = [
-    "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArraySource", "ImageInfo", "ImageSource", "Kind", "LayerSource",
-    "Reading", "SliceSource", "StackSource", "UnreadableSource", "open_image", "open_mask", "path_inside",
+    "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArrayReader", "ImageInfo", "ImageReader", "Kind", "LayerReader",
+    "Reading", "SliceReader", "StackReader", "UnreadableReader", "open_image", "open_mask", "path_inside",
     "probe_image", "read_image", "read_mask_image", "resolve_inside",
 ]  # fmt: skip
 
@@ -46,18 +46,18 @@ Kind = Literal[
 
 def _open_file(
     path: Path, page: int | None = None, kind: str = "auto", *, as_mask: bool = False, reading: Reading = AS_STORED
-) -> ImageSource:
+) -> ImageReader:
     found = find_format(path)
     if kind not in ("auto", found.name):
         raise ValueError(f"{path}: a {found.name} file was found where kind = {kind!r} was declared")
     if page is not None and found.name != "tiff":
         raise ValueError(f"{path}: page {page} was asked for, but only TIFF files have pages and this is {found.name}")
-    source = found.open(path, as_mask=as_mask, page=page, reading=reading)
-    if reading.frame is None or source.shape[0] == 1:
-        return source
-    if not 0 <= reading.frame < source.shape[0]:
-        raise ValueError(f"{path}: frame {reading.frame} was asked for, the file has frames 0 to {source.shape[0] - 1}")
-    return SliceSource(source, [reading.frame])
+    reader = found.open(path, as_mask=as_mask, page=page, reading=reading)
+    if reading.frame is None or reader.shape[0] == 1:
+        return reader
+    if not 0 <= reading.frame < reader.shape[0]:
+        raise ValueError(f"{path}: frame {reading.frame} was asked for, the file has frames 0 to {reader.shape[0] - 1}")
+    return SliceReader(reader, [reading.frame])
 
 
 def _members(path: Path) -> list[Path]:
@@ -75,8 +75,8 @@ def open_image(
     layers: Sequence[int] | None = None,
     kind: Kind = "auto",
     reading: Reading = AS_STORED,
-) -> ImageSource:
-    """Open a file, a list of files, or a folder of files as one source (Z, H, W, C).
+) -> ImageReader:
+    """Open a file, a list of files, or a folder of files as one reader (Z, H, W, C).
 
     page: one page of a TIFF (Z = 1) instead of all. layers: these slices (positions in the list, the sorted
     folder, the file's pages) become the channels of one image, in this order. kind: what a file has to be, or
@@ -88,7 +88,7 @@ def open_image(
     unsupported one, for members of unlike size, and for a page or layer that does not exist.
     """
     if isinstance(path, (str, Path)) and (is_container(Path(path)) or not Path(path).is_dir()):
-        source = _open_file(Path(path), page, kind, reading=reading)
+        reader = _open_file(Path(path), page, kind, reading=reading)
     else:
         files = _members(Path(path)) if isinstance(path, (str, Path)) else [Path(p) for p in path]
         if kind not in ("auto", "slices", "channels"):
@@ -98,15 +98,15 @@ def open_image(
             if bad:
                 raise ValueError(f"layers {bad} asked for: there are files 0 to {len(files) - 1}, from {files[0]}")
             files, kind = [files[i] for i in layers], "channels"
-        sources = [_open_file(file, page, reading=reading) for file in files]
-        return LayerSource(to_the_finest(sources)) if kind == "channels" else StackSource(sources)
+        readers = [_open_file(file, page, reading=reading) for file in files]
+        return LayerReader(to_the_finest(readers)) if kind == "channels" else StackReader(readers)
     if layers is None:
-        return source
-    return LayerSource([SliceSource(source, [z]) for z in layers])
+        return reader
+    return LayerReader([SliceReader(reader, [z]) for z in layers])
 
 
-def open_mask(path: Path | str, *, page: int | None = None, reading: Reading = AS_STORED) -> ImageSource:
-    """Open a mask file as a source (Z, H, W, 1) of integers as stored: palette indices, labels, {0, 65535}.
+def open_mask(path: Path | str, *, page: int | None = None, reading: Reading = AS_STORED) -> ImageReader:
+    """Open a mask file as a reader (Z, H, W, 1) of integers as stored: palette indices, labels, {0, 65535}.
 
     Raises like `open_image`, and ValueError for a picture whose colours differ or numbers that are not whole.
     """
@@ -118,27 +118,27 @@ def probe_image(path: Path | str, *, page: int | None = None, reading: Reading =
 
     Raises like `open_image`; damage inside the pixels is found only when they are read.
     """
-    source = _open_file(Path(path), page, reading=replace(reading, frame=None))
-    assert isinstance(source, FileSource)
-    return source.info()
+    reader = _open_file(Path(path), page, reading=replace(reading, frame=None))
+    assert isinstance(reader, FileReader)
+    return reader.info()
 
 
 def read_image(path: Path | str | Sequence[Path | str], *, z: int = 0, page: int | None = None) -> np.ndarray:
     """Slice z of an image as (H, W, C)."""
-    source = open_image(path, page=page)
+    reader = open_image(path, page=page)
     try:
-        return source.read(z)
+        return reader.read(z)
     finally:
-        source.close()
+        reader.close()
 
 
 def read_mask_image(path: Path | str, *, page: int | None = None, z: int = 0) -> np.ndarray:
     """Slice z of a mask file as integers (H, W), as stored: see `open_mask`."""
-    source = open_mask(path, page=page)
+    reader = open_mask(path, page=page)
     try:
-        return source.read(z)[..., 0]
+        return reader.read(z)[..., 0]
     finally:
-        source.close()
+        reader.close()
 
 
 def path_inside(root: Path | str, relative: str) -> Path:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 
-from submissions.images.sources import FileSource, as_integers, check_pixels, check_window, image_dtype
+from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 
 
-class OrientedSource(FileSource):
-    """A volume file as a source (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to mm."""
+class OrientedReader(FileReader):
+    """A volume file as a reader (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to mm."""
 
     as_mask: bool = False
 

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from submissions.images.readers import MAX_DECODED_PIXELS, FileReader, check_pixels, check_window
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import MAX_DECODED_PIXELS, FileSource, check_pixels, check_window
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PREFIX = 1 << 16
@@ -249,8 +249,8 @@ def _mask_plane(pixels: np.ndarray, header: RasterHeader, path: Path) -> np.ndar
     return np.ascontiguousarray(colours[..., :1])
 
 
-class RasterSource(FileSource):
-    """A PNG, JPEG or BMP file as a source (1, H, W, C); the first window decodes the picture and keeps it."""
+class RasterReader(FileReader):
+    """A PNG, JPEG or BMP file as a reader (1, H, W, C); the first window decodes the picture and keeps it."""
 
     decodes_whole = True
 

@@ -12,15 +12,15 @@ from typing import Any, Literal
 import numpy as np
 import tifffile
 
-from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import (
+from submissions.images.readers import (
     MAX_DECODED_PIXELS,
-    FileSource,
+    FileReader,
     as_integers,
     check_pixels,
     check_window,
     image_dtype,
 )
+from submissions.images.reading import AS_STORED, Reading
 
 _ALPHA = (1, 2)  # values of the ExtraSamples tag: associated and unassociated alpha
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
@@ -176,8 +176,8 @@ def _segment_size(page: Any) -> tuple[int, int]:
     return min(page.rowsperstrip, page.imagelength), page.imagewidth
 
 
-class TiffSource(FileSource):
-    """A TIFF file as a source (Z, H, W, C): pages of one size are slices, or one page where `page` names it.
+class TiffReader(FileReader):
+    """A TIFF file as a reader (Z, H, W, C): pages of one size are slices, or one page where `page` names it.
 
     Alpha is dropped, palettes are expanded to RGB; as_mask: one channel, integers as stored, palette indices.
     Where the file says that the least is white, grey values are turned round; not labels, which are numbers and no

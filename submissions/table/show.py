@@ -11,7 +11,7 @@ import numpy as np
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import read_submission, submission_format
-from submissions.images.opening import ImageSource
+from submissions.images.opening import ImageReader
 from submissions.table.rows import Shape3, image_shape, row_places
 from submissions.table.scoring import Segmentation, decode_image, rows_by_image
 from submissions.table.submission_table import Row
@@ -103,7 +103,7 @@ def _image_line(
     return _line(name, image, _drawn(images.competition, image, masks, z))
 
 
-def read_thinned(source: ImageSource, z: int, step: int) -> np.ndarray:
+def read_thinned(source: ImageReader, z: int, step: int) -> np.ndarray:
     """Every `step`-th row and column of slice z, (h, w, C) as stored, read in strips of rows of about 32 MB."""
     _, height, width, channels = source.shape
     row_bytes = width * channels * source.dtype.itemsize

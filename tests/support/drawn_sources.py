@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.inventory import scan
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 SHAPE = (72, 90)
 
@@ -42,7 +42,7 @@ def drawn_inventory(counts: Mapping[tuple[str, str], int], *, seed: int = 0) -> 
         for _ in range(count):
             number = len(rows)
             image = seen_by(source, 1000 * seed + number)
-            content, thumbnail, measures = scan(ArraySource(image[None]))
+            content, thumbnail, measures = scan(ArrayReader(image[None]))
             sizes = {"depth": 1, "height": image.shape[0], "width": image.shape[1], "channels": 3, "dtype": "uint8"}
             rows.append(
                 {"image_id": f"{split}{number:04d}", "split": split, "truth": source, "content_hash": content,

@@ -15,7 +15,7 @@ import scipy
 
 from inference.decide.decision import Decision
 from inference.decide.rules import ThresholdRule
-from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_arms, mixed_items
+from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_variants, mixed_items
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.units import OofItem
 from pipeline.tuning.scores.workers import over_units, worker_pool
@@ -55,15 +55,15 @@ def fit_weights(terms: Terms, members: Mapping[str, Iterable[OofItem]]) -> Weigh
         rest = {int(fold): folds != fold for fold in sorted(set(folds))}
         held = {fold: _simplex(gram[rows].sum(axis=0), cross[rows].sum(axis=0)) for fold, rows in rest.items()}
         nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
-        arms = judge_arms(terms, {"equal": equal, "fitted": nested}, pool)
-    gain = difference(terms, arms["fitted"], arms["equal"])
+        variants = judge_variants(terms, {"equal": equal, "fitted": nested}, pool)
+    gain = difference(terms, variants["fitted"], variants["equal"])
     clear = is_clear(gain, terms.settings) and len(held) > 1
     why = "clear" if clear else f"not clear over {gain.groups} groups: equal weights stay"
     shares = {fold: dict(zip(given, values.tolist(), strict=True)) for fold, values in held.items()}
     best = dict(zip(given, fitted.tolist(), strict=True))
     return Weights(
         best if clear else dict.fromkeys(given, 1 / len(given)), best, shares,
-        {name: arm.nested for name, arm in arms.items()}, gain,
+        {name: variant.nested for name, variant in variants.items()}, gain,
         f"nested gain of fitted weights {gain.estimate:+.4f}, {why}",
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWort
     """
     given = {name: list(items) for name, items in views.items()}
     with worker_pool(terms.workers) as pool:
-        alone = judge_arms(terms, {name: mixed_items({name: items}) for name, items in given.items()}, pool)
+        alone = judge_variants(terms, {name: mixed_items({name: items}) for name, items in given.items()}, pool)
         kept, gains = list(given), dict.fromkeys(given, (math.nan,) * 3)
         while len(kept) > 1:
             losses = _losses_without(terms, {name: given[name] for name in kept}, pool)
@@ -137,8 +137,8 @@ def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWort
 
 def _losses_without(terms: Terms, views: Mapping[str, Sequence[OofItem]], pool: Executor | None) -> dict[str, Interval]:
     """What the mean gains without each of the views."""
-    arms = {name: mixed_items({other: views[other] for other in views if other != name}) for name in views}
-    judged = judge_arms(terms, {"": mixed_items(views), **arms}, pool)
+    variants = {name: mixed_items({other: views[other] for other in views if other != name}) for name in views}
+    judged = judge_variants(terms, {"": mixed_items(views), **variants}, pool)
     return {name: difference(terms, judged[name], judged[""]) for name in views}
 
 
@@ -175,8 +175,8 @@ def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[Oof
     (argmax), or the images differ.
     """
     with worker_pool(terms.workers) as pool:
-        arms = judge_arms(terms, {"single": singles, "mean": means}, pool)
-    one, mean = arms["single"].fit.choice, arms["mean"].fit.choice
+        variants = judge_variants(terms, {"single": singles, "mean": means}, pool)
+    one, mean = variants["single"].fit.choice, variants["mean"].fit.choice
     if one is None or mean is None or len(one.scores) < 2:
         raise ValueError("ensemble shift: argmax has no threshold that could move")
     outside = (1 - terms.settings.level) / 2
@@ -187,7 +187,7 @@ def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[Oof
         mean.chosen - one.chosen,
         int(np.floor(low)),
         int(np.ceil(high)),
-        difference(terms, arms["mean"], arms["single"]),
+        difference(terms, variants["mean"], variants["single"]),
         float(mean.scores[mean.chosen] - mean.scores[one.chosen]),
     )
 

@@ -1,4 +1,4 @@
-"""Arms: the same images under several predictions, each judged by the simplest rule, compared in pairs."""
+"""Variants: the same images under several predictions, each judged by the simplest rule, compared in pairs."""
 
 from __future__ import annotations
 
@@ -104,23 +104,23 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
     return [Mixed(tuple(by_id[name][key] for name in by_id), scale) for key in sorted(by_id[first])]
 
 
-def judge_arms(
-    terms: Terms, arms: Mapping[str, Iterable[OofItem]], pool: Executor | None = None
+def judge_variants(
+    terms: Terms, variants: Mapping[str, Iterable[OofItem]], pool: Executor | None = None
 ) -> dict[str, RuleReport]:
-    """Each arm under the simplest rule that suits (global, grid, argmax), its threshold chosen by its own
+    """Each variant under the simplest rule that suits (global, grid, argmax), its threshold chosen by its own
     images.
 
-    The arms' `nested_table`s hold the same units, so that they can be compared in pairs. Raises ValueError
+    The variants' `nested_table`s hold the same units, so that they can be compared in pairs. Raises ValueError
     where they do not.
     """
     settings = terms.settings.model_copy(update={"rules": [suitable_rules(terms, 1)[0]], "rule": None})
     simple = replace(terms, settings=settings)
     found: dict[str, RuleReport] = {}
     first: pd.DataFrame | None = None
-    for name, items in arms.items():
+    for name, items in variants.items():
         units, meta = make_units(items, terms.competition.metric.unit)
         if first is not None and not meta.equals(first):
-            raise ValueError(f"arm {name!r} has other images, folds or groups than {next(iter(arms))!r}")
+            raise ValueError(f"variant {name!r} has other images, folds or groups than {next(iter(variants))!r}")
         first = meta
         judge = Judge(selection_folds(meta)[0], settings.rounds, settings.seed)
         scorer = Scorer(simple, units, pool)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.tuning.comparisons.paired import judge_arms
+from pipeline.tuning.comparisons.paired import judge_variants
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.units import OofItem
 from pipeline.tuning.scores.workers import worker_pool
@@ -55,11 +55,11 @@ def shift_table(terms: Terms, shifts: Mapping[str, Iterable[OofItem]]) -> ShiftT
     over all.
     """
     with worker_pool(terms.workers) as pool:
-        arms = judge_arms(terms, shifts, pool)
-    choices = [arm.fit.choice for arm in arms.values()]
+        variants = judge_variants(terms, shifts, pool)
+    choices = [variant.fit.choice for variant in variants.values()]
     given = [choice for choice in choices if choice is not None and len(choice.scores) > 1]
     if len(given) < len(choices):
-        rows = [{"shift": name, "score": arm.score} for name, arm in arms.items()]
+        rows = [{"shift": name, "score": variant.score} for name, variant in variants.items()]
         return ShiftTable(pd.DataFrame(rows), None, None)
     optimal = given[0].chosen
     robust = int(np.nanargmax(np.round(np.mean([choice.scores for choice in given], axis=0), 6)))
@@ -73,6 +73,6 @@ def shift_table(terms: Terms, shifts: Mapping[str, Iterable[OofItem]]) -> ShiftT
             "low": choice.low,
             "high": choice.high,
         }
-        for name, choice in zip(arms, given, strict=True)
+        for name, choice in zip(variants, given, strict=True)
     ]
     return ShiftTable(pd.DataFrame(rows), optimal, robust)

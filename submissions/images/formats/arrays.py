@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from submissions.images.axes import axes_of_mask, check_axes, guess_axes
+from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import FileSource, as_integers, check_pixels, check_window, image_dtype
 
 LARGEST_DECODED = 2 << 30  # bytes of an array that can only be decoded as a whole
 
 
-class GridSource(FileSource):
-    """A grid of numbers with named axes as a source (Z, H, W, C); Z counts slices, within every point of time.
+class GridReader(FileReader):
+    """A grid of numbers with named axes as a reader (Z, H, W, C); Z counts slices, within every point of time.
 
     A format opens its grid in `_open`: anything that is indexed by slices as an array is.
     """
@@ -63,7 +63,7 @@ class GridSource(FileSource):
         return np.array(self.handle()[index])
 
 
-class ArrayFileSource(GridSource):
+class ArrayFileReader(GridReader):
     """A .npy file, memory-mapped, or one array of a .npz, decoded when it is first read."""
 
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:

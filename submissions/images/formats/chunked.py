@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorstore
 
-from submissions.images.formats.arrays import GridSource
+from submissions.images.formats.arrays import GridReader
 from submissions.images.reading import AS_STORED, Reading
 
 _LETTERS = {"t": "T", "c": "C", "z": "Z", "y": "H", "x": "W"}
@@ -17,8 +17,8 @@ _MM = {"angstrom": 1e-7, "nanometer": 1e-6, "micrometer": 1e-3, "millimeter": 1.
 _CACHE = 128 << 20
 
 
-class ChunkedSource(GridSource):
-    """A Zarr or N5 array (a folder, or a zipped Zarr) as a source (Z, H, W, C).
+class ChunkedReader(GridReader):
+    """A Zarr or N5 array (a folder, or a zipped Zarr) as a reader (Z, H, W, C).
 
     Of a group the array that `images.array` names, the level of an OME-Zarr pyramid, or the one array that it holds.
     """

@@ -10,14 +10,14 @@ import pydicom
 from pydicom.pixels import apply_color_lut, pixel_array
 
 from submissions.images.formats.dicom_codecs import add_codecs
+from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import FileSource, as_integers, check_pixels, check_window, image_dtype
 
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "PALETTE COLOR")
 
 
-class DicomSource(FileSource):
-    """A DICOM file as a source (frames, H, W, C), C = 1 of grey and 3 of colour.
+class DicomReader(FileReader):
+    """A DICOM file as a reader (frames, H, W, C), C = 1 of grey and 3 of colour.
 
     Grey values are those the modality means (slope and intercept applied; float32 where they change something);
     MONOCHROME1, in which small is bright, is turned round within its range. With a window they are uint8, 0 to 255

@@ -11,14 +11,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from submissions.images.formats.arrays import LARGEST_DECODED
-from submissions.images.oriented import OrientedSource
+from submissions.images.oriented import OrientedReader
 from submissions.images.reading import AS_STORED, Reading
 
 _HEADER = 1 << 14
 
 
-class ItkSource(OrientedSource):
-    """A NRRD, MHA or MHD file as a source (Z, Y, X, C) in canonical orientation; a plain picture stays as stored.
+class ItkReader(OrientedReader):
+    """A NRRD, MHA or MHD file as a reader (Z, Y, X, C) in canonical orientation; a plain picture stays as stored.
 
     An uncompressed MHA or MHD is read by windows; ITK decodes the others as a whole, so they may take at most
     LARGEST_DECODED bytes.

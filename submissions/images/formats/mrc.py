@@ -8,14 +8,14 @@ from typing import Any
 
 import mrcfile
 
-from submissions.images.formats.arrays import GridSource
+from submissions.images.formats.arrays import GridReader
 from submissions.images.reading import AS_STORED, Reading
 
 _ANGSTROM_A_MM = 1e7
 
 
-class MrcSource(GridSource):
-    """An MRC file as a source (Z, H, W, 1); sections are slices."""
+class MrcReader(GridReader):
+    """An MRC file as a reader (Z, H, W, 1); sections are slices."""
 
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path, as_mask=as_mask, reading=reading)

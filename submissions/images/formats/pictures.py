@@ -13,8 +13,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from submissions.images.readers import MAX_DECODED_PIXELS, FileReader, check_pixels, check_window, image_dtype
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import MAX_DECODED_PIXELS, FileSource, check_pixels, check_window, image_dtype
 
 _SIZE_MARKER = b"\xff\x4f\xff\x51"
 _PREFIX = 1 << 16
@@ -33,8 +33,8 @@ class _Header:
     dtype: np.dtype
 
 
-class PictureSource(FileSource):
-    """A GIF, WebP, AVIF or JPEG 2000 file as a source (frames, H, W, C), one frame decoded whole and kept.
+class PictureReader(FileReader):
+    """A GIF, WebP, AVIF or JPEG 2000 file as a reader (frames, H, W, C), one frame decoded whole and kept.
 
     as_mask: one channel; of a GIF whose palette is not grey the palette indices, else the grey values.
     """

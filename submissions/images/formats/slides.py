@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import openslide
 
+from submissions.images.readers import FileReader, check_pixels, check_window
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import FileSource, check_pixels, check_window
 
 
-class SlideSource(FileSource):
-    """One level of a slide as a source (1, H, W, 3) uint8; `levels` and `pixel_size_um` are the file's own."""
+class SlideReader(FileReader):
+    """One level of a slide as a reader (1, H, W, 3) uint8; `levels` and `pixel_size_um` are the file's own."""
 
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import import_module, util
 from pathlib import Path
 
+from submissions.images.readers import FileReader
 from submissions.images.reading import AS_STORED, Reading
-from submissions.images.sources import FileSource
 
 _HEAD = 512
 _JP2 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
@@ -21,28 +21,28 @@ _ZARR = (".zarray", "zarr.json", ".zgroup", "attributes.json")
 class Format:
     """A family of files and what reads it.
 
-    name: as `kind` of `open_image` says it. reads: for a person. source: 'module:class', imported when the first such
+    name: as `kind` of `open_image` says it. reads: for a person. reader: 'module:class', imported when the first such
     file is opened. recognise: whether a path, lower-case suffix and first bytes are such a file. extra: the optional
     extra of this package that it needs. packages: what that extra brings, as (import, distribution, accepted versions).
     """
 
     name: str
     reads: str
-    source: str
+    reader: str
     recognise: Callable[[Path, str, bytes], bool]
     extra: str | None = None
     packages: tuple[tuple[str, str, str], ...] = ()
 
     def open(
         self, path: Path, *, as_mask: bool = False, page: int | None = None, reading: Reading = AS_STORED
-    ) -> FileSource:
-        """The file as a source. Raises ModuleNotFoundError that names the extra where its library is missing."""
+    ) -> FileReader:
+        """The file as a reader. Raises ModuleNotFoundError that names the extra where its library is missing."""
         self.require(path)
-        module, _, name = self.source.partition(":")
+        module, _, name = self.reader.partition(":")
         kind = getattr(import_module(f"submissions.images.{module}"), name)
         given = {"page": page} if page is not None else {}
-        source: FileSource = kind(path, as_mask=as_mask, reading=reading, **given)
-        return source
+        reader: FileReader = kind(path, as_mask=as_mask, reading=reading, **given)
+        return reader
 
     def require(self, path: Path) -> None:
         """Raises ValueError that names the extra where a library of this format is not installed."""
@@ -103,19 +103,19 @@ def is_container(path: Path) -> bool:
 
 
 FORMATS = (
-    Format("slide", "slides (NDPI, MRXS, SCN, BIF, VMS)", "formats.slides:SlideSource", _slide, "slides",
+    Format("slide", "slides (NDPI, MRXS, SCN, BIF, VMS)", "formats.slides:SlideReader", _slide, "slides",
            (("openslide", "openslide-python", ">=1.4"), ("openslide_bin", "openslide-bin", ">=4.0"))),
-    Format("raster", "PNG, JPEG and BMP", "rasters:RasterSource", _raster),
-    Format("tiff", "TIFF, OME-TIFF, GeoTIFF and SVS", "tiff:TiffSource",
+    Format("raster", "PNG, JPEG and BMP", "rasters:RasterReader", _raster),
+    Format("tiff", "TIFF, OME-TIFF, GeoTIFF and SVS", "tiff:TiffReader",
            _starts(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")),
-    Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureSource", _picture),
-    Format("npy", ".npy and .npz arrays", "formats.arrays:ArrayFileSource", _array),
-    Format("nifti", "NIfTI", "nifti:NiftiSource", _nifti),
-    Format("dicom", "DICOM files", "formats.dicom:DicomSource", _dicom, "dicom", (("pydicom", "pydicom", ">=3.0"),)),
-    Format("itk", "NRRD, MHA and MHD volumes", "formats.itk:ItkSource", _itk, "itk",
+    Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureReader", _picture),
+    Format("npy", ".npy and .npz arrays", "formats.arrays:ArrayFileReader", _array),
+    Format("nifti", "NIfTI", "nifti:NiftiReader", _nifti),
+    Format("dicom", "DICOM files", "formats.dicom:DicomReader", _dicom, "dicom", (("pydicom", "pydicom", ">=3.0"),)),
+    Format("itk", "NRRD, MHA and MHD volumes", "formats.itk:ItkReader", _itk, "itk",
            (("SimpleITK", "SimpleITK", ">=2.4"),)),
-    Format("mrc", "MRC volumes", "formats.mrc:MrcSource", _mrc, "mrc", (("mrcfile", "mrcfile", ">=1.5"),)),
-    Format("zarr", "Zarr, OME-Zarr and N5 arrays", "formats.chunked:ChunkedSource", _chunks, "zarr",
+    Format("mrc", "MRC volumes", "formats.mrc:MrcReader", _mrc, "mrc", (("mrcfile", "mrcfile", ">=1.5"),)),
+    Format("zarr", "Zarr, OME-Zarr and N5 arrays", "formats.chunked:ChunkedReader", _chunks, "zarr",
            (("tensorstore", "tensorstore", ">=0.1.70"), ("ml_dtypes", "ml-dtypes", ">=0.4"))),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.decide.decision import Decision
 from inference.decide.rules import ThresholdRule
 from inference.models import build_model
-from inference.models.answer_planes import as_planes
+from inference.models.image_level_planes import as_planes
 from inference.predict.inputs import normalise, statistics
 from inference.predict.members import activate
 from inference.predict.predictor import predict_image
@@ -20,7 +20,7 @@ from inference.predict.resample import resize_image
 from inference.predict.store import open_prediction, quantise, with_gate, write_prediction
 from inference.submission import Origin, apart
 from inference.weights import LoadedModel
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 INPUT = InputConfig(mean=[0.5], std=[0.25])
 TILE = (24, 36)
@@ -35,17 +35,17 @@ def loaded(architecture: str, *, activation: str = "sigmoid", seed: int = 0, **o
     return LoadedModel(build_model(config).eval(), config, INPUT, predict, Path("drawn"))
 
 
-def drawn_source(depth: int = 1) -> ArraySource:
-    return ArraySource(np.random.default_rng(2).integers(0, 256, (depth, 40, 56, 3), dtype=np.uint8))
+def drawn_source(depth: int = 1) -> ArrayReader:
+    return ArrayReader(np.random.default_rng(2).integers(0, 256, (depth, 40, 56, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_a_classifier_leaves_one_pixel_with_the_mean_of_members_and_views(activation: str, tmp_path: Path) -> None:
     members = [loaded("lenet", activation=activation, seed=seed) for seed in (0, 1)]
-    source = drawn_source()
-    predict_image(members, source, [0], None, tmp_path / "a.h5", weights=[3, 1])
+    reader = drawn_source()
+    predict_image(members, reader, [0], None, tmp_path / "a.h5", weights=[3, 1])
     shown = torch.from_numpy(
-        normalise(resize_image(source.read(0), TILE), statistics(source, INPUT, [0]), INPUT).copy()
+        normalise(resize_image(reader.read(0), TILE), statistics(reader, INPUT, [0]), INPUT).copy()
     )[None]
     expected = torch.zeros(2)
     for member, weight in zip(members, (0.75, 0.25), strict=True):
@@ -73,9 +73,9 @@ def test_a_classifier_answers_for_one_image_and_with_its_own_kind(tmp_path: Path
 def test_an_image_level_head_is_predicted_beside_the_classes(tmp_path: Path) -> None:
     model = loaded("efficientnet_fpn", activation="softmax", image_head=True)
     assert model.model_config.channels == ["one", "two", "present:one", "present:two"]
-    source = drawn_source()
-    predict_image([model], source, [0], None, tmp_path / "a.h5")
-    x = torch.from_numpy(normalise(source.read(0), statistics(source, INPUT, [0]), INPUT).copy())[None]
+    reader = drawn_source()
+    predict_image([model], reader, [0], None, tmp_path / "a.h5")
+    x = torch.from_numpy(normalise(reader.read(0), statistics(reader, INPUT, [0]), INPUT).copy())[None]
     with torch.no_grad():
         outputs = [model.model.forward_outputs(one) for one in (x, x.flip(3))]  # type: ignore[operator]
         expected = sum(one["image_logits"][0].sigmoid() for one in outputs) / 2

@@ -18,7 +18,7 @@ from inference.predict.predictor import predict_image, predict_views
 from inference.predict.resample import working_scale
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 GREY: dict[str, Any] = {"channels": 1, "mean": [0.5], "std": [0.25]}
 
@@ -44,7 +44,7 @@ def settings(**options: Any) -> PredictConfig:
 
 
 def stored(path: Path, members: list[Any], image: np.ndarray, **options: Any) -> np.ndarray:
-    report = predict_image(members, ArraySource(image), range(len(image)), None, path / "image.h5", **options)
+    report = predict_image(members, ArrayReader(image), range(len(image)), None, path / "image.h5", **options)
     with open_prediction(report.path) as prediction:
         return prediction.read().astype(float)
 
@@ -122,11 +122,11 @@ def test_the_cap_is_kept_or_refused() -> None:
 
 
 def test_a_source_that_decodes_whole_is_counted(tmp_path: Path) -> None:
-    class Decoded(ArraySource):
+    class Decoded(ArrayReader):
         decodes_whole = True
 
     image, one = drawn(1, 100, 200, 3), member(local(3, 0), settings())
-    plain = predict_image([one], ArraySource(image), [0], None, tmp_path / "image.h5")
+    plain = predict_image([one], ArrayReader(image), [0], None, tmp_path / "image.h5")
     whole = predict_image([one], Decoded(image), [0], None, tmp_path / "image.h5")
     assert whole.memory.total - plain.memory.total == 100 * 200 * 3
 
@@ -184,4 +184,4 @@ def test_members_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
         plan_passes(prepare_members([one, logits]))
     flipped = member(local(1, 0), settings(views=["hflip"]), **GREY)
     with pytest.raises(ValueError, match="members have different views"):
-        predict_views([one, flipped], ArraySource(drawn(1, 9, 8, 1)), [0], None, tmp_path / "image.h5")
+        predict_views([one, flipped], ArrayReader(drawn(1, 9, 8, 1)), [0], None, tmp_path / "image.h5")

@@ -19,7 +19,7 @@ from torch import nn
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.predict.image_list import Outcome, pixels_of, predict_listed
 from inference.predict.members import ReadyMember
-from inference.predict.shifts import ShiftedSource
+from inference.predict.shifts import ShiftedReader
 from inference.predict.store import failure_path, open_prediction, prediction_path
 from inference.predict.time_budget import TimeKeeper
 from inference.submission import open_test_images
@@ -100,7 +100,7 @@ def test_an_image_that_cannot_be_read_stops_all_or_is_noted(images: ListedImages
 
 
 def test_an_error_of_ours_is_not_taken_for_the_images(images: ListedImages, tmp_path: Path) -> None:
-    def broken(source: Any) -> Any:
+    def broken(reader: Any) -> Any:
         raise ZeroDivisionError("ours")
 
     with pytest.raises(ZeroDivisionError, match="ours"):
@@ -109,7 +109,7 @@ def test_an_error_of_ours_is_not_taken_for_the_images(images: ListedImages, tmp_
 
 def test_images_may_be_shown_otherwise_and_views_kept_apart(images: ListedImages, tmp_path: Path) -> None:
     run(images, tmp_path / "plain", [member()])
-    run(images, tmp_path / "bright", [member()], shown=lambda source: ShiftedSource(source, "brightness:0.2"))
+    run(images, tmp_path / "bright", [member()], shown=lambda reader: ShiftedReader(reader, "brightness:0.2"))
     image_id = images.ids[0]
     plain, bright = (probs(prediction_path(tmp_path / name, image_id)) for name in ("plain", "bright"))
     assert (bright > plain).mean() > 0.9
@@ -186,9 +186,9 @@ def test_images_that_the_budget_does_not_reach_go_empty_where_they_may(images: L
     now, said = [0.0], []
     keeper = TimeKeeper(10, ("identity",), 1, clock=lambda: now[0])
 
-    def slow(source: Any) -> Any:
+    def slow(reader: Any) -> Any:
         now[0] += 4
-        return source
+        return reader
 
     options: dict[str, Any] = {"shown": slow, "budget": keeper, "report": said.append, "on_error": "empty"}
     found = run(images, tmp_path / "a", [member()], **options)
@@ -246,7 +246,7 @@ def test_a_gpu_too_small_for_one_tile_names_the_image_and_the_setting(images: Li
 
 
 def test_memory_of_the_host_that_is_too_small_is_the_images(images: ListedImages, tmp_path: Path) -> None:
-    def large(source: Any) -> Any:
+    def large(reader: Any) -> Any:
         raise MemoryError
 
     found = run(images, tmp_path / "a", [member()], on_error="empty", shown=large)

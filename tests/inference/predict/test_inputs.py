@@ -15,7 +15,7 @@ from inference.predict.inputs import (
     statistics,
     value_maximum,
 )
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_reflect_indices_equal_numpy_pad(size: int) -> None:
 def test_read_input_is_slice_major() -> None:
     volume = np.arange(4 * 5 * 6 * 2, dtype=np.uint16).reshape(4, 5, 6, 2)
     config = InputConfig(channels=2, offsets=[-1, 0, 2], boundary="zero", mean=[0.0], std=[1.0])
-    read = read_input(ArraySource(volume), 3, slice(1, 4), slice(2, 6), config)
+    read = read_input(ArrayReader(volume), 3, slice(1, 4), slice(2, 6), config)
     assert read.dtype == np.uint16
     assert read.shape == (3, 4, 6)
     np.testing.assert_array_equal(read[..., :2], volume[2, 1:4, 2:6])
@@ -58,8 +58,8 @@ def test_read_input_is_slice_major() -> None:
 
 def test_read_input_with_no_slice_at_all_is_blank() -> None:
     config = InputConfig(channels=1, offsets=[7], boundary="zero", mean=[0.0], std=[1.0])
-    source = ArraySource(np.ones((2, 5, 6, 1), dtype=np.uint8))
-    assert read_input(source, 0, slice(1, 4), None, config).tolist() == np.zeros((3, 6, 1)).tolist()
+    reader = ArrayReader(np.ones((2, 5, 6, 1), dtype=np.uint8))
+    assert read_input(reader, 0, slice(1, 4), None, config).tolist() == np.zeros((3, 6, 1)).tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.bool_])
@@ -67,7 +67,7 @@ def test_fixed_normalisation_by_hand(dtype: type) -> None:
     rng = np.random.default_rng(0)
     image = (rng.random((7, 5, 6)) * value_maximum(np.dtype(dtype))).astype(dtype)
     config = InputConfig(offsets=[-1, 0])
-    got = normalise(image, statistics(ArraySource(image[None, :, :, :3]), config), config)
+    got = normalise(image, statistics(ArrayReader(image[None, :, :, :3]), config), config)
     assert (got.dtype, got.shape) == (np.float32, (6, 7, 5))
     for channel in range(6):
         value = image[..., channel].astype(np.float64) / value_maximum(np.dtype(dtype))
@@ -79,7 +79,7 @@ def test_image_normalisation_gives_mean_0_and_deviation_1_a_channel() -> None:
     rng = np.random.default_rng(1)
     volume = rng.normal([5, 5000, -3], [1, 900, 0.01], (4, 20, 30, 3)).astype(np.float32)
     config = InputConfig(normalisation="image")
-    measured = statistics(ArraySource(volume), config)
+    measured = statistics(ArrayReader(volume), config)
     stacked = np.concatenate([normalise(plane, measured, config) for plane in volume], axis=1)
     np.testing.assert_allclose(stacked.mean(axis=(1, 2)), 0, atol=1e-3)
     np.testing.assert_allclose(stacked.std(axis=(1, 2)), 1, atol=1e-3)
@@ -88,7 +88,7 @@ def test_image_normalisation_gives_mean_0_and_deviation_1_a_channel() -> None:
 def test_percentile_normalisation_clips_the_ends() -> None:
     image = np.linspace(0, 1.7e6, 10_000, dtype=np.float32).reshape(1, 100, 100, 1)
     config = InputConfig(channels=1, normalisation="percentile", mean=[0.5], std=[0.25])
-    measured = statistics(ArraySource(image), config)
+    measured = statistics(ArrayReader(image), config)
     assert measured.low[0] == pytest.approx(1.7e4, rel=1e-3)
     assert measured.high[0] == pytest.approx(1.7e6 * 0.99, rel=1e-3)
     got = normalise(image[0], measured, config)
@@ -100,7 +100,7 @@ def test_statistics_of_chosen_slices_and_of_a_flat_image() -> None:
     volume = np.zeros((3, 8, 9, 1), dtype=np.float32)
     volume[1] = 7
     config = InputConfig(channels=1, normalisation="image", mean=[0.0], std=[1.0])
-    assert statistics(ArraySource(volume), config, [1]) == Statistics((7.0,), (8.0,))
+    assert statistics(ArrayReader(volume), config, [1]) == Statistics((7.0,), (8.0,))
     assert not normalise(volume[1], Statistics((7.0,), (8.0,)), config).any()
 
 
@@ -109,7 +109,7 @@ def test_statistics_of_a_large_image_are_sampled_evenly(monkeypatch: pytest.Monk
     monkeypatch.setattr("inference.predict.inputs.READ_ROWS", 7)
     rows = np.broadcast_to(np.linspace(0, 1, 500, dtype=np.float32)[None, :, None, None], (1, 500, 400, 1))
     config = InputConfig(channels=1, normalisation="image", mean=[0.0], std=[1.0])
-    measured = statistics(ArraySource(rows), config)
+    measured = statistics(ArrayReader(rows), config)
     assert measured.low[0] == pytest.approx(0.5, abs=0.02)
     assert measured.high[0] - measured.low[0] == pytest.approx(12**-0.5, abs=0.02)
 

@@ -21,7 +21,7 @@ from inference.predict.store import NotANumberError, open_prediction, quantise
 from inference.predict.tiles import plan_axis
 from inference.predict.tta import build_views
 from inference.weights import LoadedModel
-from submissions.images.opening import ArraySource, open_image
+from submissions.images.opening import ArrayReader, open_image
 
 GREY: dict[str, Any] = {"channels": 1, "mean": [0.5], "std": [0.25]}
 
@@ -64,7 +64,7 @@ def predict(path: Path, members: LoadedModel | list[LoadedModel], image: np.ndar
     """Predict all slices of `image` with `settings` and return what was stored."""
     members = members if isinstance(members, list) else [members]
     config = PredictConfig(**{"precision": "fp32", "tile": (64, 96), **settings})
-    report = predict_image(members, ArraySource(image), range(len(image)), config, path / "image.h5")
+    report = predict_image(members, ArrayReader(image), range(len(image)), config, path / "image.h5")
     with open_prediction(report.path) as prediction:
         return prediction.read()
 
@@ -89,7 +89,7 @@ def test_a_pointwise_model_is_seen_through_tiles_and_views_unchanged(tmp_path: P
     image = drawn(1, 150, 230, 3)
     config, model = InputConfig(), pointwise(3, 2)
     got = predict(tmp_path, member(model), image, views=["d4"], border=3)
-    x = torch.from_numpy(normalise(image[0], statistics(ArraySource(image), config), config))[None]
+    x = torch.from_numpy(normalise(image[0], statistics(ArrayReader(image), config), config))[None]
     expected = model(x).sigmoid()[0].detach().numpy()
     np.testing.assert_allclose(got / 255, expected, atol=0.5 / 255 + 1e-4)
 
@@ -101,7 +101,7 @@ def test_tiles_equal_a_slow_reference(tmp_path: Path, window: str, merge: str) -
     model = local(1)
     got = predict(tmp_path, member(model, **GREY), image, tile=(64, 64), overlap=0.4, window=window, merge=merge)
     config = InputConfig(**GREY)
-    x = torch.from_numpy(normalise(image[0], statistics(ArraySource(image), config), config).copy())[None]
+    x = torch.from_numpy(normalise(image[0], statistics(ArrayReader(image), config), config).copy())[None]
     total, share = np.zeros((150, 97)), np.zeros((150, 97))
     rows, cols = (plan_axis(size, 64, 0.4, window) for size in (150, 97))
     profile = np.ones(64) if window == "uniform" else np.exp(-0.5 * ((np.arange(64) - 31.5) / 8) ** 2)
@@ -120,7 +120,7 @@ def test_the_whole_image_at_once(tmp_path: Path, views: list[str]) -> None:
     image, model = drawn(1, 96, 64, 1), local(1)
     got = predict(tmp_path, member(model, **GREY), image, mode="whole", views=views)
     config = InputConfig(**GREY)
-    x = torch.from_numpy(normalise(image[0], statistics(ArraySource(image), config), config).copy())[None]
+    x = torch.from_numpy(normalise(image[0], statistics(ArrayReader(image), config), config).copy())[None]
     each = [view.inverse(model(view.forward(x)), (96, 64)).sigmoid().detach() for view in build_views(views, config)]
     expected = torch.stack(each).mean(dim=0)[0].numpy()
     np.testing.assert_allclose(got / 255, expected, atol=0.5 / 255 + 1e-4)
@@ -141,7 +141,7 @@ def test_the_host_grid_is_reached_as_opencv_reaches_it(tmp_path: Path, scale: fl
     size = (round(130 * scale), round(200 * scale))
     small = cv2.resize(image[0], size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     config = InputConfig(**GREY)
-    x = torch.from_numpy(normalise(small[..., None], statistics(ArraySource(image), config), config).copy())
+    x = torch.from_numpy(normalise(small[..., None], statistics(ArrayReader(image), config), config).copy())
     probs = model(x[None]).sigmoid()[0, 0].detach().numpy()
     expected = cv2.resize(probs, (130, 200), interpolation=cv2.INTER_LINEAR if scale < 1 else cv2.INTER_AREA)
     np.testing.assert_allclose(got[0] / 255, expected, atol=2 / 255)
@@ -159,11 +159,11 @@ def test_a_volume_is_predicted_slice_by_slice_with_its_neighbours(tmp_path: Path
     volume, model = drawn(5, 40, 90, 1), pointwise(3, 2)
     options: dict[str, Any] = {**GREY, "offsets": [-2, 0, 1], "boundary": "reflect"}
     got = predict(tmp_path, member(model, **options), volume, batch_size=3)
-    config, source = InputConfig(**options), ArraySource(volume)
-    measured = statistics(source, config)
+    config, reader = InputConfig(**options), ArrayReader(volume)
+    measured = statistics(reader, config)
     assert got.shape == (2, 5, 40, 90)
     for z in range(5):
-        x = torch.from_numpy(normalise(read_input(source, z, None, None, config), measured, config).copy())
+        x = torch.from_numpy(normalise(read_input(reader, z, None, None, config), measured, config).copy())
         expected = model(x[None]).sigmoid()[0].detach().numpy()
         np.testing.assert_allclose(got[:, z] / 255, expected, atol=0.5 / 255 + 1e-4)
 
@@ -173,11 +173,11 @@ def test_one_slice_of_a_stack_is_an_image(tmp_path: Path) -> None:
     everything = predict(tmp_path, one, volume)
     config = PredictConfig(precision="fp32", tile=(64, 96))
     options: dict[str, Any] = {"channels": ["tumour"], "attrs": {"image_id": "x_3"}}
-    predict_image([one], ArraySource(volume), [3], config, tmp_path / "slice.h5", **options)
+    predict_image([one], ArrayReader(volume), [3], config, tmp_path / "slice.h5", **options)
     with open_prediction(tmp_path / "slice.h5") as prediction:
         assert (prediction.channels, prediction.attrs) == (["tumour"], {"image_id": "x_3"})
         np.testing.assert_array_equal(prediction.read(), everything[:, 3])
-    predict_image([one], ArraySource(volume), [3], config, tmp_path / "slice.h5", volume=True)
+    predict_image([one], ArrayReader(volume), [3], config, tmp_path / "slice.h5", volume=True)
     with open_prediction(tmp_path / "slice.h5") as prediction:
         assert prediction.shape == (1, 1, 40, 90)
 
@@ -203,9 +203,9 @@ def test_softmax_sums_to_one(tmp_path: Path, merge: str) -> None:
 def test_views_are_kept_apart_and_their_mean_is_the_prediction(tmp_path: Path) -> None:
     image, one = drawn(1, 150, 97, 1), member(local(1), **GREY)
     config = PredictConfig(precision="fp32", tile=(64, 32), views=["identity", "transpose", "scale:0.75"])
-    source = ArraySource(image)
-    predict_views([one], source, [0], config, tmp_path / "views.h5")
-    predict_image([one], source, [0], config, tmp_path / "mean.h5")
+    reader = ArrayReader(image)
+    predict_views([one], reader, [0], config, tmp_path / "views.h5")
+    predict_image([one], reader, [0], config, tmp_path / "mean.h5")
     with open_prediction(tmp_path / "views.h5") as views, open_prediction(tmp_path / "mean.h5") as mean:
         assert views.channels == ["identity/class0", "transpose/class0", "scale:0.75/class0"]
         np.testing.assert_allclose(views.read().astype(float).mean(axis=0), mean.read(0), atol=1.01)
@@ -218,7 +218,7 @@ def test_background_is_skipped_and_tissue_is_not_changed(tmp_path: Path) -> None
     image[:, :, 128:] = drawn(1, 192, 128, 3)
     one = member(local(3))
     config = PredictConfig(precision="fp32", tile=(64, 64), overlap=0, skip_background=True)
-    report = predict_image([one], ArraySource(image), [0], config, tmp_path / "image.h5")
+    report = predict_image([one], ArrayReader(image), [0], config, tmp_path / "image.h5")
     assert (report.tiles, report.skipped) == (6, 6)
     full = predict(tmp_path, one, image, tile=(64, 64), overlap=0)
     for merge in ("probs", "logits"):
@@ -253,7 +253,7 @@ def test_a_network_that_overflows_in_half_precision_goes_on_in_float32(tmp_path:
     half = ReadyMember(
         model, loaded.model_config, loaded.input_config, loaded.predict_config, torch.device("cpu"), "fp16"
     )
-    image = ArraySource(drawn(1, 40, 70, 1))
+    image = ArrayReader(drawn(1, 40, 70, 1))
     for name in ("first", "second"):
         predict_image([half], image, [0], None, tmp_path / f"{name}.h5")
     assert model.seen[0] == torch.float16 and set(model.seen[1:]) == {torch.float32}
@@ -273,7 +273,7 @@ def test_a_network_that_overflows_in_half_precision_goes_on_in_float32(tmp_path:
 
 
 def test_a_source_that_fails_leaves_no_file(tmp_path: Path) -> None:
-    class Broken(ArraySource):
+    class Broken(ArrayReader):
         def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
             raise OSError("truncated")
 
@@ -283,16 +283,16 @@ def test_a_source_that_fails_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
-    source, one, out = ArraySource(drawn(3, 40, 50, 3)), member(Constant(2)), tmp_path / "image.h5"
+    reader, one, out = ArrayReader(drawn(3, 40, 50, 3)), member(Constant(2)), tmp_path / "image.h5"
     with pytest.raises(ValueError, match="each from 0 to 2"):
-        predict_image([one], source, [3], None, out)
+        predict_image([one], reader, [3], None, out)
     with pytest.raises(ValueError, match="which need all 3 slices"):
-        predict_image([one], source, [1], PredictConfig(axes=["y"]), out)
+        predict_image([one], reader, [1], PredictConfig(axes=["y"]), out)
     with pytest.raises(ValueError, match="expected one name for each"):
-        predict_image([one], source, [1], None, out, channels=["a"])
+        predict_image([one], reader, [1], None, out, channels=["a"])
     one.model_config.activation = "softmax"
     with pytest.raises(ValueError, match="skip_background was set for exclusive classes"):
-        predict_image([one], source, [1], PredictConfig(skip_background=True), out)
+        predict_image([one], reader, [1], PredictConfig(skip_background=True), out)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
@@ -300,15 +300,15 @@ def test_nothing_is_predicted_where_an_image_holds_no_data(tmp_path: Path, scale
     image, hole = drawn(70, 90, 1), np.zeros((70, 90), bool)
     hole[20:50, 33:90] = True
     Image.fromarray(np.dstack([image[..., 0], np.where(hole, 0, 255).astype(np.uint8)])).save(tmp_path / "a.png")
-    source = open_image(tmp_path / "a.png")
+    reader = open_image(tmp_path / "a.png")
     config = PredictConfig(precision="fp32", tile=(32, 32))
     loaded = member(Constant(2), config, **GREY, scale=scale)
-    report = predict_image([loaded], source, [0], None, tmp_path / "image.h5")
+    report = predict_image([loaded], reader, [0], None, tmp_path / "image.h5")
     with open_prediction(report.path) as prediction:
         found = prediction.read()
     assert (found[:, hole] == 0).all() and (found[:, ~hole] > 0).all()
     exclusive = ModelConfig(in_channels=1, classes=["background", "b"], activation="softmax")
-    report = predict_image([replace(loaded, model_config=exclusive)], source, [0], None, tmp_path / "image.h5")
+    report = predict_image([replace(loaded, model_config=exclusive)], reader, [0], None, tmp_path / "image.h5")
     with open_prediction(report.path) as prediction:
         found = prediction.read()
     assert (found[0, hole] == 255).all() and (found[1, hole] == 0).all() and (found[1, ~hole] > 0).all()

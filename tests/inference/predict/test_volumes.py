@@ -19,7 +19,7 @@ from inference.predict.tta import build_views
 from inference.predict.tta_names import MIRRORS, expand_views
 from inference.predict.volume_grid import make_box_grid, work_shape
 from inference.predict.volume_pass import slabs
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 SHAPE = (9, 17, 14)
 INPUT = InputConfig(dims=3, channels=1, mean=[0.0], std=[1.0])
@@ -50,7 +50,7 @@ class Ramp(nn.Module):
         return self.conv(x)
 
 
-class Spaced(ArraySource):
+class Spaced(ArrayReader):
     spacing = (3.0, 1.0, 1.0)
 
 
@@ -66,8 +66,8 @@ def member(model: nn.Module, *, classes: int = 2, shown: InputConfig = INPUT, **
     )
 
 
-def predicted(members: Any, source: ArraySource, path: Path, **options: Any) -> np.ndarray:
-    predict_image(members, source, range(source.shape[0]), None, path, **options)
+def predicted(members: Any, reader: ArrayReader, path: Path, **options: Any) -> np.ndarray:
+    predict_image(members, reader, range(reader.shape[0]), None, path, **options)
     with open_prediction(path) as found:
         return found.read()
 
@@ -81,14 +81,14 @@ def pointwise_probs(image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("border", [0, 3])
 def test_boxes_of_any_size_give_every_voxel_its_answer(tmp_path: Path, tile: Any, border: int) -> None:
     image = volume()
-    found = predicted([member(Pointwise(), tile=tile, border=border)], ArraySource(image), tmp_path / "p.h5")
+    found = predicted([member(Pointwise(), tile=tile, border=border)], ArrayReader(image), tmp_path / "p.h5")
     assert found.shape == (2, *SHAPE)
     assert np.abs(found / 255 - pointwise_probs(image)).max() < 0.51 / 255 + 1e-3
 
 
 def test_whole_volumes_and_boxes_are_averaged(tmp_path: Path) -> None:
     image = volume(1)
-    found = predicted([member(Pointwise(), mode="both")], ArraySource(image), tmp_path / "p.h5")
+    found = predicted([member(Pointwise(), mode="both")], ArrayReader(image), tmp_path / "p.h5")
     assert np.abs(found / 255 - pointwise_probs(image)).max() < 0.51 / 255 + 1e-3
 
 
@@ -98,7 +98,7 @@ def test_slabs_are_windows_of_the_mirrored_volume() -> None:
     padded = np.pad(
         image, [(axis.before, axis.padded - axis.size - axis.before) for axis in grid.axes] + [(0, 0)], "reflect"
     )
-    for start, slab in zip(grid.axes[0].positions, slabs(ArraySource(image), grid), strict=True):
+    for start, slab in zip(grid.axes[0].positions, slabs(ArrayReader(image), grid), strict=True):
         np.testing.assert_array_equal(slab, padded[start : start + grid.axes[0].tile])
 
 
@@ -122,7 +122,7 @@ def test_a_spacing_is_worked_at_and_the_answer_lies_on_the_hosts_grid(tmp_path: 
     assert np.abs(found / 255 - pointwise_probs(image))[inner].max() < 0.02
     assert work_shape(SHAPE, 1.0, shown, (3.0, 1.0, 1.0)) == (18, 17, 7)
     with pytest.raises(ValueError, match="does not say how far apart"):
-        predicted([member(Pointwise(), shown=shown)], ArraySource(image), tmp_path / "q.h5")
+        predicted([member(Pointwise(), shown=shown)], ArrayReader(image), tmp_path / "q.h5")
 
 
 def test_views_are_undone_and_mirrors_are_eight() -> None:
@@ -150,7 +150,7 @@ def test_the_mean_over_mirrors_is_that_of_mirrored_volumes(tmp_path: Path) -> No
         with torch.no_grad():
             logits = model(torch.from_numpy(turned[None, ..., 0].astype(np.float32) / 255)[None])[0, 0]
         parts.append(np.flip(logits.sigmoid().numpy(), axes))
-    found = predicted([member(model, views=["mirrors"], **options)], ArraySource(image), tmp_path / "p.h5")
+    found = predicted([member(model, views=["mirrors"], **options)], ArrayReader(image), tmp_path / "p.h5")
     assert np.abs(found[0] / 255 - np.mean(parts, axis=0)).max() < 0.51 / 255 + 1e-3
 
 
@@ -169,28 +169,28 @@ def test_volumes_and_slices_vote_on_the_same_voxels(tmp_path: Path) -> None:
         other.conv.weight[:] = 0
         other.conv.bias[:] = 0  # type: ignore[index]
     members = [member(other), flat]
-    found = predicted(members, ArraySource(image), tmp_path / "p.h5", weights=[1, 3])
+    found = predicted(members, ArrayReader(image), tmp_path / "p.h5", weights=[1, 3])
     expected = 0.25 * 0.5 + 0.75 * pointwise_probs(image)
     assert np.abs(found / 255 - expected).max() < 0.51 / 255 + 1e-3
 
 
 def test_memory_is_planned_by_the_slab_not_the_depth(tmp_path: Path) -> None:
     def total(depth: int) -> int:
-        source = ArraySource(volume(0, (depth, 20, 20)))
-        report = predict_image([member(Pointwise())], source, range(depth), None, tmp_path / "m.h5")
+        reader = ArrayReader(volume(0, (depth, 20, 20)))
+        report = predict_image([member(Pointwise())], reader, range(depth), None, tmp_path / "m.h5")
         return report.memory.total
 
     assert total(12) == total(40)
     tight = member(Pointwise(), memory_cap_gb=1e-5)
     with pytest.raises(ValueError, match=r"predict\.memory_cap_gb"):
-        predict_image([tight], ArraySource(volume()), range(SHAPE[0]), None, tmp_path / "m.h5")
+        predict_image([tight], ArrayReader(volume()), range(SHAPE[0]), None, tmp_path / "m.h5")
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="predicts all 9 slices"):
-        predict_image([member(Pointwise())], ArraySource(volume()), [1], None, tmp_path / "m.h5")
+        predict_image([member(Pointwise())], ArrayReader(volume()), [1], None, tmp_path / "m.h5")
     with pytest.raises(ValueError, match=r"expected \[depth, height, width\]"):
-        predicted([member(Pointwise(), tile=(8, 8))], ArraySource(volume()), tmp_path / "m.h5")
+        predicted([member(Pointwise(), tile=(8, 8))], ArrayReader(volume()), tmp_path / "m.h5")
     with pytest.raises(ValueError, match="the network sees all"):
         InputConfig(dims=3, offsets=[-1, 0, 1])
     with pytest.raises(ValueError, match="leaves no room"):

@@ -27,7 +27,7 @@ from submissions.host.masks import Truth
 from submissions.host.patterns import fill
 from submissions.host.problems import ProblemsError
 from submissions.images.measures import MEASURES
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 from submissions.rle.codec import Dialect
 
 
@@ -79,10 +79,10 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
 
 def test_same_pixels_have_one_hash_whatever_the_file() -> None:
     image = draw_image(draw_mask(1), 1)
-    first, thumbnail, _ = scan(ArraySource(image[None]))
-    assert first == scan(ArraySource(image.copy()[None]))[0] != scan(ArraySource(image[None, ::-1]))[0]
+    first, thumbnail, _ = scan(ArrayReader(image[None]))
+    assert first == scan(ArrayReader(image.copy()[None]))[0] != scan(ArrayReader(image[None, ::-1]))[0]
     assert (thumbnail.shape, thumbnail.dtype) == ((64, 64), np.uint8)
-    assert scan(ArraySource(np.zeros((2, 5, 7, 1), np.float32)))[1].max() == 0
+    assert scan(ArrayReader(np.zeros((2, 5, 7, 1), np.float32)))[1].max() == 0
 
 
 def test_measures_and_a_source_are_in_the_inventory_and_not_in_its_digest(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.scaling import (
-    ScaledSource,
+    ScaledReader,
     nearest_indices,
     resize_image,
     resize_label,
@@ -16,7 +16,7 @@ from pipeline.data.scaling import (
     strips,
     working_size,
 )
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 RNG = np.random.default_rng(0)
 
@@ -94,12 +94,12 @@ def test_no_shift_of_the_centre_of_mass() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "bool"])
 def test_strips_and_windows_equal_the_whole(size: tuple[int, int], dtype: str) -> None:
     image = draw((2, 50, 71, 3), dtype)
-    source = ArraySource(image)
+    source = ArrayReader(image)
     truth = np.stack([resize_image(slice_, size) for slice_ in image])
     found = np.concatenate(list(strips(source, size, strip_bytes=71 * 3 * 4 * 7)))
     tolerance = {"float32": 1e-4}.get(dtype, 1)  # cv2 rounds a strip of one row unlike many rows
     assert np.abs(found.reshape(truth.shape).astype(float) - truth.astype(float)).max() <= tolerance
-    scaled = ScaledSource(source, size)
+    scaled = ScaledReader(source, size)
     assert scaled.shape == (2, *size, 3) and scaled.dtype == image.dtype
     for rows, cols in (
         (slice(0, 13), slice(0, 29)),

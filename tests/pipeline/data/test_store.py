@@ -18,7 +18,7 @@ import pytest
 from pipeline.data.scaling import resize_image
 from pipeline.data.storage_formats import blocks
 from pipeline.data.store import Store, create_store, open_store
-from submissions.images.opening import ArraySource, ImageSource
+from submissions.images.opening import ArrayReader, ImageReader
 
 RNG = np.random.default_rng(0)
 KINDS = ["memmap", "hdf5", "raw"]
@@ -40,7 +40,7 @@ def fill(folder: Path, kind: str, image: np.ndarray, target: np.ndarray | None, 
         store.write("a", None, target, {"n": 1}, shape=image.shape, dtype=image.dtype)  # type: ignore[arg-type]
     else:
         store.write("a", image, target, {"n": np.int64(1)})
-    return open_store(folder, opener=lambda image_id, attrs: ArraySource(image))
+    return open_store(folder, opener=lambda image_id, attrs: ArrayReader(image))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,7 +52,7 @@ def test_windows_equal_slices(tmp_path: Path, kind: str, dtype: str, planes: int
     options = {"chunk": (16, 32)} if kind == "hdf5" else {}
     store = fill(tmp_path, kind, image, target, **options)
     stored = store.image("a")
-    assert isinstance(stored, ImageSource)
+    assert isinstance(stored, ImageReader)
     assert stored.shape == image.shape and stored.dtype == image.dtype and stored.attrs == {"n": 1}
     assert stored.target_shape == target.shape and store.ids() == ["a"]
     for z in range(2):
@@ -173,9 +173,9 @@ def test_raw_stores_need_an_opener_and_the_same_file(tmp_path: Path) -> None:
     store.write("a", None, None, {"path": "a.png"}, shape=(1, 20, 30, 3), dtype="uint8")
     asked: list[tuple[str, dict]] = []
 
-    def opener(image_id: str, attrs: dict[str, Any]) -> ImageSource:
+    def opener(image_id: str, attrs: dict[str, Any]) -> ImageReader:
         asked.append((image_id, attrs))
-        return ArraySource(image)
+        return ArrayReader(image)
 
     found = open_store(tmp_path, opener=opener).image("a").read(0, slice(3, 9), slice(2, 30))
     assert asked == [("a", {"path": "a.png"})]
@@ -183,7 +183,7 @@ def test_raw_stores_need_an_opener_and_the_same_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="opener"):
         open_store(tmp_path).image("a").read(0)
     with pytest.raises(ValueError, match="changed"):
-        open_store(tmp_path, opener=lambda *_: ArraySource(image[..., :1])).image("a").read(0)
+        open_store(tmp_path, opener=lambda *_: ArrayReader(image[..., :1])).image("a").read(0)
 
 
 def _write_slowly(folder: str) -> None:

@@ -18,7 +18,7 @@ from tiny_run import EXPERIMENT
 from torch import nn
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.predict.axes import TurnedSource, turned_shape
+from inference.predict.axes import TurnedReader, turned_shape
 from inference.predict.predictor import predict_image
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
@@ -30,7 +30,7 @@ from pipeline.report.finished_run import open_finished
 from pipeline.report.thresholds import candidate_scores, class_scores
 from pipeline.sequence import run_stages
 from pipeline.training.dataset import TrainingSet
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 DEPTH, HEIGHT, WIDTH = 7, 10, 13
 TURNED = {"y": (1, 0, 2), "x": (2, 0, 1)}
@@ -64,7 +64,7 @@ def test_a_plane_is_the_volume_cut_across_the_axis(tmp_path: Path, kind: str, ex
         cut = seen.read_target(plane, rows, cols)
         assert np.array_equal(cut, expected[plane, 0 if exclusive else slice(None), rows, cols])
     assert along(store.image("v"), "z") is store.image("v")
-    TurnedSource(ArraySource(image), axis).close()
+    TurnedReader(ArrayReader(image), axis).close()
 
 
 def test_the_index_covers_every_voxel_along_every_axis_and_axes_are_drawn_alike(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_training_sample_is_what_the_predictor_reads(
         settings = ModelConfig(in_channels=3, classes=["a"])
         config = PredictConfig(axes=[axis], tile=tuple(size), overlap=0, precision="fp32")
         member = LoadedModel(Recorder(), settings, shown, config, tmp_path)
-        predict_image([member], ArraySource(image), range(DEPTH), config, tmp_path / "v.h5")
+        predict_image([member], ArrayReader(image), range(DEPTH), config, tmp_path / "v.h5")
         seen = [plane for plane in Recorder.seen if plane.shape[1:] == tuple(size)][-planes:]  # after a trial
         source = TrainingSet(
             store, folds, 0, inventory=inventory, input_config=shown, classes=["a", "b"], patch=tuple(size),

@@ -24,7 +24,7 @@ from pipeline.training.dataset import SOFT_TOP, TrainingSet
 from pipeline.training.extra_data import check_predictions, external_data, fill_pseudo_store, pseudo_target
 from pipeline.training.loader import Sample
 from pipeline.training.mixture import Extra, Mixture
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 
 
 class Named:
@@ -92,8 +92,8 @@ class DrawnImages:
     def row(self, image_id: str) -> dict[str, Any]:
         return {"image_id": image_id}
 
-    def open_alone(self, image_id: str) -> ArraySource:
-        return ArraySource(np.full((1, 20, 28, 1), 7, np.uint8))
+    def open_alone(self, image_id: str) -> ArrayReader:
+        return ArrayReader(np.full((1, 20, 28, 1), 7, np.uint8))
 
 
 def test_predicted_images_become_samples(tmp_path: Path) -> None:

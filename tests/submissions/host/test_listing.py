@@ -12,7 +12,7 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_ho
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, formats_used, list_images, pixel_size, read_table
 from submissions.host.settings import validate
-from submissions.images.opening import ArraySource, StackSource
+from submissions.images.opening import ArrayReader, StackReader
 
 
 def test_images_and_tables_are_joined_by_id(tmp_path: Path) -> None:
@@ -193,9 +193,9 @@ def test_pixel_size_comes_from_the_file(tmp_path: Path) -> None:
     contract = rle_contract(images={"train": "{id}.tif", "test": "t/{id}.tif", "pixel_size_um": "file"}, tables=[])
     images = ListedImages(contract, tmp_path, list_images(contract, tmp_path, "train")[0])
     assert pixel_size(contract, images.row("a"), images.open_alone("a")) == pytest.approx(0.25)
-    stack = StackSource([images.open_alone("a"), images.open_alone("b")])
+    stack = StackReader([images.open_alone("a"), images.open_alone("b")])
     assert pixel_size(contract, images.row("a"), stack) == pytest.approx(0.25)
-    for source in (images.open_alone("b"), ArraySource(np.zeros((1, 5, 9, 1)))):
+    for source in (images.open_alone("b"), ArrayReader(np.zeros((1, 5, 9, 1)))):
         with pytest.raises(ValueError, match="does not say how many"):
             pixel_size(contract, images.row("b"), source)
 

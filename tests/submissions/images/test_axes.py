@@ -24,15 +24,15 @@ def test_declared_axes_are_read_as_declared(tmp_path: Path, axes: str) -> None:
         return
     array = np.random.default_rng(0).integers(0, 255, [SIZES[axis] for axis in axes], dtype=np.uint8)
     np.save(tmp_path / "a.npy", array)
-    source = open_image(tmp_path / "a.npy", reading=Reading(axes=axes))
+    reader = open_image(tmp_path / "a.npy", reading=Reading(axes=axes))
     missing = tuple(axis for axis in "TZC" if axis not in axes)
     letters = axes + "".join(missing)
     expected = array.reshape(*array.shape, *[1] * len(missing)).transpose([letters.index(axis) for axis in "TZHWC"])
     expected = expected.reshape(-1, *expected.shape[2:])
-    assert source.shape == expected.shape
+    assert reader.shape == expected.shape
     for z in range(len(expected)):
-        np.testing.assert_array_equal(source.read(z), expected[z])
-        np.testing.assert_array_equal(source.read(z, slice(1, 4), slice(2, 6)), expected[z, 1:4, 2:6])
+        np.testing.assert_array_equal(reader.read(z), expected[z])
+        np.testing.assert_array_equal(reader.read(z, slice(1, 4), slice(2, 6)), expected[z, 1:4, 2:6])
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,9 @@ def test_truncated_files_are_found(tmp_path: Path, name: str, share: float) -> N
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ValueError, match=str(path)):
-        source = open_image(path)
-        for z in range(source.shape[0]):
-            source.read(z)
+        reader = open_image(path)
+        for z in range(reader.shape[0]):
+            reader.read(z)
 
 
 def test_damage_inside_is_found(tmp_path: Path) -> None:

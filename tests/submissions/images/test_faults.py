@@ -10,18 +10,18 @@ import pytest
 import tifffile
 from PIL import Image
 
-from submissions.images.faults import FaultCounter, FiniteSource, count_not_finite, describe_faults
+from submissions.images.faults import FaultCounter, FiniteReader, count_not_finite, describe_faults
 from submissions.images.opening import (
-    ArraySource,
-    ImageSource,
-    LayerSource,
+    ArrayReader,
+    ImageReader,
+    LayerReader,
     Reading,
-    SliceSource,
-    StackSource,
+    SliceReader,
+    StackReader,
     open_image,
 )
 from submissions.images.rasters import turn
-from submissions.images.sources import ForgivingSource, valid_pixels
+from submissions.images.readers import ForgivingReader, valid_pixels
 
 SHAPE = (23, 31)
 GREY = np.random.default_rng(0).integers(1, 255, SHAPE, dtype=np.uint8)
@@ -30,12 +30,12 @@ HOLE = np.zeros(SHAPE, bool)
 HOLE[4:9, 10:31] = True
 
 
-def assert_hole(source: ImageSource, hole: np.ndarray = HOLE) -> None:
-    found = valid_pixels(source, 0)
+def assert_hole(reader: ImageReader, hole: np.ndarray = HOLE) -> None:
+    found = valid_pixels(reader, 0)
     assert found is not None
     np.testing.assert_array_equal(found, ~hole)
-    np.testing.assert_array_equal(valid_pixels(source, 0, slice(2, 7), slice(5, 20)), ~hole[2:7, 5:20])
-    assert valid_pixels(source, 0, slice(15, 20), None) is None
+    np.testing.assert_array_equal(valid_pixels(reader, 0, slice(2, 7), slice(5, 20)), ~hole[2:7, 5:20])
+    assert valid_pixels(reader, 0, slice(15, 20), None) is None
 
 
 @pytest.mark.parametrize("name", ["rgba.png", "la.png", "rgba.webp", "rgba.tif"])
@@ -46,13 +46,13 @@ def test_transparent_places_hold_no_data(tmp_path: Path, name: str) -> None:
         tifffile.imwrite(tmp_path / name, pixels, photometric="rgb", extrasamples=["unassalpha"], compression="zlib")
     else:
         Image.fromarray(pixels).save(tmp_path / name, **({"lossless": True} if name.endswith("webp") else {}))
-    source = open_image(tmp_path / name)
-    assert_hole(source)
-    assert_hole(pickle.loads(pickle.dumps(source)))
-    shown = source.read(0)
+    reader = open_image(tmp_path / name)
+    assert_hole(reader)
+    assert_hole(pickle.loads(pickle.dumps(reader)))
+    shown = reader.read(0)
     np.testing.assert_array_equal(shown[~HOLE], (pixels[..., :1] if name.startswith("la") else RGB)[~HOLE])
-    source.close()
-    assert_hole(source)
+    reader.close()
+    assert_hole(reader)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
@@ -73,9 +73,9 @@ def test_a_pngs_transparent_colour_holds_no_data(tmp_path: Path, mode: str) -> N
 
 def test_alpha_that_is_full_everywhere_changes_nothing(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([RGB, np.full(SHAPE, 255, np.uint8)])).save(tmp_path / "a.png")
-    source = open_image(tmp_path / "a.png")
-    assert valid_pixels(source, 0) is None
-    np.testing.assert_array_equal(source.read(0), RGB)
+    reader = open_image(tmp_path / "a.png")
+    assert valid_pixels(reader, 0) is None
+    np.testing.assert_array_equal(reader.read(0), RGB)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_gdals_nodata_is_shown_as_the_mean(tmp_path: Path, dtype: type, nodata: 
     tag = [(42113, "s", 0, str(nodata), True)]
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels, photometric="rgb", extratags=tag, compression=compression)
-    source = open_image(path)
-    assert_hole(source)
-    shown = source.read(0)
+    reader = open_image(path)
+    assert_hole(reader)
+    shown = reader.read(0)
     np.testing.assert_array_equal(shown[~HOLE], RGB[~HOLE])
     np.testing.assert_allclose(shown[HOLE], np.broadcast_to(RGB[~HOLE].mean(axis=0), (HOLE.sum(), 3)), atol=0.51)
-    np.testing.assert_array_equal(source.read(0, slice(3, 6), slice(8, 12)), shown[3:6, 8:12])
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(0), shown)
+    np.testing.assert_array_equal(reader.read(0, slice(3, 6), slice(8, 12)), shown[3:6, 8:12])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(reader)).read(0), shown)
 
 
 def test_nodata_in_one_channel_alone_is_data(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_nodata_in_one_channel_alone_is_data(tmp_path: Path) -> None:
 
 def test_an_image_of_nothing_but_nodata_is_zero(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.full(SHAPE, -1, np.float32), extratags=[(42113, "s", 0, "-1", True)])
-    source = open_image(tmp_path / "a.tif")
-    assert not source.read(0).any()
-    found = valid_pixels(source, 0)
+    reader = open_image(tmp_path / "a.tif")
+    assert not reader.read(0).any()
+    found = valid_pixels(reader, 0)
     assert found is not None and not found.any()
 
 
@@ -118,48 +118,48 @@ def test_joined_sources_keep_what_holds_no_data(tmp_path: Path) -> None:
     Image.fromarray(np.dstack([RGB, np.where(HOLE, 0, 255).astype(np.uint8)])).save(tmp_path / "a.png")
     Image.fromarray(RGB).save(tmp_path / "b.png")
     a, b = open_image(tmp_path / "a.png"), open_image(tmp_path / "b.png")
-    stack = StackSource([b, a])
+    stack = StackReader([b, a])
     assert valid_pixels(stack, 0) is None
-    assert_hole(SliceSource(stack, [1]))
-    assert_hole(LayerSource([b, a]))
-    assert_hole(ForgivingSource(StackSource([a, b]), 1))
-    assert valid_pixels(StackSource([b]), 0) is None
-    assert valid_pixels(ArraySource(RGB[None]), 0) is None
+    assert_hole(SliceReader(stack, [1]))
+    assert_hole(LayerReader([b, a]))
+    assert_hole(ForgivingReader(StackReader([a, b]), 1))
+    assert valid_pixels(StackReader([b]), 0) is None
+    assert valid_pixels(ArrayReader(RGB[None]), 0) is None
 
 
 def test_what_is_no_number_is_refused_or_replaced() -> None:
     pixels = RGB[None].astype(np.float32)
     pixels[0, 3, 4, 1], pixels[0, 20, 2] = np.nan, np.inf
-    source = ArraySource(pixels)
-    assert count_not_finite(source) == 2
-    refusing = FiniteSource(source, None, "a.tif")
+    reader = ArrayReader(pixels)
+    assert count_not_finite(reader) == 2
+    refusing = FiniteReader(reader, None, "a.tif")
     np.testing.assert_array_equal(refusing.read(0, slice(5, 9), None), pixels[0, 5:9])
     with pytest.raises(ValueError, match=r"a\.tif: 2 pixels are not a number .* images\.nan"):
         refusing.read(0)
-    shown = FiniteSource(source, 7, "a.tif").read(0)
+    shown = FiniteReader(reader, 7, "a.tif").read(0)
     assert shown[3, 4, 1] == 7 and (shown[20, 2] == 7).all() and shown[3, 4, 0] == pixels[0, 3, 4, 0]
-    assert pickle.loads(pickle.dumps(refusing)).shape == source.shape
+    assert pickle.loads(pickle.dumps(refusing)).shape == reader.shape
 
 
-def _counted(source: ImageSource) -> dict[str, float]:
-    counter = FaultCounter(source)
-    for top in range(0, source.shape[1], 10):
-        rows = slice(top, min(top + 10, source.shape[1]))
-        counter.add(0, rows, source.read(0, rows, None))
+def _counted(reader: ImageReader) -> dict[str, float]:
+    counter = FaultCounter(reader)
+    for top in range(0, reader.shape[1], 10):
+        rows = slice(top, min(top + 10, reader.shape[1]))
+        counter.add(0, rows, reader.read(0, rows, None))
     return counter.found()
 
 
 def test_faults_are_counted(tmp_path: Path) -> None:
-    assert not any(_counted(ArraySource(RGB[None])).values()) or _counted(ArraySource(RGB[None]))["orientation"] == 1
+    assert not any(_counted(ArrayReader(RGB[None])).values()) or _counted(ArrayReader(RGB[None]))["orientation"] == 1
     white = RGB.copy()
     white[: SHAPE[0] // 2 + 1] = 255
-    assert _counted(ArraySource(white[None]))["saturated"] == 1
-    assert _counted(ArraySource(np.full((1, *SHAPE, 1), 9, np.uint8)))["constant"] == 1
+    assert _counted(ArrayReader(white[None]))["saturated"] == 1
+    assert _counted(ArrayReader(np.full((1, *SHAPE, 1), 9, np.uint8)))["constant"] == 1
     smooth = (np.add.outer(np.arange(23), np.arange(31)) * 40).astype(np.uint16)[None, ..., None]
-    assert _counted(ArraySource(smooth))["byte_order"] == 0
-    assert _counted(ArraySource(smooth.byteswap()))["byte_order"] == 1
+    assert _counted(ArrayReader(smooth))["byte_order"] == 0
+    assert _counted(ArrayReader(smooth.byteswap()))["byte_order"] == 1
     noise = np.random.default_rng(3).integers(0, 65535, (1, *SHAPE, 1)).astype(np.uint16)
-    assert _counted(ArraySource(noise))["byte_order"] == 0
+    assert _counted(ArrayReader(noise))["byte_order"] == 0
     Image.fromarray(np.dstack([RGB, np.where(HOLE, 0, 255).astype(np.uint8)])).save(tmp_path / "a.png")
     assert _counted(open_image(tmp_path / "a.png"))["nodata"] == HOLE.sum()
     empty = np.zeros((*SHAPE, 4), np.uint8)
@@ -167,7 +167,7 @@ def test_faults_are_counted(tmp_path: Path) -> None:
     assert _counted(open_image(tmp_path / "e.png"))["nodata"] == HOLE.size
     broken = RGB[None].astype(np.float32)
     broken[0, 1, 1] = np.nan
-    assert _counted(FiniteSource(ArraySource(broken), 0, "a"))["nan"] == 1
+    assert _counted(FiniteReader(ArrayReader(broken), 0, "a"))["nan"] == 1
 
 
 def test_faults_are_said_with_what_is_done() -> None:

@@ -16,8 +16,8 @@ GREY = RGB[..., 0]
 
 def read_mask_volume(path: Path) -> np.ndarray:
     """All slices of a mask file (Z, H, W)."""
-    with open_mask(path) as source:  # type: ignore[attr-defined]
-        return np.stack([source.read(z)[..., 0] for z in range(source.shape[0])])
+    with open_mask(path) as reader:  # type: ignore[attr-defined]
+        return np.stack([reader.read(z)[..., 0] for z in range(reader.shape[0])])
 
 
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
@@ -30,14 +30,14 @@ def test_nifti_is_canonical(tmp_path: Path, ending: str, turned: bool) -> None:
     path = tmp_path / f"volume.{ending}"
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
     truth = nibabel.as_closest_canonical(nibabel.load(path)).get_fdata(dtype=np.float32).transpose(2, 1, 0)
-    with open_image(path) as source:  # type: ignore[attr-defined]
-        assert source.shape == (*truth.shape, 1)
+    with open_image(path) as reader:  # type: ignore[attr-defined]
+        assert reader.shape == (*truth.shape, 1)
         for z in range(truth.shape[0]):
-            np.testing.assert_array_equal(source.read(z)[..., 0], truth[z])
-            np.testing.assert_array_equal(source.read(z, slice(1, 3), slice(2, 4))[..., 0], truth[z, 1:3, 2:4])
-        np.testing.assert_array_equal(source.to_file_axes(truth), voxels)
+            np.testing.assert_array_equal(reader.read(z)[..., 0], truth[z])
+            np.testing.assert_array_equal(reader.read(z, slice(1, 3), slice(2, 4))[..., 0], truth[z, 1:3, 2:4])
+        np.testing.assert_array_equal(reader.to_file_axes(truth), voxels)
         with pytest.raises(ValueError, match="does not fit"):
-            source.to_file_axes(truth[:, :, :-1])
+            reader.to_file_axes(truth[:, :, :-1])
     assert probe_image(path).spacing == (4.0, 3.0, 2.0)
 
 
@@ -47,9 +47,9 @@ def test_nifti_scaling_channels_and_masks(tmp_path: Path) -> None:
     image.set_data_dtype(np.int16)
     image.header.set_slope_inter(0.5, 1)
     nibabel.save(image, tmp_path / "scaled.nii")
-    with open_image(tmp_path / "scaled.nii") as source:  # type: ignore[attr-defined]
-        assert source.dtype == np.float32
-        np.testing.assert_allclose(source.read(0)[..., 0], stored[:, :, 0].T * 0.5 + 1)
+    with open_image(tmp_path / "scaled.nii") as reader:  # type: ignore[attr-defined]
+        assert reader.dtype == np.float32
+        np.testing.assert_allclose(reader.read(0)[..., 0], stored[:, :, 0].T * 0.5 + 1)
     nibabel.save(
         nibabel.Nifti1Image(np.arange(120, dtype=np.uint8).reshape(3, 4, 5, 2), np.eye(4)),
         tmp_path / "4d.nii",

@@ -13,18 +13,18 @@ import tifffile
 from PIL import Image
 
 from submissions.images.opening import (
-    ArraySource,
-    ImageSource,
-    LayerSource,
-    SliceSource,
-    StackSource,
+    ArrayReader,
+    ImageReader,
+    LayerReader,
+    SliceReader,
+    StackReader,
     open_image,
     open_mask,
     probe_image,
     read_image,
     read_mask_image,
 )
-from submissions.images.sources import MOST_OPEN, TILE_CACHE, FileSource
+from submissions.images.readers import MOST_OPEN, TILE_CACHE, FileReader
 
 RGB = np.random.default_rng(0).integers(0, 256, (45, 67, 3), dtype=np.uint8)
 GREY = RGB[..., 0]
@@ -33,26 +33,26 @@ WINDOWS = [(slice(0, 45), slice(0, 67)), (slice(3, 4), slice(60, 67)), (slice(20
 
 def read_mask_volume(path: Path) -> np.ndarray:
     """All slices of a mask file (Z, H, W)."""
-    with open_mask(path) as source:  # type: ignore[attr-defined]
-        return np.stack([source.read(z)[..., 0] for z in range(source.shape[0])])
+    with open_mask(path) as reader:  # type: ignore[attr-defined]
+        return np.stack([reader.read(z)[..., 0] for z in range(reader.shape[0])])
 
 
-def assert_windows(source: ImageSource, expected: np.ndarray) -> None:
+def assert_windows(reader: ImageReader, expected: np.ndarray) -> None:
     """Every window of every slice equals the slice of the whole array (Z, H, W, C)."""
-    assert isinstance(source, ImageSource)
-    assert source.shape == expected.shape and source.dtype == expected.dtype
+    assert isinstance(reader, ImageReader)
+    assert reader.shape == expected.shape and reader.dtype == expected.dtype
     for z in range(expected.shape[0]):
-        np.testing.assert_array_equal(source.read(z), expected[z])
+        np.testing.assert_array_equal(reader.read(z), expected[z])
         for rows, cols in WINDOWS:
-            found = source.read(z, rows, cols)
+            found = reader.read(z, rows, cols)
             np.testing.assert_array_equal(found, expected[z, rows, cols])
             assert found.dtype == expected.dtype and found.flags.writeable
 
 
 def check_file(path: Path, expected: np.ndarray) -> None:
     """A file reads back by windows, and its probe agrees with what is read."""
-    with open_image(path) as source:  # type: ignore[attr-defined]
-        assert_windows(source, expected)
+    with open_image(path) as reader:  # type: ignore[attr-defined]
+        assert_windows(reader, expected)
     info = probe_image(path)
     assert (info.depth, info.height, info.width, info.channels) == expected.shape
     assert info.dtype == str(expected.dtype)
@@ -167,10 +167,10 @@ def test_tiff_jpeg_tiles(tmp_path: Path) -> None:
     path = tmp_path / "jpeg.tif"
     smooth = np.add.outer(np.arange(45), np.arange(67))[..., None].repeat(3, 2).astype(np.uint8)
     tifffile.imwrite(path, smooth, photometric="rgb", tile=(32, 32), compression="jpeg")
-    with open_image(path) as source:  # type: ignore[attr-defined]
-        assert source.shape == (1, 45, 67, 3)
-        np.testing.assert_array_equal(source.read(0), tifffile.imread(path))
-        np.testing.assert_array_equal(source.read(0, slice(30, 45), slice(3, 66)), source.read(0)[30:45, 3:66])
+    with open_image(path) as reader:  # type: ignore[attr-defined]
+        assert reader.shape == (1, 45, 67, 3)
+        np.testing.assert_array_equal(reader.read(0), tifffile.imread(path))
+        np.testing.assert_array_equal(reader.read(0, slice(30, 45), slice(3, 66)), reader.read(0)[30:45, 3:66])
 
 
 def test_tiff_pages(tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ def test_stacks_and_layers(tmp_path: Path) -> None:
     assert_windows(open_image(folder, layers=[2, 0]), truth[[2, 0]].transpose(1, 2, 0)[None])
     assert_windows(pickle.loads(pickle.dumps(stack)), truth[..., None])
     stack.close()
-    sources = [ArraySource(truth[z, None, :, :, None]) for z in range(4)]
-    assert_windows(StackSource(sources), truth[..., None])
-    assert_windows(SliceSource(StackSource(sources), [3, 1]), truth[[3, 1], ..., None])
+    readers = [ArrayReader(truth[z, None, :, :, None]) for z in range(4)]
+    assert_windows(StackReader(readers), truth[..., None])
+    assert_windows(SliceReader(StackReader(readers), [3, 1]), truth[[3, 1], ..., None])
 
 
 def test_a_stack_decodes_a_slice_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,47 +273,47 @@ def test_a_stack_decodes_a_slice_once(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_members_have_to_agree() -> None:
-    source = ArraySource(RGB[None])
-    with pytest.raises(ValueError, match="no sources"):
-        StackSource([])
+    reader = ArrayReader(RGB[None])
+    with pytest.raises(ValueError, match="no readers"):
+        StackReader([])
     with pytest.raises(ValueError, match="2 slices"):
-        StackSource([ArraySource(np.stack([RGB, RGB]))])
+        StackReader([ArrayReader(np.stack([RGB, RGB]))])
     with pytest.raises(ValueError, match="one size"):
-        LayerSource([source, ArraySource(RGB[None, :40])])
+        LayerReader([reader, ArrayReader(RGB[None, :40])])
     with pytest.raises(ValueError, match="channels"):
-        StackSource([source, ArraySource(RGB[None, ..., :1])])
+        StackReader([reader, ArrayReader(RGB[None, ..., :1])])
     with pytest.raises(ValueError, match="axes"):
-        ArraySource(RGB)
+        ArrayReader(RGB)
     with pytest.raises(ValueError, match="slices"):
-        SliceSource(source, [1])
+        SliceReader(reader, [1])
 
 
 def test_windows_outside_are_refused() -> None:
-    source = ArraySource(RGB[None])
+    reader = ArrayReader(RGB[None])
     with pytest.raises(ValueError, match="slice 1"):
-        source.read(1)
+        reader.read(1)
     for rows in (slice(0, 46), slice(-3, 5), slice(5, 5), slice(0, 10, 2)):
         with pytest.raises(ValueError, match="window"):
-            source.read(0, rows)
+            reader.read(0, rows)
     with pytest.raises(ValueError, match="columns"):
-        source.read(0, None, slice(0, 68))
+        reader.read(0, None, slice(0, 68))
 
 
 def test_a_handle_is_not_shared_with_a_child(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, RGB, tile=(16, 16), compression="zlib", photometric="rgb")
-    source = open_image(path)
-    source.read(0, slice(0, 4), slice(0, 4))
-    handle = source.handle()  # type: ignore[attr-defined]
-    reader, writer = os.pipe()
+    reader = open_image(path)
+    reader.read(0, slice(0, 4), slice(0, 4))
+    handle = reader.handle()  # type: ignore[attr-defined]
+    end, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        good = source.handle() is not handle and (source.read(0) == RGB).all()  # type: ignore[attr-defined]
+        good = reader.handle() is not handle and (reader.read(0) == RGB).all()  # type: ignore[attr-defined]
         os.write(writer, b"y" if good else b"n")
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reader, 1) == b"y"
-    np.testing.assert_array_equal(source.read(0), RGB)
+    assert os.read(end, 1) == b"y"
+    np.testing.assert_array_equal(reader.read(0), RGB)
 
 
 def test_real_files(shared_data: Path) -> None:
@@ -327,7 +327,7 @@ def test_real_files(shared_data: Path) -> None:
     assert stack.shape == (24, 512, 512, 1)
 
 
-class Counted(FileSource):
+class Counted(FileReader):
     """A file of one value that counts how many of its kind are open."""
 
     opened: ClassVar[set[int]] = set()
@@ -352,10 +352,10 @@ class Counted(FileSource):
 
 
 def test_a_stack_of_many_files_has_few_of_them_open() -> None:
-    stack = StackSource([Counted(number) for number in range(MOST_OPEN + 40)])
-    for z in [*range(len(stack.sources)), 0, 1, 2]:
+    stack = StackReader([Counted(number) for number in range(MOST_OPEN + 40)])
+    for z in [*range(len(stack.readers)), 0, 1, 2]:
         assert (stack.read(z) == z % 256).all()
     assert Counted.most <= MOST_OPEN + 1 and len(Counted.opened) == MOST_OPEN
     stack.close()
     assert not Counted.opened
-    assert sum(source.cache_bytes for source in stack.sources[:MOST_OPEN]) <= 4 * TILE_CACHE
+    assert sum(reader.cache_bytes for reader in stack.readers[:MOST_OPEN]) <= 4 * TILE_CACHE

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 from submissions.table import show
 from submissions.table.show import (
     EXTRA,
@@ -103,7 +103,7 @@ def test_ids_that_cannot_be_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize("step", [1, 2, 7])
 def test_a_slice_is_thinned_strip_by_strip(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 45, 38, 3), np.uint8)
-    source, read = ArraySource(pixels), []
+    source, read = ArrayReader(pixels), []
     whole = source.read
     monkeypatch.setattr(source, "read", lambda z, rows, cols: read.append(rows) or whole(z, rows, cols))
     monkeypatch.setattr(show, "STRIP_BYTES", 20 * 38 * 3)

@@ -19,7 +19,7 @@ from inference.decide.rules import QuantileRule, ThresholdRule
 from pipeline.prediction.drift import drift, image_features, learned_ranges
 from pipeline.tuning.comparisons.ensemble import ensemble_shift, fit_weights, view_worth, with_ensemble_shift
 from pipeline.tuning.comparisons.extras import Extras, write_drift
-from pipeline.tuning.comparisons.paired import judge_arms, mixed_items
+from pipeline.tuning.comparisons.paired import judge_variants, mixed_items
 from pipeline.tuning.comparisons.shift_table import shift_table
 from pipeline.tuning.comparisons.two_runs import (
     across_sources,
@@ -183,8 +183,8 @@ def test_exclusive_classes_have_scores_under_shifts_and_no_threshold() -> None:
 
 def test_arms_must_be_of_the_same_images() -> None:
     items = draw_items(6)
-    with pytest.raises(ValueError, match="arm 'b' has other images"):
-        judge_arms(TERMS, {"a": items, "b": items[:4]})
+    with pytest.raises(ValueError, match="variant 'b' has other images"):
+        judge_variants(TERMS, {"a": items, "b": items[:4]})
 
 
 def features(items: list[DrawnItem]) -> pd.DataFrame:

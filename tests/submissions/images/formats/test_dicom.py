@@ -27,10 +27,10 @@ GREY = np.random.default_rng(0).integers(0, 4096, (11, 17), dtype=np.uint16)
 
 def test_stored_values_and_windows_of_a_file(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm", GREY, BitsStored=12, PixelSpacing=[0.2, 0.3], SliceThickness=2)
-    source = open_image(tmp_path / "a.dcm")
-    assert source.shape == (1, 11, 17, 1) and source.dtype == np.uint16
-    np.testing.assert_array_equal(source.read(0, slice(2, 9), slice(1, 5))[..., 0], GREY[2:9, 1:5])
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(0)[..., 0], GREY)
+    reader = open_image(tmp_path / "a.dcm")
+    assert reader.shape == (1, 11, 17, 1) and reader.dtype == np.uint16
+    np.testing.assert_array_equal(reader.read(0, slice(2, 9), slice(1, 5))[..., 0], GREY[2:9, 1:5])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(reader)).read(0)[..., 0], GREY)
     info = probe_image(tmp_path / "a.dcm")
     assert info.spacing == (2.0, 0.2, 0.3) and info.pixel_size_um == pytest.approx(300)
 
@@ -38,9 +38,9 @@ def test_stored_values_and_windows_of_a_file(tmp_path: Path) -> None:
 def test_slope_and_intercept_give_what_the_modality_means(tmp_path: Path) -> None:
     signed = GREY.astype(np.int16) - 1000
     write_dicom(tmp_path / "a.dcm", signed, RescaleSlope=2, RescaleIntercept=-24.5)
-    source = open_image(tmp_path / "a.dcm")
-    assert source.dtype == np.float32
-    np.testing.assert_allclose(source.read(0)[..., 0], signed * 2.0 - 24.5)
+    reader = open_image(tmp_path / "a.dcm")
+    assert reader.dtype == np.float32
+    np.testing.assert_allclose(reader.read(0)[..., 0], signed * 2.0 - 24.5)
     np.testing.assert_array_equal(open_mask(tmp_path / "a.dcm").read(0)[..., 0], signed)
 
 
@@ -61,9 +61,9 @@ def test_windows_of_the_contract_and_of_the_file(tmp_path: Path) -> None:
     meant = GREY.astype(float) - 1024
     wanted = np.rint(255 * np.clip((meant - 39.5) / 399 + 0.5, 0, 1))
     for window in ("file", (40.0, 400.0)):
-        source = open_image(tmp_path / "a.dcm", reading=Reading(window=window))
-        assert source.dtype == np.uint8
-        np.testing.assert_allclose(source.read(0)[..., 0], wanted, atol=1)
+        reader = open_image(tmp_path / "a.dcm", reading=Reading(window=window))
+        assert reader.dtype == np.uint8
+        np.testing.assert_allclose(reader.read(0)[..., 0], wanted, atol=1)
     write_dicom(tmp_path / "b.dcm", GREY, **elements, PhotometricInterpretation="MONOCHROME1")
     turned = open_image(tmp_path / "b.dcm", reading=Reading(window="file")).read(0)[..., 0]
     np.testing.assert_allclose(turned, 255 - wanted, atol=1)
@@ -75,10 +75,10 @@ def test_windows_of_the_contract_and_of_the_file(tmp_path: Path) -> None:
 def test_frames_are_slices(tmp_path: Path) -> None:
     frames = np.stack([GREY, GREY // 2, GREY // 3])
     write_dicom(tmp_path / "a.dcm", frames, NumberOfFrames=3)
-    source = open_image(tmp_path / "a.dcm")
-    assert source.shape == (3, 11, 17, 1)
+    reader = open_image(tmp_path / "a.dcm")
+    assert reader.shape == (3, 11, 17, 1)
     for z in (2, 0):
-        np.testing.assert_array_equal(source.read(z)[..., 0], frames[z])
+        np.testing.assert_array_equal(reader.read(z)[..., 0], frames[z])
     assert open_image(tmp_path / "a.dcm", reading=Reading(frame=1)).shape == (1, 11, 17, 1)
 
 

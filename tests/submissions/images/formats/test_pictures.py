@@ -22,11 +22,11 @@ def _rgb(seed: int = 0) -> np.ndarray:
 def test_lossless_colours_come_back(tmp_path: Path, name: str, options: dict) -> None:
     image = _rgb()
     Image.fromarray(image).save(tmp_path / name, **options)
-    source = open_image(tmp_path / name)
-    assert source.shape == (1, *SHAPE, 3) and source.dtype == np.uint8
-    np.testing.assert_array_equal(source.read(0), image)
-    np.testing.assert_array_equal(source.read(0, slice(3, 9), slice(5, 30)), image[3:9, 5:30])
-    source.close()
+    reader = open_image(tmp_path / name)
+    assert reader.shape == (1, *SHAPE, 3) and reader.dtype == np.uint8
+    np.testing.assert_array_equal(reader.read(0), image)
+    np.testing.assert_array_equal(reader.read(0, slice(3, 9), slice(5, 30)), image[3:9, 5:30])
+    reader.close()
     info = probe_image(tmp_path / name)
     assert (info.height, info.width, info.channels) == (*SHAPE, 3)
 
@@ -49,10 +49,10 @@ def test_jpeg_2000_of_many_bits_and_bands(tmp_path: Path, samples: int, dtype: t
     limits = np.iinfo(dtype)
     image = np.random.default_rng(1).integers(limits.min, limits.max, (*SHAPE, samples), dtype=dtype)
     (tmp_path / "a.jp2").write_bytes(imagecodecs.jpeg2k_encode(image.squeeze(), level=0))
-    source = open_image(tmp_path / "a.jp2")
-    assert source.shape == (1, *SHAPE, samples)
-    assert source.dtype == (np.float32 if dtype is np.int16 else dtype)
-    np.testing.assert_array_equal(source.read(0), image)
+    reader = open_image(tmp_path / "a.jp2")
+    assert reader.shape == (1, *SHAPE, samples)
+    assert reader.dtype == (np.float32 if dtype is np.int16 else dtype)
+    np.testing.assert_array_equal(reader.read(0), image)
 
 
 def test_gif_mask_of_two_colours_holds_what_one_sees(tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ def test_frames_are_slices(tmp_path: Path) -> None:
     frames = [_rgb(seed) for seed in range(3)]
     first, *others = [Image.fromarray(frame) for frame in frames]
     first.save(tmp_path / "a.webp", save_all=True, append_images=others, lossless=True)
-    source = open_image(tmp_path / "a.webp")
-    assert source.shape == (3, *SHAPE, 3)
+    reader = open_image(tmp_path / "a.webp")
+    assert reader.shape == (3, *SHAPE, 3)
     for z in (2, 0, 1):
-        np.testing.assert_array_equal(source.read(z), frames[z])
+        np.testing.assert_array_equal(reader.read(z), frames[z])
 
 
 def test_alpha_is_left_out(tmp_path: Path) -> None:

@@ -27,16 +27,16 @@ def test_itk_volumes_are_turned_as_nifti_volumes_are(tmp_path: Path, name: str, 
     image.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
     sitk.WriteImage(image, tmp_path / name, packed)
     sitk.WriteImage(image, tmp_path / "same.nii")
-    source, wanted = open_image(tmp_path / name), open_image(tmp_path / "same.nii")
-    assert source.shape == wanted.shape == (4, 9, 7, 1) and source.dtype == np.float32
+    reader, wanted = open_image(tmp_path / name), open_image(tmp_path / "same.nii")
+    assert reader.shape == wanted.shape == (4, 9, 7, 1) and reader.dtype == np.float32
     for z in (3, 0):
-        np.testing.assert_array_equal(source.read(z), wanted.read(z))
-    np.testing.assert_array_equal(source.read(1, slice(2, 8), slice(1, 4)), wanted.read(1, slice(2, 8), slice(1, 4)))
+        np.testing.assert_array_equal(reader.read(z), wanted.read(z))
+    np.testing.assert_array_equal(reader.read(1, slice(2, 8), slice(1, 4)), wanted.read(1, slice(2, 8), slice(1, 4)))
     assert probe_image(tmp_path / name).spacing == pytest.approx((2.0, 0.5, 0.75))
-    back = np.stack([source.read(z)[..., 0] for z in range(4)])
-    np.testing.assert_array_equal(source.to_file_axes(back), VOLUME.transpose(2, 1, 0))
+    back = np.stack([reader.read(z)[..., 0] for z in range(4)])
+    np.testing.assert_array_equal(reader.to_file_axes(back), VOLUME.transpose(2, 1, 0))
     wanted.close()
-    source.close()
+    reader.close()
 
 
 def test_itk_masks_and_pictures(tmp_path: Path) -> None:
@@ -45,9 +45,9 @@ def test_itk_masks_and_pictures(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "rgb.nrrd").read(0, slice(1, 4), None), rgb[1:4])
     label = (VOLUME > 0).astype(np.uint8)
     sitk.WriteImage(sitk.GetImageFromArray(label), tmp_path / "m.mha")
-    source = open_mask(tmp_path / "m.mha")
-    assert source.dtype == np.uint8 and source.shape == (4, 7, 9, 1)
-    np.testing.assert_array_equal(source.read(2)[..., 0], label[2, ::-1, ::-1])  # ITK counts to the left and back
+    reader = open_mask(tmp_path / "m.mha")
+    assert reader.dtype == np.uint8 and reader.shape == (4, 7, 9, 1)
+    np.testing.assert_array_equal(reader.read(2)[..., 0], label[2, ::-1, ::-1])  # ITK counts to the left and back
     with pytest.raises(ValueError, match="3 axes"):
         open_mask(tmp_path / "rgb.nrrd")
 
@@ -75,9 +75,9 @@ def test_mrc_is_read_by_sections(tmp_path: Path) -> None:
     with mrcfile.new(tmp_path / "a.mrc") as file:
         file.set_data(VOLUME)
         file.voxel_size = 13.0
-    source = open_image(tmp_path / "a.mrc")
-    assert source.shape == (4, 7, 9, 1)
-    np.testing.assert_array_equal(source.read(2, slice(1, 5), None)[..., 0], VOLUME[2, 1:5])
+    reader = open_image(tmp_path / "a.mrc")
+    assert reader.shape == (4, 7, 9, 1)
+    np.testing.assert_array_equal(reader.read(2, slice(1, 5), None)[..., 0], VOLUME[2, 1:5])
     assert probe_image(tmp_path / "a.mrc").pixel_size_um == pytest.approx(0.0013)
     (tmp_path / "a.mrc").write_bytes((tmp_path / "a.mrc").read_bytes()[:1100])
     with pytest.raises(ValueError, match="no readable MRC"):
@@ -96,10 +96,10 @@ def test_chunked_arrays_are_read_by_windows(tmp_path: Path, driver: str) -> None
     _write(tmp_path / "a" / "inner", driver, VOLUME)
     (tmp_path / "a" / ".zgroup").write_text('{"zarr_format": 2}')
     for path in (tmp_path / "a", tmp_path / "a" / "inner"):
-        source = open_image(path)
-        assert source.shape == (4, 7, 9, 1) and source.dtype == np.float32
-        np.testing.assert_array_equal(source.read(3, slice(2, 6), slice(1, 8))[..., 0], VOLUME[3, 2:6, 1:8])
-        source.close()
+        reader = open_image(path)
+        assert reader.shape == (4, 7, 9, 1) and reader.dtype == np.float32
+        np.testing.assert_array_equal(reader.read(3, slice(2, 6), slice(1, 8))[..., 0], VOLUME[3, 2:6, 1:8])
+        reader.close()
     label = (VOLUME > 0).astype(np.uint8)
     _write(tmp_path / "a" / "label", driver, label)
     with pytest.raises(ValueError, match=r"2 arrays \['inner', 'label'\]"):
@@ -132,9 +132,9 @@ def test_ome_zarr_knows_axes_levels_and_micrometres(tmp_path: Path, version: str
     else:
         document = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": scales}}
         (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(document))
-    source = open_image(tmp_path / "a.zarr")
-    assert source.shape == (3, 20, 30, 2)
-    np.testing.assert_array_equal(source.read(2, slice(3, 9), None), fine[:, 2, 3:9].transpose(1, 2, 0))
+    reader = open_image(tmp_path / "a.zarr")
+    assert reader.shape == (3, 20, 30, 2)
+    np.testing.assert_array_equal(reader.read(2, slice(3, 9), None), fine[:, 2, 3:9].transpose(1, 2, 0))
     info = probe_image(tmp_path / "a.zarr")
     assert info.pixel_size_um == pytest.approx(0.25) and info.spacing == pytest.approx((0.002, 0.0005, 0.00025))
     half = open_image(tmp_path / "a.zarr", reading=Reading(level=1))
@@ -167,8 +167,8 @@ def test_a_zipped_zarr(tmp_path: Path) -> None:
 
 def test_npz_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "a.npz", image=VOLUME, label=(VOLUME > 0))
-    source = open_image(tmp_path / "a.npz", reading=Reading(array="image"))
-    np.testing.assert_array_equal(source.read(2, slice(1, 4), None)[..., 0], VOLUME[2, 1:4])
+    reader = open_image(tmp_path / "a.npz", reading=Reading(array="image"))
+    np.testing.assert_array_equal(reader.read(2, slice(1, 4), None)[..., 0], VOLUME[2, 1:4])
     np.testing.assert_array_equal(
         open_mask(tmp_path / "a.npz", reading=Reading(array="label")).read(1)[..., 0], VOLUME[1] > 0
     )
@@ -184,6 +184,6 @@ def test_npz_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_nifti_picture_goes_back_to_its_file(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(VOLUME[0].T, np.eye(4)), tmp_path / "a.nii")
-    source = open_image(tmp_path / "a.nii")
-    assert source.shape == (1, 7, 9, 1)
-    np.testing.assert_array_equal(source.to_file_axes(source.read(0)[None, ..., 0])[..., 0], VOLUME[0].T)
+    reader = open_image(tmp_path / "a.nii")
+    assert reader.shape == (1, 7, 9, 1)
+    np.testing.assert_array_equal(reader.to_file_axes(reader.read(0)[None, ..., 0])[..., 0], VOLUME[0].T)

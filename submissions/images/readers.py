@@ -1,4 +1,4 @@
-"""What every opened image offers, and sources made of other sources or of arrays."""
+"""What every opened image offers, and readers made of other readers or of arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ImageInfo:
     """Size of an image file, known without decoding its pixels.
 
     depth: slices (pages of a TIFF, slices of a volume), 1 for a plain image; height, width: of a slice;
-    channels: after alpha is dropped and a palette is expanded; dtype: as `ImageSource.read` returns it;
+    channels: after alpha is dropped and a palette is expanded; dtype: as `ImageReader.read` returns it;
     pages: pages in the file (1 where the format has none); spacing: (z, y, x) in mm, or None where unknown;
     pixel_size_um: µm a pixel as the file itself says; levels: (height, width) of a pyramid's levels, finest first.
     """
@@ -41,7 +41,7 @@ class ImageInfo:
 
 
 @runtime_checkable
-class ImageSource(Protocol):
+class ImageReader(Protocol):
     """An opened image or volume of shape (Z, H, W, C), read slice by slice and window by window."""
 
     @property
@@ -58,7 +58,7 @@ class ImageSource(Protocol):
 
 
 def check_window(shape: tuple[int, ...], z: int, rows: slice | None, cols: slice | None) -> tuple[int, int, int, int]:
-    """Turn slices into (row start, row stop, column start, column stop) for a source of shape (Z, H, W, ...).
+    """Turn slices into (row start, row stop, column start, column stop) for a reader of shape (Z, H, W, ...).
 
     Raises ValueError for a slice index or a window outside the image: numpy would return fewer pixels.
     """
@@ -102,8 +102,8 @@ def as_integers(values: np.ndarray, path: Path) -> np.ndarray:
     return rounded.astype(np.int32)
 
 
-class FileSource(ABC):
-    """Base of sources that hold an open file: opened when first read, again in every process that reads.
+class FileReader(ABC):
+    """Base of readers that hold an open file: opened when first read, again in every process that reads.
 
     A handle never crosses a fork (the child would move the parent's file position) nor a pickle.
     """
@@ -154,7 +154,7 @@ class FileSource(ABC):
             self._held.close()
         self._held = None
 
-    def __enter__(self) -> FileSource:
+    def __enter__(self) -> FileReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,30 +164,30 @@ class FileSource(ABC):
         return {**self.__dict__, "_held": None, "_pid": -1}
 
 
-def valid_pixels(source: Any, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
-    """bool (h, w), False where a window of any source holds no data (see `FileSource.valid`); None where all does."""
-    if not getattr(source, "void", False):
+def valid_pixels(reader: Any, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+    """bool (h, w), False where a window of any reader holds no data (see `FileReader.valid`); None where all does."""
+    if not getattr(reader, "void", False):
         return None
-    valid: np.ndarray | None = source.valid(z, rows, cols)
+    valid: np.ndarray | None = reader.valid(z, rows, cols)
     return None if valid is None or valid.all() else valid
 
 
-def pixel_size_of(source: Any) -> float | None:
-    """µm a pixel as the file of any source says it, of the first file of several; None where it does not."""
-    while not isinstance(source, FileSource):
-        members = getattr(source, "sources", None)
-        source = members[0] if members else getattr(source, "source", None)
-        if source is None:
+def pixel_size_of(reader: Any) -> float | None:
+    """µm a pixel as the file of any reader says it, of the first file of several; None where it does not."""
+    while not isinstance(reader, FileReader):
+        members = getattr(reader, "readers", None)
+        reader = members[0] if members else getattr(reader, "reader", None)
+        if reader is None:
             return None
-    return source.pixel_size_um
+    return reader.pixel_size_um
 
 
-class ArraySource:
-    """An array (Z, H, W, C), in memory or memory-mapped, as a source."""
+class ArrayReader:
+    """An array (Z, H, W, C), in memory or memory-mapped, as a reader."""
 
     def __init__(self, array: np.ndarray) -> None:
         if array.ndim != 4:
-            raise ValueError(f"an array source has the axes (Z, H, W, C), found {array.ndim} axes: {array.shape}")
+            raise ValueError(f"an array reader has the axes (Z, H, W, C), found {array.ndim} axes: {array.shape}")
         self.array = array
         self.shape: tuple[int, int, int, int] = (
             int(array.shape[0]), int(array.shape[1]), int(array.shape[2]), int(array.shape[3])
@@ -204,42 +204,42 @@ class ArraySource:
 
 
 class _Joined:
-    """What StackSource and LayerSource share: equal members, of which few are open, and a cache of decoded slices."""
+    """What StackReader and LayerReader share: equal members, of which few are open, and a cache of decoded slices."""
 
-    def __init__(self, sources: Sequence[ImageSource], cached: int) -> None:
-        if not sources:
-            raise ValueError("no sources were given: a stack needs at least one slice")
-        first = sources[0]
-        for position, source in enumerate(sources):
-            if source.shape[0] != 1:
-                raise ValueError(f"member {position} has {source.shape[0]} slices, expected 1: join its slices first")
-            if source.shape[1:3] != first.shape[1:3] or source.dtype != first.dtype:
+    def __init__(self, readers: Sequence[ImageReader], cached: int) -> None:
+        if not readers:
+            raise ValueError("no readers were given: a stack needs at least one slice")
+        first = readers[0]
+        for position, reader in enumerate(readers):
+            if reader.shape[0] != 1:
+                raise ValueError(f"member {position} has {reader.shape[0]} slices, expected 1: join its slices first")
+            if reader.shape[1:3] != first.shape[1:3] or reader.dtype != first.dtype:
                 raise ValueError(
-                    f"member {position} is {source.shape[1:3]} {source.dtype}, member 0 is "
+                    f"member {position} is {reader.shape[1:3]} {reader.dtype}, member 0 is "
                     f"{first.shape[1:3]} {first.dtype}: one image has slices of one size and type"
                 )
-        self.sources = list(sources)
+        self.readers = list(readers)
         self.dtype = first.dtype
-        self.void = any(getattr(source, "void", False) for source in sources)
+        self.void = any(getattr(reader, "void", False) for reader in readers)
         self._cached = max(1, cached)
         self._slices: OrderedDict[int, np.ndarray] = OrderedDict()
         self._open: OrderedDict[int, None] = OrderedDict()
-        for source in self.sources:
-            if isinstance(source, FileSource):
-                source.cache_bytes = min(TILE_CACHE, 4 * TILE_CACHE // min(len(self.sources), MOST_OPEN))
+        for reader in self.readers:
+            if isinstance(reader, FileReader):
+                reader.cache_bytes = min(TILE_CACHE, 4 * TILE_CACHE // min(len(self.readers), MOST_OPEN))
 
     def _member(self, position: int, window: tuple[int, int, int, int]) -> np.ndarray:
         """Window of one member; a slice that can only be decoded whole is kept for the next window."""
-        source = self.sources[position]
+        reader = self.readers[position]
         self._open[position] = None
         self._open.move_to_end(position)
         if len(self._open) > MOST_OPEN:
-            self.sources[self._open.popitem(last=False)[0]].close()
+            self.readers[self._open.popitem(last=False)[0]].close()
         rows, cols = slice(window[0], window[1]), slice(window[2], window[3])
-        if not getattr(source, "decodes_whole", False):
-            return source.read(0, rows, cols)
+        if not getattr(reader, "decodes_whole", False):
+            return reader.read(0, rows, cols)
         if position not in self._slices:
-            self._slices[position] = source.read(0)
+            self._slices[position] = reader.read(0)
             if len(self._slices) > self._cached:
                 self._slices.popitem(last=False)
         self._slices.move_to_end(position)
@@ -249,22 +249,22 @@ class _Joined:
         """Close every member and forget the decoded slices."""
         self._slices.clear()
         self._open.clear()
-        for source in self.sources:
-            source.close()
+        for reader in self.readers:
+            reader.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_slices": OrderedDict(), "_open": OrderedDict()}
 
 
-class StackSource(_Joined):
-    """Single-slice sources of one size as one source (Z, H, W, C); `cached` decoded slices are kept."""
+class StackReader(_Joined):
+    """Single-slice readers of one size as one reader (Z, H, W, C); `cached` decoded slices are kept."""
 
-    def __init__(self, sources: Sequence[ImageSource], *, cached: int = 8) -> None:
-        super().__init__(sources, cached)
-        channels = {source.shape[3] for source in sources}
+    def __init__(self, readers: Sequence[ImageReader], *, cached: int = 8) -> None:
+        super().__init__(readers, cached)
+        channels = {reader.shape[3] for reader in readers}
         if len(channels) > 1:
             raise ValueError(f"the slices have {sorted(channels)} channels, expected one number for all")
-        self.shape = (len(sources), *self.sources[0].shape[1:])
+        self.shape = (len(readers), *self.readers[0].shape[1:])
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
@@ -272,59 +272,59 @@ class StackSource(_Joined):
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where slice z holds no data."""
-        return valid_pixels(self.sources[z], 0, rows, cols)
+        return valid_pixels(self.readers[z], 0, rows, cols)
 
 
-class LayerSource(_Joined):
-    """Single-slice sources of one size as the channels of one image (1, H, W, sum of C)."""
+class LayerReader(_Joined):
+    """Single-slice readers of one size as the channels of one image (1, H, W, sum of C)."""
 
-    def __init__(self, sources: Sequence[ImageSource], *, cached: int = 64) -> None:
-        super().__init__(sources, cached)
-        height, width = self.sources[0].shape[1:3]
-        self.shape = (1, height, width, sum(source.shape[3] for source in sources))
+    def __init__(self, readers: Sequence[ImageReader], *, cached: int = 64) -> None:
+        super().__init__(readers, cached)
+        height, width = self.readers[0].shape[1:3]
+        self.shape = (1, height, width, sum(reader.shape[3] for reader in readers))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of all layers as (h, w, C)."""
         window = check_window(self.shape, z, rows, cols)
-        return np.concatenate([self._member(i, window) for i in range(len(self.sources))], axis=2)
+        return np.concatenate([self._member(i, window) for i in range(len(self.readers))], axis=2)
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where any layer holds no data."""
-        found = [valid_pixels(source, 0, rows, cols) for source in self.sources]
+        found = [valid_pixels(reader, 0, rows, cols) for reader in self.readers]
         known = [one for one in found if one is not None]
         return np.logical_and.reduce(known) if known else None
 
 
-class SliceSource:
-    """Some slices of another source, in the given order, as a source of its own."""
+class SliceReader:
+    """Some slices of another reader, in the given order, as a reader of its own."""
 
-    def __init__(self, source: ImageSource, slices: Sequence[int]) -> None:
-        bad = [z for z in slices if not 0 <= z < source.shape[0]]
+    def __init__(self, reader: ImageReader, slices: Sequence[int]) -> None:
+        bad = [z for z in slices if not 0 <= z < reader.shape[0]]
         if bad or not slices:
-            raise ValueError(f"slices {bad or 'none'} asked for: the image has slices 0 to {source.shape[0] - 1}")
-        self.source, self.slices = source, list(slices)
-        self.shape = (len(self.slices), *source.shape[1:])
-        self.dtype = source.dtype
-        self.void = bool(getattr(source, "void", False))
+            raise ValueError(f"slices {bad or 'none'} asked for: the image has slices 0 to {reader.shape[0] - 1}")
+        self.reader, self.slices = reader, list(slices)
+        self.shape = (len(self.slices), *reader.shape[1:])
+        self.dtype = reader.dtype
+        self.void = bool(getattr(reader, "void", False))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice number z of the selection as (h, w, C)."""
         check_window(self.shape, z, rows, cols)
-        return self.source.read(self.slices[z], rows, cols)
+        return self.reader.read(self.slices[z], rows, cols)
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where slice number z of the selection holds no data."""
-        return valid_pixels(self.source, self.slices[z], rows, cols)
+        return valid_pixels(self.reader, self.slices[z], rows, cols)
 
     def close(self) -> None:
-        """Close the source the slices come from."""
-        self.source.close()
+        """Close the reader the slices come from."""
+        self.reader.close()
 
 
-class UnreadableSource:
+class UnreadableReader:
     """Stands in a stack for a slice that cannot be opened: of the others' size; reading it raises what was found."""
 
-    def __init__(self, like: ImageSource, reason: str) -> None:
+    def __init__(self, like: ImageReader, reason: str) -> None:
         self.shape, self.dtype, self.reason = like.shape, like.dtype, reason
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
@@ -335,34 +335,34 @@ class UnreadableSource:
         """Nothing is held open."""
 
 
-class ForgivingSource:
+class ForgivingReader:
     """A stack of which slice `z` is wanted: where another one cannot be read, slice `z` is shown in its place.
 
     `replaced`: why each of those could not be read, by slice.
     """
 
-    def __init__(self, source: ImageSource, z: int) -> None:
-        self.source, self.z = source, z
-        self.shape, self.dtype = source.shape, source.dtype
-        self.void = bool(getattr(source, "void", False))
+    def __init__(self, reader: ImageReader, z: int) -> None:
+        self.reader, self.z = reader, z
+        self.shape, self.dtype = reader.shape, reader.dtype
+        self.void = bool(getattr(reader, "void", False))
         self.replaced: dict[int, str] = {}
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z, or of slice `self.z` where z cannot be read; raises where that cannot be read either."""
         if z in self.replaced:
-            return self.source.read(self.z, rows, cols)
+            return self.reader.read(self.z, rows, cols)
         try:
-            return self.source.read(z, rows, cols)
+            return self.reader.read(z, rows, cols)
         except (ValueError, OSError) as error:
             if z == self.z:
                 raise
             self.replaced[z] = str(error)
-        return self.source.read(self.z, rows, cols)
+        return self.reader.read(self.z, rows, cols)
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where the slice that is shown for z holds no data."""
-        return valid_pixels(self.source, self.z if z in self.replaced else z, rows, cols)
+        return valid_pixels(self.reader, self.z if z in self.replaced else z, rows, cols)
 
     def close(self) -> None:
         """Close the stack."""
-        self.source.close()
+        self.reader.close()
