@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 GB = 1e9
 AHEAD = 2
 SMALLEST_BLOCK = 2**20
+RUNTIME = 20_000_000  # the compressor's thread, HDF5's caches, kernels of torch, as seen with the smallest boxes
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,11 @@ def pass_boxes(one: Pass, shape: tuple[int, int, int, int], spacing: Spacing | N
 def _box_bytes(
     one: Pass, shape: tuple[int, int, int, int], itemsize: int, channels: int, *, spacing: Spacing | None
 ) -> dict[str, int]:
-    """Bytes by purpose of one pass of 3D networks: two slabs of planes, their sum, what one box takes, planes."""
+    """Bytes by purpose of one pass of 3D networks: two slabs of planes, their sum, what one box takes, planes.
+
+    Of a box are counted its voxels as read, as float32, as stacked views and as the network pads them, its weights, and
+    each class's logits, probabilities and weighted mean (`benchmarks/volume_memory.py` measures all of it).
+    """
     grid = pass_boxes(one, shape, spacing)
     across = math.prod(grid.padded[1:])
     views = max(len(vote.views) for vote in one.votes)
@@ -127,10 +132,10 @@ def _box_bytes(
     parts = {
         "slabs": 2 * grid.tile[0] * across * shape[3] * itemsize,
         "accumulator": 4 * channels * grid.tile[0] * across * 2,
-        "boxes": 4 * math.prod(grid.tile) * (one.input_config.in_channels * (2 + views) + 3 * channels * views),
+        "boxes": 4 * math.prod(grid.tile) * (one.input_config.in_channels * (4 + views) + 1 + 3 * channels * views),
         "planes": planes * (3 if resized else 1) + shape[1] * shape[2] * shape[3] * (itemsize + 8 * resized),
     }
-    return {**parts, "allocator": sum(parts.values()) // 6}
+    return {**parts, "allocator": sum(parts.values()) // 6, "runtime": RUNTIME}
 
 
 def _pass_bytes(

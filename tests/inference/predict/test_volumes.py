@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +188,21 @@ def test_memory_is_planned_by_the_slab_not_the_depth(tmp_path: Path) -> None:
     tight = member(Pointwise(), memory_cap_gb=1e-5)
     with pytest.raises(ValueError, match=r"predict\.memory_cap_gb"):
         predict_image([tight], ArrayReader(volume()), range(SHAPE[0]), None, tmp_path / "m.h5")
+
+
+@pytest.mark.smoke
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.parametrize("tile", [(16, 64, 64), (64, 128, 128)])
+def test_what_is_planned_covers_what_is_taken(tile: tuple[int, int, int]) -> None:
+    script = Path(__file__).parents[3] / "benchmarks" / "volume_memory.py"
+    command = [sys.executable, str(script), "--depth", "64", "--side", "160", "--tile", *map(str, tile)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    found = re.search(r"(\d+) MB beside the model \(planned (\d+) MB\)", done.stdout)
+    assert found is not None, done.stdout
+    taken, planned = (int(number) for number in found.groups())
+    assert 0 < taken <= 1.1 * planned  # pages are counted by the system, which does not give the same twice
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
