@@ -19,9 +19,9 @@ SMALLEST = 64
 
 
 class AlexNet(nn.Module):
-    """`(N, C, H, W)` -> logits `(N, K)`."""
+    """`(N, C, H, W)` -> logits `(N, K)`; `width`: of the two fully connected layers, most of the parameters."""
 
-    def __init__(self, in_channels: int, n_classes: int, *, width: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, n_classes: int, *, width: int = 4096, dropout: float = 0.5) -> None:
         super().__init__()
         self.features = nn.Sequential(
             *_conv(in_channels, 64, 11, stride=4, padding=2),
@@ -53,8 +53,3 @@ class AlexNet(nn.Module):
 def _conv(before: int, after: int, kernel: int, *, stride: int = 1, padding: int) -> list[nn.Module]:
     conv = nn.Conv2d(before, after, kernel, stride=stride, padding=padding, bias=False)
     return [conv, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-
-
-def build_alexnet(in_channels: int, n_classes: int, *, width: int = 4096, dropout: float = 0.5) -> nn.Module:
-    """`width`: of the two fully connected layers, most of the parameters."""
-    return AlexNet(in_channels, n_classes, width=width, dropout=dropout)

@@ -83,14 +83,17 @@ class BiFpnLayer(nn.Module):
 
 
 class EncoderBiFpn(Levels):
-    """Five levels: 1/4 to 1/32 from the encoder, 1/64 pooled from the last."""
+    """Five levels: 1/4 to 1/32 from the encoder, 1/64 pooled from the last; the defaults are EfficientDet-D0's."""
 
-    def __init__(self, encoder: nn.Module, n_classes: int, *, channels: int, repeats: int, dropout: float) -> None:
+    def __init__(
+        self, encoder: str, in_channels: int, n_classes: int, *, channels: int = 64, repeats: int = 3,
+        dropout: float = 0.1,
+    ) -> None:  # fmt: skip
         super().__init__()
         if repeats < 1:
             raise ValueError(f"repeats {repeats}: expected at least one BiFPN layer")
-        widths = channels_of(encoder)[2:]
-        self.encoder = encoder
+        self.encoder = build_encoder(encoder, in_channels)
+        widths = channels_of(self.encoder)[2:]
         self.laterals = nn.ModuleList(
             nn.Sequential(nn.Conv2d(width, channels, 1, bias=False), nn.BatchNorm2d(channels))
             for width in [*widths, widths[-1]]
@@ -112,17 +115,3 @@ class EncoderBiFpn(Levels):
         size = levels[0].shape[-2:]
         logits = self.head(self.fuse(*(resize(level, size) for level in levels)))
         return resize(logits, images.shape[-2:]), levels[:0:-1], features[-1]
-
-
-def build_efficientnet_bifpn(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    channels: int = 64,
-    repeats: int = 3,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """`channels` and `repeats` are EfficientDet-D0's."""
-    net = build_encoder(encoder, in_channels)
-    return EncoderBiFpn(net, n_classes, channels=channels, repeats=repeats, dropout=dropout)

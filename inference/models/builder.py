@@ -23,7 +23,7 @@ def option_names(row: ModelRow) -> list[str]:
 
 def _keywords(row: ModelRow) -> list[str]:
     parameters = inspect.signature(row.build).parameters.values()
-    return [one.name for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name not in row.fixed]
 
 
 def build_model(config: ModelConfig) -> Model:

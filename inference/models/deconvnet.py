@@ -24,9 +24,12 @@ from inference.models.vgg import STAGES, MirroredStage, Vgg16
 
 
 class DeconvNet(Levels):
-    """Convolutions down to fc7 and deconvolutions with unpooling back up."""
+    """Convolutions down to fc7 and deconvolutions with unpooling back up.
 
-    def __init__(self, in_channels: int, n_classes: int, *, fc_channels: int, dropout: float) -> None:
+    `fc_channels` is the width of fc6 and fc7 (most of its 252 million parameters).
+    """
+
+    def __init__(self, in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5) -> None:
         super().__init__()
         self.encoder = Vgg16(in_channels, norm=True, fc=(7, fc_channels, 1), fc_padding=0, dropout=dropout)
         self.expand = nn.Sequential(nn.ConvTranspose2d(fc_channels, 512, 7), nn.BatchNorm2d(512), nn.ReLU(inplace=True))
@@ -45,8 +48,3 @@ class DeconvNet(Levels):
         for stage, index, finer in zip(self.stages, reversed(indices), features[4::-1], strict=True):
             levels.append(stage(levels[-1], index, finer.shape[-2:]))
         return self.head(levels[-1]), levels[1:-1], features[-1]
-
-
-def build_deconvnet(in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5) -> nn.Module:
-    """DeconvNet; `fc_channels` is the width of fc6 and fc7 (most of its 252 million parameters)."""
-    return DeconvNet(in_channels, n_classes, fc_channels=fc_channels, dropout=dropout)

@@ -19,9 +19,11 @@ from inference.models.vgg import Vgg16
 
 
 class DeepLabV1(Levels):
-    """Scores at 1/8."""
+    """LargeFOV, scores at 1/8; `rate`: dilation of fc6."""
 
-    def __init__(self, in_channels: int, n_classes: int, *, rate: int, fc_channels: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, n_classes: int, *, rate: int = 12, fc_channels: int = 1024, dropout: float = 0.5
+    ) -> None:
         super().__init__()
         self.encoder = Vgg16(
             in_channels,
@@ -36,10 +38,3 @@ class DeepLabV1(Levels):
     def forward_levels(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         features = self.encoder(images)
         return resize(self.head(features[-1]), images.shape[-2:]), [], features[-1]
-
-
-def build_deeplab_v1(
-    in_channels: int, n_classes: int, *, rate: int = 12, fc_channels: int = 1024, dropout: float = 0.5
-) -> nn.Module:
-    """LargeFOV; `rate`: dilation of fc6."""
-    return DeepLabV1(in_channels, n_classes, rate=rate, fc_channels=fc_channels, dropout=dropout)

@@ -20,11 +20,12 @@ from inference.models.vgg import Vgg16
 
 
 class DeepLabV2(Levels):
-    """Scores at 1/8, summed over the rates."""
+    """ASPP-L, scores at 1/8 summed over the rates; ASPP-S has rates (2, 4, 8, 12)."""
 
     def __init__(
-        self, in_channels: int, n_classes: int, *, rates: Sequence[int], fc_channels: int, dropout: float
-    ) -> None:
+        self, in_channels: int, n_classes: int, *, rates: Sequence[int] = (6, 12, 18, 24), fc_channels: int = 1024,
+        dropout: float = 0.5,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not rates or min(rates) < 1:
             raise ValueError(f"rates {list(rates)}: expected at least one dilation rate, each 1 or more")
@@ -49,15 +50,3 @@ def branch(n_classes: int, rate: int, channels: int, dropout: float) -> nn.Seque
         nn.Dropout2d(dropout),
         nn.Conv2d(channels, n_classes, 1),
     )
-
-
-def build_deeplab_v2(
-    in_channels: int,
-    n_classes: int,
-    *,
-    rates: Sequence[int] = (6, 12, 18, 24),
-    fc_channels: int = 1024,
-    dropout: float = 0.5,
-) -> nn.Module:
-    """ASPP-L on VGG16; ASPP-S has rates (2, 4, 8, 12)."""
-    return DeepLabV2(in_channels, n_classes, rates=rates, fc_channels=fc_channels, dropout=dropout)

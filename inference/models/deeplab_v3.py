@@ -21,14 +21,15 @@ from inference.models.segmenter import Levels, resize
 
 
 class DeepLabV3(Levels):
-    """Rates are meant for an encoder at 1/16; at 1/8 the paper doubles them."""
+    """Rates are meant for an encoder at `output_stride` 16; at 8 the paper doubles them."""
 
     def __init__(
-        self, encoder: nn.Module, n_classes: int, *, rates: Sequence[int], channels: int, dropout: float
-    ) -> None:
+        self, encoder: str, in_channels: int, n_classes: int, *, rates: Sequence[int] = (6, 12, 18),
+        channels: int = 256, dropout: float = 0.5, output_stride: int = 16,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.encoder = encoder
-        deepest = channels_of(encoder)[-1]
+        self.encoder = build_encoder(encoder, in_channels, output_stride=output_stride)
+        deepest = channels_of(self.encoder)[-1]
         self.aspp = ASPP(deepest, channels, rates, dropout=dropout)
         self.refine = conv_norm_relu(channels, channels)
         initialise(self.aspp)
@@ -40,18 +41,3 @@ class DeepLabV3(Levels):
         features = self.encoder(images)
         logits = self.head(self.refine(self.aspp(features[-1])))
         return resize(logits, images.shape[-2:]), [], features[-1]
-
-
-def build_deeplab_v3(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    rates: Sequence[int] = (6, 12, 18),
-    channels: int = 256,
-    dropout: float = 0.5,
-    output_stride: int = 16,
-) -> nn.Module:
-    """`output_stride` 16 or 8, for encoders that can be dilated."""
-    net = build_encoder(encoder, in_channels, output_stride=output_stride)
-    return DeepLabV3(net, n_classes, rates=rates, channels=channels, dropout=dropout)

@@ -23,7 +23,9 @@ RATES = (1, 1, 2, 4, 8, 16, 1)
 class DilatedNet(Levels):
     """`context=False`: the front end alone."""
 
-    def __init__(self, in_channels: int, n_classes: int, *, fc_channels: int, dropout: float, context: bool) -> None:
+    def __init__(
+        self, in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5, context: bool = True
+    ) -> None:
         super().__init__()
         self.encoder = Vgg16(
             in_channels,
@@ -57,10 +59,3 @@ def start_as_identity(conv: nn.Conv2d) -> nn.Conv2d:
         nn.init.dirac_(conv.weight)
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return conv
-
-
-def build_dilatednet(
-    in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5, context: bool = True
-) -> nn.Module:
-    """DilatedNet on VGG16."""
-    return DilatedNet(in_channels, n_classes, fc_channels=fc_channels, dropout=dropout, context=context)

@@ -26,17 +26,18 @@ class EncoderFpn(Levels):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: str,
+        in_channels: int,
         n_classes: int,
         *,
-        pyramid_channels: int,
-        channels: int,
-        dropout: float,
-        norm: str,
+        pyramid_channels: int = 128,
+        channels: int = 128,
+        dropout: float = 0.1,
+        norm: str = "batch",
     ) -> None:
         super().__init__()
-        widths = channels_of(encoder)[2:][::-1]
-        self.encoder = encoder
+        self.encoder = build_encoder(encoder, in_channels)
+        widths = channels_of(self.encoder)[2:][::-1]
         self.laterals = nn.ModuleList(nn.Conv2d(width, pyramid_channels, 1) for width in widths)
         self.smooth = nn.ModuleList(conv_norm_relu(pyramid_channels, channels, norm=norm) for _ in widths)
         self.dropout = nn.Dropout2d(dropout)
@@ -59,24 +60,3 @@ class EncoderFpn(Levels):
             fused = fused + resize(level, fused.shape[-2:])
         logits = self.head(self.dropout(fused))
         return resize(logits, images.shape[-2:]), levels[:-1], features[-1]
-
-
-def build_efficientnet_fpn(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    pyramid_channels: int = 128,
-    channels: int = 128,
-    dropout: float = 0.1,
-    norm: str = "batch",
-) -> nn.Module:
-    """FPN over any encoder with maps at 1/4 to 1/32."""
-    return EncoderFpn(
-        build_encoder(encoder, in_channels),
-        n_classes,
-        pyramid_channels=pyramid_channels,
-        channels=channels,
-        dropout=dropout,
-        norm=norm,
-    )

@@ -30,11 +30,16 @@ from inference.models.segmenter import Levels, resize
 
 
 class UnetAsppFpn(Levels):
-    """Encoder, ASPP on its deepest map, Unet decoder; `fpn` fuses the decoder's levels before the head."""
+    """Encoder, ASPP on its deepest map, Unet decoder; the pyramid fuses its levels before the head.
+
+    `pyramid_channels` 0: no pyramid, the head reads the finest level. `norm` (batch, instance, group, none) is that of
+    everything after the encoder.
+    """
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: str,
+        in_channels: int,
         n_classes: int,
         *,
         decoder_channels: Sequence[int] = (256, 128, 64, 32),
@@ -43,15 +48,14 @@ class UnetAsppFpn(Levels):
         pyramid_channels: int = 32,
         dropout: float = 0.1,
         norm: str = "batch",
-        fpn: bool = True,
     ) -> None:
         super().__init__()
-        *skips, deepest = channels_of(encoder)[1:]
+        self.encoder = build_encoder(encoder, in_channels)
+        *skips, deepest = channels_of(self.encoder)[1:]
         if len(decoder_channels) != len(skips):
             raise ValueError(
                 f"decoder_channels has {len(decoder_channels)} entries, expected {len(skips)} (1/16 first)"
             )
-        self.encoder = encoder
         self.aspp = ASPP(
             deepest, aspp_channels, aspp_rates, branch_channels=aspp_channels // 2, dropout=dropout, norm=norm
         )
@@ -60,7 +64,7 @@ class UnetAsppFpn(Levels):
             UnetBlock(before, skip, after, norm=norm)
             for before, skip, after in zip(inputs, reversed(skips), decoder_channels, strict=True)
         )
-        self.fusion = PyramidFusion(inputs, pyramid_channels, norm=norm) if fpn else None
+        self.fusion = PyramidFusion(inputs, pyramid_channels, norm=norm) if pyramid_channels else None
         width = decoder_channels[-1] + (self.fusion.out_channels if self.fusion else 0)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(width, n_classes, 3, padding=1)
@@ -81,28 +85,3 @@ class UnetAsppFpn(Levels):
             finest = torch.cat([finest, fused], dim=1)
         logits = self.head(self.dropout(finest))
         return resize(logits, images.shape[-2:]), levels[1:-1], features[-1]
-
-
-def build_efficientnet_unet_aspp_fpn(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    decoder_channels: Sequence[int] = (256, 128, 64, 32),
-    aspp_channels: int = 256,
-    aspp_rates: Sequence[int] = (1, 2, 3, 4),
-    pyramid_channels: int = 32,
-    dropout: float = 0.1,
-    norm: str = "batch",
-) -> nn.Module:
-    """The combined network; `norm` (batch, instance, group, none) is that of everything after the encoder."""
-    return UnetAsppFpn(
-        build_encoder(encoder, in_channels),
-        n_classes,
-        decoder_channels=decoder_channels,
-        aspp_channels=aspp_channels,
-        aspp_rates=aspp_rates,
-        pyramid_channels=pyramid_channels,
-        dropout=dropout,
-        norm=norm,
-    )

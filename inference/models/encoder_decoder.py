@@ -50,11 +50,12 @@ class PlainEncoder(nn.Module):
 
 
 class EncoderDecoder(Levels):
-    """`skips=False`: encoder-decoder; `skips=True`: U-Net."""
+    """`skips` False: encoder-decoder, True: U-Net; `norm`: batch, instance, group, none; `up`: transposed, bilinear."""
 
     def __init__(
-        self, in_channels: int, n_classes: int, channels: Sequence[int], *, skips: bool, norm: str, up: str
-    ) -> None:
+        self, in_channels: int, n_classes: int, *, skips: bool, channels: Sequence[int] = (64, 128, 256, 512, 1024),
+        norm: str = "batch", up: str = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         if up not in UPS:
             raise ValueError(f"up {up!r}: expected {' or '.join(UPS)}")
@@ -92,27 +93,3 @@ def upsampling(before: int, after: int, up: str) -> nn.Module:
         return nn.ConvTranspose2d(before, after, 2, stride=2)
     bilinear = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
     return nn.Sequential(nn.Conv2d(before, after, 1), bilinear)
-
-
-def build_encoder_decoder(
-    in_channels: int,
-    n_classes: int,
-    *,
-    channels: Sequence[int] = (64, 128, 256, 512, 1024),
-    norm: str = "batch",
-    up: str = "transposed",
-) -> nn.Module:
-    """Without skips; `norm`: batch, instance, group, none; `up`: transposed, bilinear."""
-    return EncoderDecoder(in_channels, n_classes, channels, skips=False, norm=norm, up=up)
-
-
-def build_plain_unet(
-    in_channels: int,
-    n_classes: int,
-    *,
-    channels: Sequence[int] = (64, 128, 256, 512, 1024),
-    norm: str = "batch",
-    up: str = "transposed",
-) -> nn.Module:
-    """The twin with skips; the same options."""
-    return EncoderDecoder(in_channels, n_classes, channels, skips=True, norm=norm, up=up)

@@ -59,7 +59,7 @@ class FcDenseNet(Levels):
         down: Sequence[int],
         bottom: int,
         growth: int,
-        dropout: float,
+        dropout: float = 0.2,
     ) -> None:
         super().__init__()
         channels = 48
@@ -99,18 +99,3 @@ class FcDenseNet(Levels):
             made = block(features)
             levels.append(made)
         return self.head(torch.cat([features, made], dim=1)), levels[:-1], deepest
-
-
-def build_fc_densenet56(in_channels: int, n_classes: int, *, dropout: float = 0.2) -> nn.Module:
-    """Growth 12, four layers a block."""
-    return FcDenseNet(in_channels, n_classes, down=(4,) * 5, bottom=4, growth=12, dropout=dropout)
-
-
-def build_fc_densenet67(in_channels: int, n_classes: int, *, dropout: float = 0.2) -> nn.Module:
-    """Growth 16, five layers a block."""
-    return FcDenseNet(in_channels, n_classes, down=(5,) * 5, bottom=5, growth=16, dropout=dropout)
-
-
-def build_fc_densenet103(in_channels: int, n_classes: int, *, dropout: float = 0.2) -> nn.Module:
-    """Growth 16, four to fifteen layers a block."""
-    return FcDenseNet(in_channels, n_classes, down=(4, 5, 7, 10, 12), bottom=15, growth=16, dropout=dropout)

@@ -25,7 +25,9 @@ from inference.models.vgg import Vgg16
 class Fcn(Levels):
     """`finest`: stride of the finest map that is scored: 32, 16 or 8."""
 
-    def __init__(self, in_channels: int, n_classes: int, *, finest: int, fc_channels: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, n_classes: int, *, finest: int, fc_channels: int = 4096, dropout: float = 0.5
+    ) -> None:
         super().__init__()
         self.encoder = Vgg16(in_channels, fc=(7, fc_channels, 1), dropout=dropout)
         self.score = nn.Conv2d(fc_channels, n_classes, 1)
@@ -53,18 +55,3 @@ def bilinear_transposed(channels: int) -> nn.ConvTranspose2d:
     with torch.no_grad():
         layer.weight.copy_((ramp[:, None] * ramp).expand_as(layer.weight))
     return layer
-
-
-def build_fcn32s(in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5) -> nn.Module:
-    """Scores at 1/32 only."""
-    return Fcn(in_channels, n_classes, finest=32, fc_channels=fc_channels, dropout=dropout)
-
-
-def build_fcn16s(in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5) -> nn.Module:
-    """Scores at 1/32 and 1/16."""
-    return Fcn(in_channels, n_classes, finest=16, fc_channels=fc_channels, dropout=dropout)
-
-
-def build_fcn8s(in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5) -> nn.Module:
-    """Scores at 1/32, 1/16 and 1/8."""
-    return Fcn(in_channels, n_classes, finest=8, fc_channels=fc_channels, dropout=dropout)

@@ -48,14 +48,15 @@ class PyramidPooling(nn.Module):
 
 
 class PspNet(Levels):
-    """Encoder, pyramid pooling, scores."""
+    """Encoder, pyramid pooling, scores; `output_stride` 8, 16 or 32 (32 for encoders that cannot be dilated)."""
 
     def __init__(
-        self, encoder: nn.Module, n_classes: int, *, bins: Sequence[int], channels: int, dropout: float
-    ) -> None:
+        self, encoder: str, in_channels: int, n_classes: int, *, bins: Sequence[int] = (1, 2, 3, 6),
+        channels: int = 512, dropout: float = 0.1, output_stride: int = 8,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.encoder = encoder
-        deepest = channels_of(encoder)[-1]
+        self.encoder = build_encoder(encoder, in_channels, output_stride=output_stride)
+        deepest = channels_of(self.encoder)[-1]
         self.pooling = PyramidPooling(deepest, channels, bins)
         initialise(self.pooling)
         self.dropout = nn.Dropout2d(dropout)
@@ -66,18 +67,3 @@ class PspNet(Levels):
         features = self.encoder(images)
         logits = self.head(self.dropout(self.pooling(features[-1])))
         return resize(logits, images.shape[-2:]), [], features[-1]
-
-
-def build_pspnet(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    bins: Sequence[int] = (1, 2, 3, 6),
-    channels: int = 512,
-    dropout: float = 0.1,
-    output_stride: int = 8,
-) -> nn.Module:
-    """`output_stride` 8, 16 or 32 (32 for encoders that cannot be dilated)."""
-    net = build_encoder(encoder, in_channels, output_stride=output_stride)
-    return PspNet(net, n_classes, bins=bins, channels=channels, dropout=dropout)

@@ -7,6 +7,7 @@
     1/16 [stage 3]- linear to C - to 1/4 --+- concat - linear - norm, ReLU - dropout - linear - x4 -> logits
     1/32 [stage 4]- linear to C - to 1/4 --+
 
+`swin_segformer` is the same head on a Swin Transformer (Liu et al. 2021, arXiv:2103.14030).
 The linear layers work pixel by pixel: 1x1 convolutions. MiT's pretrained weights (NVIDIA) are not for
 commercial use.
 """
@@ -24,10 +25,12 @@ from inference.models.segmenter import Levels, resize
 class AllMlp(Levels):
     """The all-MLP head on the maps at 1/4 to 1/32 of any encoder."""
 
-    def __init__(self, encoder: nn.Module, n_classes: int, *, channels: int, dropout: float) -> None:
+    def __init__(
+        self, encoder: str, in_channels: int, n_classes: int, *, channels: int = 256, dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        widths = channels_of(encoder)[2:]
-        self.encoder = encoder
+        self.encoder = build_encoder(encoder, in_channels)
+        widths = channels_of(self.encoder)[2:]
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
         self.fuse = conv_norm_relu(channels * len(widths), channels, 1)
         self.dropout = nn.Dropout2d(dropout)
@@ -53,4 +56,4 @@ def build_segformer(
             f"segformer takes a Mix Transformer (mit_b0 to mit_b5), not {encoder!r}; "
             f"the same head on other encoders is smp_segformer or swin_segformer"
         )
-    return AllMlp(build_encoder(encoder, in_channels), n_classes, channels=channels, dropout=dropout)
+    return AllMlp(encoder, in_channels, n_classes, channels=channels, dropout=dropout)

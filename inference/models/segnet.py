@@ -21,7 +21,7 @@ from inference.models.vgg import STAGES, MirroredStage, Vgg16
 
 
 class SegNet(Levels):
-    """The last convolution of the mirrored first stage is the classifier, as in the paper."""
+    """29.4 million parameters. The last convolution of the mirrored first stage is the classifier, as in the paper."""
 
     def __init__(self, in_channels: int, n_classes: int) -> None:
         super().__init__()
@@ -39,8 +39,3 @@ class SegNet(Levels):
         for stage, index, finer in zip(self.stages, reversed(indices), features[4::-1], strict=True):
             levels.append(stage(levels[-1], index, finer.shape[-2:]))
         return self.head(levels[-1]), levels[1:-1], features[-1]
-
-
-def build_segnet(in_channels: int, n_classes: int) -> nn.Module:
-    """SegNet; 29.4 million parameters."""
-    return SegNet(in_channels, n_classes)

@@ -21,6 +21,7 @@ from inference.models.encoders import (
 from inference.models.freezing import rest_unused
 from inference.models.segmenter import Levels, resize
 
+WIDTHS = (256, 128, 64, 32, 16)  # of a decoder's maps, deepest first
 DPT_PATCH = 16  # pixels of a token at whose size DPT's decoder works
 
 
@@ -77,97 +78,60 @@ def _keep(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Tens
     return hook
 
 
+def _unet(model_class: Any, encoder: str, in_channels: int, n_classes: int, widths: Sequence[int], level: str,
+          **options: Any) -> SmpNet:  # fmt: skip
+    """One of smp's Unets: as deep as there are `widths`; `level`: where its decoder's maps come out."""
+    model = _build(
+        model_class,
+        encoder,
+        in_channels,
+        n_classes,
+        encoder_depth=len(widths),
+        decoder_channels=tuple(widths),
+        **options,
+    )
+    return SmpNet(model, [level.format(index) for index in range(len(widths) - 1)], widths[:-1])
+
+
 def build_unet(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
-    attention: str | None = None,
-    interpolation: str = "nearest",
-) -> nn.Module:
+    encoder: str, in_channels: int, n_classes: int, *, decoder_channels: Sequence[int] = WIDTHS,
+    attention: str | None = None, interpolation: str = "nearest",
+) -> nn.Module:  # fmt: skip
     """Unet; `attention` may be 'scse' (arXiv:1808.08127), `interpolation` nearest or bilinear."""
-    model = _build(
-        smp.Unet,
-        encoder,
-        in_channels,
-        n_classes,
-        encoder_depth=len(decoder_channels),
-        decoder_channels=tuple(decoder_channels),
-        decoder_attention_type=attention,
-        decoder_interpolation=interpolation,
-    )
-    levels = [f"blocks.{index}" for index in range(len(decoder_channels) - 1)]
-    return SmpNet(model, levels, decoder_channels[:-1])
-
-
-def build_fpn(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    pyramid_channels: int = 256,
-    segmentation_channels: int = 128,
-    merge: str = "add",
-    dropout: float = 0.2,
-) -> nn.Module:
-    """FPN segmentation head; `merge`: add (Kirillov et al. 2019) or cat."""
-    model = _build(
-        smp.FPN,
-        encoder,
-        in_channels,
-        n_classes,
-        decoder_pyramid_channels=pyramid_channels,
-        decoder_segmentation_channels=segmentation_channels,
-        decoder_merge_policy=merge,
-        decoder_dropout=dropout,
-    )
-    return SmpNet(model, ["seg_blocks.0", "seg_blocks.1", "seg_blocks.2"], [segmentation_channels] * 3)
+    more = {"decoder_attention_type": attention, "decoder_interpolation": interpolation}
+    return _unet(smp.Unet, encoder, in_channels, n_classes, decoder_channels, "blocks.{}", **more)
 
 
 def build_unetplusplus(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    encoder: str, in_channels: int, n_classes: int, *, decoder_channels: Sequence[int] = WIDTHS,
     attention: str | None = None,
-) -> nn.Module:
+) -> nn.Module:  # fmt: skip
     """Unet++: nested, dense skips. Not for Mix Transformers."""
-    model = _build(
-        smp.UnetPlusPlus,
-        encoder,
-        in_channels,
-        n_classes,
-        encoder_depth=len(decoder_channels),
-        decoder_channels=tuple(decoder_channels),
-        decoder_attention_type=attention,
-    )
-    model.decoder.center = nn.Identity()  # type: ignore[union-attr]  # of VGG encoders; never called
-    levels = [f"blocks.x_0_{index}" for index in range(len(decoder_channels) - 1)]
-    return SmpNet(model, levels, decoder_channels[:-1])
+    more = {"decoder_attention_type": attention}
+    net = _unet(smp.UnetPlusPlus, encoder, in_channels, n_classes, decoder_channels, "blocks.x_0_{}", **more)
+    net.decoder.center = nn.Identity()  # of VGG encoders; never called
+    return net
 
 
 def build_manet(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    encoder: str, in_channels: int, n_classes: int, *, decoder_channels: Sequence[int] = WIDTHS,
     attention_channels: int = 64,
-) -> nn.Module:
+) -> nn.Module:  # fmt: skip
     """MA-Net: Unet with position attention at the bottom and channel attention on the skips."""
+    more = {"decoder_pab_channels": attention_channels}
+    return _unet(smp.MAnet, encoder, in_channels, n_classes, decoder_channels, "blocks.{}", **more)
+
+
+def build_fpn(
+    encoder: str, in_channels: int, n_classes: int, *, pyramid_channels: int = 256, segmentation_channels: int = 128,
+    merge: str = "add", dropout: float = 0.2,
+) -> nn.Module:  # fmt: skip
+    """FPN segmentation head; `merge`: add (Kirillov et al. 2019) or cat."""
     model = _build(
-        smp.MAnet,
-        encoder,
-        in_channels,
-        n_classes,
-        encoder_depth=len(decoder_channels),
-        decoder_channels=tuple(decoder_channels),
-        decoder_pab_channels=attention_channels,
-    )
-    levels = [f"blocks.{index}" for index in range(len(decoder_channels) - 1)]
-    return SmpNet(model, levels, decoder_channels[:-1])
+        smp.FPN, encoder, in_channels, n_classes, decoder_pyramid_channels=pyramid_channels,
+        decoder_segmentation_channels=segmentation_channels, decoder_merge_policy=merge, decoder_dropout=dropout,
+    )  # fmt: skip
+    return SmpNet(model, ["seg_blocks.0", "seg_blocks.1", "seg_blocks.2"], [segmentation_channels] * 3)
 
 
 def build_linknet(encoder: str, in_channels: int, n_classes: int) -> nn.Module:
@@ -181,85 +145,34 @@ def build_pan(
     encoder: str, in_channels: int, n_classes: int, *, channels: int = 32, output_stride: int = 16
 ) -> nn.Module:
     """Pyramid attention network; `output_stride` 16 for encoders that can be dilated, else 32."""
-    model = _build(
-        smp.PAN,
-        encoder,
-        in_channels,
-        n_classes,
-        decoder_channels=channels,
-        encoder_output_stride=output_stride,
-    )
-    net = SmpNet(model)
+    more = {"decoder_channels": channels, "encoder_output_stride": output_stride}
+    net = SmpNet(_build(smp.PAN, encoder, in_channels, n_classes, **more))
     net.stride = output_stride * 8  # its attention halves the deepest map three times
     return net
 
 
 def build_smp_pspnet(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    channels: int = 512,
-    dropout: float = 0.2,
-    depth: int = 3,
+    encoder: str, in_channels: int, n_classes: int, *, channels: int = 512, dropout: float = 0.2, depth: int = 3
 ) -> nn.Module:
     """PSPNet on the first `depth` stages of the encoder: 3 means at 1/8."""
-    model = _build(
-        smp.PSPNet,
-        encoder,
-        in_channels,
-        n_classes,
-        encoder_depth=depth,
-        psp_out_channels=channels,
-        psp_dropout=dropout,
-        upsampling=2**depth,
-    )
+    more = {"encoder_depth": depth, "psp_out_channels": channels, "psp_dropout": dropout, "upsampling": 2**depth}
+    model = _build(smp.PSPNet, encoder, in_channels, n_classes, **more)
     rest_unused(model.encoder, in_channels)  # type: ignore[arg-type]
     return SmpNet(model)
 
 
-def build_smp_deeplabv3(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    channels: int = 256,
-    rates: Sequence[int] = (12, 24, 36),
-    output_stride: int = 8,
-) -> nn.Module:
-    """DeepLab v3; a batch of one cannot train (batch norm of a pooled pixel)."""
-    model = _build(
-        smp.DeepLabV3,
-        encoder,
-        in_channels,
-        n_classes,
-        decoder_channels=channels,
-        decoder_atrous_rates=tuple(rates),
-        encoder_output_stride=output_stride,
-    )
-    return SmpNet(model)
+def build_deeplabv3(
+    encoder: str, in_channels: int, n_classes: int, *, plus: bool, channels: int = 256,
+    rates: Sequence[int] = (12, 24, 36), output_stride: int | None = None,
+) -> nn.Module:  # fmt: skip
+    """DeepLab v3 at 1/8, or `plus`: v3+ at 1/16 with a skip at 1/4; other with `output_stride`.
 
-
-def build_deeplabv3plus(
-    encoder: str,
-    in_channels: int,
-    n_classes: int,
-    *,
-    channels: int = 256,
-    rates: Sequence[int] = (12, 24, 36),
-    output_stride: int = 16,
-) -> nn.Module:
-    """DeepLab v3+: v3 and a skip at 1/4; a batch of one cannot train (batch norm of a pooled pixel)."""
-    model = _build(
-        smp.DeepLabV3Plus,
-        encoder,
-        in_channels,
-        n_classes,
-        decoder_channels=channels,
-        decoder_atrous_rates=tuple(rates),
-        encoder_output_stride=output_stride,
-    )
-    return SmpNet(model)
+    A batch of one cannot train (batch norm of a pooled pixel).
+    """
+    model_class, usual = (smp.DeepLabV3Plus, 16) if plus else (smp.DeepLabV3, 8)
+    more = {"decoder_channels": channels, "decoder_atrous_rates": tuple(rates)}
+    stride = usual if output_stride is None else output_stride
+    return SmpNet(_build(model_class, encoder, in_channels, n_classes, encoder_output_stride=stride, **more))
 
 
 def build_upernet(encoder: str, in_channels: int, n_classes: int, *, channels: int = 256) -> nn.Module:
@@ -286,15 +199,9 @@ def build_dpt(
     if not is_vit(encoder.removeprefix("tu-")):
         raise ValueError(f"dpt takes a plain vision transformer of timm (vit_*, deit_* ...), not {encoder!r}")
     model = _build(
-        smp.DPT,
-        encoder,
-        in_channels,
-        n_classes,
-        encoder_depth=4,
-        decoder_readout=readout,
-        decoder_fusion_channels=channels,
-        decoder_intermediate_channels=tuple(intermediate_channels),
-    )
+        smp.DPT, encoder, in_channels, n_classes, encoder_depth=4, decoder_readout=readout,
+        decoder_fusion_channels=channels, decoder_intermediate_channels=tuple(intermediate_channels),
+    )  # fmt: skip
     made: Any = model.encoder
     if made.output_stride != DPT_PATCH:  # its decoder scales by whole numbers; logits are resized in any case
         model.decoder = DPTDecoder(

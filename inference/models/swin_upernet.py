@@ -33,12 +33,17 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class UperNet(Levels):
-    """Pyramid pooling on the deepest map, FPN over all, fusion at 1/4."""
+    """Pyramid pooling on the deepest map, FPN over all, fusion at 1/4; the paper's head has 512 channels.
 
-    def __init__(self, encoder: nn.Module, n_classes: int, *, channels: int, dropout: float) -> None:
+    `encoder`: one of timm's `swin_*` or `swinv2_*` (or others).
+    """
+
+    def __init__(
+        self, encoder: str, in_channels: int, n_classes: int, *, channels: int = 256, dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        widths = channels_of(encoder)[2:]
-        self.encoder = encoder
+        self.encoder = build_encoder(encoder, in_channels)
+        widths = channels_of(self.encoder)[2:]
         self.norms = nn.ModuleList(ChannelNorm(width) for width in widths)
         self.pooling = PyramidPooling(widths[-1], channels)
         self.laterals = nn.ModuleList(conv_norm_relu(width, channels, 1) for width in widths[-2::-1])
@@ -61,10 +66,3 @@ class UperNet(Levels):
         fused = self.fuse(torch.cat([resize(level, size) for level in levels], dim=1))
         logits = self.head(self.dropout(fused))
         return resize(logits, images.shape[-2:]), levels[:-1], features[-1]
-
-
-def build_swin_upernet(
-    encoder: str, in_channels: int, n_classes: int, *, channels: int = 256, dropout: float = 0.1
-) -> nn.Module:
-    """`encoder`: one of timm's `swin_*` or `swinv2_*` (or others); the paper's head has 512 channels."""
-    return UperNet(build_encoder(encoder, in_channels), n_classes, channels=channels, dropout=dropout)

@@ -37,9 +37,15 @@ def _half(channels: int) -> list[nn.Module]:
 
 
 class SegResNet(VolumeLevels):
-    """Encoder stages of doubling channels, decoder stages of one block each that add the encoder's maps."""
+    """Encoder stages of doubling channels, decoder stages of one block each that add the encoder's maps.
 
-    def __init__(self, in_channels: int, n_classes: int, *, width: int, down: Sequence[int], up: Sequence[int]) -> None:
+    `width`: channels of the first stage; `down`, `up`: blocks a stage of encoder and decoder.
+    """
+
+    def __init__(
+        self, in_channels: int, n_classes: int, *, width: int = 16, down: Sequence[int] = (1, 2, 2, 4),
+        up: Sequence[int] = (1, 1, 1),
+    ) -> None:  # fmt: skip
         super().__init__()
         if width % GROUPS or len(up) != len(down) - 1 or not up:
             raise ValueError(
@@ -73,15 +79,3 @@ class SegResNet(VolumeLevels):
             x = level(resize_volume(up(x), skip.shape[-3:]) + skip)
             found.append(x)
         return self.head(x), found[:-1]
-
-
-def build_segresnet(
-    in_channels: int,
-    n_classes: int,
-    *,
-    width: int = 16,
-    down: Sequence[int] = (1, 2, 2, 4),
-    up: Sequence[int] = (1, 1, 1),
-) -> VolumeLevels:
-    """`width`: channels of the first stage; `down`, `up`: blocks a stage of encoder and decoder."""
-    return SegResNet(in_channels, n_classes, width=width, down=down, up=up)

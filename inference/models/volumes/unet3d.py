@@ -32,21 +32,27 @@ STRIDES = (1, 2, 2, 2, 2, 2)
 
 
 class UNet3d(VolumeLevels):
-    """A stem (residual encoder only), encoder stages, transposed convolutions, decoder stages, a head."""
+    """A stem (residual encoder only), encoder stages, transposed convolutions, decoder stages, a head.
+
+    `depths`: convolutions a stage of the plain U-Net, residual blocks a stage with `residual`, whose decoder is light;
+    `strides` and `kernels` a stage: a number or [z, y, x].
+    """
 
     def __init__(
         self,
         in_channels: int,
         n_classes: int,
         *,
-        features: Sequence[int],
-        strides: Sequence[int | Triple],
-        kernels: Sequence[int | Triple] | None,
-        depths: Sequence[int],
-        decoder_depth: int,
         residual: bool,
+        features: Sequence[int] = FEATURES,
+        strides: Sequence[int | Triple] = STRIDES,
+        kernels: Sequence[int | Triple] | None = None,
+        depths: Sequence[int] | None = None,
+        decoder_depth: int | None = None,
     ) -> None:
         super().__init__()
+        depths = depths or ((1, 3, 4, 6, 6, 6) if residual else (2,) * 6)
+        decoder_depth = decoder_depth or (1 if residual else 2)
         number = len(features)
         if number < 2 or len(depths) != number:
             raise ValueError(
@@ -82,37 +88,3 @@ class UNet3d(VolumeLevels):
             x = level(torch.cat([up(x), maps.pop()], dim=1))
             found.append(x)
         return self.head(x), found[:-1]
-
-
-def build_unet3d(
-    in_channels: int,
-    n_classes: int,
-    *,
-    features: Sequence[int] = FEATURES,
-    strides: Sequence[int | Triple] = STRIDES,
-    kernels: Sequence[int | Triple] | None = None,
-    depths: Sequence[int] = (2, 2, 2, 2, 2, 2),
-    decoder_depth: int = 2,
-) -> VolumeLevels:
-    """Plain U-Net: `depths` convolutions a stage; `strides` and `kernels` a stage: a number or [z, y, x]."""
-    return UNet3d(
-        in_channels, n_classes, features=features, strides=strides, kernels=kernels, depths=depths,
-        decoder_depth=decoder_depth, residual=False,
-    )  # fmt: skip
-
-
-def build_resenc_unet3d(
-    in_channels: int,
-    n_classes: int,
-    *,
-    features: Sequence[int] = FEATURES,
-    strides: Sequence[int | Triple] = STRIDES,
-    kernels: Sequence[int | Triple] | None = None,
-    depths: Sequence[int] = (1, 3, 4, 6, 6, 6),
-    decoder_depth: int = 1,
-) -> VolumeLevels:
-    """U-Net with a residual encoder: `depths` residual blocks a stage, a light decoder."""
-    return UNet3d(
-        in_channels, n_classes, features=features, strides=strides, kernels=kernels, depths=depths,
-        decoder_depth=decoder_depth, residual=True,
-    )  # fmt: skip
