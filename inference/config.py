@@ -17,11 +17,26 @@ class ModelConfig(Settings):
 
     architecture: str = Field("unet", description="a name that `python -m inference.models` lists")
     encoder: str = Field("tf_efficientnet_lite0", description="encoder name, as the table of models spells it")
-    weights: str = Field("none", description="'imagenet', 'wheel', 'none', or a local .safetensors file")
-    in_channels: int = Field(3, ge=1, description="channels after stacking slices [channels]")
-    classes: list[str] = Field(default_factory=lambda: ["mask"], min_length=1, description="output channels")
-    activation: Literal["sigmoid", "softmax"] = Field("sigmoid", description="softmax: classes exclude each other")
-    options: dict[str, Any] = Field(default_factory=dict, description="options of the architecture")
+    weights: str = Field(
+        "none",
+        description="initial weights: 'imagenet' (fetched by timm), 'wheel' (from an "
+        "installed package), 'none' (random), or a .safetensors file",
+    )
+    in_channels: int = Field(
+        3,
+        ge=1,
+        description="input channels: those of a slice times the number of slices; follows from input [channels]",
+    )
+    classes: list[str] = Field(
+        default_factory=lambda: ["mask"], min_length=1, description="output channels; follow from the contract"
+    )
+    activation: Literal["sigmoid", "softmax"] = Field(
+        "sigmoid",
+        description="sigmoid: each class by itself; softmax: every pixel has one class; follows from the contract",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the architecture, e.g. {deep_supervision: true, image_head: true}"
+    )
 
     @property
     def channels(self) -> list[str]:
@@ -35,52 +50,70 @@ def level_channels(source: str, classes: Sequence[str]) -> list[str]:
 
 
 class InputConfig(Settings):
-    """What the network is shown: the same in training and in inference."""
+    """What the network sees, the same in training and inference."""
 
-    dims: Literal[2, 3] = Field(2, description="3: the network sees boxes of a volume; models of family volumes")
+    dims: Literal[2, 3] = Field(
+        2,
+        description="2: the network sees images or stacked slices; 3: boxes of "
+        "volumes, with a model of the family volumes",
+    )
     channels: int = Field(
-        3, ge=1, description="channels of one slice; grey is repeated to 3, RGB reduced to 1 [channels]"
+        3, ge=1, description="channels of one slice; grey images are repeated to 3, RGB images reduced to 1 [channels]"
     )
     offsets: list[int] = Field(
-        default_factory=lambda: [0], min_length=1, description="2.5D: slices z + offset [slices]"
+        default_factory=lambda: [0],
+        min_length=1,
+        description="2.5D: the slices shown together are z + each offset [slices]",
     )
-    boundary: Literal["clamp", "reflect", "zero"] = Field("clamp", description="slices beyond the stack's ends")
+    boundary: Literal["clamp", "reflect", "zero"] = Field(
+        "clamp", description="what stands for slices beyond the ends of a stack"
+    )
     normalisation: Literal["fixed", "image", "percentile"] = Field(
-        "fixed", description="fixed mean/std; mean/std of the image; percentiles 1 and 99 of the image or volume"
+        "fixed",
+        description="fixed: subtract mean, divide by std; image: the image's own mean and std; "
+        "percentile: percentiles 1 and 99 of the image or volume become 0 and 1",
     )
     mean: list[float] = Field(
         default_factory=lambda: [0.485, 0.456, 0.406],
-        description="mean of each channel; pixels count from 0 to 1 [share of white]",
+        description="mean of each channel, of pixels between 0 and 1 [share of white]",
     )
     std: list[float] = Field(
         default_factory=lambda: [0.229, 0.224, 0.225],
-        description="standard deviation of each channel; pixels count from 0 to 1 [share of white]",
+        description="standard deviation of each channel, of pixels between 0 and 1 [share of white]",
     )
     scale: float = Field(
-        1.0, gt=0, description="working size / host's size; used where pixel_size_um is not set [factor]"
+        1.0, gt=0, description="working size divided by the host's size; only used without pixel_size_um [factor]"
     )
-    pixel_size_um: float | None = Field(None, gt=0, description="working pixel size; needs the host's own [µm]")
+    pixel_size_um: float | None = Field(
+        None, gt=0, description="pixel size to work at; needs images.pixel_size_um in the contract [µm]"
+    )
     spacing_mm: tuple[float, float, float] | None = Field(
-        None, description="dims 3: working distance of voxels (z, y, x); needs that in the volume's file [mm]"
+        None,
+        description="dims 3: distance of voxels (z, y, x) to resample to; needs the spacing in the volume's file [mm]",
     )
 
     @model_validator(mode="after")
     def _mean_and_std_fit(self) -> InputConfig:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (1, self.channels):
-                raise ValueError(f"{name} has {len(getattr(self, name))} values, expected 1 or {self.channels}")
+                raise ValueError(
+                    f"{name} has {len(getattr(self, name))} values; expected 1, or {self.channels} "
+                    "as input.channels says"
+                )
         return self
 
     @model_validator(mode="after")
     def _dimensions_fit(self) -> InputConfig:
         if self.dims == 3 and self.offsets != [0]:
-            raise ValueError(f"offsets {self.offsets} stack slices for dims 2; with dims 3 the network sees all: [0]")
+            raise ValueError(
+                f"offsets {self.offsets} is for dims 2; with dims 3 the network sees all slices: leave it out"
+            )
         if self.spacing_mm is None:
             return self
         if not all(step > 0 for step in self.spacing_mm):
             raise ValueError(f"spacing_mm {list(self.spacing_mm)}: expected three distances above 0 along z, y, x")
         if self.dims == 2 or self.scale != 1 or self.pixel_size_um is not None:
-            raise ValueError("spacing_mm is for dims 3, and leaves no room for scale or pixel_size_um")
+            raise ValueError("spacing_mm needs dims 3, and cannot be used with scale or pixel_size_um")
         return self
 
     @property
@@ -90,26 +123,49 @@ class InputConfig(Settings):
 
 
 class PredictConfig(Settings):
-    """How an image is turned into probabilities."""
+    """How an image becomes probabilities."""
 
-    mode: Literal["tiles", "whole", "both"] = Field("tiles", description="'both': mean of tiles and whole image")
+    mode: Literal["tiles", "whole", "both"] = Field(
+        "tiles", description="predict tiles, the whole image at once, or the mean of both"
+    )
     tile: tuple[int, int] | tuple[int, int, int] = Field(
         (512, 512),
-        description="[depth,] height, width of a tile at working size; a classifier sees its whole image so [pixels]",
+        description="[depth,] height and width of a tile, at the working size; a classifier sees the whole image "
+        "at this size [pixels]",
     )
-    overlap: float = Field(0.5, ge=0, lt=1, description="share of a tile shared with its neighbour, at least [share]")
-    window: Literal["gaussian", "uniform"] = Field("gaussian", description="weight of a tile's pixels")
-    border: int = Field(0, ge=0, description="mirrored pixels around the image at working size [pixels]")
-    views: list[str] = Field(default_factory=lambda: ["identity"], min_length=1, description="test-time views")
-    merge: Literal["probs", "logits"] = Field("probs", description="what views and models are averaged as")
+    overlap: float = Field(
+        0.5, ge=0, lt=1, description="least share of a tile that overlaps with its neighbour [share]"
+    )
+    window: Literal["gaussian", "uniform"] = Field(
+        "gaussian", description="how a tile's pixels are weighted where tiles overlap"
+    )
+    border: int = Field(0, ge=0, description="mirrored border added around the image, at the working size [pixels]")
+    views: list[str] = Field(
+        default_factory=lambda: ["identity"],
+        min_length=1,
+        description="views that TTA averages over: identity, hflip, vflip, "
+        "rot90, ..., d4 (all eight), mirrors (of a volume), "
+        "scale:1.25",
+    )
+    merge: Literal["probs", "logits"] = Field(
+        "probs", description="average probabilities or logits over views and models"
+    )
     axes: list[Literal["z", "y", "x"]] = Field(
-        default=["z"], min_length=1, description="axes along which a volume is sliced and averaged"
+        default=["z"],
+        min_length=1,
+        description="axes along which a volume is cut into slices; the predictions are averaged",
     )
-    batch_size: int = Field(8, ge=1, description="tiles a forward pass [tiles]")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto: what the device has")
-    runtime: Literal["torch", "compile", "onnx"] = Field("torch", description="what runs the network")
-    memory_cap_gb: float = Field(4.0, gt=0, description="host memory for buffers [GB]")
-    skip_background: bool = Field(False, description="tiles without tissue are not predicted")
+    batch_size: int = Field(8, ge=1, description="tiles per forward pass [tiles]")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="number format of prediction; auto: bf16 or fp16 where the device supports it, else fp32"
+    )
+    runtime: Literal["torch", "compile", "onnx"] = Field(
+        "torch", description="what runs the network: PyTorch, torch.compile or ONNX Runtime"
+    )
+    memory_cap_gb: float = Field(
+        4.0, gt=0, description="memory that prediction may take for its buffers, on the host [GB]"
+    )
+    skip_background: bool = Field(False, description="slides: do not predict tiles without tissue")
 
     @property
     def plane(self) -> tuple[int, int]:

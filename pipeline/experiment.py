@@ -21,72 +21,93 @@ WEIGHTS = (".safetensors", ".pth", ".pt")
 
 
 class SourcesSettings(Settings):
-    """Which images come from one source, where somebody knows it."""
+    """Which images come from the same source (scanner, laboratory), where a column says it."""
 
-    column: str = Field(description="column of the inventory, such as a scanner's or a laboratory's name")
+    column: str = Field(description="column that names the source of an image, such as a scanner or a laboratory")
 
 
 class FoldsSettings(Settings):
     """How training images are divided."""
 
-    method: str = Field("kfold", description="a name that `folds` knows")
+    method: str = Field(
+        "kfold",
+        description="how images are split: kfold, stratified, group, stratified_group, "
+        "multilabel_stratified_group, leave_one_group_out, predefined, slab "
+        "or blocks",
+    )
     n: int = Field(5, ge=2, description="number of folds [folds]")
     use: list[int] | None = Field(
-        None, description="folds that are trained and predicted; all where not given [numbers of folds, from 0]"
+        None, description="folds to train and predict; default: all [numbers of folds, from 0]"
     )
-    group: str | None = Field(None, description="column; the contract's group where not given")
-    strata: list[str] | None = Field(None, description="columns; the contract's strata where not given")
+    group: str | None = Field(
+        None, description="images with the same value in this column stay in one fold; default: the contract's group"
+    )
+    strata: list[str] | None = Field(
+        None, description="columns to balance over the folds; default: the contract's strata"
+    )
     sources: SourcesSettings | None = Field(
-        None, description="where the column `source` comes from; not given: found by stage 01 from what images are like"
+        None, description="where the column `source` comes from; default: stage 01 finds it from the images"
     )
     buffer: int = Field(
-        0, ge=0, description="slices (or pixels of a block) between training and validation [slices, or pixels]"
+        0, ge=0, description="gap between training and validation images [slices, or pixels for method blocks]"
     )
     repeats: int = Field(
-        1, ge=1, description="different splits; each is trained, and all models are one ensemble [splits]"
+        1, ge=1, description="how many different splits are trained; all their models form one ensemble [splits]"
     )
     split: int = Field(
-        0, ge=0, description="which of the different splits; `repeats` gives each its own [number of a split, from 0]"
+        0, ge=0, description="which of the different splits this is; `repeats` sets it [number of a split, from 0]"
     )
-    options: dict[str, Any] = Field(default_factory=dict, description="further options of the method")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="further options of the method, such as fold_column, bins, slabs or grid"
+    )
 
 
 class PrepareSettings(Settings):
-    """What stage 03 stores."""
+    """How stage 03 stores images for training."""
 
     store: Literal["memmap", "hdf5", "raw"] = Field(
         "memmap",
-        description="what images are decoded into; memmap: arrays, hdf5: compressed chunks, raw: the host's own files",
+        description="memmap: decoded arrays, the fastest; hdf5: compressed chunks; raw: the host's own files, "
+        "decoded at every read",
     )
     targets: list[Literal["border", "centre"]] = Field(
-        default_factory=list, description="planes learned beside the classes, made from instances"
+        default_factory=list,
+        description="extra planes to learn from instance masks: the border between objects, their centres",
     )
 
 
 class LossSettings(Settings):
-    """The loss by name, with its parameters."""
+    """The loss, by name, with its parameters."""
 
     name: str = Field(
-        "bce_dice", description="a loss that `pipeline/training/losses.py` names; of task classify 'classify'"
+        "bce_dice", description="a name in LOSSES of `pipeline/training/losses.py`; task classify uses 'classify'"
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="the loss's own parameters, e.g. {alpha: 0.3}")
+    params: dict[str, Any] = Field(default_factory=dict, description="parameters of the loss, e.g. {alpha: 0.3}")
     aux_weight: float = Field(
-        0.4, ge=0, description="weight of the decoder's coarser levels, where supervised [factor of a loss term]"
+        0.4,
+        ge=0,
+        description="weight of the loss at the decoder's coarser levels (deep supervision) [factor of a loss term]",
     )
     image_weight: float = Field(
-        0.2, ge=0, description="weight of the image-level answer, where the model has one [factor of a loss term]"
+        0.2,
+        ge=0,
+        description="weight of the loss of the image-level head, where the model has one [factor of a loss term]",
     )
 
 
 class AugmentSettings(Settings):
-    """The augmentation recipe by name."""
+    """The augmentation of training samples."""
 
-    recipe: str = Field("light", description="a recipe that `pipeline/augmentation/recipes.py` names")
+    recipe: str = Field("light", description="a name in RECIPES of `pipeline/augmentation/recipes.py`")
     references: list[str] = Field(
-        default_factory=list, description="training images whose colours are taken over; those a fold holds out are not"
+        default_factory=list,
+        description="ids of training images whose colours other images are given; images "
+        "of the held-out fold are never used",
     )
     cutmix: float = Field(0.0, ge=0, le=1, description="share of batches mixed by CutMix [share]")
-    copy_paste: float = Field(0.0, ge=0, le=1, description="share of batches with instances pasted [share]")
+    copy_paste: float = Field(
+        0.0, ge=0, le=1, description="share of batches in which objects of one sample are pasted into another [share]"
+    )
 
 
 class SamplingSettings(Settings):
@@ -96,85 +117,124 @@ class SamplingSettings(Settings):
         None,
         ge=0,
         le=1,
-        description="share of patches that show a class; not given: 0.5, 0 where a patch is an image [share]",
+        description="share of training patches that must show a class; default: 0.5, or 0 where a patch is a "
+        "whole image [share]",
     )
     classes: dict[str, float] = Field(
         default_factory=dict,
-        description="share of these classes among foreground patches, others none; else all alike [shares]",
+        description="class -> its share among patches with foreground; classes not named get none; default: all "
+        "alike [shares]",
     )
     empty: float = Field(
         1.0,
         ge=0,
-        description="weight of an image without foreground; 1: as any other [factor of how often it is drawn]",
+        description="how often an image without foreground is drawn, relative to others; 1: as often [factor]",
     )
     background: float = Field(
-        1.0, ge=0, le=1, description="slides: share of windows without tissue that are kept [share]"
+        1.0, ge=0, le=1, description="slides: share of the windows without tissue that are kept for training [share]"
     )
-    balance: str | None = Field(None, description="column whose values are drawn equally often")
+    balance: str | None = Field(None, description="column whose values are drawn equally often, e.g. source")
 
 
 class TrainSettings(Settings):
     """The training loop. An epoch is a fixed number of steps."""
 
-    epochs: int = Field(10, ge=1, description="length of the training [epochs]")
-    steps_per_epoch: int = Field(100, ge=1, description="optimizer steps an epoch [steps]")
-    batch_size: int = Field(8, ge=1, description="samples a step and process [samples]")
-    accumulate: int = Field(1, ge=1, description="batches an optimizer step [batches]")
+    epochs: int = Field(10, ge=1, description="number of epochs [epochs]")
+    steps_per_epoch: int = Field(100, ge=1, description="optimizer steps per epoch [steps]")
+    batch_size: int = Field(8, ge=1, description="samples per batch, in each process [samples]")
+    accumulate: int = Field(
+        1, ge=1, description="batches whose gradients are summed before an optimizer step [batches]"
+    )
     patch: tuple[int, int] | tuple[int, int, int] = Field(
-        (256, 256), description="[depth,] height, width of a training patch at working size [pixels]"
+        (256, 256), description="[depth,] height and width of a training patch, at the working size [pixels]"
     )
     axes: list[Literal["z", "y", "x"]] = Field(
-        default=["z"], min_length=1, description="axes along which volumes are sliced, each as often; see predict.axes"
+        default=["z"],
+        min_length=1,
+        description="axes along which volumes are cut into slices for training, each equally often",
     )
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
-    optimizer: str = Field("adamw", description="a name that timm's optimizer factory knows")
-    optimizer_options: dict[str, Any] = Field(default_factory=dict, description="e.g. {betas: [0.9, 0.95]}")
-    lr: float = Field(1e-3, gt=0, description="largest learning rate of the decoder [no unit]")
-    encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder as a multiple of lr [factor]")
+    optimizer: str = Field("adamw", description="name of an optimizer that timm can build")
+    optimizer_options: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the optimizer, e.g. {betas: [0.9, 0.95]}"
+    )
+    lr: float = Field(1e-3, gt=0, description="peak learning rate; the encoder's is this times encoder_lr [no unit]")
+    encoder_lr: float = Field(1.0, gt=0, description="learning rate of the encoder, as a multiple of lr [factor]")
     layer_decay: float | None = Field(
-        None, gt=0, le=1, description="learning rate factor a layer of the encoder [factor]"
+        None,
+        gt=0,
+        le=1,
+        description="factor by which the learning rate falls from one encoder layer to the one below [factor]",
     )
-    weight_decay: float = Field(1e-2, ge=0, description="decay of kernels; biases and norms have none [no unit]")
+    weight_decay: float = Field(
+        1e-2, ge=0, description="weight decay of kernels; biases and norm layers have none [no unit]"
+    )
     schedule: Literal["cosine", "one_cycle", "poly", "constant"] = Field(
-        "cosine", description="course of the learning rate after the warm-up"
+        "cosine", description="shape of the learning rate after the warm-up"
     )
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps with rising learning rate [share of steps]")
-    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient [2-norm]")
-    ema: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights; 0: no averaging [factor a step]")
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of all steps in which the learning rate rises to its peak [share of steps]"
+    )
+    clip_norm: float | None = Field(
+        1.0, gt=0, description="gradients are clipped to this norm; none: not clipped [2-norm]"
+    )
+    ema: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="decay per step of the exponential moving average of the weights; 0: no average [factor a step]",
+    )
     freeze: str | int | None = Field(
         None,
-        description="'encoder', 'encoder_except_norm' or a number of stages [stages of the encoder, where a number]",
+        description="what is not trained: 'encoder', 'encoder_except_norm', or the first so many stages of the "
+        "encoder [stages, where a number]",
     )
-    freeze_epochs: int = Field(0, ge=0, description="epochs after which what is frozen is released; 0: never [epochs]")
+    freeze_epochs: int = Field(
+        0, ge=0, description="number of epochs until frozen layers are trained too; 0: never [epochs]"
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 or fp16 where the device has it, else fp32"
+        "auto", description="number format of training; auto: bf16 or fp16 where the device supports it, else fp32"
     )
-    channels_last: bool = Field(True, description="memory order of tensors that convolutions are faster in")
-    compile: bool = Field(False, description="torch.compile: minutes to start, then faster steps")
+    channels_last: bool = Field(True, description="store tensors as channels-last, which makes convolutions faster")
+    compile: bool = Field(False, description="use torch.compile: takes minutes to start, then steps are faster")
     workers: int | None = Field(
         None,
         ge=0,
-        description="loader processes, 0: loaded between steps; where not given 0, beside a GPU 8 [processes]",
+        description="processes that load samples; 0: none, samples are loaded between steps; default: 8 with a "
+        "GPU, else 0 [processes]",
     )
     validate_every: int = Field(
-        0, ge=0, description="epochs between whole-image validations; 0: only the last [epochs]"
+        0, ge=0, description="validate on whole images every so many epochs; 0: only after the last [epochs]"
     )
-    validate_images: int = Field(32, ge=1, description="images of the held-out fold predicted at a validation [images]")
+    validate_images: int = Field(
+        32, ge=1, description="images of the held-out fold that a validation predicts [images]"
+    )
     keep: Literal["last", "best", "mean_last", "mean_best"] = Field(
-        "last", description="weights kept; 'best' and 'mean_best' choose on the held-out fold; reports say so"
+        "last",
+        description="which weights are kept: of the last epoch, of the best, or a mean of several; "
+        "'best' and 'mean_best' choose on the held-out fold, and reports say so",
     )
-    keep_epochs: int = Field(3, ge=1, description="epochs whose weights a mean is of [epochs]")
+    keep_epochs: int = Field(3, ge=1, description="number of epochs averaged by mean_last and mean_best [epochs]")
     patience: int | None = Field(
-        None, ge=1, description="validations without gain after which training stops [validations]"
+        None, ge=1, description="stop after so many validations without a better score; none: never [validations]"
     )
-    skip_bad_losses: int = Field(0, ge=0, description="NaN or infinite losses skipped before training stops [steps]")
-    sync_batch_norm: bool = Field(False, description="several GPUs: statistics of batch norm over all of them")
-    pseudo_labels: str | None = Field(None, description="experiment whose fold-wise test predictions are learned")
+    skip_bad_losses: int = Field(
+        0, ge=0, description="NaN or infinite losses that are skipped before training stops [steps]"
+    )
+    sync_batch_norm: bool = Field(False, description="compute batch norm statistics over all GPUs together")
+    pseudo_labels: str | None = Field(
+        None, description="experiment whose test predictions, made fold by fold, are used as pseudo-labels"
+    )
     pseudo_confidence: float = Field(
-        0.9, ge=0.5, le=1, description="pixels less sure than this are not learned [probability]"
+        0.9,
+        ge=0.5,
+        le=1,
+        description="ignore pseudo-labelled pixels whose probability is between 1 minus this and this [probability]",
     )
-    pseudo_soft: bool = Field(False, description="learn the probability, not the mask")
-    pseudo_share: float = Field(0.25, ge=0, lt=1, description="share of samples that are pseudo-labelled [share]")
+    pseudo_soft: bool = Field(False, description="pseudo-labels are probabilities, not masks")
+    pseudo_share: float = Field(
+        0.25, ge=0, lt=1, description="share of training samples that are pseudo-labelled [share]"
+    )
 
     @field_validator("axes")
     @classmethod
@@ -202,52 +262,57 @@ class TrainSettings(Settings):
     def _selects_among_validations(self) -> TrainSettings:
         if self.selects and not self.validate_every:
             raise ValueError(
-                f"train.keep is {self.keep!r}, train.patience {self.patience}: 'best', 'mean_best' and patience choose "
-                "among validations, and only the last epoch is validated; set train.validate_every to 1 or more"
+                f"train.keep is {self.keep!r}, train.patience is {self.patience}: both choose among validations, "
+                "but only the last epoch is validated; set train.validate_every to 1 or more"
             )
         return self
 
 
 class ExternalSettings(Settings):
-    """Another competition's data, used for training only."""
+    """Another competition's training data, used for training only."""
 
-    experiment: str = Field(description="its experiment, prepared by stages 01 to 03 in the same runs folder")
-    data: str | None = Field(None, description="the host's files; only a raw store needs them")
-    share: float = Field(0.25, gt=0, lt=1, description="share of all samples [share]")
+    experiment: str = Field(
+        description="the other competition's experiment; stages 01 to 03 of it must be done in the same runs folder"
+    )
+    data: str | None = Field(None, description="folder of its files; only needed for prepare.store raw")
+    share: float = Field(0.25, gt=0, lt=1, description="share of all training samples that come from it [share]")
     weight: float = Field(1.0, gt=0, description="weight of its samples in the loss [factor]")
 
 
 class Range(Settings):
-    """Numbers that a search tries: from low to high, evenly or (log) by factors; whole ones where both are."""
+    """A range of numbers to search, evenly or (log) by equal factors; whole numbers where both ends are whole."""
 
     low: float | int = Field(description="smallest value tried [as the setting]")
     high: float | int = Field(description="largest value tried [as the setting]")
-    log: bool = Field(False, description="values are spread by equal factors, not by equal steps")
+    log: bool = Field(False, description="spread values by equal factors instead of equal steps")
 
     @model_validator(mode="after")
     def _rises(self) -> Range:
         if not self.low < self.high or (self.log and self.low <= 0):
-            raise ValueError(f"low {self.low}, high {self.high}: expected low below high, and above 0 where log")
+            raise ValueError(
+                f"low is {self.low}, high is {self.high}: expected low below high, and both above 0 with log"
+            )
         return self
 
 
 class SearchSettings(Settings):
-    """What `segpipe tune` tries, and by what it judges."""
+    """What `segpipe tune` tries, and how it compares trials."""
 
     ranges: dict[str, Range | list[Any]] = Field(
-        default_factory=dict, description="setting, as --set spells it: its values in a list, or {low, high, log}"
+        default_factory=dict, description="setting (spelled as in --set) -> list of values, or {low, high, log}"
     )
     folds: list[int] | None = Field(
         None,
-        description="folds that judge a trial; the others judge the best; the first half where not given [folds]",
+        description="folds that trials are scored on; the best trial is then checked on the others; default: the "
+        "first half [folds]",
     )
     objective: Literal["nested", "worst_source"] = Field(
-        "nested", description="nested score, or that of the source of images with the lowest"
+        "nested", description="score to maximise: the nested score, or the nested score of the source with the lowest"
     )
     pruner: Literal["median", "hyperband", "none"] = Field(
-        "median", description="stops trials whose validations lag behind"
+        "median", description="Optuna's rule that stops trials whose validations lag behind"
     )
-    seed: int = Field(0, description="of the proposals [whole number]")
+    seed: int = Field(0, description="seed of the search [whole number]")
 
     @field_validator("ranges")
     @classmethod
@@ -255,30 +320,36 @@ class SearchSettings(Settings):
         fixed = ("name", "competition", "folds", "search", "seed", "limit")
         for key, values in value.items():
             if key.split(".")[0] in fixed:
-                raise ValueError(f"{key}: trials are compared on the same images and folds, so it cannot be searched")
+                raise ValueError(f"{key} cannot be searched: all trials must use the same images and folds")
             if isinstance(values, list) and len(values) < 2:
-                raise ValueError(f"{key}: {values}, expected two values or more")
+                raise ValueError(f"{key} is {values}; expected two values or more")
         return value
 
 
 class Experiment(Settings):
-    """Everything one experiment needs beside the host's files."""
+    """Everything that one experiment needs beside the host's files."""
 
-    name: str = Field(description="folder under runs/<competition>/; the file's name where not given")
-    competition: str = Field(description="contract: a name under submissions/competitions/ or a .yaml file")
+    name: str = Field(description="name of the folder under runs/<competition>/; default: the name of the file")
+    competition: str = Field(description="the contract: a name under submissions/competitions/, or a .yaml file")
     task: Literal["segment", "classify"] = Field(
-        "segment", description="classify: which classes a whole image shows; or the one it is of, where it has no masks"
+        "segment",
+        description="segment: masks; classify: which classes an image shows, or which class it is "
+        "where there are no masks",
     )
-    seed: int = Field(0, description="of splits, sampling, augmentation and first weights [whole number]")
-    limit: int | None = Field(None, ge=4, description="use only so many training images, spread over all [images]")
-    members: list[str] = Field(default_factory=list, description="an ensemble of these experiments, no training")
+    seed: int = Field(0, description="seed of the splits, sampling, augmentation and initial weights [whole number]")
+    limit: int | None = Field(
+        None, ge=4, description="use at most so many training images, spread over all of them [images]"
+    )
+    members: list[str] = Field(
+        default_factory=list, description="names of experiments; this one is their ensemble and trains nothing"
+    )
     folds: FoldsSettings = Field(default_factory=FoldsSettings)
     prepare: PrepareSettings = Field(default_factory=PrepareSettings)
     input: InputConfig = Field(default_factory=InputConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
     loss: LossSettings = Field(default_factory=LossSettings)
     augment: AugmentSettings = Field(default_factory=AugmentSettings)
-    external: list[ExternalSettings] = Field(default_factory=list, description="further training data")
+    external: list[ExternalSettings] = Field(default_factory=list, description="training data of other competitions")
     train: TrainSettings = Field(default_factory=TrainSettings)
     predict: PredictConfig = Field(default_factory=PredictConfig)
     tune: TuneSettings = Field(default_factory=TuneSettings)
@@ -288,18 +359,24 @@ class Experiment(Settings):
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"[\w.-]+", name) or name in ("inventory", "folds", "store", ".", ".."):
-            raise ValueError("expected letters, digits, '-', '_' and '.', and no name of a shared folder")
+            raise ValueError("expected letters, digits, '-', '_' and '.', and not inventory, folds or store")
         return name
 
     @model_validator(mode="after")
     def _used_folds_exist(self) -> Experiment:
         wrong = [fold for fold in self.folds.use or [] if not 0 <= fold < self.folds.n]
         if wrong:
-            raise ValueError(f"folds.use names {wrong}; with folds.n {self.folds.n} they run from 0")
+            raise ValueError(
+                f"folds.use names {wrong}, but with folds.n {self.folds.n} folds are numbered from 0 "
+                f"to {self.folds.n - 1}"
+            )
         asked = {"members": self.members, "folds.split": self.folds.split, "tune.vote": self.tune.vote}
         other = [name for name, value in asked.items() if value]
         if self.folds.repeats > 1 and other:
-            raise ValueError(f"folds.repeats makes an ensemble of several splits; leave out {other[0]}, or repeats")
+            raise ValueError(
+                f"folds.repeats makes an ensemble of several splits and does not go with {other[0]}; "
+                "leave one of them out"
+            )
         return self
 
     @property
@@ -320,17 +397,21 @@ class Experiment(Settings):
 
 
 def resolve(experiment: Experiment, competition: Competition) -> Experiment:
-    """The experiment with what follows from contract and task filled in: the model's channels, classes, activation.
+    """The experiment with what follows from the contract and the task filled in: the model's channels, classes and
+    activation.
 
-    Where splits are repeated it becomes the ensemble of them.
-
-    Raises ValueError where the experiment says otherwise, or a setting and the contract do not fit.
+    Where splits are repeated it becomes the ensemble of them. Raises ValueError where the experiment contradicts the
+    contract.
     """
     labels, classify = competition.masks.kind == "none", experiment.task == "classify"
     if labels and not classify:
-        raise ValueError(f"{experiment.name}: {competition.name} has a class an image and no masks; set task: classify")
+        raise ValueError(
+            f"{experiment.name}: {competition.name} has no masks, only one class per image; set task: classify"
+        )
     if experiment.loss.name == "classify" and not classify:
-        raise ValueError(f"{experiment.name}: loss.name 'classify' judges whole images; set task: classify, or no loss")
+        raise ValueError(
+            f"{experiment.name}: loss.name 'classify' is for whole images; set task: classify, or choose another loss"
+        )
     exclusive = competition.exclusive and (labels or not classify)
     model = _following(
         experiment, "model", in_channels=experiment.input.in_channels,
@@ -340,7 +421,7 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
         experiment = _as_classifier(experiment, competition, "softmax" if exclusive else "sigmoid")
     check_dimensions(experiment, competition)
     if experiment.prepare.targets and (competition.exclusive or not competition.masks.instances):
-        raise ValueError(f"{experiment.name}: prepare.targets need a contract whose masks are instances")
+        raise ValueError(f"{experiment.name}: prepare.targets needs a contract with masks.instances: true")
     members = [split.name for split in experiment.repeated] or experiment.members
     return experiment.model_copy(update={"model": model, "members": members})
 
@@ -352,7 +433,10 @@ def check_dimensions(experiment: Experiment, competition: Competition) -> None:
         return
     if experiment.input.dims == 2:
         if any(len(size) != 2 for size in sizes):
-            raise ValueError(f"{name}: train.patch and predict.tile have a depth, and input.dims is 2; set it to 3")
+            raise ValueError(
+                f"{name}: train.patch and predict.tile have three sizes, but input.dims is 2; set "
+                "input.dims to 3, or give height and width only"
+            )
         return
     assert experiment.train.box and experiment.predict.box
     augment = experiment.augment
@@ -370,11 +454,11 @@ def check_dimensions(experiment: Experiment, competition: Competition) -> None:
     }  # fmt: skip
     found = [setting for setting, value in unfit.items() if value]
     if found:
-        raise ValueError(f"{name}: input.dims is 3, and volumes have no {found[0]}; leave it out")
+        raise ValueError(f"{name}: {found[0]} cannot be used with input.dims 3; leave it out")
     if competition.images.kind != "volumes":
         raise ValueError(
-            f"{name}: input.dims is 3, but {competition.name} gives {competition.images.kind}, not whole volumes; take "
-            "dims 2 with input.offsets"
+            f"{name}: input.dims is 3, but images.kind of {competition.name} is {competition.images.kind}, not "
+            "volumes; use input.dims 2 with input.offsets"
         )
 
 
@@ -385,8 +469,8 @@ def _following(experiment: Experiment, section: str, **follows: Any) -> Settings
         written = getattr(given, key)
         if key in given.model_fields_set and written != value:
             raise ValueError(
-                f"{experiment.name}: {section}.{key} is {written!r}, but contract, input and task make it {value!r}; "
-                "leave it out"
+                f"{experiment.name}: {section}.{key} is {written!r}, but the contract, input and task make it "
+                f"{value!r}; leave it out"
             )
     return given.model_copy(update=follows)
 
@@ -404,9 +488,15 @@ def _as_classifier(experiment: Experiment, competition: Competition, mode: str) 
     }  # fmt: skip
     found = [name for name, value in unfit.items() if value]
     if found:
-        raise ValueError(f"{experiment.name}: task classify sees whole images at train.patch and has no {found[0]}")
+        raise ValueError(
+            f"{experiment.name}: {found[0]} cannot be used with task classify, which sees whole "
+            "images at the size train.patch; leave it out"
+        )
     if "loss" in experiment.model_fields_set and experiment.loss.name != "classify":
-        raise ValueError(f"{experiment.name}: loss.name is {experiment.loss.name!r}, for task classify 'classify'")
+        raise ValueError(
+            f"{experiment.name}: loss.name is {experiment.loss.name!r}, but task classify needs "
+            "'classify'; leave it out"
+        )
     loss = experiment.loss.model_copy(update={"name": "classify", "params": {"mode": mode, **experiment.loss.params}})
     update: dict[str, Any] = {"loss": loss}
     update["predict"] = _following(experiment, "predict", mode="whole", tile=train.plane)

@@ -29,49 +29,70 @@ COPIES = (
 class TuneSettings(Settings):
     """How the decision is learned from out-of-fold predictions."""
 
-    metric: str | None = Field(None, description="metric to tune for; the contract's where not given")
-    metric_params: dict[str, Any] = Field(default_factory=dict, description="its parameters")
-    rule: str | None = Field(None, description="decide by this rule, whatever the nested estimates say")
-    rules: list[str] | None = Field(None, description="rules to compare; all that suit where not given")
+    metric: str | None = Field(None, description="metric to tune for; default: the contract's")
+    metric_params: dict[str, Any] = Field(default_factory=dict, description="parameters of that metric")
+    rule: str | None = Field(None, description="use this rule, whatever the nested estimates say")
+    rules: list[str] | None = Field(None, description="rules to compare; default: all that suit the contract")
     thresholds: list[float] = Field(
         default_factory=lambda: [0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
         min_length=1,
-        description="probabilities tried where every candidate is scored on pixels [probabilities]",
+        description="thresholds to try where each candidate has to be scored on pixels [probabilities]",
     )
     tops: list[float] = Field(
         default_factory=lambda: [0.7, 0.9],
         min_length=1,
-        description="hysteresis: sure probabilities tried [probabilities]",
+        description="hysteresis: upper thresholds to try [probabilities]",
     )
     areas: list[int] = Field(
         default_factory=lambda: [1, 30, 100, 300, 1000],
         min_length=1,
-        description="areas tried by gate, hysteresis (the first), holes and min_area [pixels]",
+        description="areas to try for the image-level gate, hysteresis (only the first), holes and min_area [pixels]",
     )
     rejects: list[float] = Field(
         default_factory=lambda: [0.4, 0.5, 0.6],
         min_length=1,
-        description="probabilities below which none is sure [probabilities]",
+        description="argmax_reject: reject a pixel whose highest probability is below this; values to try "
+        "[probabilities]",
     )
     unknown: str | None = Field(
         None,
-        description="exclusive classes: class of rejected pixels; background, else none",
+        description="argmax_reject: class that rejected pixels get; default: background, else none",
     )
     depths: list[float] = Field(
         default_factory=lambda: [0.1, 0.25],
         min_length=1,
-        description="instances: depths of the valley tried [shares of the lower peak]",
+        description="instances: how deep the valley between two touching objects must be; values to try [shares "
+        "of the lower peak]",
     )
-    instances: InstanceSettings | None = Field(None, description="how a mask is split; by distance where needed")
-    declared: list[PostStep] = Field(default_factory=list, description="post-processing that stays unless it does harm")
-    post: list[str] = Field(default_factory=list, description="post-processing that must show a gain")
-    min_groups: int = Field(15, ge=2, description="groups below which a comparison is called not reliable [groups]")
-    confidence: float = Field(0.8, gt=0.5, lt=1, description="one-sided, for what is added [probability]")
+    instances: InstanceSettings | None = Field(
+        None, description="how a mask is split into instances; default: by distance, where the contract needs instances"
+    )
+    declared: list[PostStep] = Field(
+        default_factory=list, description="post-processing steps that stay unless they lower the score"
+    )
+    post: list[str] = Field(
+        default_factory=list, description="names of post-processing steps to try; a step stays only if it shows a gain"
+    )
+    min_groups: int = Field(
+        15, ge=2, description="with fewer groups than this a comparison is called not reliable [groups]"
+    )
+    confidence: float = Field(
+        0.8,
+        gt=0.5,
+        lt=1,
+        description="one-sided confidence that a gain must reach before something is added [probability]",
+    )
     gate: str | None = Field(
-        None, description="classifier experiment of the same folds that says which classes an image shows"
+        None, description="a classifier experiment on the same folds; its image-level probabilities gate the masks"
     )
-    vote: bool = Field(False, description="the test masks are a vote of each fold's own; nothing measures it")
-    correct_shift: bool = Field(False, description="move the thresholds by the measured ensemble shift")
+    vote: bool = Field(
+        False,
+        description="decide each fold's prediction by itself and let the folds vote; "
+        "out-of-fold predictions cannot measure this",
+    )
+    correct_shift: bool = Field(
+        False, description="correct the thresholds for what averaging several models does to them, as measured"
+    )
     sample: int = Field(
         0,
         ge=0,
@@ -80,18 +101,19 @@ class TuneSettings(Settings):
     )
     shifts: list[str] = Field(
         default_factory=lambda: ["stain:0.1", "brightness:0.2", "blur:1.5", "scale:0.5", "scale:2", "jpeg:40"],
-        description="shifts that the sample is predicted under, as inference/predict/shifts.py spells them",
+        description="shifts (e.g. blur:1.5) under which the sample is predicted; inference/predict/shifts.py "
+        "lists them",
     )
     copies: int = Field(
-        150, ge=0, le=1000, description="shifted copies of out-of-fold images that stage 05 predicts and the forecast "
-        "learns low scores from; 0: none [images]"
+        150, ge=0, le=1000, description="shifted copies of training images that stage 05 predicts, from which "
+                                        "the forecast learns what low scores look like; 0: none [images]"
     )  # fmt: skip
     second_seed: str | None = Field(
-        None, description="experiment with other weights of the same folds: what a mean of models changes"
+        None, description="the same experiment trained with another seed; measures what averaging models changes"
     )
-    level: float = Field(0.95, gt=0.5, lt=1, description="of intervals [probability]")
-    rounds: int = Field(1000, ge=100, description="bootstrap rounds [rounds]")
-    seed: int = Field(0, description="of the bootstrap [whole number]")
+    level: float = Field(0.95, gt=0.5, lt=1, description="confidence of the intervals [probability]")
+    rounds: int = Field(1000, ge=100, description="number of bootstrap rounds [rounds]")
+    seed: int = Field(0, description="seed of the bootstrap [whole number]")
 
     @field_validator("rules", "rule")
     @classmethod
@@ -99,7 +121,7 @@ class TuneSettings(Settings):
         known = (*COUNT_RULES, *GRID_RULES, *EXCLUSIVE_RULES, *IMAGE_RULES)
         wrong = [name for name in ([value] if isinstance(value, str) else value or []) if name not in known]
         if wrong:
-            raise ValueError(f"unknown rule {wrong}, expected some of {', '.join(known)}")
+            raise ValueError(f"unknown rule {wrong}, expected names among {', '.join(known)}")
         return value
 
     @field_validator("shifts")
@@ -114,7 +136,7 @@ class TuneSettings(Settings):
     def _post_exists(cls, value: list[str]) -> list[str]:
         wrong = [name for name in value if name not in POST_STEPS]
         if wrong:
-            raise ValueError(f"unknown post-processing {wrong}, expected some of {', '.join(POST_STEPS)}")
+            raise ValueError(f"unknown post-processing {wrong}, expected names among {', '.join(POST_STEPS)}")
         return value
 
     @field_validator("thresholds", "tops", "rejects")

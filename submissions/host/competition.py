@@ -36,36 +36,46 @@ class Images(Settings):
     )
     train: str = Field(description="path pattern of training images, relative to the data folder")
     test: str | None = Field(None, description="path pattern of test images; none where the host gives none")
-    id: str = Field("{id}", description="image id from the pattern's fields; pages have {page} (int) as well")
-    test_id: str | None = Field(None, description="the same for test images, where it is built differently")
-    stack: str | None = Field(None, description="stack an image belongs to, from fields and table columns")
-    z: str | None = Field(None, description="whole number: position in the stack")
-    series: str | None = Field(None, description="what z counts along where stacks are parts of one series")
-    pixel_size_um: float | str | None = Field(
-        None, description="µm a pixel, or the column or field that says so; 'file': as each file says [µm]"
+    id: str = Field(
+        "{id}", description="how the image id is made from the pattern's fields; kind pages also has {page}"
     )
-    pixel_size_factor: float = Field(1.0, gt=0, description="µm in a unit of that column, e.g. 1000 for mm [µm]")
-    only_listed: bool = Field(False, description="images that no table lists are left out, not reported")
+    test_id: str | None = Field(None, description="the same for test images, where their ids are made differently")
+    stack: str | None = Field(
+        None, description="name of the stack an image is a slice of, from fields and table columns"
+    )
+    z: str | None = Field(
+        None, description="position of the slice in its stack, a whole number, from fields and table columns"
+    )
+    series: str | None = Field(
+        None, description="name of the series that z counts along, where several stacks are parts of one series"
+    )
+    pixel_size_um: float | str | None = Field(
+        None,
+        description="size of a pixel: a number, the column or field that holds it, or 'file' to read it "
+        "from each image file [µm]",
+    )
+    pixel_size_factor: float = Field(1.0, gt=0, description="µm per unit of that column, e.g. 1000 for mm [µm]")
+    only_listed: bool = Field(False, description="leave out images that no table lists, instead of reporting them")
     axes: str | None = Field(
-        None, description=".npy, .npz, Zarr, N5: a letter an axis of H, W, C channels, Z slices, T time; e.g. HWC"
+        None,
+        description=".npy, .npz, Zarr, N5: one letter per axis, of H, W, C (channels), Z (slices), T (time); e.g. HWC",
     )
     array: str | None = Field(None, description=".npz, Zarr, N5: name of the array, where a container holds several")
     frame: int | None = Field(
-        None, ge=0, description="this one of a file's frames, points of time or slices alone [number, from 0]"
+        None, ge=0, description="read only this frame (or point of time, or slice) of each file [number, from 0]"
     )
-    level: int = Field(
-        0, ge=0, description="slides, OME-Zarr: level of the pyramid that is the image; 0 is the finest [number]"
-    )
+    level: int = Field(0, ge=0, description="slides, OME-Zarr: pyramid level to read; 0 is the finest [number]")
     window: tuple[float, float] | Literal["file"] | None = Field(
         None,
-        description="DICOM: [centre, width] shown as uint8; 'file' takes each file's own window [stored values]",
+        description="DICOM: window [centre, width] mapped to uint8; 'file' takes the window that each file names "
+        "[stored values]",
     )
 
     exif: Literal["stored", "turned"] = Field(
-        "stored", description="photos with an EXIF orientation: pixels as stored, or turned as they are looked at"
+        "stored", description="photos with an EXIF orientation: use pixels as stored, or turned upright"
     )
     nan: Literal["refuse"] | float = Field(
-        "refuse", description="float pixels that are no number (NaN, infinity): refused by name, or this value"
+        "refuse", description="float pixels that are NaN or infinite: refuse the image, or replace them by this value"
     )
 
     @property
@@ -89,77 +99,88 @@ class Images(Settings):
     @model_validator(mode="after")
     def _stack_has_z(self) -> Images:
         if (self.stack is None) != (self.z is None):
-            raise ValueError("images.stack and images.z come together: which stack, and which place in it")
+            raise ValueError("images.stack and images.z go together: the stack of an image, and its position in it")
         return self
 
 
 class Table(Settings):
-    """A table of the host's with a row (or several) an image."""
+    """A table of the host, with one or several rows per image."""
 
-    file: str = Field(description="path relative to the data folder; of a COCO .json, its list of images")
-    id: str = Field("{id}", description="image id from the table's columns, e.g. '{subject}_{img}'")
-    strip: str = Field("", description="ending to take off the id, e.g. '.png'")
+    file: str = Field(description="path relative to the data folder; a COCO .json gives its list of images")
+    id: str = Field("{id}", description="how the image id is made from the table's columns, e.g. '{subject}_{img}'")
+    strip: str = Field("", description="ending to remove from the id, e.g. '.png'")
     separator: str | None = Field(
-        None, description="column separator; where not given, the one of , ; | and tab that the first line shows"
+        None, description="column separator; default: whichever of , ; | and tab the first line uses"
     )
     columns: list[str] | None = Field(None, description="column names where the file has no header")
-    rename: dict[str, str] = Field(default_factory=dict, description="column -> another name for it")
-    only: dict[str, list[str]] = Field(default_factory=dict, description="column -> values of the rows that count")
-    both_splits: bool = Field(False, description="lists training and test images together")
+    rename: dict[str, str] = Field(default_factory=dict, description="column -> its new name")
+    only: dict[str, list[str]] = Field(
+        default_factory=dict, description="column -> values; only rows with these values count"
+    )
+    both_splits: bool = Field(False, description="the table lists training and test images together")
 
 
 Colour = tuple[int, int, int]
 
 
 class Masks(Settings):
-    """How the truth is given.
+    """How the host gives the true masks.
 
-    A path is a pattern with {id} or the image's own fields. {class} in it: a file a class; {observer}: a file for each
-    of `observers`; {object}: any number of files, each one object, later names on top where they overlap.
+    A path is a pattern with {id} or the image's own fields. With {class} in it there is a file per class, with
+    {observer} one for each of `observers`, with {object} any number of files, one per object; where objects overlap,
+    later names lie on top.
     """
 
-    kind: Literal["rle", "images", "polygons", "none"] = Field(description="none: a table of image labels only")
+    kind: Literal["rle", "images", "polygons", "none"] = Field(
+        description="rle: runs in a table; images: mask files; polygons: "
+        "outlines in documents; none: only a class per image"
+    )
     table: Table | None = Field(None, description="rle: the table that holds the runs")
     column: str = Field("rle", description="rle: column of the runs; none: column of the image's class")
-    class_column: str | None = Field(None, description="rle: column naming the class of a row")
+    class_column: str | None = Field(None, description="rle: column that names the class of a row")
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
-    path: str | None = Field(None, description="images: path pattern of the masks; a file of it is no image")
+    path: str | None = Field(
+        None, description="images: path pattern of the mask files; a file that matches is not an image"
+    )
     missing: Literal["refuse", "empty", "skip"] = Field(
         "refuse",
-        description="what it means that an image's file is not there: a mistake; an empty mask; not labelled: "
-        "the image is left out",
+        description="an image without a mask file is: a mistake (refuse); empty (empty); not labelled and left "
+        "out (skip)",
     )
-    surplus: bool = Field(False, description="images: mask files of no image are expected; otherwise a problem each")
+    surplus: bool = Field(False, description="images: allow mask files without an image; otherwise each is a problem")
     values: dict[int | str, str | list[str]] | None = Field(
         None,
-        description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s), or 'void'; "
-        "'{species}' is the class that the image's column `species` says",
+        description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s) or 'void'; "
+        "'{species}' is the class in the image's column `species`",
     )
     column_classes: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="images: column -> its text -> class, where `values` names the column: {species: {1: cat, 2: dog}}",
     )
     threshold: int | None = Field(
-        None, gt=0, description="images: least value that is the class, of soft masks [pixel value]"
+        None, gt=0, description="images: soft masks: a pixel shows the class from this value on [pixel value]"
     )
     observers: list[str] = Field(
-        default_factory=list, description="images: what stands for {observer} in the path; several are joined"
+        default_factory=list,
+        description="images: values of {observer} in the path, one per observer; their masks are joined",
     )
     join: Literal["majority", "any", "all"] = Field(
-        "majority", description="several observers: what more than half of them see, any of them, or all"
+        "majority", description="several observers: a pixel counts where more than half, any, or all of them mark it"
     )
-    valid: str | None = Field(None, description="path pattern of images whose zeros the host does not score")
+    valid: str | None = Field(None, description="path pattern of images whose zero pixels are not scored")
     array: str | None = Field(None, description="images: name of the array in a .npz, Zarr or N5 that holds several")
     size: Literal["image", "any"] = Field(
-        "image", description="images: size of a mask file; any: it is brought to its image's, each pixel the nearest"
+        "image", description="images: size of a mask file; any: it is resized to its image, nearest pixel"
     )
     file: str | None = Field(
-        None, description="polygons: a document of all images, or a path pattern of one an image; any known format"
+        None,
+        description="polygons: one document for all images, or a path pattern with one per image; the "
+        "format is recognised",
     )
     polygon_classes: dict[str, str | list[str]] | None = Field(
-        None, description="polygons: host's name -> class, 'void', or [] for what is left out"
+        None, description="polygons: the host's name -> class, 'void', or [] to leave it out"
     )
-    instances: bool = Field(False, description="a row, value, file or polygon is one object of the one class")
+    instances: bool = Field(False, description="each row, value, file or polygon is one object of the only class")
 
     @field_validator("path", "valid", "file")
     @classmethod
@@ -191,11 +212,16 @@ class Masks(Settings):
         if getattr(self, needed) is None:
             raise ValueError(f"masks.kind {self.kind!r} needs masks.{needed}")
         if self.threshold is not None and (self.values is not None or self.instances):
-            raise ValueError("masks.threshold is for one soft mask an image: leave out masks.values and instances")
+            raise ValueError(
+                "masks.threshold is for soft masks, one file per image: leave out masks.values and masks.instances"
+            )
         if ("observer" in self.path_fields) != bool(self.observers):
-            raise ValueError("masks.observers and {observer} in masks.path come together: whose masks are read?")
+            raise ValueError("masks.observers and {observer} in masks.path go together: give both or neither")
         if self.observers and self.instances:
-            raise ValueError("masks.observers join masks of pixels, and objects of several observers are not joined")
+            raise ValueError(
+                "masks.observers joins pixel masks and cannot join instances: leave out "
+                "masks.instances or masks.observers"
+            )
         mapped = {field for names in self._mapped(self.values) for field in FIELD.findall(names)}
         if mapped != set(self.column_classes):
             raise ValueError(
@@ -204,7 +230,7 @@ class Masks(Settings):
             )
         colours = {parse_colour(key) is not None for key in self.values or {}}
         if len(colours) > 1:
-            raise ValueError("masks.values has numbers and colours; expected all numbers or all colours")
+            raise ValueError("masks.values mixes numbers and colours; use only numbers or only colours")
         return self
 
     @property
@@ -214,7 +240,7 @@ class Masks(Settings):
 
     @property
     def colours(self) -> dict[Colour, str | list[str]] | None:
-        """The value map by (red, green, blue), None where values are numbers or there are none."""
+        """The value map by (red, green, blue); None where values are numbers or there are none."""
         found = {parse_colour(key): names for key, names in (self.values or {}).items()}
         return {colour: names for colour, names in found.items() if colour is not None} or None
 
@@ -226,7 +252,7 @@ class Masks(Settings):
 
     @property
     def class_names(self) -> set[str]:
-        """Names that the value map, the columns' maps and the polygons' map lead to."""
+        """Class names that the value map and the polygons' map give."""
         named = {name for name in self._mapped(self.values) if not FIELD.findall(name)}
         of_columns = {name for cells in self.column_classes.values() for name in cells.values()}
         return named | of_columns | self._mapped(self.polygon_classes)
@@ -259,8 +285,8 @@ class MetricSettings(Settings):
     params: dict[str, Any] = Field(
         default_factory=dict, description="the metric's own parameters, e.g. {thresholds: [0.5]}"
     )
-    unit: Literal["image", "stack"] = Field("image", description="what is scored as one: an image or a stack")
-    classes: list[str] | None = Field(None, description="classes that count; all where not given")
+    unit: Literal["image", "stack"] = Field("image", description="what one score is of: an image, or a whole stack")
+    classes: list[str] | None = Field(None, description="classes that are scored; default: all")
     file: str | None = Field(
         None,
         description="host: a Python file with score(solution, submission, row_id_column_name), beside the contract",
@@ -313,37 +339,39 @@ class SubmissionFormat(Settings):
     id_column: str = Field("id", description="column of the row's id")
     mask_column: str = Field("rle", description="column of the mask, or of the image's class")
     rows: Literal["image", "instance", "image_class", "label"] = Field(
-        "image", description="one row an image; one an instance; one for each image and class; the image's class"
+        "image",
+        description="what a row is: an image; an instance; an image and class; or the label (class) of an image",
     )
-    class_column: str | None = Field(None, description="image_class: column of the class")
-    id_template: str = Field("{id}", description="how the id cell is built from {id}, {class} and image fields")
+    class_column: str | None = Field(None, description="rows image_class: column of the class")
+    id_template: str = Field("{id}", description="how a row's id is made from {id}, {class} and the image's fields")
     extra: dict[str, str] = Field(
-        default_factory=dict, description="further columns, e.g. {height: '{height}'}; {mask} is the text"
+        default_factory=dict,
+        description="further columns, e.g. {height: '{height}'}; {mask} stands for the mask's text",
     )
-    mask_template: str = Field("{mask}", description="one instance inside the mask cell, e.g. '0 {score} {mask}'")
-    dialect: Dialect | None = Field(None, description="the training table's where not given")
-    overlap: bool = Field(True, description="masks of one image may overlap")
-    max_bytes: int | None = Field(None, gt=0, description="largest file the host takes [bytes]")
-    code_competition: bool = Field(False, description="the host takes a notebook, not a CSV")
+    mask_template: str = Field("{mask}", description="text of one instance in the mask cell, e.g. '0 {score} {mask}'")
+    dialect: Dialect | None = Field(None, description="how runs are written; default: as in masks.dialect")
+    overlap: bool = Field(True, description="whether masks of one image may overlap")
+    max_bytes: int | None = Field(None, gt=0, description="largest file that the host accepts [bytes]")
+    code_competition: bool = Field(False, description="the host wants a notebook that writes the table, not the table")
 
 
 class Competition(Settings):
     """A competition's contract."""
 
     name: str = Field(description="folder under runs/; letters, digits, '-', '_' and '.'")
-    title: str = Field("", description="what the host calls it")
-    url: str = Field("", description="the host's page; stage 09 takes the competition's name on the host from it")
+    title: str = Field("", description="the host's title")
+    url: str = Field("", description="the host's page; stage 09 takes the competition's name from it")
     download: str = Field("", description="command that fetches the host's files")
-    verified: str = Field("", description="what was checked about this contract, and how")
+    verified: str = Field("", description="what was checked of this contract, and how")
     images: Images
     tables: list[Table] = Field(default_factory=list, description="tables joined to the images by id")
     test_tables: list[Table] = Field(default_factory=list, description="tables joined to the test images by id")
     masks: Masks
-    classes: list[str] = Field(min_length=1, description="names, in the order of the mask's channels")
-    exclusive: bool = Field(False, description="every pixel has exactly one class; 'background' is one of them")
-    group: str | None = Field(None, description="column: images that must stay in one fold (patient, slide)")
+    classes: list[str] = Field(min_length=1, description="class names, in the order of the mask's channels")
+    exclusive: bool = Field(False, description="every pixel has exactly one class, one of which is 'background'")
+    group: str | None = Field(None, description="column whose values stay in one fold (patient, slide)")
     strata: list[str] = Field(default_factory=list, description="columns to balance over folds")
-    tissue: bool = Field(False, description="slides: background without tissue need not be predicted")
+    tissue: bool = Field(False, description="slides: glass without tissue need not be predicted")
     metric: MetricSettings
     submission: SubmissionFormat | None = None
 
@@ -359,15 +387,17 @@ class Competition(Settings):
         named = self.masks.class_names | set(self.metric.classes or [])
         unknown = sorted(named - set(self.classes) - {"void"})
         if unknown:
-            raise ValueError(f"masks or metric.classes name {unknown}, which classes does not list")
+            raise ValueError(f"masks or metric.classes name {unknown}, which are not among classes")
         if self.masks.instances and len(self.classes) != 1:
-            raise ValueError("masks.instances needs exactly one class")
+            raise ValueError("masks.instances needs exactly one class in classes")
         if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):
-            raise ValueError("submission.rows is 'label' where masks.kind is 'none', and nowhere else")
+            raise ValueError(
+                "submission.rows must be 'label' where masks.kind is 'none', and cannot be 'label' otherwise"
+            )
         if self.metric.name == HOST and self.submission is None:
             raise ValueError("metric.name 'host' needs a submission section: the host's file scores tables")
         if self.submission and not self.images.test:
-            raise ValueError("a submission needs images.test: where do the test images lie?")
+            raise ValueError("a submission needs images.test: the path pattern of the test images")
         return self
 
     @property

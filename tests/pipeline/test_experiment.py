@@ -36,10 +36,10 @@ def test_settings_on_the_command_line(tmp_path: Path) -> None:
     [
         ("train.epoch=3", "train.epoch: unknown key; expected one of: .*epochs"),
         ("train.epochs=0", "greater than or equal to 1"),
-        ("folds.use=[2]", "run from 0"),
+        ("folds.use=[2]", "folds are numbered from 0 to 1"),
         ("name=a/b", "expected letters"),
-        ("name=store", "no name of a shared folder"),
-        ("input.mean=[0.1,0.2]", "expected 1 or 1"),
+        ("name=store", "and not inventory, folds or store"),
+        ("input.mean=[0.1,0.2]", "mean has 2 values; expected 1, or 1 as"),
     ],
 )
 def test_settings_that_cannot_be(setting: str, words: str) -> None:
@@ -55,7 +55,7 @@ def test_an_unknown_experiment_lists_the_known_ones() -> None:
 def test_what_follows_from_the_contract_cannot_be_written_otherwise() -> None:
     with pytest.raises(ValueError, match=r"model\.in_channels is 7"):
         resolve(Experiment(name="x", competition="drawn", model={"in_channels": 7}), rle_contract())
-    with pytest.raises(ValueError, match="need a contract whose masks are instances"):
+    with pytest.raises(ValueError, match=r"prepare\.targets needs a contract with masks\.instances"):
         resolve(Experiment(name="x", competition="drawn", prepare={"targets": ["border"]}), rle_contract())
 
 

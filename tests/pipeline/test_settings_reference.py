@@ -98,7 +98,8 @@ def test_a_part_is_found_in_the_document_that_has_it() -> None:
 def test_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["settings", "predict.overlap"])
     said = capsys.readouterr().out
-    assert "predict.overlap   float; default 0.5; share, at least 0, less than 1\n      share of a tile" in said
+    meaning = "least share of a tile that overlaps with its neighbour"
+    assert f"predict.overlap   float; default 0.5; share, at least 0, less than 1\n      {meaning}" in said
     main(["settings", "--markdown"])
     assert capsys.readouterr().out == settings_page()
     main(["schema", str(tmp_path)])

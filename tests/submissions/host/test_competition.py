@@ -43,11 +43,11 @@ def test_unknown_contract_lists_the_known_ones() -> None:
         ({"metric": {"name": "host", "file": "m.py", "proxy": "host"}}, "needs metric.proxy"),
         ({"metric": {"name": "host", "file": "m.py", "proxy": "iou"}, "submission": None}, "scores tables"),
         ({"images": {"train": "a/{id}.png"}}, "needs images.test"),
-        ({"images": {"train": "a/{id}.png", "test": "b/{id}.png", "stack": "{id}"}}, "come together"),
+        ({"images": {"train": "a/{id}.png", "test": "b/{id}.png", "stack": "{id}"}}, "images.z go together"),
         ({"masks": {"kind": "rle"}}, "needs masks.table"),
-        ({"masks": {"kind": "images", "path": "m/{id}.png", "values": {1: "other"}}}, "does not list"),
+        ({"masks": {"kind": "images", "path": "m/{id}.png", "values": {1: "other"}}}, "which are not among classes"),
         ({"masks": {"kind": "images", "path": "m/{id}.png", "instances": True}, "classes": ["a", "b"]}, "one class"),
-        ({"metric": {"name": "dice", "classes": ["nothing"]}}, "does not list"),
+        ({"metric": {"name": "dice", "classes": ["nothing"]}}, "which are not among classes"),
         ({"colour": "red"}, "unknown key"),
     ],
 )
@@ -67,10 +67,10 @@ def test_scored_classes_and_dialect_follow_the_contract() -> None:
 
 def test_masks_that_cannot_be_meant() -> None:
     soft = {"kind": "images", "path": "{id}.png", "threshold": 128, "values": {0: [], 255: "thing"}}
-    with pytest.raises(ValueError, match=r"masks\.threshold is for one soft mask"):
+    with pytest.raises(ValueError, match=r"masks\.threshold is for soft masks, one file per image"):
         validate(Competition, {**MINIMAL, "masks": soft}, "own")
     named = {"kind": "polygons", "file": "a.json", "polygon_classes": {"x": "other"}}
-    with pytest.raises(ValueError, match="name \\['other'\\], which classes does not list"):
+    with pytest.raises(ValueError, match="name \\['other'\\], which are not among classes"):
         validate(Competition, {**MINIMAL, "masks": named}, "own")
 
 

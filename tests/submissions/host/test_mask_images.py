@@ -107,9 +107,9 @@ def test_several_observers_are_joined(tmp_path: Path, join: str, least: int) -> 
 
 def test_observers_and_their_field_come_together() -> None:
     for masks in ({"path": "{id}.png", "observers": ["x"]}, {"path": "{id}_{observer}.png"}):
-        with pytest.raises(ValueError, match="come together"):
+        with pytest.raises(ValueError, match="in masks.path go together"):
             Masks(kind="images", **masks)
-    with pytest.raises(ValueError, match="objects of several observers"):
+    with pytest.raises(ValueError, match="cannot join instances"):
         Masks(kind="images", path="{id}_{observer}.png", observers=["x"], instances=True)
 
 
