@@ -226,12 +226,12 @@ def test_accuracy_and_loss_are_those_of_the_definition() -> None:
     ("contract", "change", "message"),
     [
         (load_competition("cassava-2021"), {"task": "segment"}, "set task: classify"),
-        (rle_contract(), {"augment": {"cutmix": 0.5}}, "has no augment.cutmix"),
-        (rle_contract(), {"loss": {"name": "focal"}}, "for task classify 'classify'"),
-        (rle_contract(), {"loss": {"name": "classify"}, "task": "segment"}, "judges whole images"),
+        (rle_contract(), {"augment": {"cutmix": 0.5}}, "augment.cutmix cannot be used with task classify"),
+        (rle_contract(), {"loss": {"name": "focal"}}, "but task classify needs 'classify'"),
+        (rle_contract(), {"loss": {"name": "classify"}, "task": "segment"}, "is for whole images; set task: classify"),
         (rle_contract(), {"predict": {"mode": "tiles"}}, "predict.mode is 'tiles'"),
-        (rle_contract(), {"input": {"scale": 0.5}}, "has no input.scale"),
-        (rle_contract(), {"train": {"axes": ["z", "y"]}}, "has no train.axes"),
+        (rle_contract(), {"input": {"scale": 0.5}}, "input.scale cannot be used with task classify"),
+        (rle_contract(), {"train": {"axes": ["z", "y"]}}, "train.axes cannot be used with task classify"),
     ],
 )
 def test_what_a_classifier_cannot_do_is_refused(contract: Competition, change: dict[str, Any], message: str) -> None:

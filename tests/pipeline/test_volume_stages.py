@@ -72,8 +72,8 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path)
     [
         ({"train": {"patch": [16, 16]}}, r"train\.patch is \[16, 16\], expected \[depth"),
         ({"predict": {"tile": [16, 16]}}, r"predict\.tile is \[16, 16\], expected \[depth"),
-        ({"augment": {"cutmix": 0.5}}, r"volumes have no augment\.cutmix"),
-        ({"input": {"channels": 1, "mean": [0.5], "std": [0.5]}}, r"have a depth, and input\.dims is 2"),
+        ({"augment": {"cutmix": 0.5}}, r"augment\.cutmix cannot be used with input\.dims 3"),
+        ({"input": {"channels": 1, "mean": [0.5], "std": [0.5]}}, r"three sizes, but input\.dims is 2"),
     ],
 )
 def test_settings_that_do_not_fit_volumes_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -87,5 +87,5 @@ def test_networks_and_inputs_of_other_dimensions_are_told_apart(tmp_path: Path) 
     with pytest.raises(ValueError, match=r"does not see input\.dims 3"):
         initial_model(space_of(arguments).experiment, 0)
     images = rle_contract()
-    with pytest.raises(ValueError, match="gives files, not whole volumes"):
+    with pytest.raises(ValueError, match="is files, not volumes"):
         check_dimensions(space_of(arguments).experiment, images)

@@ -87,7 +87,7 @@ def test_colours_and_numbers_of_settings() -> None:
             parse_colour(text)
     masks = Masks(kind="images", path="{id}.png", values={0: [], "255": "thing"})  # JSON has keys of text
     assert masks.numbers == {0: [], 255: "thing"} and masks.colours is None
-    with pytest.raises(ValueError, match="all numbers or all colours"):
+    with pytest.raises(ValueError, match="only numbers or only colours"):
         Masks(kind="images", path="{id}.png", values={0: [], "1,2,3": "thing"})
     pixels = np.array([[[1, 2, 3], [255, 0, 9]]], np.uint8)
     assert [colour_name(code) for code in colour_codes(pixels)[0].tolist()] == ["1,2,3", "255,0,9"]
@@ -107,7 +107,7 @@ def test_several_observers_are_joined(tmp_path: Path, join: str, least: int) -> 
 
 def test_observers_and_their_field_come_together() -> None:
     for masks in ({"path": "{id}.png", "observers": ["x"]}, {"path": "{id}_{observer}.png"}):
-        with pytest.raises(ValueError, match="in masks.path go together"):
+        with pytest.raises(ValueError, match=r"in masks\.path go together"):
             Masks(kind="images", **masks)
     with pytest.raises(ValueError, match="cannot join instances"):
         Masks(kind="images", path="{id}_{observer}.png", observers=["x"], instances=True)

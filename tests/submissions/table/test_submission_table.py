@@ -147,5 +147,5 @@ def test_a_label_that_is_no_class_is_refused_and_found_by_the_linter(tmp_path: P
 
 @pytest.mark.parametrize("change", [{"submission": {"rows": "label"}}, {"masks": NO_MASKS}])
 def test_labels_are_submitted_where_there_are_no_masks_and_nowhere_else(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"'label' where masks\.kind is 'none', and nowhere else"):
+    with pytest.raises(ValueError, match=r"'label' where masks\.kind is 'none', and cannot be 'label' otherwise"):
         rle_contract(**change)
