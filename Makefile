@@ -4,7 +4,7 @@ PYTHON_OLD ?= python3.11
 BIN := .venv/bin
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo demo-short test test-all test-old smoke pages offline cluster lint docs clean
+.PHONY: install demo demo-short test fuzz test-all test-old smoke pages offline cluster lint docs clean
 
 install: .venv/installed
 
@@ -23,6 +23,10 @@ demo-short: install
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not smoke' $(PYTEST_ARGS)
+
+# All malformed inputs; a tenth of them is among the tests.
+fuzz: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 tests/fuzz $(PYTEST_ARGS)
 
 test-all: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 $(PYTEST_ARGS)

@@ -20,6 +20,7 @@ from inference.config import SETTINGS_FILE, InputConfig, ModelConfig, PredictCon
 from inference.models import build_model
 from inference.models.pretrained import load_encoder_weights, normalisation_of
 from inference.models.tensors import clean_state, read_tensors, write_tensors
+from submissions.host.atomic import write_atomic
 
 __all__ = [
     "LoadedModel",
@@ -68,9 +69,7 @@ def save_model(
         "input": input_config.model_dump(mode="json"),
         "predict": predict_config.model_dump(mode="json"),
     }
-    partial = folder / f"{SETTINGS_FILE}.partial"
-    partial.write_text(json.dumps(settings, indent=2) + "\n")
-    partial.replace(folder / SETTINGS_FILE)
+    write_atomic(folder / SETTINGS_FILE, json.dumps(settings, indent=2) + "\n")
 
 
 def load_model(path: Path) -> LoadedModel:

@@ -27,8 +27,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.sequence import ALL_STAGES, STAGES, run_from, run_stage_named, run_stages, started_as
-from submissions.command_exit import run_command
-from submissions.host.atomic import DiskFull
+from submissions.command_exit import run_command, sentence
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -249,8 +248,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(0 if given[:1] in (["-h"], ["--help"]) else 2)
     try:
         WORDS[given[0]](given[1:])
-    except (ValueError, FileNotFoundError, RuntimeError, DiskFull) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from error
 
 

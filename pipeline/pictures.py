@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from submissions.host.atomic import partial_path
 from submissions.table.show import PALETTE, overlay, overlay_label, shown
 
 if TYPE_CHECKING:
@@ -20,9 +21,16 @@ TITLE, MOST_NAMED = 40, 12
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a PNG beside its final name and rename it; the canvas needs no screen."""
+    """Write a PNG beside its final name and rename it; the canvas needs no screen. Names are drawn as they are written:
+    dollar signs begin no formula, and what is no UTF-8 is shown as question marks.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(text.get_text().encode("utf-8", "replace").decode("utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
     figure.savefig(partial, dpi=110, format="png", facecolor="white", bbox_inches="tight")
     partial.replace(path)
 

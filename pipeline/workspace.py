@@ -26,7 +26,7 @@ from pipeline.locks import release_all
 from pipeline.origin import EXPERIMENT, data_of, is_run
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
-from submissions.host.atomic import says_full
+from submissions.command_exit import sentence
 from submissions.host.competition import Competition, load_competition
 
 LOCK = "stage.lock"
@@ -158,19 +158,16 @@ def run_stage(
     try:
         space = open_workspace(arguments)
         work(space, arguments)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
         if isinstance(error, MadeOtherwise):
             given = sys.argv[1:] if argv is None else argv
             print("\n".join(ways_out(error.stage, space, given)), file=sys.stderr)
         raise SystemExit(1) from error
     except ModuleNotFoundError as error:  # what is imported where it is used, torch first of all
         raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
-    except OSError as error:
-        if not says_full(error):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from error
     finally:
         release_all()
 

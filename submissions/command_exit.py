@@ -8,6 +8,13 @@ from collections.abc import Callable
 from typing import NoReturn
 
 
+def sentence(error: BaseException) -> str:
+    """What a user reads of an error: of one of the system's which file it is about, and why."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Run `main` and leave with its status; a reader that stops early, as `head` does, ends it without a traceback."""
     try:

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from inference.decide.instances import InstanceSettings, confidences, split
+from inference.decide.learned import Learned, load_learned
 from inference.decide.postprocess import close_mask, fill_holes, keep_largest, open_mask, remove_small
 from inference.decide.rules import ArgmaxRule, Count, Level, Rule, ThresholdRule, class_planes
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.host.settings import Settings, read_yaml, validate
+from submissions.host.settings import Settings
 
-FORMAT = 1
 POST_STEPS = {
     "opening": open_mask,
     "closing": close_mask,
@@ -56,11 +56,9 @@ class PostStep(Settings):
     )
 
 
-class Decision(Settings):
+class Decision(Learned):
     """How probabilities become masks, and what that was learned from."""
 
-    format: Literal[1] = 1
-    fingerprint: str = Field(description="of the experiment(s) whose out-of-fold predictions taught it")
     classes: list[str] = Field(min_length=1, description="the contract's classes, in its order")
     channels: list[str] = Field(min_length=1, description="channels of the prediction store, in its order")
     exclusive: bool = Field(False, description="every pixel has at most one class")
@@ -132,23 +130,8 @@ def save_decision(path: Path, decision: Decision) -> None:
 
 
 def load_decision(path: Path, *, fingerprint: str | None = None) -> Decision:
-    """Read a decision.
-
-    Raises FileNotFoundError where there is none; ValueError for another format, for a key or value that
-    cannot be, and where `fingerprint` is given and the decision was learned from something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no decision; run stage 06_tune first")
-    document = read_yaml(path)  # JSON is YAML
-    if document.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {document.get('format')!r}, expected {FORMAT}; run 06_tune again")
-    decision = validate(Decision, document, str(path))
-    if fingerprint is not None and decision.fingerprint != fingerprint:
-        raise ValueError(
-            f"{path}: the decision was learned from the predictions {decision.fingerprint!r}, these weights "
-            f"belong to {fingerprint!r}; run stage 06_tune for this experiment"
-        )
-    return decision
+    """Read a decision; raises what `load_learned` raises."""
+    return load_learned(Decision, path, fingerprint=fingerprint)
 
 
 def apply(probs: np.ndarray, decision: Decision, *, group: str | None = None) -> Mask:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ import pandas as pd
 from pydantic import Field
 
 from inference.decide.decision import Decision, Mask
+from inference.decide.learned import Learned, load_learned
 from inference.forecast.features import LARGEST_OF, SUMS, as_row, class_features, class_sums, unit_features
 from inference.forecast.maps import AnyMap, Map, apply_map, columns, in_deviations, squared_distances
 from submissions.host.atomic import write_atomic
-from submissions.host.settings import Settings, validate
+from submissions.host.settings import Settings
 from submissions.metrics import Metric, build_metric
 
-FORMAT = 1
 NEIGHBOURS = 3  # nearest known units that a unit's distance is taken to
 NEAR_SAID, FAR_WEIGHT = 0.15, 0.05  # episodes count by how near to the estimate was what was said of them
 NORMAL_90 = 1.645
@@ -49,15 +48,13 @@ class Neighbourhood(Settings):
     reach: float = Field(description="distance to the nearest known ones that one in fifty known units exceeds")
 
 
-class Forecast(Settings):
+class Forecast(Learned):
     """What was learned about scores from out-of-fold predictions and shifted copies of their images.
 
     way: how units make one number: mean of their scores; counts, of which the metric is made after they are summed;
     matched, where rows of known units stand for those of unknown ones.
     """
 
-    format: Literal[1] = 1
-    fingerprint: str = Field(description="of the out-of-fold predictions that taught it")
     metric: str
     metric_params: dict[str, Any] = Field(default_factory=dict)
     way: Way
@@ -270,20 +267,5 @@ def save_forecast(path: Path, forecast: Forecast) -> None:
 
 
 def load_forecast(path: Path, *, fingerprint: str | None = None) -> Forecast:
-    """Read a forecast.
-
-    Raises FileNotFoundError where there is none; ValueError for another format, for a key or value that cannot be, and
-    where `fingerprint` is given and it was learned from other predictions.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no forecast; run stage 06_tune first")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if document.get("format") != FORMAT:
-        raise ValueError(f"{path}: format {document.get('format')!r}, expected {FORMAT}; run 06_tune again")
-    found = validate(Forecast, document, str(path))
-    if fingerprint is not None and found.fingerprint != fingerprint:
-        raise ValueError(
-            f"{path}: the forecast was learned from the predictions {found.fingerprint!r}, these belong to "
-            f"{fingerprint!r}; run stage 06_tune for this experiment"
-        )
-    return found
+    """Read a forecast; raises what `load_learned` raises."""
+    return load_learned(Forecast, path, fingerprint=fingerprint)

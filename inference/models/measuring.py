@@ -11,6 +11,7 @@ from inference.config import ModelConfig
 from inference.models.builder import build_model
 from inference.models.freezing import count_parameters
 from inference.models.table import MODELS
+from submissions.host.atomic import write_atomic
 
 SIDE = 512
 VOLUME = (32, 128, 128)
@@ -45,6 +46,4 @@ def write_figures(path: Path) -> None:
     for name in MODELS:
         parameters, gflops = measure(name)
         lines.append(f'    "{name}": ({parameters:_}, {gflops}),\n')
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(HEADER + "".join(lines) + "}\n")
-    partial.replace(path)
+    write_atomic(path, HEADER + "".join(lines) + "}\n")

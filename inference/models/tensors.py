@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from submissions.host.atomic import room_for
+from submissions.host.atomic import partial_path, room_for
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -53,7 +53,7 @@ def clean_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    partial = path.with_name(f"{path.name}.partial")
+    partial = partial_path(path)
     with room_for(path, sum(tensor.nbytes for tensor in state.values()), partial):
         save_file(dict(state), partial, metadata=metadata)
     partial.replace(path)

@@ -6,6 +6,8 @@ needs torch, which stages 01 to 03 and 06 do without.
 
 from __future__ import annotations
 
+import math
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -71,6 +73,7 @@ def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     experiment, device = space.experiment, space.device
     yield "--device", lambda: _check_device(experiment, device)
     yield "model", lambda: _check_network(experiment)
+    yield "train.patch", lambda: check_batch(experiment)
     yield "model.weights", lambda: _check_weights(experiment)
     yield "loss", lambda: check_loss(experiment)
     yield "augment.recipe", lambda: _check_recipe(experiment)
@@ -126,6 +129,20 @@ def _build(experiment: Experiment) -> nn.Module:
                 return build_model(experiment.model)
         except (NotImplementedError, RuntimeError):
             return build_model(experiment.model)
+
+
+def check_batch(experiment: Experiment) -> None:
+    """Raises ValueError for a patch without pixels, or where a batch takes more than 1/4 of this machine's memory."""
+    settings, channels = experiment.train, experiment.input.in_channels
+    if min(settings.patch) < 1:
+        raise ValueError(f"train.patch is {list(settings.patch)}: expected pixels, each at least 1")
+    taken = 4 * settings.batch_size * channels * math.prod(settings.patch)
+    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if taken > held / 4:
+        raise ValueError(
+            f"train.patch is {list(settings.patch)}: a batch of {settings.batch_size} takes {taken / 1e9:,.1f} GB, and "
+            f"this machine has {held / 1e9:,.1f} GB; expected a patch of about the size of an image, or a smaller batch"
+        )
 
 
 def _check_weights(experiment: Experiment) -> None:

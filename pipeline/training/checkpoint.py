@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from submissions.host.atomic import room_for
+from submissions.host.atomic import partial_path, room_for
 
 LAST = "last.pt"
 FORMAT = 1
@@ -20,7 +20,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     A kill or a full disk while saving leaves the previous file; the error is passed on, a full disk's as DiskFull.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = partial_path(path)
     try:
         with room_for(path, _size(state), partial), partial.open("wb") as file:
             torch.save({"format": FORMAT, **state}, file)
@@ -46,7 +46,8 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
     Raises ValueError where the file is damaged or of another version.
     """
-    path.with_name(f"{path.name}.partial").unlink(missing_ok=True)
+    for left in path.parent.glob(f"{path.name}.*partial"):  # of processes that were killed
+        left.unlink(missing_ok=True)
     if not path.is_file():
         return None
     try:

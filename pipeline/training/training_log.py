@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from submissions.host.atomic import write_atomic
+
 LOG = "log.jsonl"
 EVENTS = "tensorboard"
 TIME_FIELDS = ("seconds", "images_per_second", "wait_share")
@@ -38,9 +40,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LOG
         kept = [row for row in read_log(self.path) if row["epoch"] < resumed]
-        partial = self.path.with_name(f"{LOG}.partial")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        partial.replace(self.path)
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self.events = SummaryWriter(str(folder / EVENTS), purge_step=resumed)
 
     def write(self, row: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import itertools
 import os
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -93,6 +93,10 @@ def _has_width(kind: str | None) -> bool:
 def _expression(pattern: str, match: re.Match[str]) -> str:
     """Regular expression of the text of one field."""
     name, kind = match.groups()
+    if not name.isidentifier():
+        raise ValueError(
+            f"path pattern {pattern!r}: field {match.group()!r}, expected a name that begins with a letter"
+        )
     if kind in KINDS:
         return KINDS[kind]
     if WORDS.fullmatch(kind):
@@ -151,9 +155,9 @@ def scan(root: Path, pattern: str) -> Found:
     for relative, entry in _entries(root, "", parts, system):
         match = regex.match(relative)
         if match is None:
-            if not entry.is_dir() and _loose_regex(pattern).match(relative):
+            if not _is(entry.is_dir) and _loose_regex(pattern).match(relative):
                 almost.append(_other_case(relative, pattern))
-        elif entry.is_file() or is_container(Path(entry.path)):
+        elif _is(entry.is_file) or is_container(Path(entry.path)):
             files.append((relative, match.groupdict()))
         else:
             almost.append(
@@ -178,8 +182,16 @@ def _entries(
         elif regex.match(entry.name):
             if not rest:
                 yield prefix + entry.name, entry
-            elif entry.is_dir():
+            elif _is(entry.is_dir):
                 yield from _entries(Path(entry.path), f"{prefix}{entry.name}/", rest, system)
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind (`is_dir`, `is_file`), its links followed; one that leads in circles is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _apart(part: str) -> str:

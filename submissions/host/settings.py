@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ class Settings(BaseModel):
 
 
 WHOLE = "(document)"
+MOST_VALUES = 1_000_000  # of a document, its aliases written out
 
 S = TypeVar("S", bound=Settings)
 
@@ -25,17 +27,31 @@ S = TypeVar("S", bound=Settings)
 def read_yaml(path: Path) -> dict[str, Any]:
     """Mapping in a YAML file, read with the safe loader.
 
-    Raises FileNotFoundError where there is no such file, ValueError where it is not a YAML mapping.
+    Raises FileNotFoundError where there is no such file, ValueError where it is not a YAML mapping, or
+    one whose aliases stand for endless or too many values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a YAML document")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path}: expected a mapping of keys to values, found {type(document).__name__}")
+    if _written_out(document, {}) > MOST_VALUES:
+        raise ValueError(f"{path}: its aliases stand for more than {MOST_VALUES:,} values; write out what is meant")
     return document
+
+
+def _written_out(value: Any, known: dict[int, float]) -> float:
+    """How many values a document holds where each alias is what it stands for; endless where one stands in itself."""
+    if not isinstance(value, (dict, list)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # met again before it is counted, it holds itself
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(value)]
 
 
 def beside(value: str, document: Path) -> str:
@@ -47,7 +63,8 @@ def beside(value: str, document: Path) -> str:
 def override(document: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Copy of `document` with `a.b.c=value` assignments applied; values are read as YAML.
 
-    Raises ValueError for an assignment without `=`, or one that reaches into something that is no mapping.
+    Raises ValueError for an assignment without `=`, one that reaches into something that is no mapping, or a value that
+    is no YAML.
     """
     result: dict[str, Any] = json.loads(json.dumps(document, default=str))
     for assignment in assignments:
@@ -60,7 +77,10 @@ def override(document: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
                 raise ValueError(f"--set {assignment!r}: {parent!r} is a value, not a section")
-        section[key] = yaml.safe_load(text)
+        try:
+            section[key] = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ValueError(f"--set {assignment!r}: the value is not readable as YAML: {error}") from error
     return result
 
 

@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from submissions.images.damaged import named
+
 MAX_PIXELS = 4_000_000_000  # height x width of one slice of a file that is read by windows
 TILE_CACHE = 128 << 20  # bytes of decoded tiles that one file keeps; the members of a stack share four times that
 MOST_OPEN = 128  # files of a stack that are open at once; systems allow a process 1,024 or fewer
@@ -116,6 +118,13 @@ class FileReader(ABC):
     levels: tuple[tuple[int, int], ...] = ()
     void: bool = False  # whether the file says of some places that they hold no data
     orientation: int = 1  # as EXIF counts it; 1: as stored
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """What reads pixels names the file in whatever it raises."""
+        super().__init_subclass__(**options)
+        for name in ("read", "valid"):
+            if name in vars(cls):
+                setattr(cls, name, named(vars(cls)[name]))
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from submissions.host.atomic import partial_path
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import read_submission, submission_format
@@ -132,7 +133,8 @@ def _line(name: str, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     pictures = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (shown(image), drawn)]
     line = np.full((TITLE + size[1], 2 * size[0] + GAP, 3), 255, np.uint8)
     line[TITLE:, : size[0]], line[TITLE:, size[0] + GAP :] = pictures
-    cv2.putText(line, name, (2, TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (31, 41, 51), 1, cv2.LINE_AA)
+    said = name.encode("ascii", "replace").decode()  # the font has no other letters
+    cv2.putText(line, said, (2, TITLE - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (31, 41, 51), 1, cv2.LINE_AA)
     return line
 
 
@@ -146,6 +148,6 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     """Write uint8 (H, W, 3), RGB, beside its final name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
     partial.write_bytes(encoded.tobytes())
     partial.replace(path)

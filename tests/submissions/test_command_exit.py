@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from submissions.command_exit import sentence
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "from submissions.command_exit import run_command\nimport sys\nrun_command(lambda: {})\n"
@@ -30,3 +33,17 @@ def test_a_reader_that_stops_early_sees_no_traceback(work: str) -> None:
 def test_a_status_is_passed_on(work: str, status: int) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM.format(work)], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "data/a.png"), "data/a.png: Permission denied"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", b"data/a\xff"), "data/a\udcff: Is a directory"),
+        (OSError("truncated"), "truncated"),
+        (ValueError("seed is -1"), "seed is -1"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_an_error_is_said_in_words(error: Exception, said: str) -> None:
+    assert sentence(error) == said

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module, util
 from pathlib import Path
 
+from submissions.images.damaged import naming
 from submissions.images.readers import FileReader
 from submissions.images.reading import AS_STORED, Reading
 
@@ -41,7 +43,8 @@ class Format:
         module, _, name = self.reader.partition(":")
         kind = getattr(import_module(f"submissions.images.{module}"), name)
         given = {"page": page} if page is not None else {}
-        reader: FileReader = kind(path, as_mask=as_mask, reading=reading, **given)
+        with naming(path):
+            reader: FileReader = kind(path, as_mask=as_mask, reading=reading, **given)
         return reader
 
     def require(self, path: Path) -> None:
@@ -153,6 +156,6 @@ def _first_bytes(path: Path) -> bytes:
         try:
             with gzip.open(path) as stream:
                 head = stream.read(_HEAD)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f"{path}: damaged gzip file ({error}): copy it again from the host") from error
     return head

@@ -43,7 +43,7 @@ def test_a_full_disk_leaves_the_previous_state(tmp_path: Path, monkeypatch: pyte
 def test_what_a_kill_left_is_cleared_away(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_state(path, {"epoch": 1})
-    (tmp_path / "last.pt.partial").write_bytes(b"half of it")
+    (tmp_path / "last.pt.elsewhere-12.partial").write_bytes(b"half of it")
     assert load_state(path) == {"epoch": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
 

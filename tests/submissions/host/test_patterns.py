@@ -72,6 +72,13 @@ def test_patterns_that_are_taken_apart_in_one_way_are_kept(pattern: str) -> None
     assert check_apart(pattern) == pattern
 
 
+def test_a_field_s_name_is_no_number() -> None:
+    with pytest.raises(
+        ValueError, match=r"'train/\{0\}\.png': field '\{0\}', expected a name that begins with a letter"
+    ):
+        check_inside("train/{0}.png")
+
+
 @pytest.mark.parametrize("pattern", ["/etc/{id}", "../x/{id}.png", "a/../../{id}", ""])
 def test_a_pattern_stays_below_the_data_folder(pattern: str) -> None:
     with pytest.raises(ValueError, match="expected a path below the data folder"):
@@ -111,3 +118,13 @@ def test_links_to_folders_and_files_elsewhere_are_followed_and_circles_end(tmp_p
     assert [path for path, _ in find_files(data, "train/{id}.png")] == ["train/a.png"]
     assert [path for path, _ in find_files(data, "{id}.png")] == ["b.png"]
     assert [path for path, _ in find_files(data, "train/loop/train/{id}.png")] == ["train/loop/train/a.png"]
+
+
+def test_a_link_that_leads_in_circles_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/a.png").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "train/loop.png").symlink_to("loop.png")
+    found = scan(tmp_path, "{part}/{id}.png")
+    assert [path for path, _ in found.files] == ["train/a.png"]
+    assert [one.where for one in found.almost] == ["train/loop.png"]

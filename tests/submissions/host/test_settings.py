@@ -27,7 +27,13 @@ def test_override_sets_dotted_keys_and_leaves_the_original_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("assignment", "words"), [("train.epochs", "expected key=value"), ("name.first=1", "is a value, not a section")]
+    ("assignment", "words"),
+    [
+        ("train.epochs", "expected key=value"),
+        ("name.first=1", "is a value, not a section"),
+        ("seed=[1", r"--set 'seed=\[1': the value is not readable as YAML"),
+        ("name=!!x y", "not readable as YAML"),
+    ],
 )
 def test_override_refuses(assignment: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
@@ -52,8 +58,26 @@ def test_yaml_is_read_safely(tmp_path: Path) -> None:
     bad.write_text("- 1\n- 2\n")
     with pytest.raises(ValueError, match="expected a mapping"):
         read_yaml(bad)
+    for content in (b"\xff\xfe\x00", b"[" * 5000):
+        bad.write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.yaml: not readable as YAML"):
+            read_yaml(bad)
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_yaml(tmp_path / "none.yaml")
+
+
+def test_aliases_that_stand_for_too_much_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.yaml"
+    lines = ["k0: &k0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"k{n}: &k{n} [{', '.join([f'*k{n - 1}'] * 10)}]" for n in range(1, 9)]
+    for text in ("\n".join(lines), "k: &k [*k]", "k: &k {a: {b: *k}}"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"bomb\.yaml: its aliases stand for more than 1,000,000 values"):
+            read_yaml(path)
+    path.write_text("\n".join(lines[:4]))
+    assert len(read_yaml(path)["k3"]) == 10
+    path.write_text("a: &a [1, 2]\nb: [*a, *a]")
+    assert read_yaml(path)["b"] == [[1, 2], [1, 2]]
 
 
 class Whole(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tomllib
 from importlib import util
 from pathlib import Path
@@ -56,6 +57,16 @@ def test_without_its_library_a_format_names_the_extra(tmp_path: Path, monkeypatc
 def test_formats_are_told_by_bytes_and_endings(tmp_path: Path, name: str, head: bytes, found: str) -> None:
     (tmp_path / name).write_bytes(head + bytes(8))
     assert find_format(tmp_path / name).name == found
+
+
+def test_a_broken_stream_inside_a_gzip_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    content = bytearray(gzip.compress(bytes(range(256)) * 9))
+    content[12:20] = b"\xff" * 8
+    for broken in (content, gzip.compress(b"x" * 900)[:15]):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"a\.nii\.gz: damaged gzip file \("):
+            find_format(path)
 
 
 def test_a_folder_of_slices_is_no_container(tmp_path: Path) -> None:
