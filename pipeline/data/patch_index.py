@@ -20,8 +20,8 @@ from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_axes import along
 from pipeline.stage import digest
 from submissions.host.atomic import write_atomic
+from submissions.host.truth import SOFT_TOP, VOID
 
-VOID = 255
 PREFIX = "foreground_"
 POSITION = ["image_id", "axis", "z", "y", "x", "height", "width"]
 
@@ -77,12 +77,17 @@ def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -
     starts = np.asarray(lefts)
     for number in range(classes):
         plane = target if target.ndim == 2 else target[number]
-        wanted = number if target.ndim == 2 else 1
-        inside = np.concatenate([[0], np.cumsum((plane == wanted).sum(axis=0))])
+        shown = plane == number if target.ndim == 2 else shown_in(plane)
+        inside = np.concatenate([[0], np.cumsum(shown.sum(axis=0))])
         known = np.concatenate([[0], np.cumsum((plane != VOID).sum(axis=0))])
         counted = known[starts + wide] - known[starts]
         found[number] = (inside[starts + wide] - inside[starts]) / np.maximum(counted, 1)
     return found
+
+
+def shown_in(plane: np.ndarray) -> np.ndarray:
+    """bool: where a stored plane shows its class: 1, or of soft targets more than half of the observers."""
+    return np.asarray((plane == 1) | ((plane > SOFT_TOP // 2) & (plane != VOID)))
 
 
 def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generator) -> pd.DataFrame:

@@ -96,6 +96,7 @@ def _prepare(
         "host": [depth, height, width],
         "scale": scale,
         "statistics": asdict(statistics(source, experiment.input)),
+        **({} if truth.soft is None else {"soft": True}),
         "spacing": [step * own / side for step, own, side in zip(steps, source.shape, work, strict=False)],
     }
     shape, dtype = (*work, channels), source.dtype

@@ -22,6 +22,7 @@ __all__ = [
     "resize_image",
     "resize_label",
     "resize_planes",
+    "resize_shares",
     "strips",
     "working_size",
 ]  # fmt: skip
@@ -61,6 +62,15 @@ def resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     pixels = np.moveaxis(planes, 0, -1).astype(np.float32)
     shares = RowResizer((planes.shape[1], planes.shape[2]), size).push(pixels)
     return np.ascontiguousarray(np.moveaxis(shares >= 0.5, -1, 0)).astype(planes.dtype)
+
+
+def resize_shares(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize uint8 planes (K, H, W) of shares to (K, *size): the mean of what a new pixel covers."""
+    if planes.shape[1:] == tuple(size):
+        return planes
+    resizer = RowResizer((planes.shape[1], planes.shape[2]), size)
+    shares = np.rint(resizer.push(np.moveaxis(planes, 0, -1).astype(np.float32)))
+    return np.ascontiguousarray(np.moveaxis(np.clip(shares, 0, 255), -1, 0)).astype(np.uint8)
 
 
 def strips(reader: ImageReader, size: tuple[int, int], strip_bytes: int = STRIP_BYTES) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pipeline.data.scaling import nearest_indices, resize_label, resize_planes
+from pipeline.data.scaling import nearest_indices, resize_label, resize_planes, resize_shares
 from submissions.host.masks import VOID, Truth
 
 BORDER_WIDTH = 5  # pixels: a border pixel sees two instances, or an instance's rim, in a window of this size
@@ -14,11 +14,16 @@ BORDER_WIDTH = 5  # pixels: a border pixel sees two instances, or an instance's 
 def build_target(truth: Truth, size: tuple[int, int], *, exclusive: bool, extra: list[str]) -> np.ndarray:
     """Target at the working size: uint8 (Z, h, w) label of exclusive classes, else (Z, K + extra, h, w) planes.
 
-    255 is not learned: void, and in a label what has no class. No value is interpolated.
+    255 is not learned: void, and in a label what has no class. No value is interpolated, but for soft truth, whose
+    planes are shares of 0 to 254 and stay so.
     """
     if exclusive:
         return np.stack([resize_label(label, size) for label in truth.label])
-    planes = np.stack([resize_planes(truth.planes[:, z], size) for z in range(truth.planes.shape[1])]).astype(np.uint8)
+    depth = truth.planes.shape[1]
+    if truth.soft is not None:
+        planes = np.stack([resize_shares(truth.soft[:, z], size) for z in range(depth)])
+    else:
+        planes = np.stack([resize_planes(truth.planes[:, z], size) for z in range(depth)]).astype(np.uint8)
     if extra:
         assert truth.instances is not None
         labels = [resize_label(label, size) for label in truth.instances]

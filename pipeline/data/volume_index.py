@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from inference.predict.tiles import tile_positions
-from pipeline.data.patch_index import PREFIX, VOID
+from pipeline.data.patch_index import PREFIX, VOID, shown_in
 from pipeline.data.store import Store, StoredImage
 from submissions.host.atomic import write_atomic
 
@@ -57,8 +57,9 @@ def _slice_counts(
     for z in range(stored.shape[0]):
         target = stored.read_target(z)
         for k in range(classes):
-            plane, wanted = (target, k) if target.ndim == 2 else (target[k], 1)
-            for which, mask in enumerate((plane == wanted, plane != VOID)):
+            plane = target if target.ndim == 2 else target[k]
+            shown = plane == k if target.ndim == 2 else shown_in(plane)
+            for which, mask in enumerate((shown, plane != VOID)):
                 sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
                 sums[1:, 1:] = mask.cumsum(0).cumsum(1)
                 y1, x1 = y0 + size[0], x0 + size[1]

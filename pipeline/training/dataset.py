@@ -18,11 +18,11 @@ from pipeline.data.volume_axes import along
 from pipeline.experiment import SamplingSettings
 from pipeline.seeds import generator_of, seed_of
 from pipeline.training.loader import Sample
+from submissions.host.truth import SOFT_TOP
 from submissions.images.opening import ImageReader, StackReader
 
 TRIES = 1000
 IGNORE = 255
-SOFT_TOP = 254  # stored value of a soft target that stands for 1; 255 stands for "not learned"
 
 
 class TrainingSet:
@@ -30,7 +30,8 @@ class TrainingSet:
 
     `folds` and `fold` say which images, and inside images cut into blocks which windows; `inventory` has the
     columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image. `soft`
-    targets are planes of 0 to SOFT_TOP; samples then have float32 planes in [0, 1], 255 = ignore. `axes`: those
+    targets (or those of a stored image that says so) are planes of 0 to SOFT_TOP; samples then have float32 planes in
+    [0, 1], 255 = ignore. `axes`: those
     along which volumes are sliced. `references`: colours that the recipe transfers to the samples.
     """
 
@@ -91,8 +92,8 @@ class TrainingSet:
         augment = self.augmentation(stored.shape[3])
         image, target = augment(image, target, seed_of(self.seed, epoch, index, "augment"))
         pixels = normalise(image, self.measured(stored), self.config)
-        if self.soft:
-            target = np.where(target == IGNORE, np.float32(IGNORE), target / np.float32(SOFT_TOP))
+        if self.soft or stored.attrs.get("soft"):
+            target = as_shares(target)
         where = (window.z, window.y, window.x)
         across = window.axis if window.axis == "z" else f"across {window.axis}"
         name = f"{window.image_id} {across}={where[0]} y={where[1]} x={where[2]}"
@@ -156,6 +157,11 @@ class TrainingSet:
         scaled = boxes * ratio
         whole = np.concatenate([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])], axis=1).astype(np.int64)
         return training_windows_allowed(self.blocks, self.fold, image_id, whole)
+
+
+def as_shares(target: np.ndarray) -> np.ndarray:
+    """Stored soft planes as float32 in [0, 1], 255 = ignore."""
+    return np.where(target == IGNORE, np.float32(IGNORE), target / np.float32(SOFT_TOP))
 
 
 def _boxes(index: pd.DataFrame) -> np.ndarray:

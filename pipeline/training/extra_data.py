@@ -19,11 +19,12 @@ from pipeline.data.store import Store, create_store, strips
 from pipeline.experiment import Experiment, TrainSettings, load_experiment, resolve
 from pipeline.seeds import seed_of
 from pipeline.stage import read_stage
-from pipeline.training.dataset import SOFT_TOP, TrainingSet
+from pipeline.training.dataset import TrainingSet
 from pipeline.training.mixture import Extra
 from pipeline.workspace import Workspace
 from submissions.host.competition import load_competition
 from submissions.host.listing import ListedImages, list_images, pixel_size
+from submissions.host.truth import SOFT_TOP
 
 IGNORE = 255
 APART = "test_folds"

@@ -15,7 +15,7 @@ from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_index import Box, BoxSampler, Size3, read_box_index
 from pipeline.experiment import SamplingSettings
 from pipeline.seeds import generator_of, seed_of
-from pipeline.training.dataset import check_targets, sample_odds, training_ids
+from pipeline.training.dataset import as_shares, check_targets, sample_odds, training_ids
 from pipeline.training.loader import Sample
 
 
@@ -57,6 +57,8 @@ class VolumeSet:
         pixels, target = fit_box(pixels, target, self.patch, generator)
         spacing = stored.attrs.get("spacing") or (1.0, 1.0, 1.0)
         pixels, target = self.augment(pixels, target, seed_of(self.seed, epoch, index, "augment"), spacing=spacing)
+        if stored.attrs.get("soft"):
+            target = as_shares(target)
         name = f"{box.image_id} z={box.z} y={box.y} x={box.x}"
         return Sample(pixels, target, 1.0, name)
 

@@ -78,6 +78,7 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
         own = frozenset(np.unique(pixels).tolist())
         sets.append(own)
         seen.colours |= colours
+        seen.lossy |= colours and Path(file).suffix.lower() in (".jpg", ".jpeg")
         seen.soft &= not colours and _is_soft(pixels)
     seen.values = set().union(*sets)
     seen.most = max(map(len, sets), default=0)
@@ -116,6 +117,9 @@ def _is_soft(pixels: np.ndarray) -> bool:
 def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool, list[str]]:
     """(settings, classes, exclusive, notes) for the values that were seen."""
     values = sorted(seen.values)
+    if seen.colours and not seen.lossy and _are_objects(seen):
+        why = f"{len(values)} colours, up to {seen.most} in one mask, other ones in each: every colour is an object"
+        return {"instances": True}, ["thing"], False, [why]
     if seen.colours:
         return _colours(folder, values)
     if seen.soft:
@@ -141,7 +145,7 @@ def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool,
 def _are_objects(seen: Seen) -> bool:
     """Whether values number objects: 0 and many others, beyond what classes have, that change from mask to mask."""
     values = sorted(seen.values)
-    many = len(values) > MOST_CLASSES or (values[-1] > 255 and len(values) > 2)
+    many = len(values) > MOST_CLASSES or (values[-1] > 255 and len(values) > 2 and not seen.colours)
     return values[0] == 0 and seen.changing and many and not (values[-1] <= 255 and seen.most == len(values))
 
 

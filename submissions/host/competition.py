@@ -164,8 +164,10 @@ class Masks(Settings):
         default_factory=list,
         description="images: values of {observer} in the path, one per observer; their masks are joined",
     )
-    join: Literal["majority", "any", "all"] = Field(
-        "majority", description="several observers: a pixel counts where more than half, any, or all of them mark it"
+    join: Literal["majority", "any", "all", "mean"] = Field(
+        "majority",
+        description="several observers: a pixel counts where more than half, any, or all of them mark it; mean: the "
+        "share that marks it is learned, and where more than half do it is scored",
     )
     valid: str | None = Field(None, description="path pattern of images whose zero pixels are not scored")
     array: str | None = Field(None, description="images: name of the array in a .npz, Zarr or N5 that holds several")
@@ -180,7 +182,9 @@ class Masks(Settings):
     polygon_classes: dict[str, str | list[str]] | None = Field(
         None, description="polygons: the host's name -> class, 'void', or [] to leave it out"
     )
-    instances: bool = Field(False, description="each row, value, file or polygon is one object of the only class")
+    instances: bool = Field(
+        False, description="each row, value, colour, file or polygon is one object of the only class"
+    )
 
     @field_validator("path", "valid", "file")
     @classmethod
@@ -388,6 +392,8 @@ class Competition(Settings):
         unknown = sorted(named - set(self.classes) - {"void"})
         if unknown:
             raise ValueError(f"masks or metric.classes name {unknown}, which are not among classes")
+        if self.masks.join == "mean" and self.exclusive:
+            raise ValueError("masks.join 'mean' needs classes that do not exclude each other; choose majority")
         if self.masks.instances and len(self.classes) != 1:
             raise ValueError("masks.instances needs exactly one class in classes")
         if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):

@@ -12,7 +12,7 @@ import numpy as np
 from submissions.host.competition import Colour, Competition
 from submissions.host.mask_files import OBJECT, filled, mask_files, object_files, open_path
 from submissions.host.patterns import FIELD
-from submissions.host.truth import Truth, completed
+from submissions.host.truth import SOFT_TOP, Truth, completed
 from submissions.images.opening import open_image, open_mask
 from submissions.images.reading import Reading
 
@@ -55,7 +55,10 @@ def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth
         return completed(competition, seen[0][0], valid=valid)
     votes = np.stack([planes for planes, _ in seen]).sum(axis=0, dtype=np.uint8)
     needed = {"any": 1, "all": len(seen)}.get(masks.join, len(seen) // 2 + 1)
-    return completed(competition, np.asarray(votes >= needed), valid=valid)
+    truth = completed(competition, np.asarray(votes >= needed), valid=valid)
+    if masks.join != "mean":
+        return truth
+    return replace(truth, soft=np.rint(votes * (SOFT_TOP / len(seen))).astype(np.uint8))
 
 
 def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
@@ -156,11 +159,24 @@ def _numbered(competition: Competition, data: Path, row: Row, shape: Shape) -> n
             numbers[read_pixels(competition, path, row, shape) > 0] = number
         return numbers
     for path in files:
-        pixels = read_pixels(competition, path, row, shape)
+        pixels = _ids(competition, path, row, shape)
         if pixels.max(initial=0) > np.iinfo(np.int32).max:
             pixels = np.unique(pixels, return_inverse=True)[1].reshape(shape) + int(pixels.min() > 0)
         numbers = pixels.astype(np.int32)
     return numbers
+
+
+def _ids(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
+    """The numbers of objects in a file: its values, or of a picture in colour red + 256 green + 65536 blue, as in COCO
+    panoptic masks."""
+    try:
+        return read_pixels(competition, path, row, shape)
+    except ValueError as error:
+        try:
+            codes = read_codes(competition, path, row, shape)
+        except ValueError:
+            raise error from None
+        return codes >> 16 | codes & 0xFF00 | (codes & 0xFF) << 16
 
 
 def _planes(

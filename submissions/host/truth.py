@@ -10,6 +10,7 @@ import numpy as np
 from submissions.host.competition import Competition
 
 VOID = 255
+SOFT_TOP = 254  # value of a soft target that stands for 1; 255 stands for "not learned"
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,15 @@ class Truth:
     valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
     instances: int32 (Z, H, W), 0 background, 1..n; None where the contract has no instances.
     spacing: (z, y, x) in mm of a volume whose mask's file says so.
+    soft: uint8 like planes, 0 to SOFT_TOP for the share of observers that see the class; what is learned then, while
+    planes are what is scored. None where one answer is all there is.
     """
 
     planes: np.ndarray
     valid: np.ndarray | None = None
     instances: np.ndarray | None = None
     spacing: tuple[float, float, float] | None = None
+    soft: np.ndarray | None = None
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -39,12 +43,12 @@ class Truth:
 
     def window(self, rows: slice, cols: slice) -> Truth:
         """The truth of these rows and columns alone; instances keep their numbers."""
-        planes, valid, instances = (
+        planes, valid, instances, soft = (
             None if part is None else np.ascontiguousarray(part[..., rows, cols])
-            for part in (self.planes, self.valid, self.instances)
+            for part in (self.planes, self.valid, self.instances, self.soft)
         )
         assert planes is not None
-        return Truth(planes, valid, instances, self.spacing)
+        return Truth(planes, valid, instances, self.spacing, soft)
 
 
 def classes_shown(truth: Truth) -> np.ndarray:

@@ -67,3 +67,19 @@ def test_extra_planes_follow_the_classes() -> None:
     truth = Truth((label > 0)[None, None], None, label[None])
     target = build_target(truth, label.shape, exclusive=False, extra=["border", "centre"])
     np.testing.assert_array_equal(target[0], np.stack([label > 0, touching_borders(label), centres(label)]))
+
+
+def test_shares_of_observers_stay_shares() -> None:
+    soft = np.zeros((2, 1, 8, 12), np.uint8)
+    soft[0, 0, :, 4:] = 127
+    soft[1, 0, 2:4] = 254
+    valid = np.ones((1, 8, 12), bool)
+    valid[0, 0, 0] = False
+    truth = Truth(soft > 127, valid, soft=soft)
+    same = build_target(truth, (8, 12), exclusive=False, extra=[])
+    assert same.shape == (1, 2, 8, 12) and (same[0, :, 0, 0] == VOID).all() and same[0, 0, 3, 7] == 127
+    half = build_target(truth, (4, 6), exclusive=False, extra=[])
+    np.testing.assert_array_equal(half[0, 1, 1:, 0], [254, 0, 0])
+    assert half[0, 0, 2, 3] == 127
+    odd = build_target(truth, (3, 12), exclusive=False, extra=[])
+    assert 0 < odd[0, 1, 0, 5] < 254

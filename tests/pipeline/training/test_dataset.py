@@ -77,6 +77,20 @@ def test_image_and_mask_stay_together(tmp_path: Path) -> None:
         assert np.array_equal(sample.image, sample.target.astype(np.float32))
 
 
+def test_shares_of_observers_are_learned_as_shares(tmp_path: Path) -> None:
+    store = create_store(tmp_path)
+    for name in ("a", "b"):
+        soft = np.zeros((1, 1, HEIGHT, WIDTH), np.uint8)
+        soft[..., : WIDTH // 2], soft[..., :4, :] = 169, 255
+        store.write(name, np.zeros((1, HEIGHT, WIDTH, 1), np.uint8), soft, {"soft": True})
+    names = ["a", "b"]
+    index = grid_index(store.image("a"), (16, 22), ["mask"])
+    assert index["foreground_mask"].max() == 1.0
+    sample = training_set(store, folds_of(names, [0, 1]), inventory_of(names)).sample(0, 0)
+    values = np.unique(sample.target)
+    assert sample.target.dtype == np.float32 and set(values.round(3)) <= {0.0, np.float32(169 / 254).round(3), 255.0}
+
+
 def test_held_out_images_and_buffers_are_never_drawn(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d"]
     store = drawn(tmp_path, names)

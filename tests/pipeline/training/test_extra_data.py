@@ -20,10 +20,11 @@ from pipeline.data.store import create_store
 from pipeline.experiment import Experiment, TrainSettings
 from pipeline.sequence import run_stages
 from pipeline.training import extra_data, validation
-from pipeline.training.dataset import SOFT_TOP, TrainingSet
+from pipeline.training.dataset import TrainingSet
 from pipeline.training.extra_data import check_predictions, external_data, fill_pseudo_store, pseudo_target
 from pipeline.training.loader import Sample
 from pipeline.training.mixture import Extra, Mixture
+from submissions.host.truth import SOFT_TOP
 from submissions.images.opening import ArrayReader
 
 

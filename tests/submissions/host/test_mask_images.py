@@ -105,6 +105,34 @@ def test_several_observers_are_joined(tmp_path: Path, join: str, least: int) -> 
     np.testing.assert_array_equal(one.planes[0, 0], masks[1])
 
 
+def test_the_mean_of_observers_is_learned_and_their_majority_scored(tmp_path: Path) -> None:
+    masks = [draw_mask(seed) for seed in (1, 2, 3)]
+    for name, mask in zip("xyz", masks, strict=True):
+        write(tmp_path / "masks" / f"a_{name}.png", mask.astype(np.uint8) * 255)
+    given: dict[str, Any] = {"observers": ["x", "y", "z"], "join": "mean"}
+    truth = read(contract("masks/{id}_{observer}.png", **given), tmp_path)
+    votes = np.sum(masks, axis=0)
+    assert truth.soft is not None and set(np.unique(truth.soft)) == {0, 85, 169, 254}
+    np.testing.assert_array_equal(truth.planes[0, 0], votes >= 2)
+    np.testing.assert_allclose(truth.soft[0, 0] / 254, votes / 3, atol=0.002)
+    part = truth.window(slice(3, 20), slice(5, 33)).soft
+    assert part is not None and part.shape == (1, 1, 17, 28)
+    with pytest.raises(ValueError, match=r"masks\.join 'mean' needs classes that do not exclude"):
+        contract("masks/{id}_{observer}.png", exclusive=True, **given)
+
+
+def test_colours_that_number_objects(tmp_path: Path) -> None:
+    ids = np.zeros(SHAPE, np.int64)
+    ids[3:6, 3:9], ids[20:25, 20:30], ids[8:12, 40:50] = 7, 258 + (3 << 16), 200 << 16
+    write(tmp_path / "masks/a.png", np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8))
+    numbers = read(contract("masks/{id}.png", instances=True), tmp_path).instances
+    assert numbers is not None
+    np.testing.assert_array_equal(numbers[0], ids)  # red + 256 green + 65536 blue
+    write(tmp_path / "masks/a.png", np.zeros((3, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"a\.png"):
+        read(contract("masks/{id}.png", instances=True), tmp_path)
+
+
 def test_observers_and_their_field_come_together() -> None:
     for masks in ({"path": "{id}.png", "observers": ["x"]}, {"path": "{id}_{observer}.png"}):
         with pytest.raises(ValueError, match=r"in masks\.path go together"):
