@@ -52,23 +52,32 @@ class ImagesSeen:
 
 
 def look_at_images(competition: Competition, data: Path) -> ImagesSeen:
-    """Sizes, types and values of some training images, spread over all. Raises as `open_image` does, and ValueError
-    where there are none."""
+    """Sizes, types and values of some training images, spread over all; those that cannot be read are left out.
+
+    Raises ValueError where there are none, or none can be read.
+    """
     listing, _ = list_images(competition, data, "train")
     if not len(listing):
         raise ValueError(f"{competition.name}: no training image in {data}; mend images.train")
     images = ListedImages(competition, data, listing)
     sizes, depths, values = [], [], []
-    channels, dtypes = [], set()
+    channels, dtypes, fault = [], set(), ""
     for image_id in spread(images.ids, LOOKED_AT):
-        source = images.open_alone(image_id)
-        depth, height, width, count = source.shape
+        try:
+            reader = images.open_alone(image_id)
+            some = _some_values(reader)
+        except (ValueError, OSError) as error:  # stage 01 lists them all
+            fault = str(error)
+            continue
+        depth, height, width, count = reader.shape
         sizes.append((height, width))
         depths.append(depth)
         channels.append(count)
-        dtypes.add(str(source.dtype))
-        values.append(_some_values(source))
-        source.close()
+        dtypes.add(str(reader.dtype))
+        values.append(some)
+        reader.close()
+    if not values:
+        raise ValueError(f"{competition.name}: none of the training images that were looked at is read: {fault}")
     seen = np.concatenate(values)
     return ImagesSeen(len(listing), sizes, depths, max(channels), dtypes, float(seen.mean()), float(seen.std()))
 
@@ -151,7 +160,7 @@ def _put_folds(draft: Draft, competition: Competition, listing: pd.DataFrame, de
 def _put_input(draft: Draft, competition: Competition, seen: ImagesSeen) -> float:
     """The section `input`; returns the scale."""
     depth = 3 if max(seen.depths) > 1 or competition.images.stack else 1
-    channels = seen.channels if seen.channels > 3 else 3 if seen.channels == 3 else 1
+    channels = seen.channels
     section: dict[str, Any] = {"channels": channels}
     notes = [f"{channels} channel(s), as the images have"]
     if depth > 1:

@@ -24,12 +24,13 @@ from submissions.table.sample_check import check_sample
 SPLITS: tuple[Split, ...] = ("train", "test")
 SHOWN = 5
 PICTURED = 6
+PICTURE = "guess.png"
 
 
 def start_competition(folder: Path, *, name: str | None = None, out: Path | None = None) -> str:
     """Write a contract, an experiment and a picture of what is taken for masks, and say what they find in the files.
 
-    The contract is `out`, or <name>.yaml where the user stands; <name>-baseline.yaml and <name>-guess.png are written
+    The contract is `out`, or <name>.yaml where the user stands; <name>-baseline.yaml and guess.png are written
     beside it.
     Raises as `write_first_contract` does, and ValueError where the experiment is there already.
     """
@@ -68,8 +69,8 @@ def write_first_experiment(competition: Competition, data: Path, contract: Path)
 
 
 def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
-    """Draw six training images beside what the contract reads as their masks; <contract>-guess.png beside it."""
-    path = contract.with_name(f"{contract.stem}-guess.png")
+    """Draw six training images beside what the contract reads as their masks; guess.png beside it."""
+    path = contract.with_name(PICTURE)
     listing, _ = list_images(competition, data, "train")
     images, reader = ListedImages(competition, data, listing), MaskReader(competition, data)
     cells = []

@@ -19,6 +19,7 @@ from submissions.guess.pairing import Finder, Masks
 from submissions.guess.tables import FoundTable, find_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
+from submissions.host.patterns import fill
 from submissions.host.problems import require_folder
 from submissions.host.settings import validate
 
@@ -65,6 +66,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     else:
         put_other_masks(draft, folder, train, tables)
     _put_columns(draft, tables)
+    if runs is not None:
+        _put_sampled_classes(draft, tables, runs)
     put_group(draft, layout)
     _put_metric(draft)
     _put_submission(draft, tables, test, runs)
@@ -107,6 +110,24 @@ def _put_tables(draft: Draft, tables: Sequence[FoundTable]) -> None:
         if chosen:
             values = [table.source | ({"both_splits": True} if table in both else {}) for table in chosen]
             draft.put(key, values, *(f"{table.file} has the columns {list(table.frame.columns)}" for table in chosen))
+
+
+def _put_sampled_classes(draft: Draft, tables: Sequence[FoundTable], runs: FoundTable) -> None:
+    """The classes as the sample submission names them, and the column of the runs' table that tells them apart."""
+    sample = next((table for table in tables if table.is_sample and (table.row_class or table.class_column)), None)
+    if sample is None or "class_column" in draft.sections["masks"]:
+        return
+    if sample.class_column:
+        wanted = list(dict.fromkeys(sample.frame[sample.class_column]))
+    else:
+        cells = [fill(sample.id, {str(k): v for k, v in row.items()}, sample.file)
+                 for row in sample.frame.to_dict("records")]  # fmt: skip
+        wanted = list(dict.fromkeys(cell.strip().rpartition("_")[2] for cell in cells))
+    named = [str(column) for column in runs.frame if set(runs.frame[column]) <= set(wanted)]
+    if named:
+        draft.sections["masks"]["class_column"] = named[0]
+        draft.sections["masks"].pop("instances", None)
+        draft.put("classes", wanted, f"as {sample.file} names them, and the column {named[0]} of {runs.file}")
 
 
 def _put_columns(draft: Draft, tables: Sequence[FoundTable]) -> None:

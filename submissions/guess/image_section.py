@@ -11,8 +11,12 @@ from submissions.guess.files import FileGroup
 from submissions.guess.name_groups import group_of_folders, parts_of_names
 from submissions.guess.pairing import Layout
 from submissions.host.patterns import pattern_regex
+from submissions.images.axes import axes_of_pair, guess_axes
+from submissions.images.formats.arrays import stored_shape
 from submissions.images.opening import probe_image
+from submissions.images.reading import Reading
 
+ARRAYS = (".npy", ".npz")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 
 
@@ -30,7 +34,11 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
             section |= {"stack": "_".join(f"{{{name}}}" for name in train.names[:-1]), "z": "{name}"}
             notes.append("numbered files are slices of a stack; if they are channels of one image: kind layers")
     try:
-        info = probe_image(folder / train.files[0][0])
+        axes = _axes(folder, layout)
+        section |= {"axes": axes} if axes else {}
+        info = probe_image(folder / train.files[0][0], reading=Reading(axes=axes))
+        if axes:
+            notes.append(f"axes {axes}: its masks show which are height and width; time (T) looks like channels (C)")
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
         if not train.pattern.endswith(VOLUMES) and info.pages > 1:
             section = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
@@ -42,6 +50,26 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
     draft.put("images", section, *notes[:12])
     _put_short(draft, train)
+
+
+def _axes(folder: Path, layout: Layout) -> str | None:
+    """Axes of bare arrays, where the shape of a mask tells them and sizes alone would not."""
+    pairs = layout.masks.pairs if layout.masks else {}
+    image = next((path for path, _ in layout.train.files if path in pairs), "")
+    mask = pairs[image][0] if image else ""
+    if not (image.lower().endswith(ARRAYS) and mask):
+        return None
+    shape = stored_shape(folder / image)
+    if mask.lower().endswith(ARRAYS):
+        of_mask = stored_shape(folder / mask)
+    else:
+        info = probe_image(folder / mask)
+        of_mask = (info.height, info.width)
+    axes = axes_of_pair(shape, of_mask)
+    try:
+        return None if axes == guess_axes(shape, folder / image) else axes
+    except ValueError:  # sizes alone say nothing
+        return axes
 
 
 def _put_short(draft: Draft, train: FileGroup) -> None:

@@ -21,12 +21,14 @@ MOST_CLASSES = 64
 BRIGHT = 200  # a soft mask of 8 bits reaches nearly white
 NEAR_BORDER = 3  # pixels: soft values lie this close to the border
 MOSTLY = 0.98
+FEW_COLOURS, OWN = 8, 0.7
 
 
 @dataclass
 class Seen:
     """What some masks hold. values: of all; soft: each has values between near its borders only, and none elsewhere;
-    most: values in one mask; changing: masks differ in their values; colours: they are pictures in colour."""
+    most: values in one mask; changing: masks differ in their values; colours: they are pictures in colour; parts: how
+    many values but 0 the masks have, added up; mixed: some masks are in colour and some in grey."""
 
     values: set[int] = field(default_factory=set)
     soft: bool = True
@@ -34,6 +36,8 @@ class Seen:
     changing: bool = False
     colours: bool = False
     lossy: bool = False
+    parts: int = 0
+    mixed: bool = False
 
 
 def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
@@ -77,6 +81,8 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
         pixels, colours = _read(folder / file)
         own = frozenset(np.unique(pixels).tolist())
         sets.append(own)
+        seen.mixed |= bool(own - {0}) and seen.parts > 0 and colours != seen.colours
+        seen.parts += len(own - {0})
         seen.colours |= colours
         seen.lossy |= colours and Path(file).suffix.lower() in (".jpg", ".jpeg")
         seen.soft &= not colours and _is_soft(pixels)
@@ -117,7 +123,7 @@ def _is_soft(pixels: np.ndarray) -> bool:
 def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool, list[str]]:
     """(settings, classes, exclusive, notes) for the values that were seen."""
     values = sorted(seen.values)
-    if seen.colours and not seen.lossy and _are_objects(seen):
+    if seen.colours and not seen.lossy and not seen.mixed and _are_objects(seen):
         why = f"{len(values)} colours, up to {seen.most} in one mask, other ones in each: every colour is an object"
         return {"instances": True}, ["thing"], False, [why]
     if seen.colours:
@@ -146,6 +152,7 @@ def _are_objects(seen: Seen) -> bool:
     """Whether values number objects: 0 and many others, beyond what classes have, that change from mask to mask."""
     values = sorted(seen.values)
     many = len(values) > MOST_CLASSES or (values[-1] > 255 and len(values) > 2 and not seen.colours)
+    many |= seen.colours and len(values) > FEW_COLOURS and len(values) - 1 > OWN * seen.parts  # hardly one comes again
     return values[0] == 0 and seen.changing and many and not (values[-1] <= 255 and seen.most == len(values))
 
 

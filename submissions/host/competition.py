@@ -32,7 +32,7 @@ class Images(Settings):
     kind: Literal["files", "pages", "volumes", "layers"] = Field(
         "files",
         description="files: one file an image; pages: one page of a TIFF an image; volumes: one file a volume; "
-        "layers: the files that differ in {layer} are the channels of one image",
+        "layers: the files that differ in {layer} are the channels of one image; volumes may have {layer} too",
     )
     train: str = Field(description="path pattern of training images, relative to the data folder")
     test: str | None = Field(None, description="path pattern of test images; none where the host gives none")
@@ -77,6 +77,11 @@ class Images(Settings):
     nan: Literal["refuse"] | float = Field(
         "refuse", description="float pixels that are NaN or infinite: refuse the image, or replace them by this value"
     )
+
+    @property
+    def layered(self) -> bool:
+        """Whether several files are the channels of one image or volume."""
+        return self.kind == "layers" or (self.kind == "volumes" and "layer" in FIELD.findall(self.train))
 
     @property
     def reading(self) -> Reading:

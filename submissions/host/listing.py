@@ -134,7 +134,7 @@ def _rows_of_files(
                     continue
                 pages = _named_pages(competition, data, {**fields, "path": path}, identity)
             rows += [{**fields, "path": path, "page": page} for page in range(pages)]
-        elif images.kind == "layers":
+        elif images.layered:
             others = {name: text for name, text in fields.items() if name != "layer"}
             if rows and rows[-1]["_image"] == others:
                 rows[-1]["path"] += LAYER_SEPARATOR + path
@@ -302,7 +302,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def open_row(competition: Competition, data: Path, row: Mapping[str, Any]) -> ImageReader:
     """The image of a listing's row, without its neighbours, as a reader (Z, H, W, C)."""
     images, paths = competition.images, row_paths(data, row)
-    if images.kind == "layers":
+    if images.layered:
         reader = open_image(paths, kind="channels", reading=images.reading)
     else:
         page = int(row["page"]) if int(row["page"]) >= 0 else None

@@ -215,13 +215,16 @@ class ArrayReader:
 class _Joined:
     """What StackReader and LayerReader share: equal members, of which few are open, and a cache of decoded slices."""
 
-    def __init__(self, readers: Sequence[ImageReader], cached: int) -> None:
+    def __init__(self, readers: Sequence[ImageReader], cached: int, *, depth: int = 1) -> None:
         if not readers:
             raise ValueError("no readers were given: a stack needs at least one slice")
         first = readers[0]
         for position, reader in enumerate(readers):
-            if reader.shape[0] != 1:
-                raise ValueError(f"member {position} has {reader.shape[0]} slices, expected 1: join its slices first")
+            if reader.shape[0] != depth:
+                raise ValueError(
+                    f"member {position} has {reader.shape[0]} slices, expected {depth}: "
+                    + ("join its slices first" if depth == 1 else "channels of one volume are of one size")
+                )
             if reader.shape[1:3] != first.shape[1:3] or reader.dtype != first.dtype:
                 raise ValueError(
                     f"member {position} is {reader.shape[1:3]} {reader.dtype}, member 0 is "
@@ -231,14 +234,14 @@ class _Joined:
         self.dtype = first.dtype
         self.void = any(getattr(reader, "void", False) for reader in readers)
         self._cached = max(1, cached)
-        self._slices: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._slices: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._open: OrderedDict[int, None] = OrderedDict()
         for reader in self.readers:
             if isinstance(reader, FileReader):
                 reader.cache_bytes = min(TILE_CACHE, 4 * TILE_CACHE // min(len(self.readers), MOST_OPEN))
 
-    def _member(self, position: int, window: tuple[int, int, int, int]) -> np.ndarray:
-        """Window of one member; a slice that can only be decoded whole is kept for the next window."""
+    def _member(self, position: int, window: tuple[int, int, int, int], z: int = 0) -> np.ndarray:
+        """Window of slice z of one member; a slice that can only be decoded whole is kept for the next window."""
         reader = self.readers[position]
         self._open[position] = None
         self._open.move_to_end(position)
@@ -246,13 +249,14 @@ class _Joined:
             self.readers[self._open.popitem(last=False)[0]].close()
         rows, cols = slice(window[0], window[1]), slice(window[2], window[3])
         if not getattr(reader, "decodes_whole", False):
-            return reader.read(0, rows, cols)
-        if position not in self._slices:
-            self._slices[position] = reader.read(0)
+            return reader.read(z, rows, cols)
+        key = (position, z)
+        if key not in self._slices:
+            self._slices[key] = reader.read(z)
             if len(self._slices) > self._cached:
                 self._slices.popitem(last=False)
-        self._slices.move_to_end(position)
-        return self._slices[position][rows, cols].copy()
+        self._slices.move_to_end(key)
+        return self._slices[key][rows, cols].copy()
 
     def close(self) -> None:
         """Close every member and forget the decoded slices."""
@@ -285,21 +289,21 @@ class StackReader(_Joined):
 
 
 class LayerReader(_Joined):
-    """Single-slice readers of one size as the channels of one image (1, H, W, sum of C)."""
+    """Readers of one size as the channels of one image or volume (Z, H, W, sum of C); `spacing` is the first one's."""
 
     def __init__(self, readers: Sequence[ImageReader], *, cached: int = 64) -> None:
-        super().__init__(readers, cached)
-        height, width = self.readers[0].shape[1:3]
-        self.shape = (1, height, width, sum(reader.shape[3] for reader in readers))
+        super().__init__(readers, cached, depth=readers[0].shape[0] if readers else 1)
+        self.shape = (*self.readers[0].shape[:3], sum(reader.shape[3] for reader in readers))
+        self.spacing: tuple[float, float, float] | None = getattr(self.readers[0], "spacing", None)
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
-        """Window of all layers as (h, w, C)."""
+        """Window of slice z of all layers as (h, w, C)."""
         window = check_window(self.shape, z, rows, cols)
-        return np.concatenate([self._member(i, window) for i in range(len(self.readers))], axis=2)
+        return np.concatenate([self._member(i, window, z) for i in range(len(self.readers))], axis=2)
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
-        """bool (h, w), False where any layer holds no data."""
-        found = [valid_pixels(reader, 0, rows, cols) for reader in self.readers]
+        """bool (h, w), False where any layer of slice z holds no data."""
+        found = [valid_pixels(reader, z, rows, cols) for reader in self.readers]
         known = [one for one in found if one is not None]
         return np.logical_and.reduce(known) if known else None
 

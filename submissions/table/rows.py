@@ -132,6 +132,11 @@ def row_places(
         for z in range(depth):
             slice_fields = {**fields, "z": z} if depth > 1 else fields
             for key, index in _keys(competition, form, slice_fields):
+                if key in found and found[key].image_id == image_id:
+                    raise ValueError(
+                        f"{image_id} has {depth} slices, and submission.id_template {form.id_template!r} no {{z}}: "
+                        "images.frame chooses one of them, images.kind: pages makes each an image"
+                    )
                 if key in found:
                     raise ValueError(
                         f"submission.id_template {form.id_template!r} gives {'/'.join(key)!r} to {image_id} "

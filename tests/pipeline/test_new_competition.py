@@ -13,10 +13,12 @@ import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 
 from pipeline.experiment import load_experiment, resolve
+from pipeline.first_experiment import draft_experiment
 from pipeline.new_competition import start_competition
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import list_images
+from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader
+from submissions.rle.codec import Dialect, encode
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -92,6 +94,61 @@ def one_pair(root: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), root / "segmentation.nii.gz")
 
 
+def coloured_objects(root: Path) -> None:
+    for k in range(8):
+        _, parts = cv2.connectedComponents(draw_mask(k).astype(np.uint8))
+        ids = np.where(parts > 0, parts * 70_000 + k * 997 + 300, 0)
+        write(root / f"images/{k:03d}.png", draw_image(parts > 0, k))
+        write(root / f"panoptic/{k:03d}.png", np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=2).astype(np.uint8))
+
+
+def two_channels(root: Path) -> None:
+    for k in range(6):
+        mask, part = draw_mask(k), "Tr" if k < 4 else "Ts"
+        for channel in range(2):
+            grey = draw_image(mask, k)[..., 0] // (channel + 1)
+            write(root / f"Dataset001_D/images{part}/case_{k:03d}_{channel:04d}.png", grey)
+        if k < 4:
+            write(root / f"Dataset001_D/labelsTr/case_{k:03d}.png", mask.astype(np.uint8))
+    document = {"channel_names": {"0": "a", "1": "b"}, "labels": {"background": 0, "disc": 1}, "file_ending": ".png"}
+    (root / "Dataset001_D/dataset.json").write_text(json.dumps(document))
+
+
+def two_channel_volumes(root: Path) -> None:
+    for part in ("imagesTr", "labelsTr"):
+        (root / part).mkdir(parents=True)
+    for k in range(4):
+        label = np.stack([draw_mask(k + z) for z in range(4)], axis=2).astype(np.uint8)
+        for channel in range(2):
+            image = nibabel.Nifti1Image((label * 90.0 + channel).astype("f4"), np.eye(4))
+            nibabel.save(image, root / f"imagesTr/case_{k:03d}_{channel:04d}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), root / f"labelsTr/case_{k:03d}.nii.gz")
+    document = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "organ": 1}}
+    (root / "dataset.json").write_text(json.dumps(document))
+
+
+def bands_first(root: Path) -> None:
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True)
+    for k in range(6):
+        bands = np.stack([draw_image(draw_mask(k), k + band)[..., 0] for band in range(6)]).astype(np.uint16)
+        np.save(root / f"images/tile_{k}.npy", bands)
+        np.save(root / f"labels/tile_{k}.npy", draw_mask(k).astype(np.uint8))
+
+
+def a_row_an_image_and_class(root: Path) -> None:
+    rows, sample = [], []
+    for k in range(9):
+        name = f"{k:08x}.jpg"
+        write(root / f"{'train' if k < 7 else 'test'}_images/{name}", draw_image(draw_mask(k), k))
+        if k < 7:
+            rows.append(f"{name},{1 + k % 2},{encode(draw_mask(k), Dialect())}")
+        else:
+            sample += [f"{name}_{number}," for number in (1, 2)]
+    (root / "train.csv").write_text("\n".join(["ImageId,ClassId,EncodedPixels", *rows]) + "\n")
+    (root / "sample_submission.csv").write_text("\n".join(["ImageId_ClassId,EncodedPixels", *sample]) + "\n")
+
+
 LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "object-files": (object_files, 8, None),
     "cityscapes": (cityscapes, 9, None),
@@ -100,6 +157,11 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "two-observers": (two_observers, 10, "person"),
     "medical-decathlon": (medical_decathlon, 4, None),
     "one-pair": (one_pair, 1, None),
+    "coloured-objects": (coloured_objects, 8, None),
+    "two-channels": (two_channels, 4, None),
+    "two-channel-volumes": (two_channel_volumes, 4, None),
+    "bands-first": (bands_first, 6, None),
+    "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
 }
 
 
@@ -112,10 +174,53 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     competition = load_competition(Path(f"{name}.yaml"))
     listing, problems = list_images(competition, Path(name), "train")
     assert (len(listing), problems) == (count, [])
-    assert "no picture" not in said and Path(f"{name}-guess.png").stat().st_size > 5000
+    assert "no picture" not in said and Path("guess.png").stat().st_size > 5000
     assert name == "cityscapes" or competition.group == group
     resolve(load_experiment(f"{name}-baseline.yaml"), competition)
     assert _masks_shown(competition, Path(name)) > 0
+
+
+CHANNELS = {"two-channels": 2, "two-channel-volumes": 2, "bands-first": 6}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_every_channel_is_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    LAYOUTS[name][0](tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path(name))
+    competition = load_competition(Path(f"{name}.yaml"))
+    listing, _ = list_images(competition, Path(name), "train")
+    images = ListedImages(competition, Path(name), listing)
+    source = images.open_alone(images.ids[0])
+    depth = 4 if "volumes" in name else 1
+    size = SHAPE[::-1] if depth > 1 else SHAPE
+    assert source.shape == (depth, *size, CHANNELS[name])
+    assert source.read(depth - 1).shape == (*size, CHANNELS[name])
+    assert load_experiment(f"{name}-baseline.yaml").input.channels == CHANNELS[name]
+
+
+def test_what_an_ids_ending_and_a_column_say_are_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_row_an_image_and_class(tmp_path / "steel")
+    coloured_objects(tmp_path / "panoptic")
+    monkeypatch.chdir(tmp_path)
+    said = start_competition(Path("steel"))
+    steel = load_competition(Path("steel.yaml"))
+    assert steel.classes == ["1", "2"] and steel.masks.class_column == "ClassId" and "no row for" not in said
+    start_competition(Path("panoptic"), name="panoptic", out=tmp_path / "p.yaml")
+    assert load_competition(tmp_path / "p.yaml").masks.instances
+
+
+def test_an_image_that_is_not_read_does_not_stop_the_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bands_first(tmp_path / "bands")
+    (tmp_path / "bands/images/tile_3.npy").write_bytes(b"nothing")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("bands"))
+    assert load_experiment("bands-baseline.yaml").input.channels == 6
+    competition = load_competition(Path("bands.yaml"))
+    for path in (tmp_path / "bands/images").iterdir():
+        path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"none of the training images that were looked at is read: .*tile"):
+        draft_experiment(competition, tmp_path / "bands", "bands.yaml")
 
 
 def _masks_shown(competition: Competition, folder: Path) -> int:

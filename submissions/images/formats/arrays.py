@@ -93,6 +93,16 @@ class ArrayFileReader(GridReader):
             raise ValueError(f"{self.path}: array {self._name!r} cannot be read ({error}): copy it again") from error
 
 
+def stored_shape(path: Path) -> tuple[int, ...]:
+    """Shape of the array in a .npy, or of the only one in a .npz, as it is stored. ValueError where there is none."""
+    if path.suffix.lower() == ".npz":
+        return _npz_member(path, None)[1]
+    try:
+        return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: no readable array ({error}): copy it again") from error
+
+
 def _npz_member(path: Path, wanted: str | None) -> tuple[str, tuple[int, ...], np.dtype]:
     """Name, shape and type of the one array of a .npz, from its header."""
     try:

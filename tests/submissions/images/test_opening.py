@@ -359,3 +359,12 @@ def test_a_stack_of_many_files_has_few_of_them_open() -> None:
     stack.close()
     assert not Counted.opened
     assert sum(reader.cache_bytes for reader in stack.readers[:MOST_OPEN]) <= 4 * TILE_CACHE
+
+
+def test_channels_of_a_volume_lie_in_a_file_each(tmp_path: Path) -> None:
+    volume = np.arange(3 * 5 * 7, dtype=np.uint8).reshape(3, 5, 7, 1)
+    joined = LayerReader([ArrayReader(volume), ArrayReader(volume + 1)])
+    assert joined.shape == (3, 5, 7, 2)
+    np.testing.assert_array_equal(joined.read(2, slice(1, 4), slice(2, 6))[..., 1], volume[2, 1:4, 2:6, 0] + 1)
+    with pytest.raises(ValueError, match="member 1 has 2 slices, expected 3: channels of one volume"):
+        LayerReader([ArrayReader(volume), ArrayReader(volume[:2])])

@@ -44,8 +44,13 @@ def test_places_of_rows(tmp_path: Path) -> None:
     }
     inside = rle_contract(classes=classes, submission={"rows": "image_class", "id_template": "{class}_{id}"})
     assert set(row_places(inside, images, {"test00": (1, *SHAPE)})) == {("a_test00",), ("b_test00",)}
-    with pytest.raises(ValueError, match="name the fields that tell them apart"):
+    with pytest.raises(
+        ValueError, match=r"test01 has 2 slices, and submission.id_template '{id}' no {z}: images.frame"
+    ):
         row_places(rle_contract(submission={}), images, shapes)
+    alike = rle_contract(submission={"id_template": "all"})
+    with pytest.raises(ValueError, match="name the fields that tell them apart"):
+        row_places(alike, images, dict.fromkeys(("test00", "test01"), (1, *SHAPE)))
 
 
 def test_masks_of_a_cell() -> None:
