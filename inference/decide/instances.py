@@ -6,6 +6,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import scipy
 from pydantic import Field
 
 from inference.decide.postprocess import label_components
@@ -51,18 +52,14 @@ def split(
 
     Parameters
     ----------
-    mask : bool (H, W); (Z, H, W) for the method 'components' only
+    mask : bool (H, W) or (Z, H, W); distances and smoothing of a volume are in voxels, alike along all axes
     probs : uint8 as mask, the class's probability; needed by 'border'
     guide : uint8 as mask, the channel of centre or border; needed by those methods
 
-    Raises ValueError where a channel that the method reads is missing, or another method meets a volume.
+    Raises ValueError where a channel that the method reads is missing.
     """
     if settings.method == "components":
         return number_by_raster(label_components(mask)[0], settings.min_area)
-    if mask.ndim != 2:
-        raise ValueError(
-            f"instances.method {settings.method!r} splits images, found a mask of shape {mask.shape}; use 'components'"
-        )
     unit = STEPS if settings.method == "distance" else 2.55
     height = _height(mask, settings, probs, guide)
     label = watershed(height, mask, depth=settings.depth, floor=settings.floor * unit)
@@ -95,10 +92,9 @@ def confidences(label: np.ndarray, probs: np.ndarray) -> list[float]:
 def _height(
     mask: np.ndarray, settings: InstanceSettings, probs: np.ndarray | None, guide: np.ndarray | None
 ) -> np.ndarray:
-    """uint16 (H, W): the higher, the deeper inside an instance."""
+    """uint16 as mask: the higher, the deeper inside an instance."""
     if settings.method == "distance":
-        padded = cv2.copyMakeBorder(np.ascontiguousarray(mask).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-        height = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1] * STEPS
+        height = _distance(mask) * STEPS
     elif guide is None:
         raise ValueError(
             f"instances.method {settings.method!r} needs the channel {settings.channel!r}, not in the store"
@@ -109,6 +105,18 @@ def _height(
         raise ValueError("instances.method 'border' needs the class's probability beside the border's")
     else:
         height = np.maximum(probs.astype(np.float32) - guide.astype(np.float32), 0)
-    if settings.smooth > 0:
+    if settings.smooth > 0 and mask.ndim == 3:
+        height = scipy.ndimage.gaussian_filter(height, settings.smooth, mode="reflect")
+    elif settings.smooth > 0:
         height = cv2.GaussianBlur(height, (0, 0), settings.smooth, borderType=cv2.BORDER_REFLECT)
     return np.minimum(np.rint(height), np.float32(65535)).astype(np.uint16)
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    """float32: distance of each pixel to the nearest that is not in the mask; all around the image none is."""
+    if mask.ndim == 3:
+        padded = np.pad(mask, 1)
+        return scipy.ndimage.distance_transform_edt(padded)[1:-1, 1:-1, 1:-1].astype(np.float32)
+    padded = cv2.copyMakeBorder(np.ascontiguousarray(mask).view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    distance: np.ndarray = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    return distance

@@ -17,26 +17,26 @@ LEVELS = 65536
 
 
 def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: float) -> np.ndarray:
-    """Basins int32 (H, W) of `mask` (bool (H, W)), 1..n; 0 outside of it.
+    """Basins int32 of `mask` (bool (H, W) or (Z, H, W)), of its shape, 1..n; 0 outside of it.
 
-    height: uint16 (H, W), the higher the deeper inside an object. Two peaks make two basins where the valley
+    height: uint16 as mask, the higher the deeper inside an object. Two peaks make two basins where the valley
     between them lies more than `floor` levels below the lower peak, and at least the share `depth` of its
     height: maxima chosen by their dynamics (Grimaud 1992). Then basins grow over the mask in order of height,
-    first come first served within a level, over eight neighbours (Meyer 1991), until they cover the mask.
-    Raises ValueError for arrays of other types or unequal shapes.
+    first come first served within a level, over 8 neighbours, of a volume 26 (Meyer 1991), until they cover the
+    mask. Raises ValueError for arrays of other types or unequal shapes.
     """
-    if height.dtype != np.uint16 or mask.dtype != np.bool_ or height.shape != mask.shape or mask.ndim != 2:
+    if height.dtype != np.uint16 or mask.dtype != np.bool_ or height.shape != mask.shape or mask.ndim not in (2, 3):
         raise ValueError(
             f"height is {height.dtype} {height.shape}, mask {mask.dtype} {mask.shape}: expected uint16 and "
-            "bool of one shape (height, width)"
+            "bool of one shape, ([depth,] height, width)"
         )
-    rows, cols = mask.shape
+    rows, cols = mask.shape[-2:]
     flat_height, flat_mask = np.ascontiguousarray(height).ravel(), np.ascontiguousarray(mask).ravel()
     run = kernels()
     order = run.descending(flat_height, flat_mask)
     label = run.peaks(flat_height, order, rows, cols, float(depth), float(floor))
     run.flood(flat_height, flat_mask, label, rows, cols)
-    return label.reshape(rows, cols)
+    return label.reshape(mask.shape)
 
 
 @cache
@@ -74,31 +74,34 @@ def _descending(height: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _peaks(height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: float, floor: float) -> np.ndarray:
-    """int32 (rows * cols): 1..n at the peak of each basin that stays; pixels join from high to low."""
-    parent = np.full(rows * cols, -1, np.int64)
+    """int32, one a pixel: 1..n at the peak of each basin that stays; pixels join from high to low."""
+    plane = rows * cols
+    planes = height.size // max(plane, 1)
+    parent = np.full(height.size, -1, np.int64)
     for index in order:
         parent[index] = index
-        row, col = index // cols, index % cols
-        for r in range(max(row - 1, 0), min(row + 2, rows)):
-            for c in range(max(col - 1, 0), min(col + 2, cols)):
-                other = r * cols + c
-                if parent[other] < 0:
-                    continue
-                one = index
-                while parent[one] != one:
-                    parent[one] = parent[parent[one]]
-                    one = parent[one]
-                while parent[other] != other:
-                    parent[other] = parent[parent[other]]
-                    other = parent[other]
-                if one == other:
-                    continue
-                if height[one] > height[other]:
-                    one, other = other, one
-                fall = float(height[one]) - float(height[index])
-                if one == index or fall <= floor or fall < depth * float(height[one]):
-                    parent[one] = other
-    peaks = np.zeros(rows * cols, np.int32)
+        z, row, col = index // plane, index % plane // cols, index % cols
+        for s in range(max(z - 1, 0), min(z + 2, planes)):
+            for r in range(max(row - 1, 0), min(row + 2, rows)):
+                for c in range(max(col - 1, 0), min(col + 2, cols)):
+                    other = s * plane + r * cols + c
+                    if parent[other] < 0:
+                        continue
+                    one = index
+                    while parent[one] != one:
+                        parent[one] = parent[parent[one]]
+                        one = parent[one]
+                    while parent[other] != other:
+                        parent[other] = parent[parent[other]]
+                        other = parent[other]
+                    if one == other:
+                        continue
+                    if height[one] > height[other]:
+                        one, other = other, one
+                    fall = float(height[one]) - float(height[index])
+                    if one == index or fall <= floor or fall < depth * float(height[one]):
+                        parent[one] = other
+    peaks = np.zeros(height.size, np.int32)
     found = 0
     for index in order:
         if parent[index] == index:
@@ -109,9 +112,11 @@ def _peaks(height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: f
 
 def _flood(height: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: int, cols: int) -> None:
     """Grow the labels in place over the mask; one queue a level, each a linked list."""
+    plane = rows * cols
+    planes = height.size // max(plane, 1)
     head, tail = np.full(LEVELS, -1, np.int64), np.full(LEVELS, -1, np.int64)
-    following = np.full(rows * cols, -1, np.int64)
-    for index in range(rows * cols):
+    following = np.full(height.size, -1, np.int64)
+    for index in range(height.size):
         if label[index] > 0:
             level = LEVELS - 1 - int(height[index])
             if head[level] < 0:
@@ -123,16 +128,17 @@ def _flood(height: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: int, c
         while head[level] >= 0:
             index = head[level]
             head[level] = following[index]
-            row, col = index // cols, index % cols
-            for r in range(max(row - 1, 0), min(row + 2, rows)):
-                for c in range(max(col - 1, 0), min(col + 2, cols)):
-                    near = r * cols + c
-                    if label[near] > 0 or not mask[near]:
-                        continue
-                    label[near] = label[index]
-                    at = max(level, LEVELS - 1 - int(height[near]))
-                    if head[at] < 0:
-                        head[at] = near
-                    else:
-                        following[tail[at]] = near
-                    tail[at] = near
+            z, row, col = index // plane, index % plane // cols, index % cols
+            for s in range(max(z - 1, 0), min(z + 2, planes)):
+                for r in range(max(row - 1, 0), min(row + 2, rows)):
+                    for c in range(max(col - 1, 0), min(col + 2, cols)):
+                        near = s * plane + r * cols + c
+                        if label[near] > 0 or not mask[near]:
+                            continue
+                        label[near] = label[index]
+                        at = max(level, LEVELS - 1 - int(height[near]))
+                        if head[at] < 0:
+                            head[at] = near
+                        else:
+                            following[tail[at]] = near
+                        tail[at] = near

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
@@ -94,6 +95,37 @@ def test_an_empty_mask_has_no_instances() -> None:
         assert split(empty, InstanceSettings(method=method)).max() == 0  # type: ignore[arg-type]
 
 
+def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> np.ndarray:
+    place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
+    return ((place - centre) ** 2).sum(-1) <= radius**2
+
+
+def test_touching_balls_of_a_volume_are_parted_by_distance() -> None:
+    shape = (17, 19, 40)
+    parts = np.stack([ball(shape, (8, 9, 9), 7), ball(shape, (9, 9, 21), 7), ball(shape, (8, 9, 34), 4)])
+    mask = parts.any(axis=0)
+    assert split(mask, InstanceSettings(method="components")).max() == 2
+    label = split(mask, InstanceSettings(method="distance"))
+    assert label.max() == 3 and np.array_equal(label > 0, mask)
+    for part in parts:
+        _, counts = np.unique(label[part & (parts.sum(axis=0) == 1)], return_counts=True)
+        assert counts.max() / counts.sum() > 0.95
+    guide = np.zeros(shape, np.uint8)
+    guide[ball(shape, (8, 9, 9), 3)] = 220
+    assert split(mask, InstanceSettings(method="centre"), guide=guide)[8, 9, 21] == 1  # one centre, one object
+
+
+def test_a_volume_of_one_slice_is_split_as_its_image() -> None:
+    rng = np.random.default_rng(5)
+    height = rng.integers(0, 30, (14, 21)).astype(np.uint16)
+    mask = rng.random(height.shape) < 0.8
+    flat = watershed(height, mask, depth=0.1, floor=2)
+    for axis in (0, 1, 2):
+        deep = watershed(np.expand_dims(height, axis), np.expand_dims(mask, axis), depth=0.1, floor=2)
+        np.testing.assert_array_equal(deep.squeeze(axis), flat)
+    assert split(mask[None], InstanceSettings()).max() == split(mask, InstanceSettings(method="components")).max()
+
+
 def reference_watershed(height: np.ndarray, mask: np.ndarray) -> int:
     """Number of regional maxima: components of equal height with no higher neighbour."""
     seen, count = np.zeros(mask.shape, bool), 0
@@ -103,32 +135,34 @@ def reference_watershed(height: np.ndarray, mask: np.ndarray) -> int:
         queue, top = [tuple(start)], True
         seen[tuple(start)] = True
         while queue:
-            r, c = queue.pop()
-            for dr, dc in ((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)):
-                y, x = r + dr, c + dc
-                if not (0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]) or not mask[y, x]:
+            here = queue.pop()
+            for step in itertools.product((-1, 0, 1), repeat=mask.ndim):
+                near = tuple(a + b for a, b in zip(here, step, strict=True))
+                if any(a < 0 or a >= n for a, n in zip(near, mask.shape, strict=True)) or not mask[near]:
                     continue
-                if height[y, x] > height[r, c]:
+                if height[near] > height[here]:
                     top = False
-                elif height[y, x] == height[r, c] and not seen[y, x]:
-                    seen[y, x] = True
-                    queue.append((y, x))
+                elif height[near] == height[here] and not seen[near]:
+                    seen[near] = True
+                    queue.append(near)
         count += top
     return count
 
 
-def test_without_merging_every_regional_maximum_is_a_basin() -> None:
+@pytest.mark.parametrize("shape", [(18, 27), (7, 9, 11)])
+def test_without_merging_every_regional_maximum_is_a_basin(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(11)
-    height = rng.integers(1, 9, (18, 27)).astype(np.uint16)
+    height = rng.integers(1, 9, shape).astype(np.uint16)
     mask = rng.random(height.shape) < 0.9
     label = watershed(height, mask, depth=0.0, floor=0.0)
     assert label.max() == reference_watershed(height, mask)
     assert np.array_equal(label > 0, mask)
 
 
-def test_compiled_and_plain_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("shape", [(15, 23), (3, 8, 13)])
+def test_compiled_and_plain_kernels_agree(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
-    height = rng.integers(0, 40, (15, 23)).astype(np.uint16)
+    height = rng.integers(0, 40, shape).astype(np.uint16)
     mask = rng.random(height.shape) < 0.8
     compiled = watershed(height, mask, depth=0.2, floor=3)
     kernels.cache_clear()
@@ -145,7 +179,7 @@ def test_what_cannot_be_split_is_refused() -> None:
         split(mask, InstanceSettings(method="centre"))
     with pytest.raises(ValueError, match="class's probability"):
         split(mask, InstanceSettings(method="border"), guide=np.zeros((4, 5), np.uint8))
-    with pytest.raises(ValueError, match="use 'components'"):
-        split(mask[None], InstanceSettings(method="distance"))
     with pytest.raises(ValueError, match="expected uint16"):
         watershed(mask.astype(np.uint8), mask, depth=0, floor=0)
+    with pytest.raises(ValueError, match="expected uint16"):
+        watershed(np.zeros((1, 1, 4, 5), np.uint16), mask[None, None], depth=0, floor=0)

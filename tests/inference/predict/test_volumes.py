@@ -129,6 +129,33 @@ def test_a_spacing_is_worked_at_and_the_answer_lies_on_the_hosts_grid(tmp_path: 
         predicted([member(Pointwise(), shown=shown)], ArrayReader(image), tmp_path / "q.h5")
 
 
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 2.0, 0.7), (6.5, 0.4, 1.3), (1.7, 1.1, 3.0)])
+@pytest.mark.parametrize("shape", [SHAPE, (16, 11, 23)])
+def test_there_and_back_is_the_hosts_grid_and_nothing_is_shifted(spacing: Any, shape: tuple[int, int, int]) -> None:
+    shown = InputConfig(dims=3, channels=1, mean=[0.0], std=[1.0], spacing_mm=spacing)
+    work = work_shape(shape, 1.0, shown, (3.0, 1.0, 1.0))
+    flat = np.full((*shape, 2), 37.25, np.float32)
+    np.testing.assert_allclose(there_and_back(flat, work), flat, rtol=1e-6)
+    middle = tuple(slice(n // 2 - 1, n // 2 + 1) for n in shape)
+    for axis, ramp in enumerate(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")):
+        found = there_and_back(ramp[..., None], work)[..., 0][middle]
+        np.testing.assert_allclose(found, ramp[middle], atol=0.1)  # of a voxel
+        mirrored = there_and_back((shape[axis] - 1 - ramp)[..., None], work)[..., 0]
+        np.testing.assert_allclose(np.flip(mirrored, axis), there_and_back(ramp[..., None], work)[..., 0], atol=1e-4)
+    if work == shape:
+        image = volume(6, shape).astype(np.float32)
+        np.testing.assert_array_equal(there_and_back(image, work), image)
+
+
+def there_and_back(values: np.ndarray, work: tuple[int, int, int]) -> np.ndarray:
+    """(Z, H, W, C) at the working size and on its own grid again, plane by plane."""
+    host = values.shape[:3]
+    there, back = PlaneResizer(host, work), PlaneResizer(work, host)
+    out = [done for plane in values for small in there.push(plane) for done in back.push(small)]
+    assert len(out) == host[0]
+    return np.stack(out)
+
+
 def test_views_are_undone_and_mirrors_are_eight() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 1, 4, 5, 6)

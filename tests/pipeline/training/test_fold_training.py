@@ -293,3 +293,12 @@ def test_two_processes_train_as_one_with_the_doubled_batch(store: Store, tmp_pat
     assert all(torch.allclose(two[name], one[name], rtol=0, atol=1e-5) for name in one)
     assert [row["epoch"] for row in read_log(tmp_path / "two" / "log.jsonl")] == [0, 1, 2]
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
+
+
+def test_two_processes_train_volumes_as_one_with_both_batches(tmp_path: Path) -> None:
+    store = drawn.draw_volume_store(tmp_path / "store")
+    assert launch(store, tmp_path / "two", 2, 2)["processes"] == 2
+    drawn.train_drawn(store, tmp_path / "one", drawn.drawn_volume_experiment(batch_size=4))
+    two, one = weights(tmp_path / "two"), weights(tmp_path / "one")
+    assert two.keys() == one.keys()
+    assert all(torch.allclose(two[name], one[name], rtol=0, atol=1e-5) for name in one)
