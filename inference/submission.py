@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 
 from inference.config import PredictConfig
-from inference.decide.decision import Decision, Mask, apply, apply_vote, decision_group
+from inference.decide.decision import Decision, Mask, apply, apply_vote, as_said, decision_group
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
 from inference.predict.store import open_prediction, prediction_path, with_gate
 from inference.predict.time_budget import TimeKeeper
 from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
+from submissions.answers import Written, answer_of
+from submissions.host.answer_size import probs_at_answer
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.problems import ProblemsError
-from submissions.table.rows import empty_rows, sample_rows
-from submissions.table.submission_table import Row, encode_rows, write_submission
+from submissions.table.scoring import Segmentation
 
 Decided = Callable[[str, np.ndarray, Mask], None]
 ANSWERS = "classified"  # folder, inside that of the predictions, of what the decision's classifier says
@@ -45,15 +45,19 @@ class SubmissionSummary:
     given_up: sentences about what a time budget cost, this one or an earlier one whose predictions are used.
     """
 
-    path: Path
-    table: pd.DataFrame
+    written: Written
     images: int
     failures: list[Outcome] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
 
+    @property
+    def path(self) -> Path:
+        """The answer."""
+        return self.written.path
+
     def __str__(self) -> str:
         """One line: what there is, and where."""
-        return f"{self.images} images, {len(self.failures)} not predicted, {len(self.table)} rows -> {self.path}"
+        return f"{self.images} images, {len(self.failures)} not predicted, {self.written} -> {self.path}"
 
 
 def open_test_images(competition: Competition, data: Path) -> ListedImages:
@@ -82,11 +86,11 @@ def make_submission(
     progress: Callable[[int, int], Any] = lambda done, total: None,
     decided: Decided = lambda image_id, probs, mask: None,
 ) -> SubmissionSummary:
-    """Predict the test images into `folder`, decide, and write `out` in the order of the sample submission.
+    """Predict the test images into `folder`, decide, and write `out`, the answer that the contract wants.
 
     Images predicted before are not predicted again, unless a time budget cost them views or members and there is none
     now. With on_error='empty' an image that cannot be read gets an empty mask; otherwise it stops everything with a
-    ValueError that names it. No test image at all is fine: the table then has no row.
+    ValueError that names it. No test image at all is fine: the answer then holds nothing.
 
     Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
     `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
@@ -114,26 +118,26 @@ def make_submission(
             budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
         outcomes = predict_listed(used, images, images.ids, folder, weights=weights, budget=budget, **options)
         found = ((outcome, [(0, outcome.path)]) for outcome in outcomes)
-    rows: list[Row] = []
     failures: list[Outcome] = []
     reduced = 0
-    for done, (outcome, paths) in enumerate(found, start=1):
-        said = answered.get(outcome.image_id)
-        outcome = said if said is not None and said.failure is not None else outcome
-        reduced += outcome.reduced
-        if outcome.failure is None:
-            fields, place = images.row(outcome.image_id), None if said is None else said.path
-            rows += image_rows(competition, fields, paths, decision, decided, answers=place)
-        else:
-            failures.append(outcome)
-            report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
-        progress(done, len(images.ids))
-    if failures:
-        rows += empty_rows(images, [one.image_id for one in failures], sample_rows(competition, data))
-    table = write_submission(out, competition, data, rows)
+    with answer_of(competition).begin(out, images) as writer:
+        for done, (outcome, paths) in enumerate(found, start=1):
+            said = answered.get(outcome.image_id)
+            outcome = said if said is not None and said.failure is not None else outcome
+            reduced += outcome.reduced
+            if outcome.failure is None:
+                fields, place = images.row(outcome.image_id), None if said is None else said.path
+                writer.add(fields, decided_image(competition, fields, paths, decision, decided, answers=place))
+            else:
+                failures.append(outcome)
+                report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
+            progress(done, len(images.ids))
+        for one in failures:
+            writer.add_empty(one.image_id)
+        written = writer.finish()
     given_up = list(budget.said) if budget else []
     given_up += [f"{reduced} image(s) stay as they were predicted before, with fewer views or models"] * bool(reduced)
-    return SubmissionSummary(out, table, len(images.ids), failures, given_up)
+    return SubmissionSummary(written, len(images.ids), failures, given_up)
 
 
 def apart(
@@ -249,7 +253,7 @@ def _fold_by_fold(
         yield failed.get(image_id, Outcome(image_id, paths[0][1])), paths
 
 
-def image_rows(
+def decided_image(
     competition: Competition,
     fields: dict[str, Any],
     paths: Sequence[tuple[int, Path]],
@@ -257,8 +261,8 @@ def image_rows(
     decided: Decided,
     *,
     answers: Path | None = None,
-) -> list[Row]:
-    """Submission rows of one predicted image, of its file or those of the folds.
+) -> Segmentation:
+    """What the decision says of one predicted image, of its file or those of the folds, at the answer's size.
 
     answers: what the decision's classifier said about the image.
     """
@@ -266,7 +270,7 @@ def image_rows(
     for fold, path in paths:
         with open_prediction(path) as prediction:
             probs = prediction.read()
-        read.append((fold, probs if answers is None else with_gate(probs, answers)))
+        read.append((fold, probs_at_answer(competition, probs if answers is None else with_gate(probs, answers))))
     group = decision_group(competition, fields)
     if decision.vote:
         mask = apply_vote(read, decision, group=group)
@@ -275,4 +279,4 @@ def image_rows(
         probs = read[0][1]
         mask = apply(probs, decision, group=group)
     decided(fields["image_id"], probs, mask)
-    return encode_rows(competition, fields, mask.planes, instances=mask.instances, scores=mask.scores)
+    return as_said(competition, probs, mask, decision)

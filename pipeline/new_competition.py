@@ -12,6 +12,7 @@ from pipeline.first_experiment import draft_experiment
 from pipeline.pictures import draw_guess
 from pipeline.sequence import started_as
 from pipeline.settings_reference import schema_line
+from submissions.answers import check_answer
 from submissions.guess.draft import spread
 from submissions.guess.first_contract import write_first_contract
 from submissions.host.atomic import write_atomic
@@ -19,7 +20,6 @@ from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, Split, list_images
 from submissions.host.masks import MaskReader
 from submissions.host.settings import validate
-from submissions.table.sample_check import check_sample
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 SHOWN = 5
@@ -42,7 +42,7 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
         listing, problems = list_images(competition, folder, split)
         lines.append(f"{split}: {len(listing)} images, {len(problems)} problem(s) with their listing")
         lines += [f"  {problem}" for problem in problems[:SHOWN]]
-    lines += [f"  {problem}" for problem in check_sample(competition, folder)[:SHOWN]]
+    lines += [f"  {problem}" for problem in check_answer(competition, folder)[:SHOWN]]
     lines.append(f"first contract -> {path}")
     experiment = write_first_experiment(competition, folder, path)
     lines.append(f"first experiment -> {experiment}")

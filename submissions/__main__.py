@@ -15,21 +15,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from submissions.answers import lint_answer
+from submissions.answers.scoring import score_parts
+from submissions.answers.show import draw_submission
 from submissions.command_exit import run_command
 from submissions.host.competition import Competition, load_competition
 from submissions.kaggle.leaderboard import render
 from submissions.kaggle.ledger import LEDGER, enter_scores, read_ledger
 from submissions.table.findings import Finding, errors
-from submissions.table.lint import lint_submission, summary
+from submissions.table.lint import summary
 from submissions.table.plausible import sample_training
-from submissions.table.scoring import score_parts
-from submissions.table.show import draw_submission
 
 
 def _parser(word: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m submissions {word}", description=description)
     if word != "ledger":
-        parser.add_argument("submission", type=Path, help="the CSV file")
+        parser.add_argument("submission", type=Path, help="the CSV file, or what submission.kind is")
         parser.add_argument("--competition", required=True, help="name of a contract, or the path of a YAML file")
         parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>)")
     return parser
@@ -60,7 +61,7 @@ def lint(argv: Sequence[str]) -> int:
             training = sample_training(competition, data)
         except (ValueError, OSError) as error:
             more = [Finding("warning", None, f"sizes are not compared with training: {error}")]
-    findings = lint_submission(arguments.submission, competition, data, training=training) + more
+    findings = lint_answer(arguments.submission, competition, data, training=training) + more
     for finding in findings:
         print(finding)
     print(f"{arguments.submission}: {summary(findings)}")
@@ -69,7 +70,7 @@ def lint(argv: Sequence[str]) -> int:
 
 def score(argv: Sequence[str]) -> int:
     parser = _parser("score", "Score a submission against a solution under the host's metric.")
-    parser.add_argument("solution", type=Path, help="a table of the same form; a column Usage divides it")
+    parser.add_argument("solution", type=Path, help="an answer of the same form; a column Usage divides a table")
     parser.add_argument("--units", type=Path, metavar="CSV", help="write the row of every image (or stack) here")
     arguments = parser.parse_args(argv)
     competition, data = _opened(arguments)

@@ -28,12 +28,13 @@ from inference.models.tensors import halve
 from inference.predict.image_list import OnError
 from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
 from inference.weights import LoadedModel, load_model, save_model
+from submissions.answers import answer_of, answer_place, lint_answer
+from submissions.answers.packing import remove
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages
 from submissions.images.formats.table import needed_packages
 from submissions.table.findings import errors
-from submissions.table.lint import lint_submission
 
 __all__ = ["run", "submit", "verify", "write_bundle"]
 
@@ -144,6 +145,8 @@ def run(
 ) -> SubmissionSummary:
     """Verify, predict, decide, lint, and write `out`, from the bundle's files and the host's alone.
 
+    Where the contract wants no table, an `out` that ends in .csv takes the ending of what it wants, such as .zip.
+
     folder: where predictions are kept (default: beside `out`); device: one, or several as in "cuda:0,cuda:1" (default:
     every GPU, else the CPU); seconds: a time budget, as for `make_submission`; memory_cap_gb: host memory for buffers
     instead of what the experiments set; lint: whether the linter has to agree; keep_doubtful: errors that are doubts
@@ -157,7 +160,8 @@ def run(
     competition = load_competition(bundle / "competition.yaml")
     decision = load_decision(bundle / "decision.json", fingerprint=manifest["taught_by"])
     folder = folder or out.with_name("predictions")
-    if out.is_dir():
+    out = answer_place(competition, out)
+    if out.is_dir() and answer_of(competition).ending:
         raise ValueError(f"{out}: is a folder; expected a file to write, as in {out / 'submission.csv'}")
     for place in (out.parent, folder):
         _check_writable(place)
@@ -174,10 +178,10 @@ def run(
     )  # fmt: skip
     for line in expected(bundle, competition, data, decision, pd.DataFrame(sums), models=len(models)):
         report(line)
-    found = lint_submission(out, competition, data) if lint else []
+    found = lint_answer(out, competition, data) if lint else []
     wrong = [finding for finding in errors(found) if not (keep_doubtful and finding.doubt)]
     if wrong:
-        out.unlink()
+        remove(out)
         raise ValueError("\n".join(["the linter refuses the submission:", *(f"  {error}" for error in wrong)]))
     if any(finding.doubt for finding in found):
         report("LOOK AT THE MASKS BEFORE YOU SUBMIT: the host takes the table, which is kept, but they look wrong:")

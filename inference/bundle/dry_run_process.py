@@ -38,8 +38,8 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
     from inference.predict.image_list import pixels_of
     from inference.predict.store import prediction_path
     from inference.submission import open_test_images
+    from submissions.answers import lint_answer
     from submissions.host.competition import load_competition
-    from submissions.table.lint import lint_submission
 
     folder = Path(asked["folder"])
     predictions, clock = folder / "predictions", _Clock()
@@ -54,7 +54,7 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
     images, end = open_test_images(load_competition(bundle / "competition.yaml"), seen), _Clock()
     # The linter's statistics take images for independent, which copies are not: only its time counts.
     summary = run(bundle, full, folder / "submission.csv", folder=predictions, lint=False, progress=end.note)
-    lint_submission(summary.path, load_competition(bundle / "competition.yaml"), full)
+    lint_answer(summary.path, load_competition(bundle / "competition.yaml"), full)
     troubles: list[str] = []
     draw_preview(bundle, full, summary, folder / "preview.png", report=troubles.append)
     ending = time.monotonic() - end.last
@@ -70,8 +70,13 @@ def _measure(asked: dict[str, Any], bundle: Path, seen: Path, full: Path) -> dic
         "troubles": troubles,
         "memory": _peak_memory(),
         "gpu_memory": [torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count())],
-        "disk": written * summary.images // max(1, len(images.ids)) + summary.path.stat().st_size,
+        "disk": written * summary.images // max(1, len(images.ids)) + _size(summary.path),
     }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    return sum(one.stat().st_size for one in (path.rglob("*") if path.is_dir() else [path]) if one.is_file())
 
 
 class _Clock:

@@ -18,7 +18,7 @@ from submissions.host.patterns import FIELD, FIELD_KIND, fill, pattern_regex
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.host.text_tables import read_text_table
 from submissions.images.opening import path_inside
-from submissions.table.rows import image_shape, row_places
+from submissions.table.rows import answer_shape, row_places
 
 
 def duplicate_images(
@@ -152,7 +152,7 @@ def _write_sample(
     if sample is None:
         return
     used = sorted(set(origins.values()))
-    shapes = {image_id: image_shape(images, image_id) for image_id in used}
+    shapes = {image_id: answer_shape(images, image_id) for image_id in used}
     key_of = {place: key for key, place in row_places(competition, images, shapes).items()}
     rows = dict(zip(row_keys(sample, form), sample.to_dict("records"), strict=True))
     places = row_places(competition, copies, {copy: shapes[original] for copy, original in origins.items()})

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from inference.submission import SubmissionSummary, open_test_images
+from submissions.answers.show import draw_submission
 from submissions.host.competition import load_competition
-from submissions.host.sample import row_keys, submission_format
-from submissions.table.rows import image_shape, row_places
-from submissions.table.show import draw_submission
 
 
 def draw_preview(
@@ -37,11 +35,7 @@ def draw_preview(
 
 
 def _chosen(bundle: Path, data: Path, summary: SubmissionSummary, number: int) -> list[str]:
-    competition = load_competition(bundle / "competition.yaml")
-    images = open_test_images(competition, data)
     failed = {outcome.image_id for outcome in summary.failures}
-    shapes = {image_id: image_shape(images, image_id) for image_id in images.ids if image_id not in failed}
-    written = set(row_keys(summary.table, submission_format(competition)))
-    places = row_places(competition, images, shapes)
-    ids = list(dict.fromkeys(place.image_id for key, place in places.items() if key in written))
+    images = open_test_images(load_competition(bundle / "competition.yaml"), data)
+    ids = images.in_reading_order(set(summary.written.image_ids) - failed)
     return [ids[step * len(ids) // number] for step in range(number)] if len(ids) > number else ids

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from inference.decide.rules import ArgmaxRule, Count, Level, Rule, ThresholdRule
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.settings import Settings
+from submissions.table.scoring import Segmentation
 
 POST_STEPS = {
     "opening": open_mask,
@@ -122,6 +123,26 @@ class Mask:
     planes: np.ndarray
     instances: np.ndarray | None = None
     scores: list[float] | None = None
+
+
+def as_volume(mask: Mask) -> Segmentation:
+    """A mask in the form that is scored and written: planes (K, Z, H, W), instances (Z, H, W)."""
+    flat = mask.planes.ndim == 3
+    planes = mask.planes[:, None] if flat else mask.planes
+    label = mask.instances
+    return Segmentation(planes, label[None] if flat and label is not None else label, mask.scores)
+
+
+def as_said(competition: Competition, probs: np.ndarray, mask: Mask, decision: Decision) -> Segmentation:
+    """`as_volume`, with the classes' probabilities where the answer wants objects and the decision makes none.
+
+    probs: uint8 (channels, H, W), or (channels, Z, H, W), that the mask was made of.
+    """
+    said, form = as_volume(mask), competition.submission
+    if form is None or not form.wants_objects or mask.instances is not None:
+        return said
+    levels = probs[[decision.channels.index(name) for name in decision.classes]]
+    return replace(said, levels=levels if levels.ndim == 4 else levels[:, None])
 
 
 def save_decision(path: Path, decision: Decision) -> None:

@@ -92,6 +92,12 @@ def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
         raise ValueError(
             "folds hold out blocks of images, but task: classify answers for whole images; split otherwise"
         )
+    form = space.competition.submission
+    if form is not None and form.size is not None:
+        raise ValueError(
+            f"folds hold out blocks of images, but the host wants masks of {list(form.size)} (submission.size), where "
+            "no block ends at a pixel; use another folds.method, such as group"
+        )
     if space.competition.metric.unit == "stack" or train["stack"].duplicated().any():
         raise ValueError(
             "folds hold out blocks of images, but the images are slices of stacks, where the slices beside a held-out "

@@ -18,6 +18,7 @@ import pandas as pd
 from pipeline.distributed.shards import Shard, share
 from pipeline.inventory_table import SOURCE
 from pipeline.shift.sources import find_sources
+from submissions.answers import check_answer
 from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.host.competition import Competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, passed_over, pixel_size
@@ -29,7 +30,6 @@ from submissions.images.faults import FaultCounter
 from submissions.images.measures import Meter, brightness
 from submissions.images.opening import ImageReader
 from submissions.table.alignment import Alignment, check_alignment
-from submissions.table.sample_check import check_sample
 
 THUMBNAIL = 64
 STRIP = 1024
@@ -288,7 +288,7 @@ def _file_bytes(data: Path, paths: str) -> int:
 
 def sample_inspection(competition: Competition, data: Path) -> Inspection:
     """What is wrong with the sample submission, as a part of the inventory without an image."""
-    return Inspection({}, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), check_sample(competition, data))
+    return Inspection({}, np.zeros((THUMBNAIL, THUMBNAIL), np.uint8), check_answer(competition, data))
 
 
 def describe_names(competition: Competition, data: Path) -> list[str]:

@@ -43,5 +43,5 @@ def write_decided(
     expected, lines = forecast_of_test(space, runs, decision, stage.folder, sums)
     print("\n".join(lines))
     failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
-    said = f"{summary.images} images{failed}, {len(summary.table)} rows, {len(warnings)} warning(s)"
+    said = f"{summary.images} images{failed}, {summary.written}, {len(warnings)} warning(s)"
     return {"said": f"{said} -> {summary.path}", "given_up": summary.given_up, **expected}

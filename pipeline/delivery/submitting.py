@@ -15,17 +15,19 @@ from pipeline.prediction.prediction_stages import decision_path, written_by
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.two_runs import metric_of
 from pipeline.workspace import Workspace
+from submissions.answers import answer_path
+from submissions.answers.scoring import score_parts
 from submissions.host.competition import HOST, Competition
 from submissions.host.sample import submission_format
 from submissions.kaggle.ledger import Entry
 from submissions.kaggle.upload import Client, Patience, Submitted, file_hash, submit_code, submit_csv
-from submissions.table.scoring import host_metric, score_parts
+from submissions.table.scoring import host_metric
 
 
 def submission_path(space: Workspace) -> Path:
     """The experiment's submission; FileNotFoundError that names the stage where it is not made."""
-    path = space.own / "submission.csv"
-    if not path.is_file():
+    path = answer_path(space.competition, space.own)
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; run 07_predict_test.py {space.experiment.name} first")
     return path
 

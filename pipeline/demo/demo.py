@@ -13,10 +13,10 @@ from inference.decide.rules import ThresholdRule
 from pipeline.demo.demo_data import make_demo_data
 from pipeline.pictures import draw_comparison
 from pipeline.sequence import run_stages
+from submissions.answers.scoring import score_submission
 from submissions.host.competition import load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import read_submission
-from submissions.table.scoring import score_submission
 from submissions.table.submission_table import decode_rows
 
 SHORT = ("train.epochs=2", "train.steps_per_epoch=12", "predict.views=[identity]", "name=demo-short")

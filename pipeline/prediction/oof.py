@@ -21,6 +21,7 @@ from pipeline.prediction.oof_sample import finished_parts
 from pipeline.runs import Run, read_run
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
+from submissions.host.answer_size import probs_at_answer, truth_at_answer
 from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader, Truth, classes_shown
 from submissions.host.patterns import FIELD
@@ -60,7 +61,7 @@ class StoredItem:
             return [*names, *level_channels("classifier", said.channels)]
 
     def probs(self) -> np.ndarray:
-        """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
+        """uint8 (channels, H, W) at the size that the host wants, or (channels, Z, H, W) of a volume."""
         rows, cols = extent(self.block)
         with open_prediction(self.path) as prediction:
             if not self.view:
@@ -68,13 +69,16 @@ class StoredItem:
             else:
                 names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
                 probs = np.stack([prediction.read(name, rows=rows, cols=cols) for name in names])
-        return probs if self.answers is None else with_gate(probs, self.answers)
+        probs = probs if self.answers is None else with_gate(probs, self.answers)
+        return probs_at_answer(self.masks.competition, probs)
 
     def truth(self) -> Truth:
         """What the host says is there; where `whole`, which classes the image shows, as one pixel."""
         depth, height, width = (int(self.fields[name]) for name in ("depth", "height", "width"))
         truth = self.masks.read(self.fields, (depth, height, width)).window(*extent(self.block))
-        return Truth(classes_shown(truth)[:, None, None, None]) if self.whole else truth
+        if self.whole:
+            return Truth(classes_shown(truth)[:, None, None, None])
+        return truth_at_answer(self.masks.competition, truth)
 
 
 def run_items(
@@ -125,10 +129,12 @@ def oof_channels(items: Sequence[StoredItem]) -> list[str]:
 
 def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
     """Stage 06 of the experiment, on the predictions of these runs."""
-    settings = {
+    settings: dict[str, Any] = {
         "tune": space.experiment.tune.model_dump(mode="json", exclude={"gate"}),
         "metric": space.competition.metric.identity(),
     }
+    form = space.competition.submission
+    settings |= {"size": list(form.size)} if form is not None and form.size is not None else {}
     alone = len(runs) == 1 and not space.experiment.members
     inputs = {"oof" if alone else f"oof of {run.name}": run.oof for run in runs}
     inputs |= {f"sample {part.title}": fingerprint for part, fingerprint in finished_parts(space)}

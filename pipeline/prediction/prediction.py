@@ -42,6 +42,7 @@ from pipeline.prediction.prediction_stages import decision_path, fold_stages, pi
 from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace, already, finish, finishing, git_state
+from submissions.answers import answer_path
 from submissions.host.listing import ListedImages
 
 
@@ -201,7 +202,7 @@ def predict_test(
     report: Callable[[str], None],
     progress: Any,
 ) -> tuple[SubmissionSummary, Drift | None, pd.DataFrame]:
-    """The test images through the mean of all members and the decision of stage 06, into submission.csv.
+    """The test images through the mean of all members and the decision of stage 06, into the answer.
 
     Also how far the test images are from those that the decision learned on, None where there is none; and what each
     prediction says about itself, a row an image with the columns of `image_sums`.
@@ -216,7 +217,7 @@ def predict_test(
 
     models, origins = load_members([*runs, *asked_classifier(space, decision)])
     summary = make_submission(
-        space.competition, space.data, models, decision, folder=folder, out=space.own / "submission.csv",
+        space.competition, space.data, models, decision, folder=folder, out=answer_path(space.competition, space.own),
         origins=origins, fold_folders=fold_folders, device=pick_devices(space), on_error=on_error, seconds=seconds,
         report=report, progress=progress, decided=keep,
     )  # fmt: skip

@@ -14,8 +14,9 @@ from pipeline.prediction.image_gate import asked_classifier
 from pipeline.runs import JOINED, Run, split_apart, trained_inputs
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
+from submissions.answers import answer_path, lint_answer
+from submissions.answers.packing import remove
 from submissions.host.sample import submission_format
-from submissions.table.lint import lint_submission
 
 
 def pick_devices(space: Workspace) -> str:
@@ -98,7 +99,7 @@ def is_decided(space: Workspace, stage: Stage, *, budget: bool) -> bool:
 
     What a time budget gave up then is only good enough where there is a `budget` now.
     """
-    if not stage.done() or not (space.own / "submission.csv").is_file():
+    if not stage.done() or not answer_path(space.competition, space.own).exists():
         return False
     made = read_stage(stage.folder, stage.name)
     return written_by(space).items() <= made.items() and (budget or not made["given_up"])
@@ -128,7 +129,7 @@ def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> di
 def lint_own(space: Workspace, path: Path) -> list[str]:
     """Warnings about the submission; ValueError with all errors where there are any."""
     training, _ = space.training_images()
-    findings = lint_submission(path, space.competition, space.data, training=training)
+    findings = lint_answer(path, space.competition, space.data, training=training)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         raise ValueError("\n".join([f"{path}: the linter refuses it:", *(f"  {error}" for error in errors)]))
@@ -137,11 +138,12 @@ def lint_own(space: Workspace, path: Path) -> list[str]:
 
 def lint_written(space: Workspace, path: Path) -> list[str]:
     """As `lint_own`, of a submission just written: with errors it does not keep its name, which stage 09 takes."""
-    refused = path.with_name("submission.refused.csv")
+    refused = answer_path(space.competition, path.parent, "submission.refused")
     try:
         warnings = lint_own(space, path)
     except ValueError as error:
+        remove(refused)
         path.replace(refused)
         raise ValueError(f"{error}\n  it is kept as {refused}") from error
-    refused.unlink(missing_ok=True)
+    remove(refused)
     return warnings

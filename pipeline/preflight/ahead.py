@@ -16,12 +16,12 @@ from pipeline.origin import remember
 from pipeline.preflight.columns import column_problems
 from pipeline.stage import DONE, digest
 from pipeline.workspace import Workspace
+from submissions.answers import check_answer
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import load_competition
 from submissions.host.listing import list_images
 from submissions.images.opening import resolve_inside
 from submissions.table.host_tables import try_host_metric
-from submissions.table.sample_check import check_sample
 
 CHECKED = "checked.txt"
 Work = Callable[[Workspace, argparse.Namespace], None]
@@ -120,7 +120,7 @@ def _host_problems(space: Workspace) -> list[str]:
         unknown = sorted(set(space.experiment.augment.references) - set(listing["image_id"].astype(str)))
         if unknown:
             problems.append(f"augment.references names {', '.join(unknown)}, which are no training images")
-    sample = [str(problem) for problem in check_sample(space.competition, space.data)]
+    sample = [str(problem) for problem in check_answer(space.competition, space.data)]
     if space.competition.metric.file is not None and not sample:
         said = try_host_metric(space.competition, space.data)
         sample = [said] if said else []

@@ -12,9 +12,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from folds.blocks import extent
+from inference.decide.decision import as_volume
 from pipeline.pictures import new_figure
 from pipeline.report.finished_run import FinishedRun
-from pipeline.tuning.scores.units import OofItem, Unit, as_volume, decided
+from pipeline.tuning.scores.units import OofItem, Unit, decided
 from submissions.host.listing import ListedImages
 from submissions.host.masks import Truth
 from submissions.table.show import overlay, overlay_label, shown
@@ -70,7 +71,7 @@ def look_at(run: FinishedRun, unit: Unit) -> Look:
     """The slice of a unit with the largest true area; raises as the readers of images and masks do."""
     item = max(unit.items, key=lambda each: (_listed_area(run, each), -each.z))
     truth, probs = item.truth(), item.probs()
-    said = as_volume(decided(item, probs, run.decision), truth.planes.shape[1])
+    said = as_volume(decided(item, probs, run.decision))
     chosen = run.foreground
     z = int(truth.planes[chosen].any(axis=0).sum(axis=(1, 2)).argmax())
     channels = [run.decision.channels.index(run.space.competition.classes[index]) for index in chosen]
@@ -79,8 +80,9 @@ def look_at(run: FinishedRun, unit: Unit) -> Look:
     return Look(
         f"{unit.name}, slice {item.z if len(unit.items) > 1 else z}" if several else unit.name,
         [run.space.competition.classes[index] for index in chosen],
-        _image(run, item, z), volume[channels, z], truth.planes[chosen, z], said.planes[chosen, z],
-        _valid(truth, z), None if truth.instances is None else truth.instances[z],
+        fitted(_image(run, item, z), truth.planes.shape[2:]), volume[channels, z],
+        truth.planes[chosen, z], said.planes[chosen, z], _valid(truth, z),
+        None if truth.instances is None else truth.instances[z],
         None if said.instances is None else said.instances[z],
     )  # fmt: skip
 
@@ -101,6 +103,11 @@ def _image(run: FinishedRun, item: OofItem, z: int) -> np.ndarray:
     pixels = shown(source.read(z, *extent(item.block)))
     source.close()
     return pixels
+
+
+def fitted(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A picture uint8 (H, W, 3) at the (height, width) of its masks, where the host wants these at another."""
+    return image if image.shape[:2] == size else cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
 
 
 def paint(image: np.ndarray, planes: np.ndarray, instances: np.ndarray | None = None) -> np.ndarray:

@@ -13,10 +13,11 @@ from inference.forecast.test_images import SUMMARY, TABLE
 from inference.predict.store import open_prediction, prediction_path
 from pipeline.inventory_table import read_inventory
 from pipeline.report.finished_run import FinishedRun
-from pipeline.report.image_pictures import data_uri, paint
+from pipeline.report.image_pictures import data_uri, fitted, paint
 from pipeline.report.markup import Safe, element, picture, span, table
 from pipeline.report.sections import absent, section
 from pipeline.tuning.scores.workers import Progress, quiet
+from submissions.host.answer_size import probs_at_answer
 from submissions.host.listing import ListedImages
 from submissions.table.show import shown
 
@@ -94,12 +95,12 @@ def _pictures(
 def _look(run: FinishedRun, images: ListedImages, row: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (H, W, 3): the slice of a test image with the largest mask, plain and with its mask."""
     with open_prediction(prediction_path(run.folder / "test", str(row["image_id"]))) as prediction:
-        probs = prediction.read()
+        probs = probs_at_answer(run.space.competition, prediction.read())
     mask = apply(probs, run.decision, group=decision_group(run.space.competition, row))
     planes = mask.planes[run.foreground]
     z = int(planes.any(axis=0).sum(axis=(1, 2)).argmax()) if planes.ndim == 4 else 0
     source, slices = images.open(str(row["image_id"]))
-    image = shown(source.read(slices[z]))
+    image = fitted(shown(source.read(slices[z])), planes.shape[-2:])
     source.close()
     if planes.ndim == 4:
         return image, paint(image, planes[:, z], None if mask.instances is None else mask.instances[z])

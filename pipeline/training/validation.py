@@ -12,7 +12,7 @@ import pandas as pd
 from torch import nn
 
 from folds.blocks import Block, blocks_of, extent
-from inference.decide.decision import ArgmaxRule, Decision, ThresholdRule, apply
+from inference.decide.decision import ArgmaxRule, Decision, ThresholdRule, apply, as_volume
 from inference.decide.instances import InstanceSettings
 from inference.predict.devices import pick_device
 from inference.predict.image_list import predict_listed
@@ -21,7 +21,6 @@ from inference.weights import LoadedModel
 from pipeline.pictures import overlay
 from pipeline.prediction.classification_results import answer_scores, answer_table
 from pipeline.training.fold_training import Validate
-from pipeline.tuning.scores.units import as_volume
 from pipeline.workspace import Workspace
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader, Truth
@@ -83,7 +82,7 @@ def _score_all(
     for image_id, path, blocks in found:
         for block, probs, truth in _read_parts(path, masks, images.row(image_id), blocks):
             for name, decision in decisions.items():
-                said = as_volume(apply(probs, decision), truth.planes.shape[1])
+                said = as_volume(apply(probs, decision))
                 rows[name].append(unit_row(metric, space.competition, said, truth))
                 if name == "at 0.5":
                     pictures.append(_picture(images, image_id, block, said, truth))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import Decision
+from inference.decide.decision import Decision, as_volume
 from inference.forecast.forecast import image_sums
 from pipeline.prediction.drift import image_features, learned_ranges
 from pipeline.tuning.postprocessing import PostReport, choose_post
@@ -23,7 +23,7 @@ from pipeline.tuning.rules.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.rules.selection import base_decision, build_learners, left_out, pick_rule
 from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Terms
-from pipeline.tuning.scores.units import OofItem, Scorer, Unit, as_volume, decided, make_units, scored_row
+from pipeline.tuning.scores.units import OofItem, Scorer, Unit, decided, make_units, scored_row
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
@@ -173,7 +173,7 @@ def _final_unit(
     for item in unit.items:
         probs, truth = item.probs(), item.truth()
         mask = decided(item, probs, decision)
-        parts.append((as_volume(mask, truth.planes.shape[1]), truth))
+        parts.append((as_volume(mask), truth))
         features.append({"image_id": item.image_id, **image_features(probs, mask, decision)})
         sums.append({"image_id": item.image_id, "unit": unit.name, **image_sums(probs, mask, decision)})
     return scored_row(competition, metric, parts), features, sums

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from submissions.host.answer_form import SubmissionFormat
 from submissions.host.patterns import FIELD, check_apart, check_inside
 from submissions.host.settings import Settings, read_yaml, validate
 from submissions.images.axes import check_letters
@@ -341,29 +342,6 @@ class MetricSettings(Settings):
         return {**kept, **own, "file": hashlib.sha256(Path(self.file).read_bytes()).hexdigest()[:16]}
 
 
-class SubmissionFormat(Settings):
-    """The table the host wants back."""
-
-    sample: str = Field("sample_submission.csv", description="path relative to the data folder")
-    id_column: str = Field("id", description="column of the row's id")
-    mask_column: str = Field("rle", description="column of the mask, or of the image's class")
-    rows: Literal["image", "instance", "image_class", "label"] = Field(
-        "image",
-        description="what a row is: an image; an instance; an image and class; or the label (class) of an image",
-    )
-    class_column: str | None = Field(None, description="rows image_class: column of the class")
-    id_template: str = Field("{id}", description="how a row's id is made from {id}, {class} and the image's fields")
-    extra: dict[str, str] = Field(
-        default_factory=dict,
-        description="further columns, e.g. {height: '{height}'}; {mask} stands for the mask's text",
-    )
-    mask_template: str = Field("{mask}", description="text of one instance in the mask cell, e.g. '0 {score} {mask}'")
-    dialect: Dialect | None = Field(None, description="how runs are written; default: as in masks.dialect")
-    overlap: bool = Field(True, description="whether masks of one image may overlap")
-    max_bytes: int | None = Field(None, gt=0, description="largest file that the host accepts [bytes]")
-    code_competition: bool = Field(False, description="the host wants a notebook that writes the table, not the table")
-
-
 class Competition(Settings):
     """A competition's contract."""
 
@@ -409,7 +387,29 @@ class Competition(Settings):
             raise ValueError("metric.name 'host' needs a submission section: the host's file scores tables")
         if self.submission and not self.images.test:
             raise ValueError("a submission needs images.test: the path pattern of the test images")
+        if self.submission:
+            self._check_answer(self.submission)
         return self
+
+    def _check_answer(self, form: SubmissionFormat) -> None:
+        """Raises ValueError where the answer does not suit the images and classes."""
+        volumes = self.images.kind == "volumes"
+        if self.metric.file is not None and form.kind != "table":
+            raise ValueError(f"metric.file scores tables, and submission.kind is {form.kind!r}: name a built-in metric")
+        if form.kind == "volumes" and not volumes:
+            raise ValueError("submission.kind 'volumes' needs images.kind 'volumes'; of single slices hand in images")
+        if form.kind == "coco" and volumes:
+            raise ValueError("submission.kind 'coco' holds objects of images, and images.kind is 'volumes'")
+        if form.size is not None and volumes:
+            raise ValueError("submission.size is a size of images, and images.kind is 'volumes'")
+        if form.kind == "images" and volumes and "z" not in FIELD.findall(form.files.path):
+            raise ValueError(f"submission.files.path {form.files.path!r}: write {{z}}, a file a slice of the volume")
+        for key, given in (("files.values", form.files.values), ("coco.categories", form.coco.categories)):
+            unknown = sorted(set(given or {}) - set(self.classes))
+            if unknown:
+                raise ValueError(f"submission.{key} names {unknown}, which classes does not list")
+        if form.files.objects and len(self.scored_classes) != 1:
+            raise ValueError("submission.files.objects numbers the objects of one class: name it in metric.classes")
 
     @property
     def scored_classes(self) -> list[int]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from submissions.host.competition import Competition, SubmissionFormat
+from submissions.host.answer_form import SubmissionFormat
+from submissions.host.competition import Competition
 from submissions.host.text_tables import UTF16, first_bytes, lacking_columns, likely_separator, read_text_table
 from submissions.images.opening import path_inside
 
@@ -30,9 +31,11 @@ def columns(form: SubmissionFormat) -> list[str]:
 
 
 def read_sample(competition: Competition, data: Path) -> pd.DataFrame | None:
-    """The host's sample submission, None where the contract's file is absent."""
+    """The host's sample submission, None where the contract's file is absent, or the answer has no table."""
     form = submission_format(competition)
     path = path_inside(data, form.sample)
+    if not form.has_table:
+        return None
     return read_submission(path, competition) if path.is_file() else None
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from submissions.host.answer_size import truth_at_answer
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader, Truth
 from submissions.host.patterns import fill
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.host_metric.host_file import HostFile, HostMetricError
-from submissions.table.rows import image_shape, row_places
+from submissions.table.rows import answer_shape, row_places
 from submissions.table.submission_table import Row, encode_rows
 
 TRIED = 4  # training images whose truth is scored against itself
@@ -81,7 +82,7 @@ def _sample_tables(competition: Competition, data: Path) -> tuple[pd.DataFrame, 
     if sample is None or not len(sample) or not len(listing):
         return None
     images = ListedImages(competition, data, listing)
-    shapes = {image_id: image_shape(images, image_id) for image_id in images.ids}
+    shapes = {image_id: answer_shape(images, image_id) for image_id in images.ids}
     places = row_places(competition, images, shapes)
     solution = sample.copy()
     for name, template in competition.metric.solution.items():
@@ -106,7 +107,10 @@ def _training_tables(competition: Competition, data: Path) -> tuple[pd.DataFrame
     rows: list[Row] = []
     for image_id in itertools.islice(images.ids, TRIED):
         fields = images.row(image_id)
-        rows += solution_rows(competition, fields, masks.read(fields, image_shape(images, image_id)))
+        source = images.open_alone(image_id)
+        source.close()
+        truth = truth_at_answer(competition, masks.read(fields, source.shape[:3]))
+        rows += solution_rows(competition, fields, truth)
     if not rows:
         return None
     solution = pd.DataFrame(rows, dtype=object)

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from submissions.host.competition import Competition, SubmissionFormat
+from submissions.host.answer_form import SubmissionFormat
+from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
+from submissions.rle.codec import decode
 from submissions.table.findings import Finding, Level, errors, rows_findings
 from submissions.table.lint_masks import extra_column_findings, read_masks
 from submissions.table.plausible import alignment_findings, size_findings
-from submissions.table.rows import Place, Shape3, assumed_shape, image_shape, row_places
+from submissions.table.rows import Place, Shape3, answer_shape, assumed_shape, row_places
+from submissions.table.submission_table import cell_masks
 
 __all__ = ["Finding", "errors", "lint_submission"]
 
@@ -38,7 +44,7 @@ def lint_submission(
     form = submission_format(competition)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a submission, a table with {columns(form)}")
-    findings = _file_findings(path, form)
+    findings = file_findings(path.stat().st_size, form)
     frame, found = _read(path)
     findings += found
     sample = read_sample(competition, data)
@@ -47,7 +53,7 @@ def lint_submission(
     findings += _column_findings(frame, form, sample)
     if errors(findings) and any(name not in frame for name in columns(form)):
         return findings
-    images, shapes, found = _test_images(competition, data)
+    images, shapes, found = test_images(competition, data)
     findings += found
     places = row_places(competition, images, shapes)
     keys = row_keys(frame, form)
@@ -62,12 +68,24 @@ def lint_submission(
     if form.rows != "label":
         if training is not None:
             findings += size_findings(competition, read, shapes, training)
-        findings += alignment_findings(competition, frame, read, images, shapes)
+        paint = partial(_painted, competition, frame[form.mask_column])
+        findings += alignment_findings(competition, read, images, shapes, paint)
     return sorted(findings, key=lambda finding: finding.level != "error")
 
 
-def _file_findings(path: Path, form: SubmissionFormat) -> list[Finding]:
-    size = path.stat().st_size
+def _painted(
+    competition: Competition, cells: pd.Series, rows: Sequence[int], shape: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """bool (H, W): the masks of these rows together."""
+    form, mask = submission_format(competition), np.zeros(shape, bool)
+    for row in rows:
+        for text, _ in cell_masks(form, cells.iloc[row]):
+            mask |= decode(text, shape, competition.dialect)
+    return mask
+
+
+def file_findings(size: int, form: SubmissionFormat) -> list[Finding]:
+    """An error where the answer has more bytes than the host takes."""
     if form.max_bytes is None or size <= form.max_bytes:
         return []
     return [Finding("error", None, f"the file has {size:,} bytes, the host takes at most {form.max_bytes:,}")]
@@ -103,7 +121,7 @@ def _column_findings(frame: pd.DataFrame, form: SubmissionFormat, sample: pd.Dat
     return []
 
 
-def _test_images(competition: Competition, data: Path) -> tuple[ListedImages, dict[str, Shape3], list[Finding]]:
+def test_images(competition: Competition, data: Path) -> tuple[ListedImages, dict[str, Shape3], list[Finding]]:
     """The test images at hand and their sizes; one that cannot be read is a warning and has no size."""
     listing, problems = list_images(competition, data, "test")
     findings = [Finding("warning", None, f"test images: {problem}") for problem in problems[:5]]
@@ -113,7 +131,7 @@ def _test_images(competition: Competition, data: Path) -> tuple[ListedImages, di
     faults = []
     for image_id in images.ids:
         try:
-            shapes[image_id] = image_shape(images, image_id)
+            shapes[image_id] = answer_shape(images, image_id)
         except (ValueError, OSError) as error:
             faults.append(f"the size of {image_id} is not known, its masks are not checked: {error}")
     findings += [Finding("warning", None, cause) for cause in faults[:5]]

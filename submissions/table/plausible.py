@@ -5,7 +5,7 @@ Warnings here are hints of a mistake (threshold, scale, wrong weights); a test s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,20 @@ import pandas as pd
 
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
+from submissions.host.mask_images import stretch
 from submissions.host.masks import MaskReader
-from submissions.host.sample import submission_format
-from submissions.rle.codec import decode
 from submissions.table.alignment import FEW_IMAGES, check_alignment
 from submissions.table.findings import Finding, Level, rows_findings
 from submissions.table.lint_masks import UNKNOWN, ReadMasks
 from submissions.table.rows import Shape3
-from submissions.table.submission_table import cell_masks
 
 TRAINING_SAMPLE, ALIGNMENT_SAMPLE = 200, 40
 MAX_SAMPLED_PIXELS = 50_000_000
 FEWEST = 5
 EMPTY_DEVIATIONS, EMPTY_DIFFERENCE = 4.0, 0.1
 DISTANCE, LARGER = 0.35, 2.0
+
+Paint = Callable[[Sequence[int], tuple[int, int]], np.ndarray]
 
 
 def sample_training(competition: Competition, data: Path, limit: int = TRAINING_SAMPLE) -> pd.DataFrame | None:
@@ -150,19 +150,17 @@ def _outliers(shares: np.ndarray, rows: np.ndarray, images: np.ndarray, trained:
 
 
 def alignment_findings(
-    competition: Competition,
-    frame: pd.DataFrame,
-    read: ReadMasks,
-    images: ListedImages,
-    shapes: Mapping[str, Shape3],
+    competition: Competition, read: ReadMasks, images: ListedImages, shapes: Mapping[str, Shape3], paint: Paint
 ) -> list[Finding]:
     """A doubt where the masks lie turned, mirrored or read in the wrong order on sampled images.
+
+    paint: makes bool (H, W) of the masks in these rows, where (H, W) is the size the host wants.
 
     An error, or a warning where there are few images: then parts of one count as if they were apart, and a model that
     is often wrong in the same way along one picture is called misaligned. Slices of a volume are one image.
     """
     sampled = _sampled(competition, read, shapes)
-    result = check_alignment(_pairs(competition, frame, read, images, shapes, sampled))
+    result = check_alignment(_pairs(read, images, shapes, sampled, paint))
     if result.verdict != "misaligned":
         return []
     number = min(result.images, len({read.images[place][0] for place in sampled}))
@@ -189,22 +187,16 @@ def _sampled(competition: Competition, read: ReadMasks, shapes: Mapping[str, Sha
 
 
 def _pairs(
-    competition: Competition,
-    frame: pd.DataFrame,
     read: ReadMasks,
     images: ListedImages,
     shapes: Mapping[str, Shape3],
     sampled: Mapping[int, Sequence[int]],
+    paint: Paint,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    form = submission_format(competition)
-    cells = frame[form.mask_column]
     for number, rows in sampled.items():
         image_id, z = read.images[number]
-        shape = shapes[image_id][1:]
-        mask = np.zeros(shape, bool)
-        for row in rows:
-            for text, _ in cell_masks(form, cells.iloc[row]):
-                mask |= decode(text, shape, competition.dialect)
+        mask = paint(rows, shapes[image_id][1:])
         source = images.open_alone(image_id)
-        yield source.read(z), mask
+        image = source.read(z)
         source.close()
+        yield image, mask if mask.shape == image.shape[:2] else stretch(mask[None], (image.shape[0], image.shape[1]))[0]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.host.competition import Competition, SubmissionFormat
+from submissions.host.answer_form import SubmissionFormat
+from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages
 from submissions.host.patterns import fill
 from submissions.host.sample import read_sample, row_keys, submission_format
@@ -29,25 +30,34 @@ class Place:
     class_index: int | None
 
 
-def image_shape(images: ListedImages, image_id: str) -> Shape3:
-    """(Z, H, W) of a listed image, from its header where the format allows it."""
+def answer_shape(images: ListedImages, image_id: str) -> Shape3:
+    """(Z, H, W) that the host wants of a listed image: its own, from its header where that says it, or submission.size.
+
+    Raises ValueError or OSError where the file cannot be read.
+    """
     source = images.open_alone(image_id)
     depth, height, width, _ = source.shape
     source.close()
-    return depth, height, width
+    return depth, *(_wanted_size(images.competition) or (height, width))
+
+
+def _wanted_size(competition: Competition) -> tuple[int, int] | None:
+    return competition.submission.size if competition.submission else None
 
 
 def assumed_shape(images: ListedImages, image_id: str, sample: SampleRows) -> Shape3:
-    """`image_shape`; of an image whose header cannot be read, what the host says elsewhere.
+    """`answer_shape`; of an image whose header cannot be read, what the host says elsewhere.
 
     Height and width are those that the listing's table or the sample names, else those of images beside it in the
     listing; the depth of a volume is the number of slices that the sample names, else that of those images. 1 where
     nothing is known.
     """
     try:
-        return image_shape(images, image_id)
+        return answer_shape(images, image_id)
     except (ValueError, OSError):
         said = _named_sizes(images, image_id, sample)
+    size = _wanted_size(images.competition)
+    said |= {} if size is None else {"height": size[0], "width": size[1]}
     beside = (1, 1, 1) if len(said) == 3 else _shape_beside(images, image_id)
     return said.get("depth", beside[0]), said.get("height", beside[1]), said.get("width", beside[2])
 
@@ -84,7 +94,7 @@ def _shape_beside(images: ListedImages, image_id: str) -> Shape3:
     near = range(max(0, place - BESIDE), min(len(ids), place + BESIDE + 1))
     for index in sorted(near, key=lambda index: abs(index - place)):
         try:
-            return image_shape(images, ids[index])
+            return answer_shape(images, ids[index])
         except (ValueError, OSError):
             continue
     return 1, 1, 1

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from submissions.host.answer_form import SubmissionFormat
 from submissions.host.atomic import write_atomic
-from submissions.host.competition import Competition, SubmissionFormat
+from submissions.host.competition import Competition
 from submissions.host.patterns import fill
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import decode, decode_instances, encode, encode_instances, thinned
@@ -45,16 +46,16 @@ def encode_rows(
         ]
     given = {**fields, "id": fields["image_id"], "height": planes.shape[1], "width": planes.shape[2]}
     if form.rows == "label":
-        return [_row(form, given, competition.classes[int(planes.any(axis=(1, 2)).argmax())])]
+        return [answer_row(form, given, competition.classes[int(planes.any(axis=(1, 2)).argmax())])]
     if form.rows == "image_class":
         return [
-            _row(form, {**given, "class": name}, encode(planes[index], competition.dialect))
+            answer_row(form, {**given, "class": name}, encode(planes[index], competition.dialect))
             for index, name in enumerate(competition.classes)
             if index in competition.scored_classes
         ]
     if form.rows == "image" and "{score}" not in form.mask_template:
         index = competition.scored_classes[0]
-        return [_row(form, given, encode(planes[index], competition.dialect))]
+        return [answer_row(form, given, encode(planes[index], competition.dialect))]
     if instances is None:
         raise ValueError(f"{fields['image_id']}: the host wants instances; the decision must split the mask")
     texts = encode_instances(instances, competition.dialect)
@@ -64,15 +65,16 @@ def encode_rows(
         for text, score in zip(texts, confidence, strict=True)
     ]
     if form.rows == "image":
-        return [_row(form, given, " ".join(cells))]
-    return [_row(form, given, cell) for cell in cells] or [_row(form, given, _empty(competition))]
+        return [answer_row(form, given, " ".join(cells))]
+    return [answer_row(form, given, cell) for cell in cells] or [answer_row(form, given, _empty(competition))]
 
 
 def _empty(competition: Competition) -> str:
     return "" if competition.dialect.empty == "missing" else competition.dialect.empty
 
 
-def _row(form: SubmissionFormat, given: Mapping[str, Any], cell: str) -> Row:
+def answer_row(form: SubmissionFormat, given: Mapping[str, Any], cell: str) -> Row:
+    """One row of the table: the id, class and extra cells filled from `given`, and the mask's cell."""
     row = {form.id_column: fill(form.id_template, given, "submission.id_template")}
     if form.class_column:
         row[form.class_column] = str(given["class"])
@@ -133,7 +135,7 @@ def decode_rows(
         for cell in [row[form.mask_column] for row in rows]:
             planes[label_index(competition, cell)] = True
         return planes, None
-    if has_instances(form):
+    if form.wants_objects:
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
         names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
         overlap: Literal["error", "last"] = "last" if form.overlap else "error"
@@ -179,11 +181,6 @@ def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]
     return [found.get(name) for name in names]
 
 
-def has_instances(form: SubmissionFormat) -> bool:
-    """Whether a cell holds instances: one, or a list of them with their confidences."""
-    return form.rows == "instance" or (form.rows == "image" and "{score" in form.mask_template)
-
-
 def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
     """Masks in a cell as (text, confidence), confidence 1 where the host wants none; a blank list has none.
 
@@ -191,7 +188,7 @@ def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
     """
     template = form.mask_template
     listed = form.rows == "image"
-    if template == "{mask}" or not has_instances(form):
+    if template == "{mask}" or not form.wants_objects:
         return [(cell, 1.0)]
     pattern, text = _cell_pattern(template, listed), cell.strip()
     found: list[tuple[str, float]] = []

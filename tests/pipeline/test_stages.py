@@ -20,9 +20,9 @@ from pipeline.__main__ import main
 from pipeline.data.resolution_ceiling import resolution_ceiling
 from pipeline.sequence import run_stages
 from pipeline.training.fingerprint import fold_settings
+from submissions.answers.scoring import score_submission
 from submissions.host.listing import list_images
 from submissions.host.sample import read_submission
-from submissions.table.scoring import score_submission
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def hidden_data(folder: Path, names: dict[str, tuple[int, int]]) -> Path:
 def test_the_bundle_takes_another_test_set_and_none_at_all(finished: tuple[Path, list[str]], tmp_path: Path) -> None:
     bundle = own(finished[0]) / "bundle"
     data = hidden_data(tmp_path / "hidden", {"x": (33, 70), "y": (64, 31)})
-    assert run(bundle, data, tmp_path / "a/submission.csv", device="cpu").table["id"].tolist() == ["x", "y"]
+    assert pd.read_csv(run(bundle, data, tmp_path / "a/submission.csv", device="cpu").path)["id"].tolist() == ["x", "y"]
     nothing = hidden_data(tmp_path / "none", {})
     assert run(bundle, nothing, tmp_path / "b/submission.csv", device="cpu").images == 0
     assert (tmp_path / "b/submission.csv").read_text() == "id,rle\n"
@@ -162,7 +162,7 @@ def test_an_unreadable_test_image_is_named_or_left_empty(finished: tuple[Path, l
     assert not (tmp_path / "a/submission.csv").exists()
     summary = run(bundle, data, tmp_path / "b/submission.csv", device="cpu", on_error="empty")
     assert [outcome.image_id for outcome in summary.failures] == ["x"]
-    assert summary.table.set_index("id")["rle"]["x"] == ""
+    assert pd.read_csv(summary.path, keep_default_na=False).set_index("id")["rle"]["x"] == ""
     assert (tmp_path / "b/predictions/x.failed.json").is_file()
 
 

@@ -21,9 +21,9 @@ from pipeline.data.volume_index import SIDES
 from pipeline.experiment import check_dimensions
 from pipeline.sequence import run_stages
 from pipeline.training.fold_training import initial_model, train_fold
+from submissions.answers.scoring import score_submission
 from submissions.host.competition import load_competition
 from submissions.kaggle.ledger import read_ledger
-from submissions.table.scoring import score_submission
 
 
 def test_all_nine_stages(tmp_path: Path) -> None:

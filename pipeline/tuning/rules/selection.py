@@ -31,7 +31,7 @@ def base_decision(terms: Terms, fingerprint: str) -> Decision:
     competition, settings = terms.competition, terms.settings
     form = competition.submission
     wanted = terms.metric.needs == "instances" or (
-        form is not None and (form.rows == "instance" or "{score}" in form.mask_template)
+        form is not None and form.wants_objects and len(competition.scored_classes) == 1
     )
     given = settings.instances or (InstanceSettings(plane=competition.scored_classes[0]) if wanted else None)
     k = len(competition.classes)

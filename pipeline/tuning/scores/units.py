@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import Block
-from inference.decide.decision import Decision, Mask, apply
+from inference.decide.decision import Decision, Mask, apply, as_volume
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.workers import over_units
 from submissions.host.competition import Competition
@@ -109,14 +109,6 @@ def decided(item: OofItem, probs: np.ndarray, decision: Decision) -> Mask:
     return apply(probs[: len(decision.channels)], decision, group=str(item.stratum))
 
 
-def as_volume(mask: Mask, depth: int) -> Segmentation:
-    """A mask in the form that is scored: planes (K, Z, H, W), instances (Z, H, W)."""
-    flat = depth == 1 and mask.planes.ndim == 3
-    planes = mask.planes[:, None] if flat else mask.planes
-    label = mask.instances
-    return Segmentation(planes, label[None] if flat and label is not None else label, mask.scores)
-
-
 def scored_row(
     competition: Competition, metric: Metric, parts: Sequence[tuple[Segmentation, Truth]]
 ) -> dict[str, float]:
@@ -135,9 +127,7 @@ def decided_rows(
     read = [(item, item.probs(), item.truth()) for item in unit.items]
     rows = []
     for decision in decisions:
-        parts = [
-            (as_volume(decided(item, probs, decision), truth.planes.shape[1]), truth) for item, probs, truth in read
-        ]
+        parts = [(as_volume(decided(item, probs, decision)), truth) for item, probs, truth in read]
         rows.append(scored_row(competition, metric, parts))
     return rows
 

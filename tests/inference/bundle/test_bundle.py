@@ -8,6 +8,7 @@ import json
 import pickle
 import shutil
 import struct
+import zipfile
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -81,6 +82,19 @@ def test_a_bundle_is_run_and_shown(made: Path, tmp_path: Path) -> None:
     assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "p.png") == ["test00", "test01", "test02"]
     assert draw_preview(made / "bundle", made / "data", summary, tmp_path / "q.png", number=2) == ["test00", "test01"]
     assert (tmp_path / "p.png").stat().st_size > (tmp_path / "q.png").stat().st_size
+
+
+def test_a_contract_without_a_table_gets_its_kind_of_answer(bundle: Path, made: Path, tmp_path: Path) -> None:
+    contract = json.loads((bundle / "competition.yaml").read_text())
+    contract["submission"] = {"kind": "images", "size": [20, 28]}
+    (bundle / "competition.yaml").write_text(json.dumps(contract))
+    sign(bundle)
+    summary = run(bundle, made / "data", tmp_path / "submission.csv", device="cpu", report=str)
+    assert summary.path == tmp_path / "submission.zip" and "3 files" in str(summary)
+    with zipfile.ZipFile(summary.path) as packed:
+        assert packed.namelist() == ["test00.png", "test01.png", "test02.png"]
+    drawn = draw_preview(bundle, made / "data", summary, tmp_path / "preview.png", number=2)
+    assert len(drawn) == 2 and (tmp_path / "preview.png").is_file()
 
 
 def test_nothing_is_drawn_of_no_image(made: Path, tmp_path: Path) -> None:
@@ -255,7 +269,7 @@ def test_what_the_linter_refuses_is_not_left_behind(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [Finding("warning", None, "odd"), Finding("error", 2, "wrong")]
-    monkeypatch.setattr(bundle_module, "lint_submission", lambda *given: found)
+    monkeypatch.setattr(bundle_module, "lint_answer", lambda *given: found)
     with pytest.raises(ValueError) as caught:
         run(made / "bundle", made / "data", tmp_path / "s.csv", device="cpu")
     assert str(caught.value) == "the linter refuses the submission:\n  error: row 2: wrong"
@@ -266,7 +280,7 @@ def test_a_doubt_about_the_masks_does_not_cost_the_notebook_its_table(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = [Finding("error", None, "turned", doubt=True), Finding("warning", 1, "odd")]
-    monkeypatch.setattr(bundle_module, "lint_submission", lambda *given: found)
+    monkeypatch.setattr(bundle_module, "lint_answer", lambda *given: found)
     said: list[str] = []
     submit(made / "bundle", made / "data", tmp_path / "s.csv", seconds=600, memory_cap_gb=1, report=said.append)
     assert (tmp_path / "s.csv").is_file()

@@ -16,7 +16,7 @@ from inference.bundle.hidden_size_data import duplicate_images
 from inference.submission import open_test_images
 from submissions.host.competition import load_competition
 from submissions.host.sample import read_sample, row_keys, submission_format
-from submissions.table.rows import image_shape, row_places
+from submissions.table.rows import answer_shape, row_places
 
 
 def test_copies_are_the_originals_under_other_names(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_every_contract_with_test_images_is_multiplied(name: str, tmp_path: Path
         assert [after[column] for column in kept] == [before[column] for column in kept]
     sample = read_sample(competition, tmp_path / "more")
     if sample is not None and len(read_sample(competition, data)) > 0:  # type: ignore[arg-type]
-        shapes = {image_id: image_shape(copies, image_id) for image_id in copies.ids}
+        shapes = {image_id: answer_shape(copies, image_id) for image_id in copies.ids}
         places = row_places(competition, copies, shapes)
         assert set(row_keys(sample, submission_format(competition))) <= set(places)
         assert {places[key].image_id for key in row_keys(sample, submission_format(competition))} == set(copies.ids)

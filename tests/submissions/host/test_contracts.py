@@ -25,13 +25,12 @@ from inference.predict.store import prediction_path, write_prediction
 from inference.submission import make_submission, open_test_images
 from pipeline.data.inventory import check_masks_aligned
 from pipeline.inventory_table import MEASURED, read_inventory
+from submissions.answers.scoring import score_submission
 from submissions.host.competition import Competition, list_competitions, load_competition
 from submissions.host.listing import list_images, pixel_size
 from submissions.host.masks import MaskReader
 from submissions.metrics import build_metric
 from submissions.table.lint import errors, lint_submission
-from submissions.table.scoring import score_submission
-from submissions.table.submission_table import has_instances
 
 WITH_OWN_TESTS = {
     *("camvid", "dsb2018", "hippocampus", "isbi2012", "mni-white-matter", "monuseg", "tgs-salt"),
@@ -151,7 +150,7 @@ def fixed_decision(competition: Competition) -> Decision:
     return Decision(
         fingerprint="constant", classes=competition.classes, channels=competition.classes,
         rule=ThresholdRule(thresholds=[128] * len(competition.classes)),
-        instances=InstanceSettings(method="components") if has_instances(form) else None,
+        instances=InstanceSettings(method="components") if form.wants_objects else None,
     )  # fmt: skip
 
 

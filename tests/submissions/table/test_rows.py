@@ -14,8 +14,8 @@ from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import submission_format
 from submissions.table.findings import Finding, errors, rows_findings
 from submissions.table.lint import lint_submission
-from submissions.table.rows import Place, assumed_shape, empty_rows, image_shape, row_places, sample_rows
-from submissions.table.submission_table import cell_masks, encode_rows, has_instances
+from submissions.table.rows import Place, answer_shape, assumed_shape, empty_rows, row_places, sample_rows
+from submissions.table.submission_table import cell_masks, encode_rows
 
 INSTANCES = {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True}
 
@@ -28,7 +28,7 @@ def opened(folder: Path, competition: object) -> ListedImages:
 def test_places_of_rows(tmp_path: Path) -> None:
     write_rle_host(tmp_path, test=2)
     images = opened(tmp_path, rle_contract())
-    assert image_shape(images, "test01") == (1, *SHAPE)
+    assert answer_shape(images, "test01") == (1, *SHAPE)
     shapes = {"test00": (1, *SHAPE), "test01": (2, *SHAPE)}
     classes = ["a", "b"]
     plain = rle_contract(submission={"id_template": "{id}_{z}"})
@@ -55,10 +55,10 @@ def test_places_of_rows(tmp_path: Path) -> None:
 
 def test_masks_of_a_cell() -> None:
     whole = submission_format(rle_contract())
-    assert cell_masks(whole, "1 2 5 1") == [("1 2 5 1", 1.0)] and not has_instances(whole)
+    assert cell_masks(whole, "1 2 5 1") == [("1 2 5 1", 1.0)] and not whole.wants_objects
     listed = submission_format(rle_contract(masks=INSTANCES, submission={"mask_template": "0 {score} {mask}"}))
     assert cell_masks(listed, "0 0.9 abc 0 1e-1 d,e") == [("abc", 0.9), ("d,e", 0.1)]
-    assert cell_masks(listed, "  ") == [] and has_instances(listed)
+    assert cell_masks(listed, "  ") == [] and listed.wants_objects
     single = submission_format(
         rle_contract(masks=INSTANCES, submission={"rows": "instance", "mask_template": "{score}: {mask}"})
     )

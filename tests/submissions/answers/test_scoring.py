@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
+from submissions.answers.scoring import score_parts, score_submission
 from submissions.host.masks import Truth
 from submissions.rle.codec import Dialect, decode, encode
-from submissions.table.scoring import Segmentation, host_metric, score_parts, score_submission, unit_row
+from submissions.table.scoring import Segmentation, host_metric, unit_row
 from submissions.table.submission_table import encode_rows
 
 

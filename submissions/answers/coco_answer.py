@@ -1,0 +1,236 @@
+"""The answer that is COCO's result JSON: an entry an object, with its class, compressed runs and score.
+
+Format: https://cocodataset.org/#format-results. Of several classes an object is a connected part of a class's mask
+(pixels that touch at edges or corners), its score the mean probability there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from submissions.answers.answer import Fields, Others, Reader, Written
+from submissions.answers.coco_lint import lint_objects
+from submissions.answers.coco_objects import Entry, entry_fault, entry_mask, image_of, read_entries
+from submissions.host.atomic import partial_path, room_for
+from submissions.host.competition import Competition
+from submissions.host.listing import ListedImages, list_images
+from submissions.host.patterns import fill
+from submissions.host.problems import Problem
+from submissions.host.sample import submission_format
+from submissions.host.truth import Truth, completed
+from submissions.rle.codec import Dialect, encode_instances
+from submissions.table.findings import Finding
+from submissions.table.rows import Shape3, answer_shape
+from submissions.table.scoring import Segmentation
+
+RUNS = Dialect(kind="coco_compressed")
+
+
+class CocoAnswer:
+    """A JSON file."""
+
+    ending = ".json"
+
+    def __init__(self, competition: Competition) -> None:
+        self.competition = competition
+        self.form = submission_format(competition)
+
+    @property
+    def categories(self) -> dict[str, int]:
+        """category_id of each class that is scored and no background."""
+        names = [self.competition.classes[index] for index in self.competition.scored_classes]
+        given = self.form.coco.categories
+        if given is not None:
+            return {name: given[name] for name in names if name in given}
+        return {name: self.competition.classes.index(name) + 1 for name in names if name != "background"}
+
+    def image_key(self, fields: Fields) -> int | str:
+        """What image_id is: a number where it is one."""
+        text = fill(self.form.coco.image_id, {**fields, "id": fields["image_id"]}, "submission.coco.image_id")
+        return int(text) if text.isdecimal() else text
+
+    def entries(self, fields: Fields, said: Segmentation) -> list[Entry]:
+        """The objects of one image."""
+        key, found = self.image_key(fields), []
+        for label, name, scores in self._labelled(said):
+            texts, boxes = encode_instances(label, RUNS), [box for box in ndimage.find_objects(label) if box]
+            for text, box, score in zip(texts, boxes, scores, strict=True):
+                runs = {"size": [int(side) for side in label.shape], "counts": text}
+                entry: Entry = {"image_id": key, "category_id": self.categories[name], "segmentation": runs}
+                if self.form.coco.box:
+                    entry["bbox"] = [box[1].start, box[0].start, box[1].stop - box[1].start, box[0].stop - box[0].start]
+                found.append({**entry, "score": round(float(score), 6)})
+        return found
+
+    def _labelled(self, said: Segmentation) -> Iterator[tuple[np.ndarray, str, Sequence[float]]]:
+        """Objects int32 (H, W), their class and scores."""
+        if said.instances is not None:
+            count = len(np.unique(said.instances)) - int((said.instances == 0).any())
+            name = self.competition.classes[self.competition.scored_classes[0]]
+            yield said.instances[0], name, said.scores if said.scores is not None else [1.0] * count
+            return
+        for name in self.categories:
+            index = self.competition.classes.index(name)
+            plane = np.ascontiguousarray(said.planes[index, 0])
+            count, label = cv2.connectedComponents(plane.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+            scores = np.ones(count - 1)
+            if said.levels is not None and count > 1:
+                scores = ndimage.mean(said.levels[index, 0], label, np.arange(1, count)) / 255
+            yield label, name, list(scores)
+
+    def begin(self, out: Path, images: ListedImages) -> CocoWriter:
+        """Start writing; an image's objects are on disk at once."""
+        return CocoWriter(self, out, images)
+
+    def open(self, path: Path, images: ListedImages, *, others: Others = "error") -> CocoReader:
+        """Read the list of objects; masks are decoded when an image is asked for."""
+        return CocoReader(self, path, images, others)
+
+    def through(self, fields: Fields, said: Segmentation) -> Segmentation:
+        """Objects, JSON text, objects, masks."""
+        entries = json.loads(json.dumps(self.entries(fields, said)))
+        return self.decoded(entries, (1, said.planes.shape[2], said.planes.shape[3]))
+
+    def decoded(self, entries: Sequence[Entry], shape: Shape3, *, step: int = 1) -> Segmentation:
+        """What objects say of an image: planes; of one class objects too, the later on top, with their scores."""
+        truth, scores = self._drawn(entries, shape, step)
+        return Segmentation(truth.planes, truth.instances, scores)
+
+    def truth(self, entries: Sequence[Entry], shape: Shape3) -> Truth:
+        """The same of a solution, whose crowds are not scored."""
+        return self._drawn(entries, shape, 1)[0]
+
+    def _drawn(self, entries: Sequence[Entry], shape: Shape3, step: int) -> tuple[Truth, list[float] | None]:
+        names = {number: name for name, number in self.categories.items()}
+        thin = (1, -(-shape[1] // step), -(-shape[2] // step))
+        planes, label = np.zeros((len(self.competition.classes), *thin), bool), np.zeros(thin, np.int32)
+        valid, given = np.ones(thin, bool), []
+        for number, entry in enumerate(entries, start=1):
+            mask = entry_mask(entry, shape[1:], f"image {entry['image_id']}, object {number}")[::step, ::step]
+            given.append(float(entry.get("score", 1.0)))
+            if entry.get("iscrowd"):
+                valid[0] &= ~mask
+                continue
+            planes[self.competition.classes.index(names[entry["category_id"]]), 0] |= mask
+            label[0][mask] = number
+        single = len(self.competition.scored_classes) == 1
+        truth = completed(
+            self.competition, planes, valid=None if valid.all() else valid, instances=label if single else None
+        )
+        left = [given[value - 1] for value in np.unique(label).tolist() if value]
+        return truth, left if single else None
+
+    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
+        """Every entry, the images it names, sizes and places of the masks."""
+        return lint_objects(self, path, data, training)
+
+    def problems(self, data: Path) -> list[Problem]:
+        """Two images with one image_id, and a template that cannot be filled."""
+        listing, _ = list_images(self.competition, data, "test")
+        owner: dict[int | str, str] = {}
+        for row in listing.to_dict("records"):
+            place, name = "submission.coco.image_id", str(row["image_id"])
+            try:
+                key = self.image_key({str(field): value for field, value in row.items()})
+            except ValueError as error:
+                return [Problem(place, str(error), "a number or name an image", "name fields that exist")]
+            if owner.setdefault(key, name) != name:
+                said = f"{key!r} stands for {owner[key]} and for {name}"
+                return [Problem(place, said, "an image_id an image", "name the fields that tell them apart")]
+        return []
+
+
+class CocoWriter:
+    """Writes an entry a line beside the final name."""
+
+    def __init__(self, answer: CocoAnswer, out: Path, images: ListedImages) -> None:
+        self.answer, self.out, self.images = answer, out, images
+        self.partial = partial_path(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = self.partial.open("w", encoding="utf-8")
+        self._stream.write("[")
+        self.count = 0
+        self.named: list[str] = []
+
+    def add(self, fields: Fields, said: Segmentation) -> None:
+        """The objects of one image."""
+        entries = self.answer.entries(fields, said)
+        text = "".join(
+            f"{',' if self.count + number else ''}\n{json.dumps(entry)}" for number, entry in enumerate(entries)
+        )
+        with room_for(self.out, len(text), self.partial):
+            self._stream.write(text)
+            self._stream.flush()
+        self.count += len(entries)
+        if entries:
+            self.named.append(str(fields["image_id"]))
+
+    def add_empty(self, image_id: str) -> None:
+        """No object."""
+
+    def finish(self) -> Written:
+        """End the list and rename the file."""
+        self._stream.write("\n]\n")
+        self._stream.close()
+        self.partial.replace(self.out)
+        return Written(self.out, self.count, "objects", self.named)
+
+    def __enter__(self) -> CocoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+        self.partial.unlink(missing_ok=True)
+
+
+class CocoReader:
+    """The objects of an answer or solution, by image."""
+
+    def __init__(self, answer: CocoAnswer, path: Path, images: ListedImages, others: Others) -> None:
+        self.answer, self.images = answer, images
+        ids = {answer.image_key(images.row(name)): name for name in images.ids}
+        self._entries: dict[str, list[Entry]] = {}
+        for number, entry in enumerate(read_entries(path), start=1):
+            fault = entry_fault(entry, answer.categories, scored=False)
+            if fault is not None:
+                raise ValueError(f"{path}: object {number}: {fault}")
+            name = image_of(entry, ids)
+            if name is not None:
+                self._entries.setdefault(name, []).append(entry)
+            elif others == "error":
+                raise ValueError(f"{path}: object {number}: image_id {entry.get('image_id')!r} is of no test image")
+
+    @cached_property
+    def image_ids(self) -> list[str]:
+        """All test images: one without an object is empty."""
+        return self.images.ids
+
+    def read(self, image_id: str, *, step: int = 1) -> Segmentation:
+        """What the image's objects say."""
+        return self.answer.decoded(self._entries.get(image_id, []), self._shape(image_id), step=step)
+
+    def truth(self, image_id: str) -> Truth:
+        """The same, crowds left out of scoring."""
+        return self.answer.truth(self._entries.get(image_id, []), self._shape(image_id))
+
+    def _shape(self, image_id: str) -> Shape3:
+        return answer_shape(self.images, image_id)
+
+    def attributes(self, image_id: str) -> Sequence[Fields]:
+        """None: objects say nothing but masks."""
+        return []
+
+    def lacking(self, solution: Reader) -> list[str]:
+        """Nothing: an image without an object has none."""
+        return []

@@ -1,0 +1,316 @@
+"""The answers that are files: mask images (an image, or a slice or class of it, each) and label volumes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+
+from submissions.answers.answer import Fields, Others, Reader, Written
+from submissions.answers.file_lint import lint_files
+from submissions.answers.mask_formats import ReadMask, Shape3, read_mask, write_mask
+from submissions.answers.packing import PackedFiles, Packer
+from submissions.host.competition import Competition
+from submissions.host.listing import ListedImages, list_images
+from submissions.host.patterns import fill
+from submissions.host.problems import Problem
+from submissions.host.sample import submission_format
+from submissions.host.truth import Truth, completed
+from submissions.images.opening import ImageReader
+from submissions.table.findings import Finding
+from submissions.table.rows import answer_shape, assumed_shape, sample_rows
+from submissions.table.sample_check import check_sample
+from submissions.table.scoring import Segmentation
+from submissions.table.submission_table import Row, answer_row, write_submission
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """One file of an answer: its name, the slice of the image it holds (None: all), and its class (None: all)."""
+
+    name: str
+    z: int | None
+    class_name: str | None
+
+
+class FileAnswer:
+    """A zip or folder of mask files."""
+
+    def __init__(self, competition: Competition) -> None:
+        self.competition = competition
+        self.form = submission_format(competition)
+
+    @property
+    def ending(self) -> str:
+        """'.zip', or '' of a folder."""
+        return ".zip" if self.form.files.pack == "zip" else ""
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Pixel value of each class that the files hold."""
+        files, names = self.form.files, [self.competition.classes[i] for i in self.competition.scored_classes]
+        if files.values is not None:
+            return files.values
+        return {name: 255 if files.by_class else k for k, name in enumerate(_without_background(names), start=1)}
+
+    def files(self, fields: Fields, shape: Shape3) -> list[MaskFile]:
+        """The files of an image of this (Z, H, W). ValueError where the pattern names what the image has not."""
+        _, height, width = shape
+        given = {**fields, "id": fields["image_id"], "height": height, "width": width}
+        slices: Sequence[int | None] = [None]
+        if self.form.kind == "images" and self.competition.images.kind == "volumes":
+            slices = range(shape[0])
+        classes: list[str | None] = [*self.values] if self.form.files.by_class else [None]
+        found = []
+        for z in slices:
+            for name in classes:
+                own = given | ({} if z is None else {"z": z}) | ({} if name is None else {"class": name})
+                found.append(MaskFile(fill(self.form.files.path, own, "submission.files.path"), z, name))
+        return found
+
+    def labels(self, said: Segmentation, file: MaskFile) -> Iterator[np.ndarray]:
+        """The pixels of a file, slice by slice, integers (H, W). ValueError where objects are wanted and none told."""
+        depth = said.planes.shape[1]
+        for z in range(depth) if file.z is None else [file.z]:
+            if self.form.files.objects:
+                if said.instances is None:
+                    raise ValueError(f"{file.name}: the host wants objects; the decision must split the mask")
+                yield said.instances[z]
+                continue
+            label = np.zeros(said.planes.shape[2:], np.int32)
+            for name, value in self.values.items():
+                if file.class_name in (None, name):
+                    label[said.planes[self.competition.classes.index(name), z]] = value
+            yield label
+
+    def begin(self, out: Path, images: ListedImages) -> FileWriter:
+        """Start writing; each image's files are packed at once."""
+        return FileWriter(self, out, images)
+
+    def open(self, path: Path, images: ListedImages, *, others: Others = "error") -> FileReader:
+        """Read the names; a file is unpacked when its image is asked for."""
+        return FileReader(self, path, images, others)
+
+    def through(self, fields: Fields, said: Segmentation) -> Segmentation:
+        """The mask written into its files and read again."""
+        shape = (said.planes.shape[1], said.planes.shape[2], said.planes.shape[3])
+        read = []
+        with tempfile.TemporaryDirectory() as folder:
+            for number, file in enumerate(self.files(fields, shape)):
+                path = Path(folder) / f"{number}{self.form.files.ending}"
+                part = (1, *shape[1:]) if file.z is not None else shape
+                write_mask(path, self.labels(said, file), part, self.form.files.dtype)
+                read.append((file, read_mask(path)))
+            truth = self.decoded(read, shape)
+        return Segmentation(truth.planes, truth.instances, said.scores)
+
+    def decoded(self, files: Sequence[tuple[MaskFile, ReadMask]], shape: Shape3, *, step: int = 1) -> Truth:
+        """What files say of an image of this (Z, H, W): planes, objects, and what a solution leaves unscored.
+
+        Raises ValueError for a file of another size, or a value that is no class's.
+        """
+        thin = (shape[0], -(-shape[1] // step), -(-shape[2] // step))
+        planes = np.zeros((len(self.competition.classes), *thin), bool)
+        valid, label = np.ones(thin, bool), np.zeros(thin, np.int32)
+        for file, mask in files:
+            part = (1, *shape[1:]) if file.z is not None else shape
+            if mask.shape != part:
+                raise ValueError(f"{file.name}: {mask.shape} (slices, height, width), expected {part}")
+            for number, pixels in enumerate(mask.slices()):
+                z = number if file.z is None else file.z
+                pixels = pixels[::step, ::step]
+                if self.form.files.objects:
+                    label[z], planes[self.competition.scored_classes[0], z] = pixels, pixels > 0
+                else:
+                    self._put(file, pixels, planes[:, z], valid[z])
+        objects = label if self.form.files.objects else None
+        return completed(self.competition, planes, valid=None if valid.all() else valid, instances=objects)
+
+    def _put(self, file: MaskFile, pixels: np.ndarray, planes: np.ndarray, valid: np.ndarray) -> None:
+        self.check_values(file, pixels, also=self.void_values)
+        for name, value in self.values.items():
+            if file.class_name in (None, name):
+                planes[self.competition.classes.index(name)] |= pixels == value
+        for value in self.void_values:
+            valid &= pixels != value
+
+    def check_values(self, file: MaskFile, pixels: np.ndarray, *, also: Collection[int] = ()) -> None:
+        """Raises ValueError for a pixel value that stands for nothing."""
+        if self.form.files.objects:
+            return
+        known = {0, *(value for name, value in self.values.items() if file.class_name in (None, name))}
+        unknown = sorted(set(np.unique(pixels).tolist()) - known - set(also))
+        if unknown:
+            more = ", ..." if len(unknown) > 8 else ""
+            raise ValueError(
+                f"{file.name}: pixel values {str(unknown[:8])[1:-1]}{more}, expected only {str(sorted(known))[1:-1]}"
+            )
+
+    def values_of(self, file: MaskFile, class_index: int) -> list[int]:
+        """Pixel values of a class in a file, none where it holds others; [0] stands for all that is not 0: objects."""
+        if self.form.files.objects:
+            return [0]
+        name = self.competition.classes[class_index]
+        return [self.values[name]] if name in self.values and file.class_name in (None, name) else []
+
+    @cached_property
+    def void_values(self) -> set[int]:
+        """Values by which a solution, like the training masks, says what is not scored."""
+        if self.form.files.objects:
+            return set()
+        marked = {value for value, names in (self.competition.masks.numbers or {}).items() if names == "void"}
+        return marked - set(self.values.values())
+
+    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
+        """Names, count, size, type, values and geometry of the files, sizes and places of the masks."""
+        return lint_files(self, path, data, training)
+
+    def problems(self, data: Path) -> list[Problem]:
+        """Two images with one file, a pattern that cannot be filled, and what the sample says of a table beside."""
+        found = check_sample(self.competition, data) if self.form.has_table else []
+        listing, _ = list_images(self.competition, data, "test")
+        images = ListedImages(self.competition, data, listing) if len(listing) else None
+        owner: dict[str, str] = {}
+        for image_id in images.ids if images is not None else []:
+            assert images is not None
+            try:
+                files = self.files(images.row(image_id), assumed_shape(images, image_id, {}))
+            except ValueError as error:
+                return [*found, Problem("submission.files.path", str(error), "a name a file", "name fields that exist")]
+            for file in files:
+                if owner.setdefault(file.name, image_id) != image_id:
+                    said = f"{file.name!r} is the file of {owner[file.name]} and of {image_id}"
+                    action = "name the fields that tell them apart"
+                    return [*found, Problem("submission.files.path", said, "a file an image", action)]
+        return found
+
+
+def _without_background(names: list[str]) -> list[str]:
+    return [name for name in names if name != "background"]
+
+
+class FileWriter:
+    """Packs an image's files as soon as it is decided."""
+
+    def __init__(self, answer: FileAnswer, out: Path, images: ListedImages) -> None:
+        self.answer, self.images = answer, images
+        self.packer = Packer(out, zipped=answer.form.files.pack == "zip")
+        self.named: list[str] = []
+        self.rows: list[Row] = []
+
+    def add(self, fields: Fields, said: Segmentation) -> None:
+        """The files of one image, with the affine and spacing of its own file."""
+        image_id = str(fields["image_id"])
+        source = self._source(image_id)
+        try:
+            self._pack(fields, said, source)
+        finally:
+            if source is not None:
+                source.close()
+        self.named.append(image_id)
+
+    def _source(self, image_id: str) -> ImageReader | None:
+        try:
+            return self.images.open_alone(image_id)
+        except (ValueError, OSError):
+            return None
+
+    def _pack(self, fields: Fields, said: Segmentation, source: object) -> None:
+        _, depth, height, width = said.planes.shape
+        form = self.answer.form
+        for file in self.answer.files(fields, (depth, height, width)):
+            shape = (depth if file.z is None else 1, height, width)
+            size = int(np.prod(shape)) * np.dtype(form.files.dtype).itemsize + 4096
+            self.packer.add(
+                file.name,
+                lambda path, file=file, shape=shape: write_mask(  # type: ignore[misc]
+                    path, self.answer.labels(said, file), shape, form.files.dtype, source=source
+                ),
+                size=size,
+            )
+            if form.files.table is not None:
+                own = {"z": file.z, "class": file.class_name}
+                given = {**fields, "id": fields["image_id"], "height": height, "width": width, **own}
+                self.rows.append(answer_row(form, given, file.name))
+
+    def add_empty(self, image_id: str) -> None:
+        """Files without an object, of the size that the image has as far as it is known."""
+        competition = self.images.competition
+        shape = assumed_shape(self.images, image_id, sample_rows(competition, self.images.data))
+        planes = np.broadcast_to(np.False_, (len(competition.classes), *shape))
+        empty = Segmentation(planes, np.broadcast_to(np.int32(0), shape), [])
+        self.add(self.images.row(image_id), empty)
+
+    def finish(self) -> Written:
+        """Add the table where there is one, and put the answer in its place."""
+        count, table = len(self.packer.names), self.answer.form.files.table
+        if table is not None:
+            self.packer.add(table, lambda path: self._write_table(path), size=100 * len(self.rows))
+        self.packer.finish()
+        return Written(self.packer.out, count, "files", self.named)
+
+    def _write_table(self, path: Path) -> None:
+        write_submission(path, self.answer.competition, self.images.data, self.rows)
+
+    def __enter__(self) -> FileWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.packer.__exit__(kind, error, trace)
+
+
+class FileReader:
+    """The files of an answer or of a solution, by the image they belong to."""
+
+    def __init__(self, answer: FileAnswer, path: Path, images: ListedImages, others: Others) -> None:
+        self.answer, self.images, self.packed = answer, images, PackedFiles(path)
+        self.expected = {name: answer.files(images.row(name), self.shape(name)) for name in images.ids}
+        known = {file.name for files in self.expected.values() for file in files} | {answer.form.files.table}
+        self.present = set(self.packed.names)
+        unknown = sorted(self.present - known)
+        if unknown and others == "error":
+            raise ValueError(f"{path}: {len(unknown)} file(s) of no test image: {unknown[:3]}")
+
+    def shape(self, image_id: str) -> Shape3:
+        """(Z, H, W) of the image's files."""
+        return answer_shape(self.images, image_id)
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Images of which there is a file."""
+        return [name for name, files in self.expected.items() if any(one.name in self.present for one in files)]
+
+    def read(self, image_id: str, *, step: int = 1) -> Segmentation:
+        """What the image's files say."""
+        truth = self._truth(image_id, step)
+        return Segmentation(truth.planes, truth.instances)
+
+    def truth(self, image_id: str) -> Truth:
+        """The same, with what is not scored, and the spacing that the files have."""
+        return self._truth(image_id, 1)
+
+    def _truth(self, image_id: str, step: int) -> Truth:
+        found = [file for file in self.expected[image_id] if file.name in self.present]
+        with ExitStack() as unpacked:
+            masks = [read_mask(unpacked.enter_context(self.packed.file(file.name))) for file in found]
+            truth = self.answer.decoded(list(zip(found, masks, strict=True)), self.shape(image_id), step=step)
+        spacing = next((mask.spacing for mask in masks if mask.spacing is not None), None)
+        return replace(truth, spacing=spacing)
+
+    def attributes(self, image_id: str) -> Sequence[Fields]:
+        """None: files say nothing but masks."""
+        return []
+
+    def lacking(self, solution: Reader) -> list[str]:
+        """Files of the solution that are not here."""
+        assert isinstance(solution, FileReader)
+        return sorted(name for name in solution.present - self.present if name != self.answer.form.files.table)

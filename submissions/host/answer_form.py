@@ -1,0 +1,145 @@
+"""What the host wants back: a table, mask images, label volumes or COCO objects, and how each is written."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from submissions.host.patterns import FIELD, check_inside
+from submissions.host.settings import Settings
+from submissions.rle.codec import Dialect
+
+PICTURES = (".png", ".tif", ".tiff", ".bmp")
+VOLUMES = (".tif", ".tiff", ".nii", ".nii.gz")
+
+
+class AnswerFiles(Settings):
+    """Mask files of an answer: `images` and `volumes`."""
+
+    path: str = Field(
+        "{id}.png", description="path of each file in the answer, from {id}, {z} and image fields; {class}: a file each"
+    )
+    values: dict[str, int] | None = Field(
+        None,
+        description="class -> pixel value, other pixels 0, the later class on top; where not given 1, 2, ..., and 255 "
+        "with {class} in path [pixel value]",
+    )
+    objects: bool = Field(False, description="pixels are the numbers of objects, not values of classes")
+    dtype: Literal["uint8", "uint16", "int32"] = Field("uint8", description="type of the stored pixels")
+    pack: Literal["zip", "folder"] = Field("zip", description="handed in as one zip, or as a folder")
+    table: str | None = Field(
+        None, description="name of a table beside the files, a row a file: id_column, extra, mask_column is the path"
+    )
+
+    @field_validator("path", "table")
+    @classmethod
+    def _stays_inside(cls, path: str | None) -> str | None:
+        return None if path is None else check_inside(path)
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> AnswerFiles:
+        most = {"uint8": 255, "uint16": 65535, "int32": 2**31 - 1}[self.dtype]
+        wrong = {name: value for name, value in (self.values or {}).items() if not 0 <= value <= most}
+        if wrong:
+            raise ValueError(f"submission.files.values {wrong}: expected 0 to {most}, what {self.dtype} holds")
+        given = list((self.values or {}).values())
+        if not self.by_class and len(set(given)) != len(given):
+            raise ValueError(
+                f"submission.files.values {self.values}: two classes of one value; write {{class}} in path"
+            )
+        if self.objects and (self.values or self.by_class):
+            raise ValueError("submission.files.objects numbers the objects of one class: leave out values and {class}")
+        return self
+
+    @property
+    def by_class(self) -> bool:
+        """Whether each class has a file of its own."""
+        return "class" in FIELD.findall(self.path)
+
+    @property
+    def ending(self) -> str:
+        """'.png', '.nii.gz'."""
+        name = PurePosixPath(self.path).name.lower()
+        return ".nii.gz" if name.endswith(".nii.gz") else PurePosixPath(name).suffix
+
+
+class CocoObjects(Settings):
+    """Objects of an answer in COCO's result format (https://cocodataset.org/#format-results)."""
+
+    image_id: str = Field("{id}", description="what image_id is, from {id} and image fields; a number where it is one")
+    categories: dict[str, int] | None = Field(
+        None, description="class -> category_id; where not given 1, 2, ... in the order of the classes"
+    )
+    box: bool = Field(False, description="also a bbox, [left, top, width, height] [pixels]")
+
+
+class SubmissionFormat(Settings):
+    """What the host wants back."""
+
+    kind: Literal["table", "images", "volumes", "coco"] = Field(
+        "table", description="a table of masks as text; mask images; label volumes; COCO objects as JSON"
+    )
+    sample: str = Field("sample_submission.csv", description="path relative to the data folder")
+    id_column: str = Field("id", description="column of the row's id")
+    mask_column: str = Field("rle", description="column of the mask, or of the image's class")
+    rows: Literal["image", "instance", "image_class", "label"] = Field(
+        "image",
+        description="what a row is: an image; an instance; an image and class; or the label (class) of an image",
+    )
+    class_column: str | None = Field(None, description="rows image_class: column of the class")
+    id_template: str = Field("{id}", description="how a row's id is made from {id}, {class} and the image's fields")
+    extra: dict[str, str] = Field(
+        default_factory=dict,
+        description="further columns, e.g. {height: '{height}'}; {mask} stands for the mask's text",
+    )
+    mask_template: str = Field("{mask}", description="text of one instance in the mask cell, e.g. '0 {score} {mask}'")
+    dialect: Dialect | None = Field(None, description="how runs are written; default: as in masks.dialect")
+    overlap: bool = Field(True, description="whether masks of one image may overlap")
+    size: tuple[int, int] | None = Field(
+        None, description="[height, width] of the masks, where it is not the images'; tuned and scored there [pixels]"
+    )
+    files: AnswerFiles = Field(default_factory=AnswerFiles, description="images, volumes: the files")
+    coco: CocoObjects = Field(default_factory=CocoObjects, description="coco: the objects")
+    max_bytes: int | None = Field(None, gt=0, description="largest file that the host accepts [bytes]")
+    code_competition: bool = Field(False, description="the host wants a notebook that writes the answer")
+
+    @field_validator("size")
+    @classmethod
+    def _is_a_size(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size is not None and min(size) < 1:
+            raise ValueError(f"submission.size {list(size)}: expected [height, width], both at least 1")
+        return size
+
+    @model_validator(mode="after")
+    def _suits_the_kind(self) -> SubmissionFormat:
+        endings = {"images": PICTURES, "volumes": VOLUMES}.get(self.kind, ())
+        if endings and self.files.ending not in endings:
+            raise ValueError(
+                f"submission.files.path {self.files.path!r}: {self.kind} are written without loss as "
+                f"{', '.join(endings)}; end it so"
+            )
+        if self.files.dtype == "int32" and self.files.ending in (".png", ".bmp"):
+            raise ValueError(
+                f"submission.files.dtype int32: {self.files.ending} holds uint16 at most; end path in .tif"
+            )
+        others = {"images": ("coco",), "volumes": ("coco",), "coco": ("files",)}.get(self.kind, ("files", "coco"))
+        said = [name for name in others if getattr(self, name) != type(getattr(self, name))()]
+        if said:
+            raise ValueError(f"submission.{said[0]} says nothing where submission.kind is {self.kind!r}: leave it out")
+        if self.kind == "volumes" and self.size is not None:
+            raise ValueError("submission.size is a size of images; volumes are handed in on their own grid")
+        return self
+
+    @property
+    def has_table(self) -> bool:
+        """Whether a table, and so perhaps a sample of it, belongs to the answer."""
+        return self.kind == "table" or self.files.table is not None
+
+    @property
+    def wants_objects(self) -> bool:
+        """Whether objects are told apart: by row, in a list with confidences, by number, or as COCO."""
+        if self.kind == "table":
+            return self.rows == "instance" or (self.rows == "image" and "{score" in self.mask_template)
+        return self.kind == "coco" or self.files.objects

@@ -1,0 +1,84 @@
+"""Stages 01 to 09 where the host takes no table: drawn data in, a linted answer of the contract's kind out."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from drawn_hosts import SHAPE, draw_mask
+from tiny_run import space_of, stage, write_tiny_experiment
+
+from pipeline.delivery.submitting import submission_path
+from pipeline.prediction.prediction_stages import lint_written
+
+SIZE = (20, 28)
+FORM = {"kind": "images", "files": {"path": "masks/{id}.png", "values": {"thing": 255}}, "size": list(SIZE)}
+
+
+def changed(arguments: list[str], form: dict[str, object]) -> None:
+    """The contract of a tiny experiment with another form of answer."""
+    path = Path(arguments[0]).with_name("drawn.yaml")
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "submission": form}))
+
+
+def test_small_mask_images_from_the_hosts_files_to_the_ledger(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_tiny_experiment(tmp_path, test=3)
+    changed(arguments, FORM)
+    for name in ("01_check_data", "02_make_folds", "03_prepare_data", "04_train", "05_predict_oof", "06_tune"):
+        stage(name)(arguments)
+    stage("07_predict_test")(arguments)
+    space = space_of(arguments)
+    out = submission_path(space)
+    assert out.name == "submission.zip"
+    with zipfile.ZipFile(out) as packed:
+        assert packed.namelist() == [f"masks/test{i:02d}.png" for i in range(3)]
+        pixels = cv2.imdecode(np.frombuffer(packed.read("masks/test01.png"), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert pixels.shape == SIZE and set(np.unique(pixels)) <= {0, 255}
+    assert "3 images, 3 files" in capsys.readouterr().out
+    scores = pd.read_csv(space.own / "tuning/scores.csv")
+    assert len(scores) == 12 and scores["score"].between(0, 1).all()
+    done = json.loads((space.own / "tuning/stage.json").read_text())
+    assert done["identity"]["settings"]["size"] == list(SIZE)
+    solution = tmp_path / "solution.zip"
+    with zipfile.ZipFile(solution, "w") as packed:
+        for i in range(3):
+            small = draw_mask(100 + i)[1::2, 1::2].astype(np.uint8) * 255
+            packed.writestr(f"masks/test{i:02d}.png", cv2.imencode(".png", small)[1].tobytes())
+    stage("09_submit")([*arguments, "--solution", str(solution), "--ledger", str(tmp_path / "ledger.csv")])
+    assert 0 <= pd.read_csv(tmp_path / "ledger.csv")["public"][0] <= 1
+    stage("07_predict_test")(arguments)
+    assert "already made" in capsys.readouterr().out
+    with zipfile.ZipFile(out, "w") as packed:
+        packed.writestr("other.png", b"")
+    with pytest.raises(ValueError, match="the linter refuses it"):
+        lint_written(space, out)
+    assert (space.own / "submission.refused.zip").is_file() and not out.exists()
+
+
+def test_what_cannot_be_written_is_said_before_stage_01_looks_at_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    changed(arguments, {"kind": "images", "files": {"path": "mask.png"}})
+    with pytest.raises(SystemExit):
+        stage("01_check_data")(arguments)
+    assert "'mask.png' is the file of test00 and of test01" in capsys.readouterr().err
+
+
+def test_blocks_cannot_be_scored_at_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = write_tiny_experiment(
+        tmp_path, train=4, test=2, folds={"method": "blocks", "n": 2, "buffer": 2, "options": {"grid": [1, 2]}}
+    )
+    changed(arguments, {"size": [SHAPE[0] // 2, SHAPE[1] // 2]})
+    stage("01_check_data")(arguments)
+    with pytest.raises(SystemExit):
+        stage("02_make_folds")(arguments)
+    assert "no block ends at a pixel" in capsys.readouterr().err
