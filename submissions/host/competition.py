@@ -73,7 +73,8 @@ class Images(Settings):
     )
 
     exif: Literal["stored", "turned"] = Field(
-        "stored", description="photos with an EXIF orientation: use pixels as stored, or turned upright"
+        "stored",
+        description="photos with an EXIF orientation, TIFFs with tag 274: use pixels as stored, or turned upright",
     )
     nan: Literal["refuse"] | float = Field(
         "refuse", description="float pixels that are NaN or infinite: refuse the image, or replace them by this value"

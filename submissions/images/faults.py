@@ -115,7 +115,7 @@ def describe_faults(counts: dict[str, tuple[int, int]], *, turned: bool, nan: fl
         "constant": "{0} image(s) of one value only: look at them",
         "saturated": "{0} image(s) of which half or more is at the top of its type: look at them",
         "byte_order": "{0} image(s) look as if their bytes were in the other order: much smoother when swapped",
-        "orientation": "{0} image(s) carry an EXIF orientation: "
+        "orientation": "{0} image(s) carry an orientation (EXIF, or the tag of TIFF): "
         + ("turned by it (images.exif: turned)" if turned else "read as stored (images.exif: turned would turn them)"),
     }
     return [done[name].format(*counts[name]) for name in FAULTS if counts.get(name, (0, 0))[0]]

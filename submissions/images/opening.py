@@ -32,6 +32,7 @@ from submissions.images.readers import (
 )
 from submissions.images.reading import AS_STORED, Reading
 from submissions.images.stretched import to_the_finest
+from submissions.images.turned import TurnedReader
 
 __all__ = [
     "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArrayReader", "ImageInfo", "ImageReader", "Kind", "LayerReader",
@@ -53,6 +54,8 @@ def _open_file(
     if page is not None and found.name != "tiff":
         raise ValueError(f"{path}: page {page} was asked for, but only TIFF files have pages and this is {found.name}")
     reader = found.open(path, as_mask=as_mask, page=page, reading=reading)
+    if reading.turned and not as_mask and isinstance(reader, FileReader) and reader.orientation > 1:
+        reader = TurnedReader(reader)
     if reading.frame is None or reader.shape[0] == 1:
         return reader
     if not 0 <= reading.frame < reader.shape[0]:

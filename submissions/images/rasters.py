@@ -178,17 +178,6 @@ def _orientation(path: Path) -> int:
     return int(found) if found in range(1, 9) else 1
 
 
-def turn(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (H, W, ...) as stored, turned and mirrored to how EXIF says they are looked at (2 to 8)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(pixels)
-
-
 def _decoded(data: bytes, path: Path, *, as_mask: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels of a PNG, JPEG or BMP file (H, W, C) uint8 or uint16, RGB order, and bool (H, W) of what is not
     transparent, None where all is opaque.
@@ -258,17 +247,15 @@ class RasterReader(FileReader):
         super().__init__(path)
         header = read_header(path)
         self.as_mask, self.orientation = as_mask, header.orientation
-        self._turn = header.orientation if reading.turned and not as_mask else 1
-        height, width = (header.width, header.height) if self._turn > 4 else (header.height, header.width)
-        self.shape = (1, height, width, 1 if as_mask else header.channels)
+        self.shape = (1, header.height, header.width, 1 if as_mask else header.channels)
         self.dtype = np.dtype(np.uint16 if header.bits == 16 else np.uint8)
         self.void = header.alpha and not as_mask
         self._opaque: tuple[int, np.ndarray | None] | None = None
 
     def _open(self) -> np.ndarray:
         pixels, opaque = _decoded(self.path.read_bytes(), self.path, as_mask=self.as_mask)
-        self._opaque = (os.getpid(), None if opaque is None else turn(opaque, self._turn))
-        return turn(pixels, self._turn) if self._turn > 1 else pixels
+        self._opaque = (os.getpid(), opaque)
+        return pixels
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where the picture is wholly transparent."""

@@ -26,7 +26,7 @@ _ALPHA = (1, 2)  # values of the ExtraSamples tag: associated and unassociated a
 _MIN_IS_WHITE, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
 _READ = (_MIN_IS_WHITE, 1, _RGB, _PALETTE, 4, _YCBCR, 32803)  # PhotometricInterpretation; the last: colour filter array
 _CODED = (6, 7, 33003, 33004, 33005, 34712)  # JPEG and JPEG 2000: their decoders turn YCbCr to RGB
-_GDAL_NODATA = 42113
+_GDAL_NODATA, _ORIENTATION = 42113, 274
 _LOOK = 256  # pixels: side of the windows in which the mean of an image is taken
 _BESIDE = ("Thumbnail", "Label", "Macro", "Map")  # what scanners put beside the slide
 _UNITS = {"µm": 1.0, "um": 1.0, "micron": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
@@ -97,6 +97,18 @@ def _nodata(key: Any) -> float | None:
         return None if tag is None else float(str(tag.value).strip().rstrip("\0"))
     except ValueError:
         return None
+
+
+def _mask_page(tiff: tifffile.TiffFile, layout: _Layout) -> int | None:
+    """Position of the page that says which pixels hold data (NewSubfileType 4, as GDAL's internal masks), of the
+    image's size; None where there is none."""
+    if len(layout.frames) > 1:
+        return None
+    for position in range(1, len(tiff.pages)):
+        page = tiff.pages[position].aspage()
+        if int(page.subfiletype) & 4 and (page.imagelength, page.imagewidth) == (layout.height, layout.width):
+            return position
+    return None
 
 
 def _check_kind(key: Any, path: Path) -> None:
@@ -190,18 +202,24 @@ class TiffReader(FileReader):
     ) -> None:
         super().__init__(path)
         self.page, self.as_mask, self.level = page, as_mask, reading.level
+        self._mask_page: int | None = None
+        self._mask: TiffReader | None = None
         with open_tiff(path) as tiff:
             self._check_length(tiff)
             layout = _layout(tiff, path, page, reading.level, as_mask=as_mask)
             if page is None:
                 self._levels(tiff, reading.level)
+                self._mask_page = _mask_page(tiff, layout) if not as_mask else None
+            tag = tiff.pages[page or 0].aspage().tags.get(_ORIENTATION)
         self.layout, self.pages = layout, layout.pages
+        self.orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
         if as_mask:
             self.dtype = layout.dtype.newbyteorder("=") if layout.dtype.kind in "iub" else np.dtype(np.int32)
         else:
             self.dtype = np.dtype(np.uint8) if layout.palette is not None else image_dtype(layout.dtype)
         channels = 1 if as_mask else layout.channels
-        self.void = not as_mask and (layout.nodata is not None or layout.alpha is not None)
+        marked = (layout.nodata, layout.alpha, self._mask_page)
+        self.void = not as_mask and any(mark is not None for mark in marked)
         self._fill: np.ndarray | None = None
         self.shape = (len(layout.frames), layout.height, layout.width, channels)
         self._tiles: OrderedDict[tuple[Any, int], np.ndarray] = OrderedDict()
@@ -230,6 +248,8 @@ class TiffReader(FileReader):
 
     def close(self) -> None:
         """Close the file and forget decoded tiles."""
+        if self._mask is not None:
+            self._mask.close()
         self._tiles, self._tile_bytes = OrderedDict(), 0
         super().close()
 
@@ -255,7 +275,8 @@ class TiffReader(FileReader):
         return np.ascontiguousarray(pixels, dtype=self.dtype)
 
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
-        """bool (h, w), False where alpha is 0 or every channel has the value of GDAL's nodata tag."""
+        """bool (h, w), False where alpha or the file's mask of transparency is 0, or every channel has the value of
+        GDAL's nodata tag."""
         window = check_window(self.shape, z, rows, cols)
         valid = np.ones((window[1] - window[0], window[3] - window[2]), bool)
         if self.layout.nodata is not None:
@@ -263,6 +284,9 @@ class TiffReader(FileReader):
         if self.layout.alpha is not None:
             for position in self.layout.frames[z]:
                 valid &= self._frame(position, window, whole=True)[..., self.layout.alpha] > 0
+        if self._mask_page is not None:
+            self._mask = self._mask or TiffReader(self.path, page=self._mask_page, as_mask=True)
+            valid &= self._mask.read(0, rows, cols)[..., 0] > 0
         return valid
 
     def _lacking(self, samples: np.ndarray) -> np.ndarray:

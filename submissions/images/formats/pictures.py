@@ -11,7 +11,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from submissions.images.readers import MAX_DECODED_PIXELS, FileReader, check_pixels, check_window, image_dtype
 from submissions.images.reading import AS_STORED, Reading
@@ -31,6 +31,7 @@ class _Header:
     channels: int
     alpha: bool
     dtype: np.dtype
+    orientation: int = 1
 
 
 class PictureReader(FileReader):
@@ -50,6 +51,7 @@ class PictureReader(FileReader):
         self.shape = (a.frames, a.height, a.width, 1 if as_mask else a.channels)
         self.dtype = image_dtype(a.dtype)
         self.void = a.alpha and not as_mask
+        self.orientation = a.orientation
         self._frame: tuple[int, np.ndarray] | None = None
 
     def _open(self) -> Any:
@@ -153,8 +155,12 @@ def _pillow_header(image: Any, path: Path, deep: re.Match[bytes] | None) -> _Hea
             raise ValueError(f"{path}: an AVIF sequence of more than 8 bits a sample: store its frames as files")
         channels = 1 if deep.group(1)[0] & 0x10 else 3
         return _Header("avif", 1, image.height, image.width, channels, alpha, np.dtype(np.uint16))
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    orientation = int(orientation) if orientation in range(1, 9) else 1
     grey = image.mode in ("L", "LA", "1") or (image.mode == "P" and frames == 1 and _grey_palette(image))
-    return _Header("pillow", frames, image.height, image.width, 1 if grey else 3, alpha, np.dtype(np.uint8))
+    return _Header(
+        "pillow", frames, image.height, image.width, 1 if grey else 3, alpha, np.dtype(np.uint8), orientation
+    )
 
 
 def _jpeg2000_header(path: Path, head: bytes, marker: int) -> _Header:

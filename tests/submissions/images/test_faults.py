@@ -19,9 +19,10 @@ from submissions.images.opening import (
     SliceReader,
     StackReader,
     open_image,
+    open_mask,
 )
-from submissions.images.rasters import turn
 from submissions.images.readers import ForgivingReader, valid_pixels
+from submissions.images.turned import turn
 
 SHAPE = (23, 31)
 GREY = np.random.default_rng(0).integers(1, 255, SHAPE, dtype=np.uint8)
@@ -173,18 +174,19 @@ def test_faults_are_counted(tmp_path: Path) -> None:
 def test_faults_are_said_with_what_is_done() -> None:
     lines = describe_faults({"nodata": (2, 50), "orientation": (3, 18), "nan": (0, 0)}, turned=False, nan=None)
     assert lines[0].startswith("no data in 50 pixels of 2 image(s)") and len(lines) == 2
-    assert "3 image(s) carry an EXIF orientation: read as stored" in lines[1]
+    assert "3 image(s) carry an orientation (EXIF, or the tag of TIFF): read as stored" in lines[1]
     assert "turned by it" in describe_faults({"orientation": (1, 6)}, turned=True, nan=None)[0]
     assert "read as 0.0" in describe_faults({"nan": (1, 6)}, turned=True, nan=0.0)[0]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
 def test_exif_orientation_as_stored_and_turned(tmp_path: Path, orientation: int, name: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     smooth = np.add.outer(np.arange(23) * 3, np.arange(31) * 5)[..., None] // np.array([1, 2, 3])
-    Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / name, exif=exif, quality=95)
+    how = {"lossless": True} if name.endswith("webp") else {"quality": 95}
+    Image.fromarray(smooth.astype(np.uint8)).save(tmp_path / name, exif=exif, **how)
     from PIL import ImageOps
 
     wanted = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / name)))
@@ -205,3 +207,46 @@ def test_an_orientation_that_cannot_be_read_is_none(tmp_path: Path) -> None:
         whole[:2] + b"\xff\xe1" + (len(broken) + 2).to_bytes(2, "big") + broken + whole[2:]
     )
     assert getattr(open_image(tmp_path / "a.jpg"), "orientation", 0) == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("tiled", [False, True])
+def test_the_orientation_tag_of_a_tiff(tmp_path: Path, orientation: int, tiled: bool) -> None:
+    extra = [(274, "H", 1, orientation, True)]
+    how = {"tile": (16, 16), "compression": "deflate"} if tiled else {}
+    tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb", extratags=extra, **how)
+    stored, turned = open_image(tmp_path / "a.tif"), open_image(tmp_path / "a.tif", reading=Reading(turned=True))
+    assert getattr(stored, "orientation", 0) == orientation
+    np.testing.assert_array_equal(stored.read(0), RGB)
+    np.testing.assert_array_equal(turned.read(0), turn(RGB, orientation))
+    np.testing.assert_array_equal(turned.read(0, slice(5, 11), slice(2, 9)), turned.read(0)[5:11, 2:9])
+    assert pickle.loads(pickle.dumps(turned)).read(0).shape == turned.shape[1:]
+    mask = open_mask_of(tmp_path, orientation)
+    np.testing.assert_array_equal(mask, RGB[..., 0])
+
+
+def open_mask_of(folder: Path, orientation: int) -> np.ndarray:
+    """A mask with that tag, which is read as it is stored."""
+    tifffile.imwrite(folder / "m.tif", RGB[..., 0], extratags=[(274, "H", 1, orientation, True)])
+    return open_mask(folder / "m.tif", reading=Reading(turned=True)).read(0)[..., 0]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_geotiff_s_internal_mask_says_where_data_are(tmp_path: Path, deep: bool) -> None:
+    valid = np.zeros(RGB.shape[:2], bool)
+    valid[3:20, 5:28] = True
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        pixels = RGB[..., 0].astype(np.uint16) if deep else RGB
+        file.write(pixels, photometric="minisblack" if deep else "rgb", tile=(16, 16), metadata=None)
+        file.write(valid, photometric="mask", subfiletype=4, compression="deflate", metadata=None)
+    reader = open_image(tmp_path / "a.tif", reading=Reading(turned=True))
+    assert reader.shape == (1, *RGB.shape[:2], 1 if deep else 3)
+    np.testing.assert_array_equal(valid_pixels(reader, 0), valid)
+    part = valid_pixels(pickle.loads(pickle.dumps(reader)), 0, slice(1, 9), slice(2, 20))
+    np.testing.assert_array_equal(part, valid[1:9, 2:20])
+    reader.close()
+    turned = tmp_path / "b.tif"
+    with tifffile.TiffWriter(turned) as file:
+        file.write(RGB, photometric="rgb", metadata=None, extratags=[(274, "H", 1, 6, True)])
+        file.write(valid, photometric="mask", subfiletype=4, metadata=None)
+    np.testing.assert_array_equal(valid_pixels(open_image(turned, reading=Reading(turned=True)), 0), turn(valid, 6))
