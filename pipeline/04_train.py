@@ -7,6 +7,7 @@ Writes:  runs/<competition>/<experiment>/fold_k/  weights.safetensors and model.
 Example: python pipeline/04_train.py tgs-salt --set train.epochs=5 --set 'folds.use=[0]'
          python pipeline/04_train.py tgs-salt --device cuda:0,cuda:1    (two folds at once)
          torchrun --nproc_per_node 2 pipeline/04_train.py tgs-salt      (two GPUs)
+         torchrun --nnodes 2 --node_rank 0 --master_addr HOST --max_restarts 0 ...    (two machines that share --runs)
 """
 
 from __future__ import annotations
