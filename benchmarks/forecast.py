@@ -29,7 +29,8 @@ from forecast_caches import CONTRACTS, HELD_OUT, SPLITS, Split
 from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, apply_forecast
 from pipeline.tuning.forecast.known_units import joined, known_part, own_units, scored_names
-from pipeline.tuning.forecast.learning import Known, learn_forecast
+from pipeline.tuning.forecast.learning import learn_forecast
+from pipeline.tuning.forecast.lessons import Known
 from pipeline.tuning.scores.criteria import Terms, tuning_metric
 from pipeline.tuning.scores.units import make_units
 from pipeline.tuning.search import TuneResult, final_pass, tune
@@ -130,7 +131,9 @@ def measured(split: Split, folder: Path) -> list[dict[str, Any]]:
     for part in PARTS:
         test = decided_units(terms, result.decision, cache.test[part])
         found, truth = apply_forecast(forecast, test.units), terms.metric.score(test.rows)
-        said = found.units.set_index("unit")["forecast"].reindex(test.units["unit"]).to_numpy()
+        said = np.full(len(test.units), np.nan)
+        if forecast.maps:
+            said = found.units.set_index("unit")["forecast"].reindex(test.units["unit"]).to_numpy()
         order = pd.Series(said).corr(test.rows["score"].reset_index(drop=True), method="spearman")
         rows.append(
             {"split": split.name, "part": part, "units": len(test.units), "metric": terms.metric.name, "cv": result.cv,
@@ -141,12 +144,15 @@ def measured(split: Split, folder: Path) -> list[dict[str, Any]]:
 
 
 def summary(table: pd.DataFrame) -> dict[str, Any]:
-    """The figures that the table is made for."""
-    cv, said = (table["cv"] - table["truth"]).abs(), (table["forecast"] - table["truth"]).abs()
-    inside = (table["low"] <= table["truth"]) & (table["truth"] <= table["high"])
+    """The figures that the table is made for; where the forecast gives no number, CV is what is left to believe."""
+    told = table["forecast"].notna()
+    believed = table["forecast"].fillna(table["cv"])
+    cv, said = (table["cv"] - table["truth"]).abs(), (believed - table["truth"]).abs()
+    inside = ((table["low"] <= table["truth"]) & (table["truth"] <= table["high"]))[told]
     width = (table["high"] - table["low"]).mean()
     needed = 2 * float(np.quantile(cv, inside.mean(), method="higher"))
-    found: dict[str, Any] = {"splits": table.groupby("part").size().to_dict(), "coverage": float(inside.mean())}
+    found: dict[str, Any] = {"splits": table.groupby("part").size().to_dict(), "with a number": int(told.sum()),
+                             "coverage": float(inside.mean())}  # fmt: skip
     for part in PARTS:
         chosen = (table["part"] == part).to_numpy()
         found[part] = {"cv error": float(cv[chosen].mean()), "forecast error": float(said[chosen].mean())}

@@ -36,6 +36,8 @@ class Episode(Settings):
     units: int
     truth: float
     said: float
+    cv: float | None = Field(None, description="score of the images as they are that the map had seen")
+    plain: float | None = Field(None, description="score of all that the map had seen, copies too, weighed as it does")
 
 
 class Neighbourhood(Settings):

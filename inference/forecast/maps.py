@@ -78,19 +78,8 @@ class NeighbourMap(Settings):
     width: float = Field(gt=0)
 
 
-Part = Annotated[FeatureMap | LinearMap | ForestMap | NeighbourMap, Field(discriminator="kind")]
-
-
-class CorrectedMap(Settings):
-    """What a map says, and what such rows were off by when it had not seen them."""
-
-    kind: Literal["corrected"] = "corrected"
-    base: Part
-    correction: NeighbourMap
-
-
-Map = Annotated[FeatureMap | LinearMap | ForestMap | NeighbourMap | CorrectedMap, Field(discriminator="kind")]
-AnyMap = FeatureMap | LinearMap | ForestMap | NeighbourMap | CorrectedMap
+Map = Annotated[FeatureMap | LinearMap | ForestMap | NeighbourMap, Field(discriminator="kind")]
+AnyMap = FeatureMap | LinearMap | ForestMap | NeighbourMap
 
 
 def apply_map(made: AnyMap, table: Table) -> np.ndarray:
@@ -98,13 +87,11 @@ def apply_map(made: AnyMap, table: Table) -> np.ndarray:
 
     table: feature -> N numbers, such as a DataFrame. Raises ValueError that names the features it lacks.
     """
-    if isinstance(made, CorrectedMap):
-        return np.clip(apply_map(made.base, table) + _said(made.correction, table), 0.0, 1.0)
     return np.clip(_said(made, table), 0.0, 1.0)
 
 
-def _said(made: FeatureMap | LinearMap | ForestMap | NeighbourMap, table: Table) -> np.ndarray:
-    """float64 (N,) of a simple map, not yet held between 0 and 1."""
+def _said(made: AnyMap, table: Table) -> np.ndarray:
+    """float64 (N,) of a map, not yet held between 0 and 1."""
     if isinstance(made, FeatureMap):
         return columns(table, [made.feature])[:, 0]
     values = columns(table, made.features)

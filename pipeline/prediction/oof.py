@@ -26,6 +26,8 @@ from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader, Truth, classes_shown
 from submissions.host.patterns import FIELD
 
+TUNE_FORMAT = 2  # 2: maps of the forecast are not corrected any more
+
 
 @dataclass(frozen=True)
 class StoredItem:
@@ -146,7 +148,7 @@ def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
     second = space.experiment.tune.second_seed
     if second is not None:
         inputs[f"oof of {second}"] = read_run(space, second).oof
-    return Stage("06_tune", space.own / "tuning", settings, inputs)
+    return Stage("06_tune", space.own / "tuning", settings, inputs, TUNE_FORMAT)
 
 
 def test_groups(space: Workspace) -> int | None:

@@ -11,7 +11,7 @@ from drawn_oof import discs
 from inference.decide.decision import Decision, apply
 from inference.forecast.forecast import image_sums, unit_table
 from pipeline.tuning.forecast.known_units import joined
-from pipeline.tuning.forecast.learning import NONE, Known
+from pipeline.tuning.forecast.lessons import NONE, Known
 from submissions.metrics import Metric
 
 DECISION = Decision.model_validate(

@@ -9,13 +9,11 @@ import pandas as pd
 
 from inference.forecast.maps import (
     AnyMap,
-    CorrectedMap,
     FeatureMap,
     ForestMap,
     LinearMap,
     NeighbourMap,
     Tree,
-    apply_map,
     columns,
     in_deviations,
     squared_distances,
@@ -31,14 +29,11 @@ DECIMALS = 5
 
 
 def fit_map(
-    kind: str, table: pd.DataFrame, target: np.ndarray, weights: np.ndarray, *, soft: str, seed: int = 0,
-    halves: np.ndarray | None = None,
+    kind: str, table: pd.DataFrame, target: np.ndarray, weights: np.ndarray, *, soft: str, seed: int = 0
 ) -> AnyMap:  # fmt: skip
     """A map of one kind from the columns of `table` to `target` (N,), rows weighed by `weights` (N,).
 
-    soft: the feature that is taken at its word by the kind 'soft'. halves: bool (N,), rows of one half of the groups;
-    given, a map that learns is corrected by what it is off in the half that it has not seen.
-    Raises ValueError for an unknown kind.
+    soft: the feature that is taken at its word by the kind 'soft'. Raises ValueError for an unknown kind.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of map {kind!r}, expected one of {', '.join(KINDS)}")
@@ -47,18 +42,6 @@ def fit_map(
     if len(table) > MOST_ROWS:
         kept = np.sort(np.random.default_rng(seed).permutation(len(table))[:MOST_ROWS])
         table, target, weights = table.iloc[kept], target[kept], weights[kept]
-        halves = None if halves is None else halves[kept]
-    made = _fit(kind, table, target, weights, seed)
-    if halves is None or kind == "doc" or min(np.count_nonzero(halves), np.count_nonzero(~halves)) < NEAR:
-        return made
-    off = np.zeros(len(target))
-    for half in (halves, ~halves):
-        other = _fit(kind, table[~half], target[~half], weights[~half], seed)
-        off[half] = target[half] - apply_map(other, table[half])
-    return CorrectedMap(base=made, correction=_neighbours(table, off, weights))
-
-
-def _fit(kind: str, table: pd.DataFrame, target: np.ndarray, weights: np.ndarray, seed: int) -> AnyMap:
     if kind == "neighbours":
         return _neighbours(table, target, weights)
     if kind == "forest":

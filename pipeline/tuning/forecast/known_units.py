@@ -13,7 +13,8 @@ from inference.forecast.forecast import Forecast, unit_table
 from pipeline.prediction.copies import copies_folder, finished_copies
 from pipeline.prediction.oof import run_items
 from pipeline.runs import Run, runs_fingerprint
-from pipeline.tuning.forecast.learning import NONE, Known, learn_forecast, named_metric
+from pipeline.tuning.forecast.learning import learn_forecast, named_metric
+from pipeline.tuning.forecast.lessons import NONE, Known
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.units import make_units
 from pipeline.tuning.scores.workers import worker_pool
@@ -107,16 +108,19 @@ def forecast_report(forecast: Forecast) -> list[str]:
     """A section of stage 06's report, as Markdown lines."""
     lines = ["## Forecast of other images", ""]
     lines += [f"- {one}." for one in forecast.doubts]
-    if not forecast.maps:
-        return [*lines, ""]
-    lines += [
-        f"- What a prediction says about itself goes with its score: taught on {forecast.known_units} out-of-fold "
-        f"units, and asked about what was left out in turn, a map of the kind '{forecast.chosen}' was off least.",
-        f"- Nine in ten units that it had not seen were no farther than {forecast.unit_error:.4f} from what it said.",
-        "", "| map | mean error on what was left out |", "|---|---|",
-        *(f"| {kind} | {'-' if error is None else f'{error:.4f}'} |" for kind, error in forecast.errors.items()),
-        "", "| left out | | units | truth | said |", "|---|---|---|---|---|",
-        *(f"| {one.name} | {one.kind} | {one.units} | {one.truth:.4f} | {one.said:.4f} |" for one in forecast.episodes),
-        "",
-    ]  # fmt: skip
-    return lines
+    if forecast.maps:
+        lines += [
+            f"- What a prediction says about itself goes with its score: taught on {forecast.known_units} out-of-fold "
+            f"units, and asked about what was left out in turn, a map of the kind '{forecast.chosen}' was off least.",
+            f"- Nine in ten units that it had not seen were no farther than {forecast.unit_error:.4f} from what it "
+            "said.",
+        ]  # fmt: skip
+    if forecast.episodes:
+        lines += [
+            "", "| map | mean error on what was left out |", "|---|---|",
+            *(f"| {kind} | {'-' if error is None else f'{error:.4f}'} |" for kind, error in forecast.errors.items()),
+            "", "| left out | | units | truth | said | CV of the others |", "|---|---|---|---|---|---|",
+            *(f"| {one.name} | {one.kind} | {one.units} | {one.truth:.4f} | {one.said:.4f} | "
+              f"{'-' if one.cv is None else f'{one.cv:.4f}'} |" for one in forecast.episodes),
+        ]  # fmt: skip
+    return [*lines, ""]

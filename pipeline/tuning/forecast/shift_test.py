@@ -22,7 +22,8 @@ from pipeline.runs import open_runs
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.two_runs import read_scores
 from pipeline.tuning.forecast.known_units import copied_units, joined, known_part, scored_names, source_of_images
-from pipeline.tuning.forecast.learning import LEAST_EPISODE, NONE, Known, learn_forecast
+from pipeline.tuning.forecast.learning import learn_forecast
+from pipeline.tuning.forecast.lessons import LEAST_EPISODE, NONE, Known
 from pipeline.tuning.measurements import out_of_fold
 from pipeline.workspace import Workspace
 from submissions.metrics import Metric

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from inference.forecast.maps import (
-    CorrectedMap,
     FeatureMap,
     ForestMap,
     LinearMap,
@@ -47,12 +46,6 @@ def test_neighbours_count_by_their_distance() -> None:
     assert apply_map(made, TABLE)[1] == pytest.approx(near / (1 + near))
     far = apply_map(made, pd.DataFrame({"a": [-1e9]}))
     assert 0 <= far[0] < 1e-3
-
-
-def test_a_correction_is_added() -> None:
-    own = NeighbourMap(features=["a"], mean=[0.0], scale=[1.0], rows=[[0.0]], values=[-0.1], weights=[1.0], width=1.0)
-    made = CorrectedMap(base=FeatureMap(feature="a"), correction=own)
-    assert apply_map(made, TABLE) == pytest.approx([0.0, 0.1, 0.8])
 
 
 def test_what_is_missing_is_named() -> None:

@@ -15,7 +15,8 @@ from inference.forecast.maps import apply_map
 from inference.forecast.verdict import forecast_lines, verdict
 from pipeline.tuning.forecast.fitting import KINDS, fit_map
 from pipeline.tuning.forecast.known_units import forecast_report, joined
-from pipeline.tuning.forecast.learning import Known, learn_forecast, left_out, span_of, way_of
+from pipeline.tuning.forecast.learning import learn_forecast
+from pipeline.tuning.forecast.lessons import Known, left_out, span_of, way_of
 from submissions.metrics import Metric, build_metric
 
 DICE = build_metric("dice")
@@ -59,13 +60,12 @@ def test_it_knows_which_images_are_worst(forecast: Forecast) -> None:
     assert ordered.corr(pd.Series(range(36)), method="spearman") > 0.8
 
 
-def test_copies_teach_low_scores(forecast: Forecast) -> None:
+def test_without_copies_low_scores_are_unknown(forecast: Forecast) -> None:
+    """Two sources that score alike cannot show how a bad prediction looks, so nothing is said of such images."""
     own_only, _ = learn(known=drawn_units(DICE, 24, 0.1, sources=("a", "b")))
-    assert any("no shifted copies" in one for one in own_only.doubts)
     bad = drawn_units(DICE, 30, 0.6, seed=9)
-    truth = DICE.score(bad.rows)
-    taught, untaught = (apply_forecast(one, bad.units).estimate for one in (forecast, own_only))
-    assert abs(taught - truth) < abs(untaught - truth)
+    assert not own_only.maps and math.isnan(apply_forecast(own_only, bad.units).estimate)
+    assert abs(apply_forecast(forecast, bad.units).estimate - DICE.score(bad.rows)) < 0.06
 
 
 def test_the_order_of_the_rows_is_the_same(forecast: Forecast) -> None:
@@ -155,8 +155,8 @@ def test_every_kind_of_map_learns_what_is_plain(kind: str) -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"soft_dice": rng.random(60), "doc": rng.random(60), "flat": np.ones(60)})
     target = table["doc" if kind == "doc" else "soft_dice"].to_numpy()
-    made = fit_map(kind, table, target, np.ones(60), soft="soft_dice", halves=np.arange(60) % 2 == 0)
-    assert np.abs(apply_map(made, table) - target).mean() < 0.08
+    made = fit_map(kind, table, target, np.ones(60), soft="soft_dice")
+    assert np.abs(apply_map(made, table) - target).mean() < 0.12
     with pytest.raises(ValueError, match="unknown kind of map"):
         fit_map("oracle", table, target, np.ones(60), soft="soft_dice")
 

@@ -12,7 +12,7 @@ from drawn_forecast import drawn_units, with_copies
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from pipeline.tuning.forecast.known_units import joined
-from pipeline.tuning.forecast.learning import Known
+from pipeline.tuning.forecast.lessons import Known
 from pipeline.tuning.forecast.shift_test import (
     COLUMNS,
     across_arguments,

@@ -1,0 +1,177 @@
+"""What a forecast is learned from, what of it is left out in turn, and maps from it to the metric's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from inference.forecast.features import FEATURES, OF_SEVERAL
+from inference.forecast.forecast import Way, class_table, said_of_units
+from inference.forecast.maps import AnyMap
+from inference.predict.shifts import parse_shifts
+from pipeline.tuning.forecast.fitting import fit_map
+from submissions.metrics import CountMetric, Metric
+from submissions.metrics.base import MeanMetric
+
+LEAST_UNITS = 8
+LEAST_SPAN = 1e-6
+LEAST_EPISODE = 3  # units of a source, or copies under a kind of shift, that an error is taken of
+COPIES_AGAINST_OWN = 1.0  # all copies together weigh so many times what the images as they are do
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Known:
+    """Units whose truth is known, a row each in all three tables.
+
+    units: as `unit_table` makes it. rows: the metric's. meta: `unit`, `group`, `source` ('' where unknown) and `shift`,
+    'none' of the images as they are.
+    """
+
+    units: pd.DataFrame
+    rows: pd.DataFrame
+    meta: pd.DataFrame
+
+    def at(self, chosen: np.ndarray) -> Known:
+        """The rows where bool (N,) `chosen`."""
+        return Known(*(one[chosen].reset_index(drop=True) for one in (self.units, self.rows, self.meta)))
+
+    @property
+    def own(self) -> np.ndarray:
+        """bool (N,): images as they are."""
+        return (self.meta["shift"] == NONE).to_numpy()
+
+    @property
+    def halves(self) -> np.ndarray:
+        """bool (N,): units of every second group, groups in order of their names."""
+        code = pd.factorize(self.meta["group"].astype(str), sort=True)[0]
+        return code % 2 == 0
+
+
+def way_of(metric: Metric) -> Way:
+    """How units of a metric make one number."""
+    if isinstance(metric, CountMetric):
+        return "counts" if metric.over == "dataset" else "mean"
+    over = getattr(metric, "over", "images")
+    return "mean" if isinstance(metric, MeanMetric) or (over == "images" and hasattr(metric, "over")) else "matched"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left out at once: bool (N,) of the rows that are not learned from, and of those that are asked."""
+
+    name: str
+    kind: Literal["within", "source", "shift"]
+    hidden: np.ndarray
+    asked: np.ndarray
+
+
+def left_out(known: Known) -> list[Left]:
+    """Everything that is left out in turn; sources only where two of them have LEAST_EPISODE units."""
+    kinds = [set() if text == NONE else {kind for kind, _ in parse_shifts(text)} for text in known.meta["shift"]]
+    own = known.own
+    found = [Left("these images", "within", np.zeros(len(own), bool), own)]
+    for kind in sorted(set().union(*kinds)):
+        of_kind = np.array([kind in one for one in kinds])
+        if of_kind.sum() >= LEAST_EPISODE:
+            found.append(Left(kind, "shift", of_kind, of_kind))
+    sources = known.meta["source"].astype(str).to_numpy()
+    counts = pd.Series(sources[own]).value_counts()
+    names = [str(name) for name, number in counts.items() if number >= LEAST_EPISODE and name != ""]
+    if len(names) > 1:
+        found += [Left(name, "source", sources == name, (sources == name) & own) for name in sorted(names)]
+    return found
+
+
+def row_weights(known: Known) -> np.ndarray:
+    """float64 (N,): the images as they are weigh together a set share of all copies."""
+    own = known.own
+    weights = np.ones(len(own))
+    if own.any() and not own.all():
+        weights[own] = (~own).sum() / own.sum() / COPIES_AGAINST_OWN
+    return weights
+
+
+def soft_feature(metric: Metric) -> str:
+    """The feature that stands for the metric itself."""
+    return "soft_iou" if metric.name == "iou" else "soft_dice"
+
+
+def span_of(known: Known) -> tuple[float, float]:
+    """Least and largest score: 0 and 1, or where scores lie beyond (a distance) those that there are."""
+    score = known.rows["score"].to_numpy(float)
+    score = score[np.isfinite(score)]
+    low, high = float(score.min(initial=0.0)), float(score.max(initial=1.0))
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return float(score.min()), max(float(score.max()), float(score.min()) + LEAST_SPAN)
+
+
+def fit_maps(
+    kind: str, known: Known, metric: Metric, classes: Sequence[str], *, span: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+) -> dict[str, AnyMap]:  # fmt: skip
+    """Maps by target: `score` of a unit, and where counts are summed `precision` and `total` of a class."""
+    weights = row_weights(known)
+    features = [name for name in map(str, known.units) if name in (*FEATURES, *OF_SEVERAL)]
+    score = (known.rows["score"].to_numpy(float) - span[0]) / (span[1] - span[0])
+    there = np.isfinite(score)
+    maps = {
+        "score": fit_map(
+            kind, known.units.loc[there, features], score[there], weights[there], soft=soft_feature(metric), seed=seed,
+        )
+    }  # fmt: skip
+    if way_of(metric) == "counts":
+        maps |= _count_maps(kind, known, classes, weights, seed=seed)
+    return maps
+
+
+def _count_maps(
+    kind: str, known: Known, classes: Sequence[str], weights: np.ndarray, *, seed: int
+) -> dict[str, AnyMap]:
+    table = class_table(known.units, classes)
+    features = [name for name in map(str, table) if not name.endswith("_sum")]
+    size = len(classes)
+    tp, fn = (known.rows[[f"{name}_{k}" for k in range(size)]].to_numpy(float).reshape(-1) for name in ("tp", "fn"))
+    area, soft = table["area_sum"].to_numpy(float), table["total_sum"].to_numpy(float)
+    shares = {
+        "precision": (tp, area, area / table["pixels_sum"].to_numpy(float)),
+        "total": (tp + fn, tp + fn + soft, (tp + fn + soft) / table["pixels_sum"].to_numpy(float)),
+    }
+    owners = np.repeat(weights, size)
+    maps: dict[str, AnyMap] = {}
+    for name, (part, whole, amount) in shares.items():
+        there = whole > 0
+        if there.sum() < LEAST_UNITS:
+            there[:] = True
+        value = np.divide(part, whole, out=np.full(len(part), 0.5), where=whole > 0)
+        maps[name] = fit_map(
+            kind, table.loc[there, features], value[there], (owners * np.maximum(amount, 1e-6))[there],
+            soft="inside" if name == "precision" else "half", seed=seed,
+        )  # fmt: skip
+    return maps
+
+
+def stand_ins(
+    known: Known, maps: Mapping[str, AnyMap], metric: Metric, span: tuple[float, float]
+) -> pd.DataFrame | None:
+    """Known rows with what is said of them, where the metric's number is made of such; else None."""
+    if way_of(metric) != "matched":
+        return None
+    return known.rows.assign(said=said_of_units(maps, known.units, span))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned from, and for which metric; classes: names of those that count; lefts: what is left out."""
+
+    known: Known
+    metric: Metric
+    classes: Sequence[str]
+    lefts: Sequence[Left]
+    span: tuple[float, float]
+    seed: int = 0
