@@ -12,10 +12,10 @@ from drawn_oof import discs
 
 from inference.decide.decision import apply
 from inference.forecast.forecast import image_sums, unit_table
-from inference.predict.shifts import ShiftedSource, parse_shifts
+from inference.predict.shifts import ShiftedReader, parse_shifts
 from pipeline.tuning.forecast.known_units import joined
 from pipeline.tuning.forecast.lessons import NONE, Known
-from submissions.images.opening import ArraySource
+from submissions.images.opening import ArrayReader
 from submissions.metrics import Metric
 
 COPIES = ("blur:1", "blur:2.5", "brightness:-0.1", "brightness:-0.25", "scale:1.5", "scale:2.5", "noise:0.1",
@@ -36,7 +36,7 @@ def seen_under(pixels: np.ndarray, truth: np.ndarray, shift: str) -> tuple[np.nd
         return pixels, truth
     amount = dict(parse_shifts(shift)).get("scale")
     if amount is None:
-        return ShiftedSource(ArraySource(pixels[None]), shift).read(0), truth
+        return ShiftedReader(ArrayReader(pixels[None]), shift).read(0), truth
     size = (round(pixels.shape[1] * amount), round(pixels.shape[0] * amount))
     larger = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)[..., None]
     return larger, cv2.resize(truth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
