@@ -150,6 +150,11 @@ class PredictConfig(Settings):
     merge: Literal["probs", "logits"] = Field(
         "probs", description="average probabilities or logits over views and models"
     )
+    normalise: Literal["none", "colour", "range"] = Field(
+        "none",
+        description="colour: show an image whose values are unlike those of all training images in their range; "
+        "range: show every image so",
+    )
     axes: list[Literal["z", "y", "x"]] = Field(
         default=["z"],
         min_length=1,

@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from inference.colours import Colours, in_training_colours, recoloured_lines
 from inference.config import PredictConfig
 from inference.decide.decision import Decision, Mask, apply, apply_vote, as_said, decision_group
 from inference.predict.image_list import OnError, Outcome, predict_listed
@@ -42,13 +44,15 @@ class Origin(NamedTuple):
 class SubmissionSummary:
     """What was written, and the images that got an empty mask because they could not be predicted.
 
-    given_up: sentences about what a time budget cost, this one or an earlier one whose predictions are used.
+    given_up: sentences about what a time budget cost, this one or an earlier one whose predictions are used. colours:
+    sentences about images that were shown in the training images' range.
     """
 
     written: Written
     images: int
     failures: list[Outcome] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    colours: list[str] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -82,6 +86,7 @@ def make_submission(
     config: PredictConfig | None = None,
     on_error: OnError = "stop",
     seconds: float | None = None,
+    colours: Colours | None = None,
     report: Callable[[str], None] = print,
     progress: Callable[[int, int], Any] = lambda done, total: None,
     decided: Decided = lambda image_id, probs, mask: None,
@@ -97,6 +102,7 @@ def make_submission(
     `seconds` is a time budget: views, then members from the last are given up to keep it, and with on_error='empty'
     the images that it does not reach; not where folds vote.
     Members of the experiment `decision.classifier` answer for whole images, first of all, into a folder of their own.
+    `colours`: images unlike these are predicted in their range, which is reported.
     `decided` is told of every image that was predicted, with its (mean) probabilities.
     """
     began = time.monotonic()
@@ -105,9 +111,12 @@ def make_submission(
     members, origins, classifiers = apart(members, origins, decision)
     used = used_members(members, decision, config)
     budget: TimeKeeper | None = None
+    if colours is not None:
+        options["shown"] = partial(in_training_colours, colours=colours)
     if decision.vote and seconds is not None:
         raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
-    answers = predict_listed(classifiers, images, images.ids, folder / ANSWERS, **options) if classifiers else []
+    plain = {**options, "shown": None}  # a classifier was judged on images as they are
+    answers = predict_listed(classifiers, images, images.ids, folder / ANSWERS, **plain) if classifiers else []
     answered = {outcome.image_id: outcome for outcome in answers}
     if decision.vote:
         found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
@@ -120,12 +129,14 @@ def make_submission(
         found = ((outcome, [(0, outcome.path)]) for outcome in outcomes)
     failures: list[Outcome] = []
     reduced = 0
+    made: dict[str, dict[str, Any]] = {}
     with answer_of(competition).begin(out, images) as writer:
         for done, (outcome, paths) in enumerate(found, start=1):
             said = answered.get(outcome.image_id)
             outcome = said if said is not None and said.failure is not None else outcome
             reduced += outcome.reduced
             if outcome.failure is None:
+                made[outcome.image_id] = {} if colours is None else attributes(paths[0][1])
                 fields, place = images.row(outcome.image_id), None if said is None else said.path
                 writer.add(fields, decided_image(competition, fields, paths, decision, decided, answers=place))
             else:
@@ -135,9 +146,18 @@ def make_submission(
         for one in failures:
             writer.add_empty(one.image_id)
         written = writer.finish()
+    shown = recoloured_lines(made)
+    for sentence in shown:
+        report(f"colours: {sentence}")
     given_up = list(budget.said) if budget else []
     given_up += [f"{reduced} image(s) stay as they were predicted before, with fewer views or models"] * bool(reduced)
-    return SubmissionSummary(written, len(images.ids), failures, given_up)
+    return SubmissionSummary(written, len(images.ids), failures, given_up, shown)
+
+
+def attributes(path: Path) -> dict[str, Any]:
+    """What is kept with a prediction."""
+    with open_prediction(path) as prediction:
+        return prediction.attrs
 
 
 def apart(

@@ -3,6 +3,7 @@
 Reads:   runs/<competition>/<experiment>/oof/ (an ensemble: those of its members), oof_views/ and oof_shifts/ where
          stage 05 made them, the host's masks; loads no model
 Writes:  runs/<competition>/<experiment>/tuning/  decision.json, forecast.json (what to expect of other images),
+         colours.json (where predict.normalise asks for it),
          report.md (what was chosen, why, what it is worth), scores.csv and prediction_sums.csv (a row an image),
          folds.csv, curves.csv, views.csv, shifts.csv
 
@@ -22,6 +23,7 @@ try:
     from inference.progress import progress_bar
     from pipeline.prediction.image_gate import only_a_gate
     from pipeline.prediction.oof import test_groups, tune_stage
+    from pipeline.prediction.training_colours import keep_colours
     from pipeline.preflight.ahead import checked
     from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.tuning.forecast.known_units import forecast_report, taught_forecast
@@ -45,6 +47,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     stage = tune_stage(space, runs)
     if not stage.begin(overwrite=space.overwrite):
         return already(stage)
+    keep_colours(space, runs)
     found = out_of_fold(space, runs, workers=max(1, space.workers), progress=progress_bar)
     result = tune(found.terms, found.items, fingerprint=runs_fingerprint(runs), test_groups=test_groups(space))
     _, score = score_through_submission(found.terms, found.items, result.decision)

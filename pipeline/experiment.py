@@ -370,6 +370,8 @@ class Experiment(Settings):
                 f"folds.use names {wrong}, but with folds.n {self.folds.n} folds are numbered from 0 "
                 f"to {self.folds.n - 1}"
             )
+        if self.task == "classify" and self.predict.normalise != "none":
+            raise ValueError("predict.normalise works on masks, but task is classify; leave it out")
         asked = {"members": self.members, "folds.split": self.folds.split, "tune.vote": self.tune.vote}
         other = [name for name, value in asked.items() if value]
         if self.folds.repeats > 1 and other:

@@ -19,6 +19,8 @@ from inference.bundle.manifest import FORMAT, MANIFEST, files_below, list_files,
 from inference.bundle.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
 from inference.bundle.wheels import BINARY, PLATFORMS, PURE, fetch_wheels
 from inference.bundle.wheels import FOLDER as WHEELS
+from inference.colours import FILE as COLOURS
+from inference.colours import load_colours
 from inference.config import PredictConfig
 from inference.decide.decision import Decision, load_decision
 from inference.forecast.forecast import image_sums, load_forecast
@@ -171,7 +173,8 @@ def run(
     models = [_loaded(bundle / "weights" / one.experiment / f"fold_{one.fold}", memory_cap_gb) for one in origins]
     summary = make_submission(
         competition, data, models, decision, folder=folder, out=out, device=device or every_device(),
-        origins=origins, on_error=on_error, seconds=seconds, report=report, progress=progress,
+        origins=origins, on_error=on_error, seconds=seconds, colours=load_colours(bundle / COLOURS), report=report,
+        progress=progress,
         decided=lambda image_id, probs, mask: sums.append(
             {"image_id": image_id, **image_sums(probs, mask, decision)}
         ),
@@ -257,7 +260,7 @@ def _check_writable(folder: Path) -> None:
 
 def _made_by(manifest: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     """What predictions depend on beside the image, as JSON has it."""
-    weights = {name: one for name, one in manifest["files"].items() if name.startswith("weights/")}
+    weights = {name: one for name, one in manifest["files"].items() if name.startswith("weights/") or name == COLOURS}
     return {"weights": weights, "views": decision.views, "shares": decision.weights}
 
 
@@ -301,13 +304,14 @@ def _copy_papers(
     documents: Mapping[str, Mapping[str, Any]],
     notebook: Path | None,
 ) -> None:
-    """Contract, decision and the forecast beside it, the experiments' settings, and the notebook where there is one."""
+    """Contract, decision, what lies beside it, the experiments' settings, and the notebook where there is one."""
     bare = competition.model_copy(update={"metric": competition.metric.without_file()})
     contract = bare.model_dump(mode="json", exclude_unset=True)
     write_atomic(folder / "competition.yaml", json.dumps(contract, indent=1) + "\n")
     shutil.copyfile(decision, folder / "decision.json")
-    if decision.with_name(FORECAST).is_file():
-        shutil.copyfile(decision.with_name(FORECAST), folder / FORECAST)
+    for name in (FORECAST, COLOURS):
+        if decision.with_name(name).is_file():
+            shutil.copyfile(decision.with_name(name), folder / name)
     for name, document in documents.items():
         write_atomic(folder / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
     if notebook is not None:

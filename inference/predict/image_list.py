@@ -70,8 +70,8 @@ def predict_listed(
     on_error='empty' leaves a note and an outcome with the failure; neighbours in its stack that cannot be read are
     then replaced by the slice itself, which is reported. `device` may name several ("cuda:0,cuda:1"), which share the
     images; their outcomes come as they are done, else in the given order. `shown` puts something between an image and
-    the models (a shift). `budget` gives up views, then members from the last, where the time would not suffice; with
-    on_error='empty' also images, once it is used up.
+    the models (a shift, other colours), whose `attrs` are kept with the prediction. `budget` gives up views, then
+    members from the last, where the time would not suffice; with on_error='empty' also images, once it is used up.
     """
     folder.mkdir(parents=True, exist_ok=True)
     waiting: list[str] = []
@@ -187,13 +187,14 @@ class _Job:
             began = time.perf_counter()
             used, weights = self._within_budget(ready)
             reader, slices = self._open(images, image_id)
+            shown = reader if self.shown is None else self.shown(reader)
             options: dict[str, Any] = {
                 "weights": weights, "separate": self.separate,
                 "pixel_size_um": pixel_size(images.competition, images.row(image_id), reader),
                 "volume": images.competition.images.kind == "volumes",
-                "attrs": {"image_id": image_id, "members": len(used), "views": max(map(count_views, used))},
+                "attrs": {"image_id": image_id, "members": len(used), "views": max(map(count_views, used)),
+                          **getattr(shown, "attrs", {})},
             }  # fmt: skip
-            shown = reader if self.shown is None else self.shown(reader)
             done = self._fitting(used, shown, slices, prediction_path(self.folder, image_id), options)
             if isinstance(reader, ForgivingReader) and reader.replaced:
                 causes = "; ".join(reader.replaced.values())

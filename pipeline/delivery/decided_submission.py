@@ -44,4 +44,4 @@ def write_decided(
     print("\n".join(lines))
     failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
     said = f"{summary.images} images{failed}, {summary.written}, {len(warnings)} warning(s)"
-    return {"said": f"{said} -> {summary.path}", "given_up": summary.given_up, **expected}
+    return {"said": f"{said} -> {summary.path}", "given_up": summary.given_up, "colours": summary.colours, **expected}

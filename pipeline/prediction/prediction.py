@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from folds.blocks import has_blocks
 from inference.decide.decision import Decision, Mask, load_decision
 from inference.forecast.forecast import image_sums
 from inference.predict.image_list import OnError, Outcome, predict_listed
-from inference.predict.shifts import ShiftedReader, shifted_input
+from inference.predict.shifts import shifted_input
 from inference.predict.store import failure_path, prediction_path
 from inference.progress import show
 from inference.submission import (
@@ -39,6 +38,7 @@ from pipeline.prediction.drift import Drift, drift, image_features
 from pipeline.prediction.image_gate import asked_classifier
 from pipeline.prediction.oof_steps import held_out_rows, oof_steps
 from pipeline.prediction.prediction_stages import decision_path, fold_stages, pick_devices
+from pipeline.prediction.training_colours import fold_colours, kept_colours, shown_as
 from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace, already, finish, finishing, git_state
@@ -89,7 +89,7 @@ def predict_oof(
         where = fold_folder(folder, fold) if joined else folder
         for _ in predict_listed(
             [model], images, order, where, device=pick_devices(space), config=space.experiment.predict,
-            separate=separate, shown=None if shift is None else partial(ShiftedReader, text=shift), report=report,
+            separate=separate, shown=shown_as(shift, fold_colours(space, fold)), report=report,
         ):  # fmt: skip
             done += 1
             yield done, total
@@ -121,6 +121,7 @@ def predict_fold(
     outcomes = predict_listed(
         used_members(models, decision), images, ids, folder, device=pick_devices(space),
         weights=member_shares(decision, origins, len(models)), on_error=on_error, report=report,
+        shown=shown_as(None, kept_colours(space)),
     )  # fmt: skip
     for done, _ in enumerate(outcomes, start=1):
         yield done, len(ids)
@@ -177,6 +178,7 @@ def predict_test_shard(
         outcomes.append(predict_listed(classifiers, images, ids, folder / ANSWERS, **options))
     if not decision.vote:
         used, weights = weighed(used_members(members, decision), member_shares(decision, kept, len(members)))
+        options["shown"] = shown_as(None, kept_colours(space))
         outcomes.append(predict_listed(used, images, ids, folder, weights=weights, **options))
     for done, _ in enumerate(chain.from_iterable(outcomes), start=1):
         yield done, len(ids) * len(outcomes)
@@ -219,7 +221,7 @@ def predict_test(
     summary = make_submission(
         space.competition, space.data, models, decision, folder=folder, out=answer_path(space.competition, space.own),
         origins=origins, fold_folders=fold_folders, device=pick_devices(space), on_error=on_error, seconds=seconds,
-        report=report, progress=progress, decided=keep,
+        colours=kept_colours(space), report=report, progress=progress, decided=keep,
     )  # fmt: skip
     learned = pd.read_csv(space.own / "tuning" / "features.csv", dtype={"image_id": str})
     averaged = (len(runs), sum(len(run.folds) for run in runs))

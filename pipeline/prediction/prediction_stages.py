@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from folds.blocks import has_blocks
+from inference.colours import FILE as COLOURS
+from inference.colours import load_colours
+from inference.config import PredictConfig
 from inference.decide.decision import Decision
 from pipeline.data.fold_tables import open_folds
 from pipeline.prediction.image_gate import asked_classifier
@@ -39,7 +42,7 @@ def predict_settings(space: Workspace) -> dict[str, Any]:
     from inference.predict.precision import resolve_precision
 
     config = space.experiment.predict
-    settings = config.model_dump(mode="json", exclude={"memory_cap_gb"})
+    settings = _dumped(config)
     settings["precision"] = resolve_precision(config.precision, split_devices(pick_devices(space))[0])
     return settings
 
@@ -74,14 +77,28 @@ def run_settings(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:
     if not space.experiment.members:
         return own
     machine = {key: own[key] for key in ("batch_size", "precision", "runtime")}
-    return {run.name: run.predict.model_dump(mode="json", exclude={"memory_cap_gb"}) | machine for run in runs}
+    return {run.name: _dumped(run.predict) | machine for run in runs}
+
+
+def _dumped(config: PredictConfig) -> dict[str, Any]:
+    """Settings that a prediction depends on; what came later is named only where it is used, so that runs stay."""
+    return config.model_dump(
+        mode="json", exclude={"memory_cap_gb"} | ({"normalise"} if not config.normalise else set())
+    )
+
+
+def _test_inputs(space: Workspace, runs: Sequence[Run]) -> dict[str, str]:
+    """What the test images' predictions depend on beside settings: weights, images, and colours they are shown in."""
+    checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
+    colours = load_colours(decision_path(space).with_name(COLOURS))
+    known = {} if colours is None else {"colours": digest(colours.model_dump(mode="json"))}
+    return trained_inputs(runs) | {"inventory": str(checked["output"])} | known
 
 
 def test_stage(space: Workspace, runs: Sequence[Run], decision: Decision) -> Stage:
     """Stage 07 of the experiment. Thresholds do not enter: predicted once, the test images are decided many times."""
-    checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
     settings = {"predict": run_settings(space, runs), "views": decision.views, "weights": decision.weights}
-    inputs = trained_inputs(runs) | {"inventory": str(checked["output"])}
+    inputs = _test_inputs(space, runs)
     inputs |= {f"answers of {run.name}": run.oof for run in asked_classifier(space, decision)}
     return Stage("07_predict_test", space.own / "test", settings, inputs)
 
@@ -115,13 +132,12 @@ def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> di
             f"{space.experiment.name}: {', '.join(run.name for run in runs)} were split by different fold files, so "
             "there is no fold to predict alone; leave out tune.vote and --keep-folds"
         )
-    checked = read_stage(space.inventory, f"01_check_data.py {space.experiment.name}")
     stages = {}
     for fold in sorted({fold for run in runs for fold in run.folds}):
         chosen = [replace(run, trained={fold: run.trained[fold]}) for run in runs if fold in run.folds]
         settings = {"fold": fold, "predict": run_settings(space, chosen)}
         settings |= {"views": decision.views, "weights": decision.weights}
-        inputs = trained_inputs(chosen) | {"inventory": str(checked["output"])}
+        inputs = _test_inputs(space, chosen)
         stages[fold] = Stage("07_predict_test", space.own / "test_folds" / f"fold_{fold}", settings, inputs)
     return stages
 

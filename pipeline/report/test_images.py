@@ -16,6 +16,7 @@ from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import data_uri, fitted, paint
 from pipeline.report.markup import Safe, element, picture, span, table
 from pipeline.report.sections import absent, section
+from pipeline.stage import read_stage
 from pipeline.tuning.scores.workers import Progress, quiet
 from submissions.host.answer_size import probs_at_answer
 from submissions.host.listing import ListedImages
@@ -36,6 +37,8 @@ def test_images(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
     listing = _listing(run)
     said = [element("p", _sentence(facts, units), class_="note")]
     said += [element("p", f"The forecast: {doubt}.", class_="note") for doubt in facts["doubts"]]
+    colours = read_stage(run.folder / "test", "07_predict_test.py").get("colours", [])
+    said += [element("p", f"Colours: {sentence}.", class_="note") for sentence in colours]
     return section("test-images", TITLE, *said, _units(run, units, listing, progress), *_sources(run, units, listing),
                    *_drift(run))  # fmt: skip
 

@@ -1,0 +1,93 @@
+"""What values the training images have, as stage 01 measured them, for `predict.normalise`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from inference.colours import FILE, Colours, in_training_colours, learn_colours, load_colours, save_colours
+from inference.predict.image_list import Shown
+from inference.predict.inputs import value_maximum
+from inference.predict.shifts import ShiftedReader
+from pipeline.data.fold_tables import open_folds
+from pipeline.prediction.prediction_stages import decision_path
+from pipeline.runs import Run
+from pipeline.workspace import Workspace
+from submissions.images.measures import QUANTILES
+from submissions.images.opening import ImageReader
+
+
+def quantiles_of(listing: pd.DataFrame) -> np.ndarray:
+    """float64 (N, C, 5) of rows of the inventory, shares of what each image's type can hold, NaN where not measured.
+
+    C is the number of channels of the first image; images with another number are NaN. Raises ValueError for an
+    inventory without measures.
+    """
+    count = int(listing["channels"].iloc[0])
+    names = [f"image_channel_{channel}_{name}" for channel in range(count) for name in QUANTILES]
+    missing = [name for name in names if name not in listing]
+    if missing:
+        raise ValueError(f"the inventory has no column {missing[0]!r}; run 01_check_data.py again with --overwrite")
+    values = listing[names].to_numpy(dtype=np.float64)
+    most = np.array([value_maximum(np.dtype(str(name))) for name in listing["dtype"]])
+    values[(listing["channels"].astype(int) != count).to_numpy()] = np.nan
+    return np.asarray((values / most[:, None]).reshape(len(values), count, len(QUANTILES)))
+
+
+def colours_of_training(space: Workspace, folds: pd.DataFrame, how: str) -> Colours | None:
+    """Of the training images in a fold table; None where they are too few. how: `predict.normalise`."""
+    listing, _ = space.training_images()
+    groups = dict(zip(folds["image_id"].astype(str), folds["group"].astype(str), strict=True))
+    chosen = listing[listing["image_id"].astype(str).isin(set(groups))]
+    if how == "none" or chosen.empty:
+        return None
+    names = [groups[str(name)] for name in chosen["image_id"]]
+    return learn_colours(quantiles_of(chosen), names, everything=how == "range")
+
+
+def fold_colours(space: Workspace, fold: int) -> Colours | None:
+    """Of the images that the model of a fold has seen; None where `predict.normalise` is 'none', or of too few."""
+    how = space.experiment.predict.normalise
+    if how == "none":
+        return None
+    folds, _ = open_folds(space)
+    apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: str(fold) in text.split(";"))
+    return colours_of_training(space, folds[(folds["fold"] != fold) & ~apart], how)
+
+
+def shown_as(shift: str | None, colours: Colours | None) -> Shown | None:
+    """What a model is shown of an image: it under a shift, then in the training images' colours; None: as it is."""
+    if shift is None and colours is None:
+        return None
+    return partial(_shown, shift=shift, colours=colours)
+
+
+def _shown(reader: ImageReader, shift: str | None, colours: Colours | None) -> ImageReader:
+    seen = reader if shift is None else ShiftedReader(reader, shift)
+    return seen if colours is None else in_training_colours(seen, colours)
+
+
+def keep_colours(space: Workspace, runs: Sequence[Run]) -> None:
+    """Keep beside the decision what stage 07 and the bundle compare test images with, where the runs ask for it.
+
+    Raises ValueError where the runs differ in what they ask for.
+    """
+    path, hows = decision_path(space).with_name(FILE), {run.name: run.predict.normalise for run in runs}
+    if len(set(hows.values())) > 1:
+        raise ValueError(f"predict.normalise is {hows}; test images are shown to all members alike: set one in all")
+    how = runs[0].predict.normalise
+    colours = colours_of_training(space, runs[0].table(space), how)
+    if colours is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_colours(path, colours)
+    if how != "none" and colours is None:
+        print("predict.normalise: too few training images, or groups of them, to say what is unlike them; not used")
+
+
+def kept_colours(space: Workspace) -> Colours | None:
+    """What stage 06 kept; None where the runs do not ask for it."""
+    return load_colours(decision_path(space).with_name(FILE))
