@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from inference.predict.inputs import value_maximum
+from inference.predict.inputs import READ_ROWS, value_maximum
 from submissions.host.atomic import write_atomic
 from submissions.host.settings import Settings, read_yaml, validate
 from submissions.images.measures import QUANTILES
@@ -86,10 +86,12 @@ def measured_quantiles(reader: ImageReader) -> np.ndarray:
     down, across = max(1, height // GRID), max(1, width // GRID)
     found = []
     for z in sorted({depth * (2 * index + 1) // (2 * SLICES) for index in range(SLICES)}):
-        block = reader.read(z, None, None)[down // 2 :: down, across // 2 :: across]
-        valid = valid_pixels(reader, z, None, None)
-        known = block.reshape(-1, channels) if valid is None else block[valid[down // 2 :: down, across // 2 :: across]]
-        found.append(known.astype(np.float64))
+        for start in range(0, height, READ_ROWS):
+            rows = slice(start, min(height, start + READ_ROWS))
+            block = reader.read(z, rows, None)[-start % down :: down, across // 2 :: across]
+            valid = valid_pixels(reader, z, rows, None)
+            known = slice(None) if valid is None else valid[-start % down :: down, across // 2 :: across]
+            found.append(block[known].reshape(-1, channels).astype(np.float64))
     values = np.concatenate(found)
     values = values[np.isfinite(values).all(axis=1)]
     if not len(values):
@@ -105,6 +107,11 @@ class Recoloured:
         self.shape, self.dtype = reader.shape, reader.dtype
         self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
         self.spacing = getattr(reader, "spacing", None)
+        self.void = bool(getattr(reader, "void", False))
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where a window holds no data; None where all does."""
+        return valid_pixels(self.reader, z, rows, cols)
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from folds.foldfile import read_folds
 from inference.colours import FILE, Colours, in_training_colours, learn_colours, load_colours, save_colours
 from inference.predict.image_list import Shown
 from inference.predict.inputs import value_maximum
@@ -23,15 +24,15 @@ from submissions.images.opening import ImageReader
 def quantiles_of(listing: pd.DataFrame) -> np.ndarray:
     """float64 (N, C, 5) of rows of the inventory, shares of what each image's type can hold, NaN where not measured.
 
-    C is the number of channels of the first image; images with another number are NaN. Raises ValueError for an
+    C is the number of channels that most images have; the others are NaN. Raises ValueError for an
     inventory without measures.
     """
-    count = int(listing["channels"].iloc[0])
+    count = int(listing["channels"].astype(int).mode().iloc[0])
     names = [f"image_channel_{channel}_{name}" for channel in range(count) for name in QUANTILES]
     missing = [name for name in names if name not in listing]
     if missing:
         raise ValueError(f"the inventory has no column {missing[0]!r}; run 01_check_data.py again with --overwrite")
-    values = listing[names].to_numpy(dtype=np.float64)
+    values = listing[names].to_numpy(dtype=np.float64, copy=True)
     most = np.array([value_maximum(np.dtype(str(name))) for name in listing["dtype"]])
     values[(listing["channels"].astype(int) != count).to_numpy()] = np.nan
     return np.asarray((values / most[:, None]).reshape(len(values), count, len(QUANTILES)))
@@ -79,7 +80,8 @@ def keep_colours(space: Workspace, runs: Sequence[Run]) -> None:
     if len(set(hows.values())) > 1:
         raise ValueError(f"predict.normalise is {hows}; test images are shown to all members alike: set one in all")
     how = runs[0].predict.normalise
-    colours = colours_of_training(space, runs[0].table(space), how)
+    folds = read_folds(space.shared / "folds" / runs[0].folds_hash / "folds.csv")
+    colours = colours_of_training(space, folds, how)
     if colours is None:
         path.unlink(missing_ok=True)
     else:
