@@ -55,7 +55,8 @@ def test_quantiles_are_those_of_all_pixels_of_a_small_image() -> None:
 def test_a_tall_image_is_measured_on_a_grid_strip_by_strip() -> None:
     pixels = np.tile(np.arange(2500, dtype=np.uint16)[None, :, None, None], (1, 1, 1, 2))
     np.testing.assert_allclose(
-        measured_quantiles(ArrayReader(pixels)) * 65535, np.quantile(np.arange(0, 2500, 12), QUANTILES)[None].repeat(2, 0)
+        measured_quantiles(ArrayReader(pixels)) * 65535,
+        np.quantile(np.arange(0, 2500, 12), QUANTILES)[None].repeat(2, 0),
     )
 
 
@@ -125,9 +126,7 @@ def test_places_without_data_stay_so_and_are_not_measured(colours: Colours) -> N
 
     pixels = 255 - bright_on_dark(107)
     pixels[:, :, 30:] = 0
-    np.testing.assert_allclose(
-        measured_quantiles(HalfVoid(pixels)), measured_quantiles(ArrayReader(pixels[:, :, :30]))
-    )
+    np.testing.assert_allclose(measured_quantiles(HalfVoid(pixels)), measured_quantiles(ArrayReader(pixels[:, :, :30])))
     known = valid_pixels(in_training_colours(HalfVoid(pixels), colours), 0)
     assert known is not None and not known[:, 30:].any() and known[:, :30].all()
 

@@ -55,7 +55,9 @@ def test_foreign_test_images_are_turned_alike_in_stage_07_and_the_bundle(
     assert not any(attributes(own / "oof").values())
     stage("08_bundle")([*arguments, "--no-wheels"])
     said: list[str] = []
-    summary = run(own / "bundle", own.parents[2] / "data", tmp_path / "submission.csv", device="cpu", report=said.append)
+    summary = run(
+        own / "bundle", own.parents[2] / "data", tmp_path / "submission.csv", device="cpu", report=said.append
+    )
     assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
     assert sentence in said
     assert attributes(tmp_path / "predictions") == found
@@ -128,7 +130,7 @@ def test_quantiles_are_shares_of_what_the_type_holds() -> None:
     found = quantiles_of(pd.DataFrame(rows, columns=["dtype", "channels", *names]))
     np.testing.assert_allclose(found[:2, 0], [[0, 0.2, 0.4, 0.6, 1], [1] * 5])
     assert np.isnan(found[2]).all()
-    with pytest.raises(ValueError, match="run 01_check_data.py again"):
+    with pytest.raises(ValueError, match="run 01_check_data"):
         quantiles_of(pd.DataFrame({"dtype": ["uint8"], "channels": [2], names[0]: [1.0]}))
 
 
