@@ -147,21 +147,6 @@ def _blanks(reader: ImageReader, slices: Sequence[int], first: ReadyMember, name
     return {"valid": lambda plane, rows: valid_pixels(reader, slices[plane], rows, None), "blank": blank}
 
 
-def predict_views(
-    members: Sequence[LoadedModel | ReadyMember],
-    reader: ImageReader,
-    slices: Sequence[int],
-    config: PredictConfig | None,
-    out: Path,
-    **options: Any,
-) -> PredictionReport:
-    """Predict as `predict_image` does, but keep every view apart, as channels "view/class".
-
-    With `merge="probs"` the mean over views of this file is what `predict_image` writes, but for rounding.
-    """
-    return predict_image(members, reader, slices, config, out, separate=True, **options)
-
-
 def _check(passes: Sequence[Pass], reader: ImageReader, slices: Sequence[int]) -> None:
     depth = reader.shape[0]
     if not slices or min(slices) < 0 or max(slices) >= depth:

@@ -36,7 +36,7 @@ class Pixels:
 Term = Callable[[Pixels], Tensor]
 
 
-def prepare(logits: Tensor, target: Tensor, mode: Mode, ignore: int) -> Pixels:
+def prepare(logits: Tensor, target: Tensor, mode: Mode) -> Pixels:
     """Check a batch and lay it out; values are looked at on the CPU only, where that does not stall."""
     n, k, *size = logits.shape
     expected = (n, k, *size) if mode == "sigmoid" else (n, *size)
@@ -45,7 +45,7 @@ def prepare(logits: Tensor, target: Tensor, mode: Mode, ignore: int) -> Pixels:
             f"target has shape {tuple(target.shape)}, expected {expected} for a {mode} loss on logits "
             f"{tuple(logits.shape)}"
         )
-    valid = target != ignore if target.dtype != torch.bool else torch.ones_like(target)
+    valid = target != IGNORE if target.dtype != torch.bool else torch.ones_like(target)
     if target.device.type == "cpu":
         _check_values(target, valid, mode, n_classes=k)
     if mode == "sigmoid":

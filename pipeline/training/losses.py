@@ -48,7 +48,7 @@ class SegmentationLoss(nn.Module):
     loss`.
     """
 
-    def __init__(self, mode: Mode, terms: Sequence[tuple[float, Term]], *, ignore: int = IGNORE) -> None:
+    def __init__(self, mode: Mode, terms: Sequence[tuple[float, Term]]) -> None:
         super().__init__()
         if mode not in ("sigmoid", "softmax"):
             raise ValueError(f"loss mode {mode!r}: expected 'sigmoid' or 'softmax'")
@@ -56,14 +56,13 @@ class SegmentationLoss(nn.Module):
             raise ValueError("every term of the loss has weight 0; give at least one of them a weight")
         self.mode: Mode = mode
         self.terms = [(float(weight), term) for weight, term in terms if weight]
-        self.ignore = ignore
 
     def forward(
         self, logits: Tensor, target: Tensor, *, weights: Tensor | None = None, reduction: Reduction = "mean"
     ) -> Tensor:
         """Scalar, or `(N,)` with `reduction="none"`."""
         with torch.autocast(logits.device.type, enabled=False):
-            pixels = prepare(logits, target, self.mode, self.ignore)
+            pixels = prepare(logits, target, self.mode)
             losses = torch.stack([weight * term(pixels) for weight, term in self.terms]).sum(0)
             return _reduce(losses, weights, reduction)
 
@@ -81,12 +80,10 @@ class ClassificationLoss(nn.Module):
         *,
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
-        ignore: int = IGNORE,
     ) -> None:
         super().__init__()
-        self.inner = SegmentationLoss(
-            mode, [(1.0, cross_entropy_term(class_weights, label_smoothing=label_smoothing))], ignore=ignore
-        )
+        term = cross_entropy_term(class_weights, label_smoothing=label_smoothing)
+        self.inner = SegmentationLoss(mode, [(1.0, term)])
         self.mode: Mode = mode
 
     def forward(
@@ -112,12 +109,11 @@ def bce_dice(
     class_weights: Sequence[float] | None = None,
     positive_weight: float = 1.0,
     label_smoothing: float = 0.0,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """`bce * BCE + dice * (1 - (2 |pt| + smooth) / (|p| + |t| + smooth))`; labels smoothed in BCE only."""
     entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing, positive_weight=positive_weight)
     terms = [(bce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
-    return SegmentationLoss("sigmoid", terms, ignore=ignore)
+    return SegmentationLoss("sigmoid", terms)
 
 
 def ce_dice(
@@ -127,12 +123,11 @@ def ce_dice(
     smooth: float = 1.0,
     class_weights: Sequence[float] | None = None,
     label_smoothing: float = 0.0,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """Softmax cross-entropy plus the mean Dice loss of all classes."""
     entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing)
     terms = [(ce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
-    return SegmentationLoss("softmax", terms, ignore=ignore)
+    return SegmentationLoss("softmax", terms)
 
 
 def soft_bce(
@@ -140,11 +135,10 @@ def soft_bce(
     smoothing: float = 0.1,
     class_weights: Sequence[float] | None = None,
     positive_weight: float = 1.0,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """BCE against the truth mixed with one half: `t (1 - smoothing) + smoothing / 2`."""
     entropy = cross_entropy_term(class_weights, label_smoothing=smoothing, positive_weight=positive_weight)
-    return SegmentationLoss("sigmoid", [(1.0, entropy)], ignore=ignore)
+    return SegmentationLoss("sigmoid", [(1.0, entropy)])
 
 
 def focal(
@@ -154,14 +148,13 @@ def focal(
     alpha: float | None = 0.25,
     dice: float = 0.0,
     class_weights: Sequence[float] | None = None,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """Focal loss; `dice` adds that much Dice, the usual company."""
     terms = [
         (1.0, focal_term(class_weights, gamma=gamma, alpha=alpha)),
         (dice, overlap_term(class_weights)),
     ]
-    return SegmentationLoss(mode, terms, ignore=ignore)
+    return SegmentationLoss(mode, terms)
 
 
 def tversky(
@@ -172,11 +165,10 @@ def tversky(
     gamma: float = 1.0,
     smooth: float = 0.5,
     class_weights: Sequence[float] | None = None,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """Tversky: `alpha` weighs false alarms, `beta` misses; `gamma` other than 1 is the focal Tversky loss."""
     term = overlap_term(class_weights, alpha=alpha, beta=beta, gamma=gamma, smooth=smooth)
-    return SegmentationLoss(mode, [(1.0, term)], ignore=ignore)
+    return SegmentationLoss(mode, [(1.0, term)])
 
 
 def lovasz(
@@ -184,11 +176,10 @@ def lovasz(
     mode: Mode = "sigmoid",
     entropy: float = 0.0,
     class_weights: Sequence[float] | None = None,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """Lovász hinge (sigmoid) or Lovász softmax; `entropy` adds that much cross-entropy."""
     terms = [(1.0, lovasz_term(class_weights)), (entropy, cross_entropy_term(class_weights))]
-    return SegmentationLoss(mode, terms, ignore=ignore)
+    return SegmentationLoss(mode, terms)
 
 
 def boundary(
@@ -199,7 +190,6 @@ def boundary(
     entropy: float = 1.0,
     spacing: Sequence[float] | None = None,
     class_weights: Sequence[float] | None = None,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """`border` times the boundary loss (distances in pixels, hence the small weight) beside Dice and CE.
 
@@ -210,7 +200,7 @@ def boundary(
         (dice, overlap_term(class_weights)),
         (entropy, cross_entropy_term(class_weights)),
     ]
-    return SegmentationLoss(mode, terms, ignore=ignore)
+    return SegmentationLoss(mode, terms)
 
 
 def compound(
@@ -227,7 +217,6 @@ def compound(
     iterations: int = 3,
     spacing: Sequence[float] | None = None,
     class_weights: Sequence[float] | None = None,
-    ignore: int = IGNORE,
 ) -> SegmentationLoss:
     """Any terms with their weights; 0 leaves one out. For thin things `cl_dice` or `skeleton_recall` beside others.
 
@@ -242,7 +231,7 @@ def compound(
         (focal, focal_term(class_weights)),
         (lovasz, lovasz_term(class_weights)),
     ]
-    return SegmentationLoss(mode, terms, ignore=ignore)
+    return SegmentationLoss(mode, terms)
 
 
 LOSSES: dict[str, Callable[..., SegmentationLoss | ClassificationLoss]] = {
@@ -300,13 +289,13 @@ def training_loss(
     return total
 
 
-def classes_present(target: Tensor, mode: Mode, n_classes: int, *, ignore: int = IGNORE) -> Tensor:
+def classes_present(target: Tensor, mode: Mode, n_classes: int) -> Tensor:
     """Which classes a mask shows: float `(N, K)` of 1 and 0, or 255 where a class has no valid pixel."""
-    valid = target != ignore if target.dtype != torch.bool else torch.ones_like(target)
+    valid = target != IGNORE if target.dtype != torch.bool else torch.ones_like(target)
     if mode == "sigmoid":
         shown, known = ((target > 0.5) & valid).flatten(2).any(-1), valid.flatten(2).any(-1)
     else:
         label = torch.where(valid, target.long(), n_classes)
         shown = F.one_hot(label, n_classes + 1)[..., :n_classes].bool().flatten(1, -2).any(1)
         known = valid.flatten(1).any(-1)[:, None].expand_as(shown)
-    return torch.where(known, shown.float(), float(ignore))
+    return torch.where(known, shown.float(), float(IGNORE))

@@ -15,7 +15,6 @@ from submissions.host.atomic import write_atomic
 
 LOG = "log.jsonl"
 EVENTS = "tensorboard"
-TIME_FIELDS = ("seconds", "images_per_second", "wait_share")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -28,7 +28,6 @@ class Metric(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
-    count_based: ClassVar[bool] = False
 
     def at(self, spacing: Spacing | None) -> Metric:
         """The metric for one volume whose voxels are (z, y, x) mm apart; the same metric where that plays no part."""

@@ -38,11 +38,6 @@ class Interval:
         """One-sided bound: the score lies above it with probability `level`."""
         return _quantiles(self.samples, [1 - _checked_level(level)], self.groups)[0]
 
-    def share_above(self, value: float = 0.0) -> float:
-        """Share of the resampled scores above a value; NaN where there are fewer than two groups."""
-        samples = self.samples[~np.isnan(self.samples)]
-        return float(np.mean(samples > value)) if self.groups > 1 and len(samples) else float("nan")
-
 
 def resample(
     groups: Sequence[Any] | np.ndarray | pd.Series | int,

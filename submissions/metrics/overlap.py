@@ -54,7 +54,6 @@ class CountMetric(SumMetric):
 
     over: str = "images"
     needs: ClassVar[Needs] = "planes"
-    count_based: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         checked_choice("over", self.over, ("images", "dataset"))

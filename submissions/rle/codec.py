@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from submissions.rle import text as rle_text
-from submissions.rle.scan import Order, find_runs, find_runs_in_strips, thin_runs
+from submissions.rle.scan import Order, find_runs, thin_runs
 from submissions.rle.text import I64, kernels
 
 Bool = npt.NDArray[np.bool_]
@@ -92,19 +92,6 @@ def encode(mask: Bool, dialect: Dialect) -> str:
     row out). Raises ValueError where it is not a bool array of two axes.
     """
     return write_runs(find_runs(mask, dialect.order), tuple(mask.shape), dialect)
-
-
-def encode_strips(strips: Iterable[Bool], shape: Shape, dialect: Dialect) -> str:
-    """Text of a mask that never exists whole: bool strips (h, W), from the top down, h as it comes.
-
-    Raises ValueError where the strips do not make up `shape` = (H, W).
-    """
-    return write_runs(find_runs_in_strips(strips, shape, dialect.order), shape, dialect)
-
-
-def encode_many(masks: Iterable[Bool], dialect: Dialect) -> list[str]:
-    """`encode` of each mask."""
-    return [encode(mask, dialect) for mask in masks]
 
 
 def encode_instances(label: npt.NDArray[np.integer], dialect: Dialect) -> list[str]:
@@ -205,21 +192,6 @@ def decode_window(text: object, shape: Shape, dialect: Dialect, *, rows: slice, 
     clipped = np.stack([inside[:, 0], inside[:, 1] - inside[:, 0]], axis=1)
     painted = paint(clipped, band, dialect.order)
     return np.ascontiguousarray(painted[rows] if dialect.order == "column" else painted[:, cols])
-
-
-def decode_many(
-    texts: Sequence[object],
-    shapes: Shape | Sequence[Shape],
-    dialect: Dialect,
-    *,
-    where: Sequence[str] | None = None,
-) -> Iterator[Bool]:
-    """`decode` of each text, one at a time. `shapes`: one (H, W), or one a text; `where`: a name a text."""
-    sizes = one_shape_each(shapes, len(texts))
-    names = where if where is not None else [f"row {i}" for i in range(len(texts))]
-    if len(names) != len(texts):
-        raise ValueError(f"{len(names)} names for {len(texts)} texts")
-    return (decode(text, size, dialect, where=name) for text, size, name in zip(texts, sizes, names, strict=True))
 
 
 def decode_instances(

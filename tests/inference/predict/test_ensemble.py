@@ -14,7 +14,7 @@ from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.predict.ensemble import HostSum, member_weights, plan_passes
 from inference.predict.members import prepare_members
 from inference.predict.memory_plan import plan_memory
-from inference.predict.predictor import predict_image, predict_views
+from inference.predict.predictor import predict_image
 from inference.predict.resample import working_scale
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
@@ -184,4 +184,4 @@ def test_members_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
         plan_passes(prepare_members([one, logits]))
     flipped = member(local(1, 0), settings(views=["hflip"]), **GREY)
     with pytest.raises(ValueError, match="members have different views"):
-        predict_views([one, flipped], ArrayReader(drawn(1, 9, 8, 1)), [0], None, tmp_path / "image.h5")
+        predict_image([one, flipped], ArrayReader(drawn(1, 9, 8, 1)), [0], None, tmp_path / "image.h5", separate=True)

@@ -16,7 +16,7 @@ from torch import nn
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.predict.inputs import normalise, read_input, statistics
 from inference.predict.members import ReadyMember
-from inference.predict.predictor import predict_image, predict_views
+from inference.predict.predictor import predict_image
 from inference.predict.store import NotANumberError, open_prediction, quantise
 from inference.predict.tiles import plan_axis
 from inference.predict.tta import build_views
@@ -204,7 +204,7 @@ def test_views_are_kept_apart_and_their_mean_is_the_prediction(tmp_path: Path) -
     image, one = drawn(1, 150, 97, 1), member(local(1), **GREY)
     config = PredictConfig(precision="fp32", tile=(64, 32), views=["identity", "transpose", "scale:0.75"])
     reader = ArrayReader(image)
-    predict_views([one], reader, [0], config, tmp_path / "views.h5")
+    predict_image([one], reader, [0], config, tmp_path / "views.h5", separate=True)
     predict_image([one], reader, [0], config, tmp_path / "mean.h5")
     with open_prediction(tmp_path / "views.h5") as views, open_prediction(tmp_path / "mean.h5") as mean:
         assert views.channels == ["identity/class0", "transpose/class0", "scale:0.75/class0"]

@@ -331,12 +331,6 @@ def test_sample_weights_scale_samples() -> None:
         loss(logits, target, weights=torch.ones(2))
 
 
-def test_ignore_value_can_be_chosen() -> None:
-    logits, target = drawn_label()
-    other = torch.where(target == 255, -1, target)
-    assert build_loss("ce_dice", ignore=-1)(logits, other) == build_loss("ce_dice")(logits, target)
-
-
 def test_classification_loss_is_cross_entropy() -> None:
     logits, label = torch.randn(4, 3), torch.tensor([0, 2, 1, 255])
     loss = build_loss("classify")

@@ -30,6 +30,10 @@ def drawn(shape: tuple[int, int] = WIDE, n: int = 90, *, at_border: bool = True)
     return [objects(shape, seed, at_border=at_border) for seed in range(n)]
 
 
+def encoded(masks: list[np.ndarray], dialect: Dialect) -> list[str]:
+    return [rle.encode(mask, dialect) for mask in masks]
+
+
 @pytest.mark.parametrize("shape", [WIDE, WIDE[::-1]])
 @pytest.mark.parametrize(
     "dialect",
@@ -39,7 +43,7 @@ def drawn(shape: tuple[int, int] = WIDE, n: int = 90, *, at_border: bool = True)
 )
 def test_each_dialect_is_recognised(dialect, shape):
     masks = [*drawn(shape), np.zeros(shape, bool)]
-    found = detect_dialect(rle.encode_many(masks, dialect), shape)
+    found = detect_dialect(encoded(masks, dialect), shape)
     assert found.dialect() == dialect, found.reasons
     assert min(found.confidence[name] for name in ("kind", "order", "base")) > 0.99
 
@@ -54,7 +58,7 @@ def test_a_square_table_does_not_tell_its_order_and_images_do():
     masks = drawn((80, 80))
     images = [cv2.GaussianBlur(np.where(mask, 200, 40).astype(np.uint8), (0, 0), 1) for mask in masks]
     for order in ("column", "row"):
-        texts = rle.encode_many(masks, Dialect(order=order))
+        texts = encoded(masks, Dialect(order=order))
         blind = detect_dialect(texts, (80, 80))
         assert blind.order == "unknown" and "only images can tell" in " ".join(blind.reasons)
         assert detect_dialect(texts, (80, 80), images=images).order == order
@@ -63,7 +67,7 @@ def test_a_square_table_does_not_tell_its_order_and_images_do():
 
 
 def test_objects_away_from_the_border_do_not_tell_the_base():
-    found = detect_dialect(rle.encode_many(drawn(at_border=False), Dialect()), WIDE)
+    found = detect_dialect(encoded(drawn(at_border=False), Dialect()), WIDE)
     assert (found.kind, found.order, found.base) == ("absolute", "column", "unknown")
     with pytest.raises(ValueError, match="the table does not tell base, empty: pass it, e"):
         found.dialect()
@@ -72,14 +76,14 @@ def test_objects_away_from_the_border_do_not_tell_the_base():
 
 def test_the_base_of_a_square_table_is_told_by_its_border():
     for base in (0, 1):
-        found = detect_dialect(rle.encode_many(drawn((70, 70)), Dialect(base=base)), (70, 70))
+        found = detect_dialect(encoded(drawn((70, 70)), Dialect(base=base)), (70, 70))
         assert (found.base, found.order) == (base, "unknown")
 
 
 @pytest.mark.parametrize("empty", ["", "-1", "-", "1 0"])
 def test_the_spelling_of_empty_is_counted(empty):
     masks = [*drawn(n=8), *[np.zeros(WIDE, bool)] * 5]
-    found = detect_dialect(rle.encode_many(masks, Dialect(empty=empty)), WIDE)
+    found = detect_dialect(encoded(masks, Dialect(empty=empty)), WIDE)
     assert found.empty == empty and found.confidence["empty"] == 1.0
     assert f"5 of 13 rows are {empty!r}" in found.reasons[0]
 
@@ -106,7 +110,7 @@ def test_texts_that_fit_several_grammars_or_none_are_unknown(texts, says):
 
 def test_masks_without_lines_side_by_side_do_not_tell_the_order():
     dots = [np.random.default_rng(i).random(WIDE) > 0.97 for i in range(8)]
-    assert detect_dialect(rle.encode_many(dots, Dialect()), WIDE).order == "unknown"
+    assert detect_dialect(encoded(dots, Dialect()), WIDE).order == "unknown"
 
 
 def test_lists_of_different_length_are_refused():

@@ -44,9 +44,10 @@ def blobs(height: int = 61, width: int = 37, seed: int = 0) -> np.ndarray:
 
 @settings(max_examples=40, deadline=None)
 @given(mask=masks, dialect=dialects, step=st.integers(1, 13))
-def test_strips_give_the_text_of_the_whole(mask, dialect, step):
+def test_strips_give_the_runs_of_the_whole(mask, dialect, step):
     strips = (mask[row : row + step] for row in range(0, len(mask), step))
-    assert rle.encode_strips(strips, mask.shape, dialect) == rle.encode(mask, dialect)
+    runs = rle_scan.find_runs_in_strips(strips, mask.shape, dialect.order)
+    np.testing.assert_array_equal(runs, rle_scan.find_runs(mask, dialect.order))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_strips_give_the_text_of_the_whole(mask, dialect, step):
 def test_strips_that_do_not_make_up_the_mask_are_refused(strips, says):
     for dialect in (KAGGLE, ROW):
         with pytest.raises(ValueError, match=says):
-            rle.encode_strips(strips, (4, 5), dialect)
+            rle_scan.find_runs_in_strips(strips, (4, 5), dialect.order)
 
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
@@ -101,23 +102,6 @@ def test_a_window_is_a_slice_of_the_whole(mask, dialect, rows, cols):
     np.testing.assert_array_equal(window, mask[slice(*rows), slice(*cols)])
 
 
-def test_batches_name_the_row_at_fault():
-    shapes = [(3, 4), (5, 2), (1, 6)]
-    drawn = [np.random.default_rng(i).random(shape) > 0.5 for i, shape in enumerate(shapes)]
-    texts = rle.encode_many(drawn, KAGGLE)
-    for back, mask in zip(rle.decode_many(texts, shapes, KAGGLE), drawn, strict=True):
-        np.testing.assert_array_equal(back, mask)
-    assert [m.shape for m in rle.decode_many(texts[:1] * 2, (3, 4), KAGGLE)] == [(3, 4)] * 2
-    with pytest.raises(ValueError, match=r"row 1: .*'7 9', ends beyond"):
-        list(rle.decode_many(["1 1", "7 9"], (3, 4), KAGGLE))
-    with pytest.raises(ValueError, match=r"id b: .*'7 9', ends beyond"):
-        list(rle.decode_many(["1 1", "7 9"], (3, 4), KAGGLE, where=["id a", "id b"]))
-    with pytest.raises(ValueError, match="2 shapes for 3 texts"):
-        rle.decode_many(texts, shapes[:2], KAGGLE)
-    with pytest.raises(ValueError, match="1 names for 3 texts"):
-        rle.decode_many(texts, shapes, KAGGLE, where=["a"])
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     label=hnp.arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 11)), elements=st.integers(0, 5)),
@@ -138,7 +122,7 @@ def test_overlapping_instances_are_refused_unless_the_last_one_wins():
     first[:, 1:3] = True
     second[2, 2:5] = True
     for dialect in (KAGGLE, ROW):
-        texts = rle.encode_many([first, np.zeros(shape, bool), second], dialect)
+        texts = [rle.encode(mask, dialect) for mask in (first, np.zeros(shape, bool), second)]
         with pytest.raises(ValueError, match=r"row 0 and row 2 share the pixel \(row 2, col 2\)"):
             rle.decode_instances(texts, shape, dialect)
         with pytest.raises(ValueError, match="a and c share"):
