@@ -151,6 +151,7 @@ def upload(
         if bundled.is_file() and file_hash(bundled) != file_hash(decision_path(space)):
             again = f"run 08_bundle.py {space.experiment.name} --overwrite"
             raise ValueError(f"{bundled}: not the decision that lies in tuning/; {again}")
-        return submit_code(client, name, *code, message, patience=patience, report=report)
+        file = answer_path(space.competition, space.own).name
+        return submit_code(client, name, *code, message, file_name=file, patience=patience, report=report)
     path = submission_path(space)
     return submit_csv(client, name, path, message, max_bytes=form.max_bytes, patience=patience, report=report)

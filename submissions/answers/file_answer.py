@@ -15,7 +15,7 @@ import pandas as pd
 
 from submissions.answers.answer import Fields, Others, Reader, Written
 from submissions.answers.file_lint import lint_files
-from submissions.answers.mask_formats import ReadMask, Shape3, read_mask, write_mask
+from submissions.answers.mask_formats import ReadMask, Shape3, open_source, read_mask, write_mask
 from submissions.answers.packing import PackedFiles, Packer
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
@@ -218,7 +218,7 @@ class FileWriter:
 
     def _source(self, image_id: str) -> ImageReader | None:
         try:
-            return self.images.open_alone(image_id)
+            return open_source(self.images, image_id)
         except (ValueError, OSError):
             return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from submissions.answers.mask_formats import ReadMask, Shape3, geometry_fault, read_mask
+from submissions.answers.mask_formats import ReadMask, Shape3, geometry_fault, open_source, read_mask
 from submissions.answers.packing import PackedFiles
 from submissions.host.listing import ListedImages
 from submissions.host.sample import columns, read_submission
@@ -135,7 +135,7 @@ def _header_fault(answer: FileAnswer, path: Path, mask: ReadMask, shape: Shape3)
 def _geometry(answer: FileAnswer, path: Path, images: ListedImages, image_id: str) -> str | None:
     if answer.form.kind != "volumes":
         return None
-    source = images.open_alone(image_id)
+    source = open_source(images, image_id)
     try:
         return geometry_fault(path, source)
     finally:

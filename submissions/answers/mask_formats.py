@@ -12,8 +12,9 @@ import nibabel
 import numpy as np
 import tifffile
 
+from submissions.host.listing import ListedImages, row_paths
 from submissions.images.nifti import load_nifti
-from submissions.images.opening import open_mask
+from submissions.images.opening import ImageReader, open_image, open_mask
 from submissions.images.oriented import OrientedReader
 
 Slices = Iterator[np.ndarray]
@@ -110,6 +111,12 @@ def _keep_codes(image: Any, path: Path) -> None:
     image.header.set_xyzt_units(*header.get_xyzt_units())
     image.set_sform(image.affine, int(header["sform_code"]) or 1)
     image.set_qform(image.affine, int(header["qform_code"]))
+
+
+def open_source(images: ListedImages, image_id: str) -> ImageReader:
+    """An image's own file, of layers the first: it says where its pixels are. ValueError or OSError where damaged."""
+    path = row_paths(images.data, images.row(image_id))[0]
+    return open_image(path, reading=images.competition.images.reading)
 
 
 class ReadMask(NamedTuple):

@@ -121,10 +121,18 @@ class Table(Settings):
     )
     columns: list[str] | None = Field(None, description="column names where the file has no header")
     rename: dict[str, str] = Field(default_factory=dict, description="column -> its new name")
+    parts: dict[str, str] = Field(
+        default_factory=dict, description="column -> pattern that takes it apart; its {fields} become columns"
+    )
     only: dict[str, list[str]] = Field(
         default_factory=dict, description="column -> values; only rows with these values count"
     )
     both_splits: bool = Field(False, description="the table lists training and test images together")
+
+    @field_validator("parts")
+    @classmethod
+    def _can_be_taken_apart(cls, parts: dict[str, str]) -> dict[str, str]:
+        return {column: check_apart(pattern) for column, pattern in parts.items()}
 
 
 Colour = tuple[int, int, int]

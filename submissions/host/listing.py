@@ -13,7 +13,7 @@ import pandas as pd
 
 from submissions.host.competition import Competition, Table
 from submissions.host.mask_files import mask_files, scan_masks, unpaired_masks
-from submissions.host.patterns import fill, scan
+from submissions.host.patterns import fill, pattern_regex, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
@@ -48,6 +48,8 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
         frame = _coco_images(path)
     else:
         frame = read_text_table(path, separator=table.separator, columns=table.columns)
+    for column, pattern in table.parts.items():
+        frame = _taken_apart(frame, column, pattern, table.file)
     for column, wanted in table.only.items():
         if column not in frame:
             raise ValueError(f"{table.file}: no column {column!r}, which `only` names; it has {list(frame.columns)}")
@@ -58,6 +60,20 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
     frame = frame.rename(columns=table.rename).drop(columns="image_id", errors="ignore")
     frame.insert(0, "image_id", pd.Series(ids, dtype=object, index=frame.index))
     return frame
+
+
+def _taken_apart(frame: pd.DataFrame, column: str, pattern: str, file: str) -> pd.DataFrame:
+    """The table with a column for each field of the pattern. ValueError for a cell that does not fit it."""
+    if column not in frame:
+        raise ValueError(f"{file}: no column {column!r}, which `parts` names; it has {list(frame.columns)}")
+    regex = pattern_regex(pattern)
+    found = [regex.fullmatch(str(cell).strip()) for cell in frame[column]]
+    wrong = next((index for index, match in enumerate(found) if match is None), None)
+    if wrong is not None:
+        cell = frame[column].iloc[wrong]
+        raise ValueError(f"{file}, row {wrong + 1}: {column} is {cell!r}, expected {pattern!r} (`parts` of the table)")
+    fields = pd.DataFrame([match.groupdict() for match in found if match is not None], index=frame.index, dtype=object)
+    return frame.assign(**{str(name): fields[name] for name in fields})
 
 
 def _coco_images(path: Path) -> pd.DataFrame:

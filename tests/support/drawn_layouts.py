@@ -244,6 +244,45 @@ def airbus(folder: Path) -> Layout:
     return Layout(truth, dict.fromkeys(names, SHAPE))
 
 
+def clouds(folder: Path) -> Layout:
+    kinds, rows, truth = ("Fish", "Flower", "Gravel", "Sugar"), [], {}
+    for number, shown in enumerate(((0, 3), (1,), ())):
+        planes = np.stack([draw_mask(number + k) if k in shown else NONE for k in range(4)])
+        name = f"00111{number}5"
+        _save(folder / f"train_images/{name}.jpg", draw_image(planes.any(axis=0), number))
+        rows += [
+            {"Image_Label": f"{name}.jpg_{kind}", "EncodedPixels": slow_runs(plane)}
+            for kind, plane in zip(kinds, planes, strict=True)
+        ]
+        truth[name] = planes
+    names = ("002f507", "0035ae9")
+    for name in names:
+        _save(folder / f"test_images/{name}.jpg", draw_image(draw_mask(6), 6))
+    ids = [f"{name}.jpg_{kind}" for name in names for kind in kinds]
+    _table(folder, "train.csv", rows)
+    _table(folder, "sample_submission.csv", [{"Image_Label": name, "EncodedPixels": "1 1"} for name in ids])
+    return Layout(truth, dict.fromkeys(names, SHAPE))
+
+
+def sartorius(folder: Path) -> Layout:
+    cells = [NONE.copy(), NONE.copy()]
+    for mask, corners in zip(cells, ((3, 5, 12, 20), (20, 30, 35, 41)), strict=True):
+        _box(mask, *corners)
+    rows, truth = [], {}
+    for number, name in enumerate(("0030fd0e6066", "0140b3c8f445")):
+        _save(folder / f"train/{name}.png", draw_image(cells[0] | cells[1], number)[..., 0])
+        about = {"width": SHAPE[1], "height": SHAPE[0], "cell_type": ["shsy5y", "astro"][number]}
+        about |= {"plate_time": "11h30m00s", "sample_id": f"sample_{number}"}
+        rows += [{"id": name, "annotation": slow_runs(mask, "row"), **about} for mask in cells]
+        truth[name] = (cells[0] | cells[1])[None]
+    names = ("7ae19de7bc2a", "d48ec7815252")
+    for name in names:
+        _save(folder / f"test/{name}.png", draw_image(draw_mask(2), 2)[..., 0])
+    _table(folder, "train.csv", rows)
+    _table(folder, "sample_submission.csv", [{"id": name, "predicted": ""} for name in names])
+    return Layout(truth, dict.fromkeys(names, SHAPE))
+
+
 def ultrasound(folder: Path) -> Layout:
     rows, truth = [], {}
     for number, mask in enumerate(_masks(4)):
@@ -390,11 +429,13 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "mnist": mnist,
     "oxford-pets": pets,
     "oxford-pets-species": pets_species,
+    "sartorius-cells-2021": sartorius,
     "sennet-hoa-2024": sennet,
     "severstal-2019": severstal,
     "siim-pneumothorax-2019": siim,
     "trash-segmentation": trash,
     "ultrasound-nerve-2016": ultrasound,
+    "understanding-clouds-2019": clouds,
     "uw-madison-gi-2022": uw_madison,
     "vesuvius-ink-2023": vesuvius,
     "voc2012": voc,

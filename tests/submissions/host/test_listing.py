@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 
-from submissions.host.competition import Competition
+from submissions.host.competition import Competition, Table
 from submissions.host.listing import ListedImages, formats_used, list_images, pixel_size, read_table
 from submissions.host.settings import validate
 from submissions.images.opening import ArrayReader, StackReader
@@ -243,3 +243,16 @@ def test_formats_are_those_of_sound_files(tmp_path: Path) -> None:
     (tmp_path / "test/c.npy").write_bytes(b"\x93NUMPY")
     contract = rle_contract(images={"train": "train/{id}.png", "test": "test/{id}.{ending}"})
     assert formats_used(contract, tmp_path) == {"raster", "npy"}
+
+
+def test_a_column_is_taken_apart_by_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,rle\na_1.jpg_Big Fish,1 2\nb.jpg_Sugar,\n")
+    table = Table(file="t.csv", parts={"name": "{image}.jpg_{label}"}, id="{image}")
+    frame = read_table(tmp_path, table)
+    assert frame["image_id"].tolist() == ["a_1", "b"] and frame["label"].tolist() == ["Big Fish", "Sugar"]
+    with pytest.raises(ValueError, match=r"t.csv, row 1: name is 'a_1.jpg_Big Fish', expected '{image}-{label}'"):
+        read_table(tmp_path, Table(file="t.csv", parts={"name": "{image}-{label}"}, id="{image}"))
+    with pytest.raises(ValueError, match="no column 'other', which `parts` names"):
+        read_table(tmp_path, Table(file="t.csv", parts={"other": "{image}-{label}"}, id="{image}"))
+    with pytest.raises(ValueError, match="can be taken apart in several ways"):
+        Table(file="t.csv", parts={"name": "{image}{label}"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -11,10 +13,17 @@ import pandas as pd
 import pytest
 import tifffile
 
+from inference.decide.decision import Decision
+from inference.decide.rules import ThresholdRule
+from inference.predict.store import prediction_path, write_prediction
+from inference.submission import make_submission
 from pipeline.inventory_table import read_inventory
+from submissions.answers import answer_path, lint_answer
+from submissions.answers.scoring import score_submission
 from submissions.host.competition import load_competition
 from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
+from submissions.table.findings import errors
 from submissions.table.scoring import Segmentation, host_metric, unit_row
 
 SHAPE = (6, 18, 22)
@@ -80,6 +89,29 @@ def test_volumes_are_listed_read_and_scored(tmp_path: Path, name: str, write) ->
         right = unit_row(metric, competition, Segmentation(truth.planes), truth)["score"]
         wrong = unit_row(metric, competition, Segmentation(np.roll(truth.planes, 8, axis=2)), truth)["score"]
         assert right == pytest.approx(1) and wrong < 0.7
+
+
+def test_surfaces_are_handed_in_as_a_zip_of_volumes(tmp_path: Path) -> None:
+    vesuvius_surface(tmp_path / "data")
+    competition = load_competition("vesuvius-surface-2025")
+    competition = competition.model_copy(
+        update={"metric": competition.metric.model_copy(update={"params": QUICK["vesuvius-surface-2025"]})}
+    )
+    said = drawn(5)[1] == 1
+    write_prediction(prediction_path(tmp_path / "test", "1407735"), said[None].astype(np.uint8) * 255, ["surface"])
+    decision = Decision(fingerprint="", classes=["surface"], channels=["surface"], rule=ThresholdRule(thresholds=[128]))
+    out = answer_path(competition, tmp_path)
+    summary = make_submission(competition, tmp_path / "data", [], decision, folder=tmp_path / "test", out=out)
+    assert out.name == "submission.zip" and str(summary) == f"1 images, 0 not predicted, 1 files -> {out}"
+    assert errors(lint_answer(out, competition, tmp_path / "data")) == []
+    with zipfile.ZipFile(out) as packed:
+        assert packed.namelist() == ["1407735.tif"]
+        stored = tifffile.imread(io.BytesIO(packed.read("1407735.tif")))
+    assert stored.dtype == np.uint8
+    np.testing.assert_array_equal(stored, said)
+    (tmp_path / "solution").mkdir()
+    tifffile.imwrite(tmp_path / "solution/1407735.tif", drawn(5)[1], photometric="minisblack")  # 2: not scored
+    assert score_submission(competition, out, tmp_path / "solution", tmp_path / "data").score == pytest.approx(1)
 
 
 QUICK = {"vesuvius-surface-2025": {"weights": (0, 0.35, 0.35)}}  # the topology has tests of its own, and a library
