@@ -59,9 +59,9 @@ class Pairs(Dataset):
         return done["image"], done["mask"][None]
 
 
-def build(encoder: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Unet with an EfficientNet-Lite0 encoder, with the given encoder weights."""
-    model = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, in_channels=3, classes=1)
+def build(encoder: Mapping[str, Tensor] | None = None, name: str = "tf_efficientnet_lite0") -> nn.Module:
+    """Unet with an encoder of timm's, with the given encoder weights."""
+    model = smp.Unet(f"tu-{name}", encoder_weights=None, in_channels=3, classes=1)
     if encoder is not None:
         model.encoder.load_state_dict(dict(encoder))
     return model
@@ -74,29 +74,46 @@ def endless(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 class Recipe:
-    """The training loop, one step at a time."""
+    """The training loop, one step at a time; on a GPU in float32 too, or under fp16 autocast with `amp`."""
 
-    def __init__(self, folder: Path, *, steps: int, size: int, batch: int, encoder: Mapping[str, Tensor] | None):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        steps: int,
+        size: int,
+        batch: int,
+        encoder: Mapping[str, Tensor] | None,
+        name: str = "tf_efficientnet_lite0",
+        device: str = "cpu",
+        amp: bool = False,
+        workers: int = 2,
+    ) -> None:
         images = sorted((folder / "images").glob("*.png"))
         masks = [folder / "masks" / path.name for path in images]
         loader = DataLoader(
-            Pairs(images, masks, size), batch_size=batch, shuffle=True, num_workers=2, drop_last=True,
-            persistent_workers=True,
+            Pairs(images, masks, size), batch_size=batch, shuffle=True, num_workers=workers, drop_last=True,
+            persistent_workers=True, pin_memory=device != "cpu",
         )  # fmt: skip
         self.batches = endless(loader)
-        self.model = build(encoder).train()
+        self.device, self.amp = torch.device(device), amp
+        self.model = build(encoder, name).to(self.device).train()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp)
         self.bce, self.dice = nn.BCEWithLogitsLoss(), smp.losses.DiceLoss("binary", from_logits=True)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=steps)
 
     def step(self) -> float:
         """One batch; returns its loss."""
-        images, masks = next(self.batches)
-        logits = self.model(images)
+        images, masks = (part.to(self.device, non_blocking=True) for part in next(self.batches))
+        with torch.autocast(self.device.type, torch.float16, enabled=self.amp):
+            logits = self.model(images)
+        logits = logits.float()
         loss = self.bce(logits, masks) + self.dice(logits, masks)
         self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.schedule.step()
         return float(loss.detach())
 
