@@ -13,6 +13,7 @@ import pandas as pd
 
 from submissions.host.competition import Competition, Table
 from submissions.host.mask_files import mask_files, scan_masks, unpaired_masks
+from submissions.host.near_ids import difference
 from submissions.host.patterns import fill, pattern_regex, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
@@ -224,9 +225,10 @@ def _join(
         )
     attributes = {row["image_id"]: row for row in reversed(_records(frame))}
     known = {row["image_id"] for row in rows}
+    hint = difference(set(attributes) - known, known - set(attributes))
     problems = [
         Problem(f"{table.file}: id {name!r}", "no image of that id", "a file that fits the contract's pattern",
-                "download the image or take the row out")
+                hint or "download the image or take the row out")
         for name in attributes
         if name not in known and not competition.images.only_listed and not table.both_splits
     ]  # fmt: skip
@@ -238,7 +240,7 @@ def _join(
         if extra is None and not _may_be_missing(competition, table):
             problems.append(
                 Problem(row["path"], f"id {row['image_id']!r} without a row", f"a row in {table.file}",
-                        "add the row or take the image out")
+                        hint or "add the row or take the image out")
             )  # fmt: skip
         joined.append({**(extra or {}), **row})
     return joined, problems

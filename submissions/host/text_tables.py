@@ -73,7 +73,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except ImportError as error:
         raise ValueError(
-            f"{path}: Parquet is read with pyarrow, which is not installed: pip install pyarrow, or save it as CSV"
+            f"{path}: Parquet needs pyarrow, which is not installed; install the extra parquet, or save it as CSV"
         ) from error
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: not readable as Parquet: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
+from submissions.host.near_ids import difference
 from submissions.host.problems import Problem
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.table.rows import assumed_shape, row_places
@@ -47,6 +48,7 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
         return problems
     action = "check submission.sample, submission.id_template and images.test"
     lacking, extra = sorted(known - set(places)), sorted(set(places) - known)
+    action = difference(*(["/".join(key) for key in keys] for keys in (lacking, extra))) or action
     if lacking:
         found = f"{len(lacking)} id(s) of no test image: {_some(lacking)}"
         problems.append(Problem(form.sample, found, "ids of the test images", action))

@@ -57,13 +57,14 @@ class Format:
             )
 
 
-def _starts(*magic: bytes) -> Callable[[Path, str, bytes], bool]:
-    return lambda path, suffix, head: head.startswith(magic)
-
-
 def _raster(path: Path, suffix: str, head: bytes) -> bool:
     png_or_jpeg = head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
     return png_or_jpeg or (head.startswith(b"BM") and len(head) >= 26)
+
+
+def _tiff(path: Path, suffix: str, head: bytes) -> bool:
+    """A DICOM file may begin as a TIFF in its 128 bytes of preamble."""
+    return head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")) and head[128:132] != b"DICM"
 
 
 def _picture(path: Path, suffix: str, head: bytes) -> bool:
@@ -110,7 +111,7 @@ FORMATS = (
            (("openslide", "openslide-python", ">=1.4"), ("openslide_bin", "openslide-bin", ">=4.0"))),
     Format("raster", "PNG, JPEG and BMP", "rasters:RasterReader", _raster),
     Format("tiff", "TIFF, OME-TIFF, GeoTIFF and SVS", "tiff:TiffReader",
-           _starts(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")),
+           _tiff),
     Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureReader", _picture),
     Format("npy", ".npy and .npz arrays", "formats.arrays:ArrayFileReader", _array),
     Format("nifti", "NIfTI", "nifti:NiftiReader", _nifti),

@@ -130,3 +130,15 @@ def test_faults_are_named(tmp_path: Path) -> None:
     write_dicom(tmp_path / "c.dcm", GREY, BitsAllocated=64, BitsStored=64)
     with pytest.raises(ValueError, match="64 bits a sample"):
         open_image(tmp_path / "c.dcm")
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "examples_rgb_color.dcm", "JPEG2000.dcm"])
+def test_real_files_that_come_with_pydicom(name: str) -> None:
+    """The first three begin as a TIFF in their preamble."""
+    path = Path(str(pydicom.data.get_testdata_file(name, download=False)))
+    dataset = pydicom.dcmread(path)
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    wanted = dataset.pixel_array * slope + intercept
+    found = open_image(path)
+    assert found.shape[:3] == (1, dataset.Rows, dataset.Columns)
+    np.testing.assert_array_equal(found.read(0).reshape(wanted.shape), wanted)
