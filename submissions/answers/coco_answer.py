@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -29,6 +28,7 @@ from submissions.host.sample import submission_format
 from submissions.host.truth import Truth, completed
 from submissions.rle.codec import Dialect, encode_instances
 from submissions.table.findings import Finding
+from submissions.table.objects import objects_by_class
 from submissions.table.rows import Shape3, answer_shape
 from submissions.table.scoring import Segmentation
 
@@ -78,14 +78,10 @@ class CocoAnswer:
             name = self.competition.classes[self.competition.scored_classes[0]]
             yield said.instances[0], name, said.scores if said.scores is not None else [1.0] * count
             return
-        for name in self.categories:
-            index = self.competition.classes.index(name)
-            plane = np.ascontiguousarray(said.planes[index, 0])
-            count, label = cv2.connectedComponents(plane.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-            scores = np.ones(count - 1)
-            if said.levels is not None and count > 1:
-                scores = ndimage.mean(said.levels[index, 0], label, np.arange(1, count)) / 255
-            yield label, name, list(scores)
+        levels = None if said.levels is None else said.levels[:, 0]
+        for name, label, scores in objects_by_class(self.competition, said.planes[:, 0], levels):
+            if name in self.categories:
+                yield label, name, scores
 
     def begin(self, out: Path, images: ListedImages) -> CocoWriter:
         """Start writing; an image's objects are on disk at once."""

@@ -95,10 +95,9 @@ class TableWriter:
         volume = self.competition.images.kind == "volumes"
         planes = said.planes if volume else said.planes[:, 0]
         label = None if said.instances is None else said.instances[0]
-        self._take(
-            str(fields["image_id"]),
-            encode_rows(self.competition, fields, planes, instances=label, scores=said.scores),
-        )
+        levels = None if said.levels is None else said.levels[:, 0]
+        rows = encode_rows(self.competition, fields, planes, instances=label, scores=said.scores, levels=levels)
+        self._take(str(fields["image_id"]), rows)
 
     def add_empty(self, image_id: str) -> None:
         """The rows of masks without a pixel."""

@@ -94,7 +94,10 @@ class SubmissionFormat(Settings):
         default_factory=dict,
         description="further columns, e.g. {height: '{height}'}; {mask} stands for the mask's text",
     )
-    mask_template: str = Field("{mask}", description="text of one instance in the mask cell, e.g. '0 {score} {mask}'")
+    mask_template: str = Field(
+        "{mask}",
+        description="text of one instance in the mask cell, e.g. '0 {score} {mask}', or with {class}",
+    )
     dialect: Dialect | None = Field(None, description="how runs are written; default: as in masks.dialect")
     overlap: bool = Field(True, description="whether masks of one image may overlap")
     size: tuple[int, int] | None = Field(
@@ -136,6 +139,11 @@ class SubmissionFormat(Settings):
     def has_table(self) -> bool:
         """Whether a table, and so perhaps a sample of it, belongs to the answer."""
         return self.kind == "table" or self.files.table is not None
+
+    @property
+    def lists_classes(self) -> bool:
+        """Whether one cell lists the objects of all classes, each with its class: '{class} {score} {mask}'."""
+        return self.kind == "table" and self.rows == "image" and "{class}" in self.mask_template
 
     @property
     def wants_objects(self) -> bool:

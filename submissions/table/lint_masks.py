@@ -15,7 +15,7 @@ from submissions.rle.codec import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle.text import I64
 from submissions.table.findings import Finding, rows_findings
 from submissions.table.rows import Place, Shape3
-from submissions.table.submission_table import cell_masks, label_index
+from submissions.table.submission_table import cell_objects, label_index
 
 UNKNOWN = -1
 LOOSE = (1 << 31, 1 << 31)  # stands for the size of an image that is not at hand
@@ -72,9 +72,15 @@ def read_masks(
             if found.class_index is not None:
                 class_index[index] = found.class_index
         try:
-            runs = [read_runs(text, size, competition.dialect) for text, _ in cell_masks(form, cell)]
+            listed = cell_objects(form, cell)
+            runs = [read_runs(one.text, size, competition.dialect) for one in listed]
+            for one in listed if form.lists_classes else []:
+                label_index(competition, one.class_name)
         except ValueError as error:
             faults.append((index, f"id {'/'.join(key)}: {str(error).removeprefix('run-length text: ')}"))
+            continue
+        if form.lists_classes:  # the sizes of several classes in one cell are compared with nobody's
+            place[index] = UNKNOWN
             continue
         area[index] = sum(int(part[:, 1].sum()) for part in runs)
         if not form.overlap and found is not None:

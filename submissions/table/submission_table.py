@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from submissions.host.competition import Competition
 from submissions.host.patterns import fill
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import decode, decode_instances, encode, encode_instances, thinned
+from submissions.table.objects import objects_by_class
 
 Row = dict[str, str]
 
@@ -29,6 +30,7 @@ def encode_rows(
     *,
     instances: np.ndarray | None = None,
     scores: Sequence[float] | None = None,
+    levels: np.ndarray | None = None,
 ) -> list[Row]:
     """Rows of one image.
 
@@ -38,6 +40,7 @@ def encode_rows(
     planes : bool (K, H, W), or (K, Z, H, W) for a volume; for labels an image that shows nothing has the first class
     instances : int32 (H, W), needed where the host wants a row (or part) an instance
     scores : confidence of each instance, in label order
+    levels : uint8 (K, H, W), the classes' probabilities, which score objects where a cell lists those of all classes
     """
     form = submission_format(competition)
     if planes.ndim == 4:
@@ -53,6 +56,8 @@ def encode_rows(
             for index, name in enumerate(competition.classes)
             if index in competition.scored_classes
         ]
+    if form.lists_classes:
+        return [answer_row(form, given, " ".join(_listed_objects(competition, form, planes, levels)))]
     if form.rows == "image" and "{score}" not in form.mask_template:
         index = competition.scored_classes[0]
         return [answer_row(form, given, encode(planes[index], competition.dialect))]
@@ -67,6 +72,16 @@ def encode_rows(
     if form.rows == "image":
         return [answer_row(form, given, " ".join(cells))]
     return [answer_row(form, given, cell) for cell in cells] or [answer_row(form, given, _empty(competition))]
+
+
+def _listed_objects(
+    competition: Competition, form: SubmissionFormat, planes: np.ndarray, levels: np.ndarray | None
+) -> Iterator[str]:
+    """The text of each object of each class."""
+    for name, label, scores in objects_by_class(competition, planes, levels):
+        for text, score in zip(encode_instances(label, competition.dialect), scores, strict=True):
+            given = {"class": name, "mask": text, "score": f"{score:.4f}"}
+            yield fill(form.mask_template, given, "submission.mask_template")
 
 
 def _empty(competition: Competition) -> str:
@@ -135,6 +150,13 @@ def decode_rows(
         for cell in [row[form.mask_column] for row in rows]:
             planes[label_index(competition, cell)] = True
         return planes, None
+    if form.lists_classes:
+        for listed in rows:
+            for one in cell_objects(form, listed[form.mask_column]):
+                index = label_index(competition, one.class_name)
+                where = f"id {listed[form.id_column]}"
+                planes[index] |= decode(one.text, shape, competition.dialect, where=where, step=step)
+        return planes, None
     if form.wants_objects:
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
         names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
@@ -181,23 +203,37 @@ def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]
     return [found.get(name) for name in names]
 
 
+class CellObject(NamedTuple):
+    """One mask of a cell: its text, its confidence (1 where the host wants none), its class ('' where none is said)."""
+
+    text: str
+    score: float
+    class_name: str
+
+
 def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
-    """Masks in a cell as (text, confidence), confidence 1 where the host wants none; a blank list has none.
+    """`cell_objects` without their classes."""
+    return [(one.text, one.score) for one in cell_objects(form, cell)]
+
+
+def cell_objects(form: SubmissionFormat, cell: str) -> list[CellObject]:
+    """Masks in a cell; a blank list has none.
 
     Raises ValueError where the cell does not fit `submission.mask_template`, or a confidence is no number.
     """
     template = form.mask_template
     listed = form.rows == "image"
     if template == "{mask}" or not form.wants_objects:
-        return [(cell, 1.0)]
+        return [CellObject(cell, 1.0, "")]
     pattern, text = _cell_pattern(template, listed), cell.strip()
-    found: list[tuple[str, float]] = []
+    found: list[CellObject] = []
     position = 0
     while position < len(text) or not (listed or found):
         match = pattern.match(text, position)
         if match is None:
             raise ValueError(f"{text[position:][:60]!r} is not written as the contract's {template!r}")
-        found.append((match["mask"], _score(match.groupdict().get("score", "1"))))
+        groups = match.groupdict()
+        found.append(CellObject(match["mask"], _score(groups.get("score", "1")), groups.get("class", "")))
         position = match.end()
     return found
 
@@ -205,9 +241,13 @@ def cell_masks(form: SubmissionFormat, cell: str) -> list[tuple[str, float]]:
 @lru_cache
 def _cell_pattern(template: str, listed: bool) -> re.Pattern[str]:
     """One mask of a cell. In a list the mask is one word; alone it may be several numbers."""
-    parts = [re.escape(part) for part in re.split(r"(?:{mask}|{score}|{score:[^}]*})", template)]
-    names = [name.split(":")[0] for name in re.findall(r"{(mask|score)(?::[^}]*)?}", template)]
-    groups = {"mask": r"(?P<mask>\S+)" if listed else r"(?P<mask>.*?)", "score": r"(?P<score>\S+)"}
+    parts = [re.escape(part) for part in re.split(r"(?:{mask}|{class}|{score}|{score:[^}]*})", template)]
+    names = [name.split(":")[0] for name in re.findall(r"{(mask|class|score)(?::[^}]*)?}", template)]
+    groups = {
+        "mask": r"(?P<mask>\S+)" if listed else r"(?P<mask>.*?)",
+        "score": r"(?P<score>\S+)",
+        "class": r"(?P<class>\S+)",
+    }
     body = "".join(part + groups[name] for part, name in zip(parts, [*names, ""], strict=True) if name)
     return re.compile(body + parts[-1] + (r"(?:\s+|$)" if listed else "$"), re.DOTALL)
 

@@ -283,6 +283,27 @@ def sartorius(folder: Path) -> Layout:
     return Layout(truth, dict.fromkeys(names, SHAPE))
 
 
+def hpa(folder: Path) -> Layout:
+    rows, truth, colours = [], {}, ("red", "green", "blue", "yellow")
+    for number, labels in enumerate(((8, 5, 0), (18,))):
+        name, cells = f"5c27f04c-bb99-11e8-b2b9-ac1f6b6435d{number}", draw_mask(number)
+        planes = np.zeros((19, *SHAPE), bool)
+        for label in labels:
+            planes[label] = cells
+            _save(folder / f"cell_masks/{label}/{name}.png", cells.astype(np.uint8) * 255)
+        for k, colour in enumerate(colours):
+            _save(folder / f"train/{name}_{colour}.png", draw_image(cells, 4 * number + k)[..., 0])
+        rows.append({"ID": name, "Label": "|".join(map(str, labels))})
+        truth[name] = planes
+    test = "0040581b-f1f2-4fbe-b043-b6bfea5404bb"
+    for k, colour in enumerate(colours):
+        _save(folder / f"test/{test}_{colour}.png", draw_image(draw_mask(6), k)[..., 0])
+    _table(folder, "train.csv", rows)
+    about = {"ImageWidth": SHAPE[1], "ImageHeight": SHAPE[0], "PredictionString": "0 1 eNoLCAgIMAEABJkBdQ=="}
+    _table(folder, "sample_submission.csv", [{"ID": test, **about}])
+    return Layout(truth, {test: SHAPE})
+
+
 def ultrasound(folder: Path) -> Layout:
     rows, truth = [], {}
     for number, mask in enumerate(_masks(4)):
@@ -423,6 +444,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "carvana-2017": carvana,
     "cassava-2021": cassava,
     "cub-birds": cub,
+    "hpa-single-cell-2021": hpa,
     "hubmap-kidney-2021": hubmap_kidney,
     "hubmap-organs-2022": hubmap_organs,
     "hubmap-vasculature-2023": hubmap_vasculature,

@@ -151,7 +151,7 @@ def fixed_decision(competition: Competition) -> Decision:
     return Decision(
         fingerprint="constant", classes=competition.classes, channels=competition.classes,
         rule=ThresholdRule(thresholds=[128] * len(competition.classes)),
-        instances=InstanceSettings(method="components") if form.wants_objects else None,
+        instances=InstanceSettings(method="components") if form.wants_objects and not form.lists_classes else None,
     )  # fmt: skip
 
 
@@ -193,6 +193,15 @@ def check_cell(contract: Competition, row: dict[str, str], planes: np.ndarray) -
     if form.rows == "image_class":
         name = row[form.class_column] if form.class_column else row[form.id_column].rsplit("_", 1)[1]
         plane = planes[contract.classes.index(name)]
+    if form.lists_classes:
+        words, found = cell.split(" "), np.zeros_like(planes)
+        for name, score, text in zip(words[::3], words[1::3], words[2::3], strict=True):
+            count = {"size": plane.shape, "counts": zlib.decompress(base64.b64decode(text))}
+            found[contract.classes.index(name)] |= coco.decode(count).astype(bool)
+            assert score == "1.0000"
+        np.testing.assert_array_equal(found, planes)
+        assert (row["ImageHeight"], row["ImageWidth"]) == tuple(map(str, plane.shape))
+        return
     if dialect.kind == "coco_zlib":
         words = cell.split(" ")
         assert words[::3] == ["0", "0"] and all(0 < float(score) <= 1 for score in words[1::3])

@@ -1,0 +1,73 @@
+"""Objects of several classes in one cell: class, score and mask each, written, read back, linted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
+
+from submissions.answers import answer_of, lint_answer
+from submissions.answers.scoring import score_submission
+from submissions.host.listing import ListedImages, list_images
+from submissions.table.findings import errors
+from submissions.table.objects import objects_by_class
+from submissions.table.scoring import Segmentation
+from submissions.table.submission_table import CellObject, cell_objects, decode_rows, encode_rows
+
+FORM = {"mask_template": "{class} {score} {mask}", "dialect": {"kind": "coco_zlib"}}
+LISTED = rle_contract(classes=["background", "a", "b"], submission=FORM)
+
+
+def planes() -> np.ndarray:
+    """bool (K, H, W): of `a` two parts, of `b` one that lies over both."""
+    found = np.zeros((3, *SHAPE), bool)
+    found[1, 2:9, 3:9], found[1, 20:30, 20:40], found[2, 5:25, 5:30] = True, True, True
+    return found
+
+
+def test_objects_are_connected_parts_scored_by_their_mean_probability() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8)
+    found = {name: (label, scores) for name, label, scores in objects_by_class(LISTED, planes(), levels)}
+    assert list(found) == ["a", "b"]
+    label, scores = found["a"]
+    for value, part in ((1, np.s_[2:9, 3:9]), (2, np.s_[20:30, 20:40])):
+        assert (label[part] == value).all() and np.count_nonzero(label == value) == label[part].size
+        assert scores[value - 1] == pytest.approx(levels[1][part].mean() / 255)
+    diagonal = np.zeros((3, *SHAPE), bool)
+    diagonal[1, 3, 3], diagonal[1, 4, 4] = True, True
+    assert [scores for _, _, scores in objects_by_class(LISTED, diagonal, None)] == [[1.0], []]
+
+
+def test_a_cell_lists_classes_scores_and_masks(tmp_path: Path) -> None:
+    levels = np.full((3, *SHAPE), 204, np.uint8)
+    (row,) = encode_rows(LISTED, {"image_id": "x"}, planes(), levels=levels)
+    form = LISTED.submission
+    assert form is not None and form.lists_classes and form.wants_objects
+    listed = cell_objects(form, row["rle"])
+    assert [(one.class_name, one.score) for one in listed] == [("a", 0.8), ("a", 0.8), ("b", 0.8)]
+    assert isinstance(listed[0], CellObject)
+    read, instances = decode_rows(LISTED, [row], SHAPE)
+    assert instances is None
+    np.testing.assert_array_equal(read[1:], planes()[1:])
+    assert cell_objects(form, encode_rows(LISTED, {"image_id": "x"}, np.zeros((3, *SHAPE), bool))[0]["rle"]) == []
+
+
+def test_such_a_table_is_linted_and_scored(tmp_path: Path) -> None:
+    write_rle_host(tmp_path)
+    images = ListedImages(LISTED, tmp_path, list_images(LISTED, tmp_path, "test")[0])
+    out = tmp_path / "submission.csv"
+    with answer_of(LISTED).begin(out, images) as writer:
+        for name in images.ids:
+            both = np.stack([draw_mask(1) & False, draw_mask(1), draw_mask(2)])[:, None]
+            writer.add(images.row(name), Segmentation(both, levels=both.astype(np.uint8) * 255))
+        writer.finish()
+    training = pd.DataFrame({f"area_{name}": [9] * 9 for name in LISTED.classes} | {"height": 40, "width": 56})
+    assert errors(lint_answer(out, LISTED, tmp_path, training=training)) == []
+    assert score_submission(LISTED, out, out, tmp_path).score == 1
+    out.write_text(out.read_text().replace("b 1.0000", "c 1.0000", 1))
+    assert "'c' is no class of drawn" in str(errors(lint_answer(out, LISTED, tmp_path))[0])
+    with pytest.raises(ValueError, match="'c' is no class of drawn"):
+        score_submission(LISTED, out, out, tmp_path)
