@@ -61,7 +61,7 @@ def with_plan(written: dict[str, Any], plan: Plan, architecture: str, spacings: 
 
     `input.spacing_mm` is set where volumes differ from the plan's spacing: no volume is resampled for nothing.
     """
-    topology, patch = plan.topology, list(plan.topology.patch)
+    topology = plan.topology
     number = len(topology.strides)
     residual = [1, 3, 4, *[6] * number][:number]
     options = {
@@ -78,8 +78,8 @@ def with_plan(written: dict[str, Any], plan: Plan, architecture: str, spacings: 
         model.pop(follows, None)
     return {
         **written, "input": shown, "model": model,
-        "train": {**written.get("train", {}), "patch": patch, "batch_size": plan.batch_size},
-        "predict": {**written.get("predict", {}), "mode": "tiles", "tile": patch},
+        "train": {**written.get("train", {}), "patch": list(topology.patch), "batch_size": plan.batch_size},
+        "predict": {**written.get("predict", {}), "mode": "tiles", "tile": list(topology.patch)},
     }  # fmt: skip
 
 

@@ -138,6 +138,16 @@ class Table(Settings):
 Colour = tuple[int, int, int]
 
 
+class Points(Settings):
+    """How points are given, and how large the ball is that stands for one."""
+
+    coordinates: tuple[str, str, str] = Field(
+        ("z", "y", "x"), description="columns, or keys of a JSON document, of the place along z, y and x"
+    )
+    unit: float = Field(1.0, gt=0, description="what the host counts to a voxel, e.g. 10 for 10 A [host's unit]")
+    radius: float | dict[str, float] = Field(description="of the ball drawn around a point, or one a class [voxels]")
+
+
 class Masks(Settings):
     """How the host gives the true masks.
 
@@ -146,13 +156,13 @@ class Masks(Settings):
     later names lie on top.
     """
 
-    kind: Literal["rle", "images", "polygons", "none"] = Field(
+    kind: Literal["rle", "images", "polygons", "points", "none"] = Field(
         description="rle: runs in a table; images: mask files; polygons: "
-        "outlines in documents; none: only a class per image"
+        "outlines in documents; points: balls around places; none: only a class per image"
     )
-    table: Table | None = Field(None, description="rle: the table that holds the runs")
+    table: Table | None = Field(None, description="rle, points: the table of the runs, or of a row per point")
     column: str = Field("rle", description="rle: column of the runs; none: column of the image's class")
-    class_column: str | None = Field(None, description="rle: column that names the class of a row")
+    class_column: str | None = Field(None, description="rle, points: column that names the class of a row")
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
     path: str | None = Field(
         None, description="images: path pattern of the mask files; a file that matches is not an image"
@@ -192,8 +202,9 @@ class Masks(Settings):
     file: str | None = Field(
         None,
         description="polygons: one document for all images, or a path pattern with one per image; the "
-        "format is recognised",
+        "format is recognised; points: a JSON document per volume, with {class} one per class",
     )
+    points: Points | None = Field(None, description="points: where a row or document says the place, and its ball")
     polygon_classes: dict[str, str | list[str]] | None = Field(
         None, description="polygons: the host's name -> class, 'void', or [] to leave it out"
     )
@@ -227,9 +238,11 @@ class Masks(Settings):
 
     @model_validator(mode="after")
     def _has_its_source(self) -> Masks:
-        needed = {"rle": "table", "images": "path", "polygons": "file", "none": "table"}[self.kind]
+        needed = {"rle": "table", "images": "path", "polygons": "file", "points": "points", "none": "table"}[self.kind]
         if getattr(self, needed) is None:
             raise ValueError(f"masks.kind {self.kind!r} needs masks.{needed}")
+        if self.kind == "points" and (self.table is None) == (self.file is None):
+            raise ValueError("masks.kind 'points' needs masks.table or masks.file, one of them: where are the points?")
         if self.threshold is not None and (self.values is not None or self.instances):
             raise ValueError(
                 "masks.threshold is for soft masks, one file per image: leave out masks.values and masks.instances"
@@ -386,6 +399,10 @@ class Competition(Settings):
             raise ValueError(f"masks or metric.classes name {unknown}, which are not among classes")
         if self.masks.join == "mean" and self.exclusive:
             raise ValueError("masks.join 'mean' needs classes that do not exclude each other; choose majority")
+        given = self.masks.points.radius if self.masks.points else {}
+        without = sorted(set(self.classes) - set(given) - {"background"}) if isinstance(given, dict) else []
+        if self.masks.points and without:
+            raise ValueError(f"masks.points.radius has none for {without}; give one number, or one a class")
         if self.masks.instances and len(self.classes) != 1:
             raise ValueError("masks.instances needs exactly one class in classes")
         if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):

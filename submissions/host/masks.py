@@ -1,4 +1,4 @@
-"""Opening the host's masks: runs, images with a value map, polygons; one form comes out."""
+"""Opening the host's masks: runs, images with a value map, polygons, points; one form comes out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import read_mask_images, read_pixels
+from submissions.host.points import Place, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed
@@ -65,6 +66,11 @@ class MaskReader:
         assert self.competition.masks.file is not None
         return Documents(self.competition, self.data)
 
+    @cached_property
+    def places(self) -> dict[str, list[tuple[str, Place]]]:
+        """Points of the host's table by volume."""
+        return point_table(self.competition, self.data)
+
     def read(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         """Truth of the image in `row` (of `list_images`) whose shape is (Z, H, W).
 
@@ -75,6 +81,8 @@ class MaskReader:
             truth = read_mask_images(self.competition, self.data, row, shape)
         elif masks.kind == "rle":
             truth = self._from_runs(row, shape)
+        elif masks.kind == "points":
+            truth = self._from_points(row, shape)
         else:
             truth = self._from_polygons(row, shape) if masks.kind == "polygons" else self._from_labels(row, shape)
         truth = self._with_data(truth, row)
@@ -135,6 +143,13 @@ class MaskReader:
             index = self._plane_index(name, where) if name is not None else 0
             planes[index, 0] |= decode(text, (height, width), masks.dialect, where=where)
         return completed(self.competition, planes)
+
+    def _from_points(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
+        volume, table = str(row["stack"]), self.competition.masks.table
+        points = self.places.get(volume, []) if table else list(document_points(self.competition, self.data, row))
+        sliced = self.competition.images.stack is not None
+        first = int(row["z"]) if sliced else 0
+        return draw_points(self.competition, points, shape, first=first, where=table.file if table else volume)
 
     def _from_labels(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         """Every pixel has the image's class (several rows of an image: each has its own)."""

@@ -36,6 +36,7 @@ from submissions.table.lint import errors, lint_submission
 WITH_OWN_TESTS = {
     *("camvid", "dsb2018", "hippocampus", "isbi2012", "mni-white-matter", "monuseg", "tgs-salt"),
     *("selma3d", "vesuvius-surface-2025"),  # volumes: test_volume_contracts.py
+    *("byu-motors-2025", "czii-cryoet-2024"),  # points: test_points.py
 }
 OWN_SCORES = {"uw-madison-gi-2022": 0.4 * 2 / 3 + 0.6}  # Dice of a class that is empty on both sides is 0
 WITH_SUBMISSION = [name for name in LAYOUTS if load_competition(name).submission]
