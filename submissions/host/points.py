@@ -104,7 +104,7 @@ def draw_points(
         axes = np.ogrid[window]
         inside = sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True)) <= radius**2
         if competition.exclusive:
-            planes[(slice(None), *window)] &= ~inside
-        planes[(competition.classes.index(name), *window)] |= inside
+            planes[:, *window] &= ~inside
+        planes[competition.classes.index(name)][window] |= inside
         instances[window][inside] = number
     return completed(competition, planes, instances=instances if masks.instances else None)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from drawn_hosts import rle_contract
-from drawn_volumes import write_volume_experiment
+from drawn_volumes import EXPERIMENT_3D, write_volume_experiment
 from tiny_run import space_of
 from torch import nn
 
@@ -104,7 +104,9 @@ def test_settings_follow_the_plan_and_nothing_else_changes() -> None:
 
 
 def test_what_cannot_be_planned_is_named(tmp_path: Path) -> None:
-    arguments = write_volume_experiment(tmp_path, model={"architecture": "segresnet", "weights": "none"})
+    train = {**EXPERIMENT_3D["train"], "patch": [8, 16, 16]}
+    model = {"architecture": "segresnet", "weights": "none"}
+    arguments = write_volume_experiment(tmp_path, model=model, train=train)
     run_stages(arguments, ("01",))
     space = space_of(arguments)
     with pytest.raises(ValueError, match="'segresnet' has no strides to plan"):
