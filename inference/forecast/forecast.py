@@ -132,14 +132,12 @@ def unit_table(images: pd.DataFrame, classes: Sequence[str], units: Sequence[str
 
 def class_table(units: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """A row a unit and class, unit after unit: the class's features, `is_<class>`, `half` (0.5) and `<sum>_sum`."""
-    parts = []
-    for of in classes:
-        sums = {key: units[f"{key}.{of}"].to_numpy(float) for key in SUMS}
-        shown = {f"is_{name}": float(name == of) for name in classes} if len(classes) > 1 else {}
-        amounts = {f"{key}_sum": sums[key] for key in ("area", "total", "pixels")}
-        parts.append(pd.DataFrame({**class_features(sums), **shown, "half": 0.5, **amounts}))
-    order = np.arange(len(units) * len(classes)).reshape(len(classes), -1).T.ravel()
-    return pd.concat(parts, ignore_index=True).iloc[order].reset_index(drop=True)
+    wanted = [f"{key}.{of}" for key in SUMS for of in classes]
+    values = columns(units, wanted).reshape(len(units), len(SUMS), len(classes))
+    sums = {key: values[:, k].ravel() for k, key in enumerate(SUMS)}
+    shown = {f"is_{name}": np.tile(np.eye(len(classes))[k], len(units)) for k, name in enumerate(classes)}
+    amounts = {f"{key}_sum": sums[key] for key in ("area", "total", "pixels")}
+    return pd.DataFrame({**class_features(sums), **(shown if len(classes) > 1 else {}), "half": 0.5, **amounts})
 
 
 def expected_counts(

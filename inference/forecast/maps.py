@@ -130,6 +130,8 @@ def columns(table: Table, names: Sequence[str]) -> np.ndarray:
     lacking = [name for name in names if name not in table]
     if lacking:
         raise ValueError(f"the rows lack the features {lacking}; measure them with the code that taught the forecast")
+    if isinstance(table, pd.DataFrame):
+        return table[list(names)].to_numpy(np.float64)
     return np.stack([np.asarray(table[name], dtype=np.float64) for name in names], axis=1)
 
 

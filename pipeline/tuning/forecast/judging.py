@@ -25,7 +25,7 @@ from pipeline.tuning.forecast.lessons import (
 )
 
 LEAST_TAUGHT = 6
-LEAST_FOREIGN = 2  # sources or shifts that a gain is taken of
+LEAST_GAINS = 2
 CONFIDENCE = 0.8
 
 
@@ -34,12 +34,15 @@ class Judged:
     """A kind of map and how it did on what was left out.
 
     own: scores minus what was said of the images as they are, (n,). every: the same of all rows that were left out.
+    groups: float64 (groups,), mean squared error of the mean of what was seen minus that of the map, for the units of
+    each group that are of a source or shift left out.
     """
 
     kind: str
     episodes: list[Episode]
     own: np.ndarray
     every: np.ndarray
+    groups: np.ndarray
 
     @property
     def error(self) -> float:
@@ -55,22 +58,33 @@ def judge_kind(kind: str, lesson: Lesson) -> Judged:
     known, score = lesson.known, lesson.known.rows["score"].to_numpy(float)
     episodes: list[Episode] = []
     off: list[np.ndarray] = []
+    gains: list[pd.Series] = []
     for left in lesson.lefts:
         parts = list(_asked_by_half(kind, lesson, left))
+        gains += [_gains(lesson, part) for part in parts if left.kind != "within"]
         said = [score[part.asked] - said_of_units(part.maps, known.units[part.asked], lesson.span) for part in parts]
         off.append(np.concatenate([*said, np.empty(0)]))
         for name, rows in _sets(known, left):
             episode = _episode(name, rows, left.kind, parts, lesson)
             episodes += [] if episode is None else [episode]
     own, every = (values[np.isfinite(values)] for values in (off[0], np.concatenate(off)))
-    return Judged(kind, episodes, own, every)
+    each = pd.concat(gains).dropna() if gains else pd.Series(dtype=float)
+    return Judged(kind, episodes, own, every, each.groupby(level=0).mean().to_numpy())
+
+
+def _gains(lesson: Lesson, part: Part) -> pd.Series:
+    """By group, a row a unit asked: squared error of the mean score of what was seen minus that of the map."""
+    known, score = lesson.known, lesson.known.rows["score"].to_numpy(float)[part.asked]
+    said = said_of_units(part.maps, known.units[part.asked], lesson.span)
+    return pd.Series((score - part.mean) ** 2 - (score - said) ** 2, index=known.meta["group"].astype(str)[part.asked])
 
 
 @dataclass(frozen=True)
 class Part:
     """Half of what is left out: bool (N,) of the rows asked, maps that saw none of their groups, and what these saw.
 
-    seen: rows that stand for unknown ones, where the metric needs such. cv, plain: as in `Episode`.
+    seen: rows that stand for unknown ones, where the metric needs such. cv, plain: as in `Episode`; mean: of the
+    scores of the units seen, weighed as the maps weigh them.
     """
 
     asked: np.ndarray
@@ -78,6 +92,7 @@ class Part:
     seen: pd.DataFrame | None
     cv: float
     plain: float
+    mean: float
 
 
 def _asked_by_half(kind: str, lesson: Lesson, left: Left) -> Iterator[Part]:
@@ -89,8 +104,11 @@ def _asked_by_half(kind: str, lesson: Lesson, left: Left) -> Iterator[Part]:
             seen = known.at(taught)
             maps = fit_maps(kind, seen, metric, lesson.classes, span=lesson.span, seed=lesson.seed)
             cv = metric.score(seen.rows[seen.own]) if seen.own.any() else math.nan
-            plain = metric.score(seen.rows, row_weights(seen))
-            yield Part(asked, maps, stand_ins(seen, maps, metric, lesson.span), cv, plain)
+            weights, score = row_weights(seen), seen.rows["score"].to_numpy(float)
+            there = np.isfinite(score)
+            mean = float(np.average(score[there], weights=weights[there])) if there.any() else math.nan
+            plain = metric.score(seen.rows, weights)
+            yield Part(asked, maps, stand_ins(seen, maps, metric, lesson.span), cv, plain, mean)
 
 
 def _sets(known: Known, left: Left) -> Iterator[tuple[str, np.ndarray]]:
@@ -131,12 +149,16 @@ def gain_over(episodes: Sequence[Episode], what: Literal["cv", "plain"]) -> tupl
     """How much nearer to the truth a map was on sources and shifts that it had not seen than one of two numbers.
 
     what: cross-validation, or the score of all that the map had seen, which is what it would say if features told it
-    nothing. The mean over episodes of what that was off by minus what the map was, and its lower bound, one-sided at
-    CONFIDENCE by Student's t; -inf as the bound where fewer than LEAST_FOREIGN are told, and NaN as the gain of none.
+    nothing. The mean over episodes of what that was off by minus what the map was, and its `lower_bound`.
     """
     found = [(getattr(one, what), one) for one in episodes if one.kind != "within"]
     gains = np.array([abs(other - one.truth) - abs(one.said - one.truth) for other, one in found if other is not None])
-    if len(gains) < LEAST_FOREIGN:
-        return (float(gains.mean()) if len(gains) else math.nan), -math.inf
+    return (float(gains.mean()) if len(gains) else math.nan), lower_bound(gains)
+
+
+def lower_bound(gains: np.ndarray) -> float:
+    """Lower bound of the mean of gains (n,), one-sided at CONFIDENCE by Student's t; -inf of fewer than LEAST_GAINS."""
+    if len(gains) < LEAST_GAINS:
+        return -math.inf
     spread = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-    return float(gains.mean()), float(gains.mean() - stdtrit(len(gains) - 1, CONFIDENCE) * spread)
+    return float(gains.mean() - stdtrit(len(gains) - 1, CONFIDENCE) * spread)

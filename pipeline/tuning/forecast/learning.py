@@ -17,7 +17,7 @@ from inference.forecast.features import FEATURES
 from inference.forecast.forecast import Forecast, Neighbourhood, neighbour_distance
 from inference.forecast.maps import columns, in_deviations
 from pipeline.tuning.forecast.fitting import KINDS, deviations
-from pipeline.tuning.forecast.judging import Judged, gain_over, judge_kind
+from pipeline.tuning.forecast.judging import Judged, gain_over, judge_kind, lower_bound
 from pipeline.tuning.forecast.lessons import (
     LEAST_UNITS,
     Known,
@@ -98,20 +98,31 @@ def too_little(known: Known) -> list[str]:
 
 
 def no_better(best: Judged) -> list[str]:
-    """Why the best kind of map gives no number; nothing where it is clearly better than having none (`gain_over`)."""
+    """Why the best kind of map gives no number; nothing where it is clearly better than having none.
+
+    Over sources and shifts left out (`gain_over` CV, and over the mean of all that was seen), and over groups of units,
+    for shifts of the same few images are no new evidence.
+    """
     over_cv, over_plain = gain_over(best.episodes, "cv"), gain_over(best.episodes, "plain")
-    if over_cv[1] > 0 and over_plain[1] > 0:
-        return []
+    begin = (
+        f"on sources and shifts that it had not seen the best map, of the kind '{best.kind}', was not clearly nearer"
+    )
     if math.isnan(over_cv[0]):
         return [
             "neither a source nor a kind of shift could be left out (sources of three units each, tune.copies), so "
             "nothing says how far off it is on other images: there is no forecast"
         ]
-    return [
-        f"on sources and shifts that it had not seen the best map, of the kind '{best.kind}', was not clearly nearer "
-        f"to the truth than cross-validation (by {over_cv[0]:.4f} on their mean) and than the mean of all that it had "
-        f"seen (by {over_plain[0]:.4f}): there is no forecast"
-    ]
+    if min(over_cv[1], over_plain[1]) <= 0:
+        return [
+            f"{begin} to the truth than cross-validation (by {over_cv[0]:.4f} on their mean) and than the mean of all "
+            f"that it had seen (by {over_plain[0]:.4f}): there is no forecast"
+        ]
+    if lower_bound(best.groups) <= 0:
+        return [
+            f"{begin} to the scores of single units than their mean, over the {len(best.groups)} groups that these are "
+            "of: there is no forecast"
+        ]
+    return []
 
 
 def doubts(known: Known, lefts: Sequence[Left]) -> list[str]:

@@ -13,7 +13,7 @@ from drawn_pictures import pictured, pictures_to_learn_from
 from inference.forecast.features import SUMS
 from inference.forecast.forecast import Episode, Forecast, apply_forecast, unit_table
 from inference.forecast.verdict import forecast_lines
-from pipeline.tuning.forecast.judging import gain_over
+from pipeline.tuning.forecast.judging import gain_over, lower_bound
 from pipeline.tuning.forecast.known_units import forecast_report
 from pipeline.tuning.forecast.learning import learn_forecast
 from pipeline.tuning.forecast.lessons import Known
@@ -121,6 +121,19 @@ def test_the_gain_over_cv_is_that_of_what_was_left_out() -> None:
     assert bound == pytest.approx(gain - 0.9410 * deviation, abs=1e-5)  # t of 4 degrees of freedom at 0.8
     assert gain_over([episode(0.5, 0.5)], "cv") == (pytest.approx(0.4), -math.inf)
     assert math.isnan(gain_over([], "plain")[0])
+
+
+def test_one_image_seen_under_many_shifts_is_not_many() -> None:
+    """Only one group's copies score at all, under every shift: no map may rest on it."""
+    known = with_copies(DICE, drawn_units(DICE, 12, 0.1))
+    alone = (known.meta["group"] == "g2").to_numpy()
+    none, full = (DICE.rows(np.ones((1, 4, 5), bool), np.full((1, 4, 5), right)) for right in (False, True))
+    rows = pd.DataFrame([full if one else none for one in alone])
+    shown = known.units["soft_dice"].where(~alone, 0.95)
+    made = learned(Known(known.units.assign(soft_dice=shown), rows, known.meta))
+    assert not made.maps and "not clearly nearer" in made.doubts[0]
+    assert lower_bound(np.array([0.3, -0.01, -0.02, -0.01])) < 0 < lower_bound(np.array([0.3, 0.31, 0.32]))
+    assert lower_bound(np.array([0.3])) == -math.inf
 
 
 def test_a_class_that_no_test_image_shows() -> None:
