@@ -26,7 +26,7 @@ try:
     from pipeline.prediction.training_colours import keep_colours
     from pipeline.preflight.ahead import checked
     from pipeline.runs import open_runs, runs_fingerprint
-    from pipeline.tuning.forecast.known_units import forecast_report, taught_forecast
+    from pipeline.tuning.forecast.known_units import forecast_report, source_of_images, source_report, taught_forecast
     from pipeline.tuning.host_score import KNOWN, host_lines, host_report, host_result
     from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
     from pipeline.tuning.report import write_tuning
@@ -56,7 +56,8 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     extras = measure(space, runs, found)
     forecast = taught_forecast(space, runs, found.terms, result)
     host = host_result(found.terms, found.items, result, space.own / KNOWN)
-    sections = [*([] if host is None else host_report(host, result)), *forecast_report(forecast)]
+    by_source = source_report(result, source_of_images(space, runs[0]))
+    sections = [*([] if host is None else host_report(host, result)), *by_source, *forecast_report(forecast)]
     write_tuning(stage.folder, result, extras=extras, settings=found.terms.settings, sections=sections)
     save_forecast(stage.folder / "forecast.json", forecast)
     worth, metric = (result, result.metric.name) if host is None else (host, HOST)

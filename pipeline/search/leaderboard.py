@@ -90,8 +90,9 @@ def source_scores(scores: pd.DataFrame, inventory: pd.DataFrame, metric: Metric)
 def leaderboard(shared: Path) -> pd.DataFrame:
     """A row a run, the best nested score first.
 
-    Columns: run, nested, cv, low, high (of cv), worst_source (the lowest score of a source of images), forecast (of the
-    test images; NaN before stage 07), megabytes, training (minutes), inference (seconds an image), front (whether no
+    Columns: run, nested, cv, low, high (of cv), across (mean of the scores of the sources of images: what to choose by
+    where the host's images come from elsewhere), worst_source (the lowest of them), forecast (of the test images; NaN
+    before stage 07), megabytes, training (minutes), inference (seconds an image), front (whether no
     other run is as good and as fast), noise (whether it lies below the best by less than the noise floor). Runs that
     were tuned for another metric than the first are left out. Raises as `run_folders`.
     """
@@ -112,6 +113,7 @@ def leaderboard(shared: Path) -> pd.DataFrame:
         rows.append({
             "run": folder.name, "nested": _number(tuned["nested"]), "cv": _number(tuned["score"]),
             "low": _number(tuned["interval"][0]), "high": _number(tuned["interval"][1]),
+            "across": sum(by_source.values()) / len(by_source) if by_source else math.nan,
             "worst_source": min(by_source.values(), default=math.nan), "forecast": _number(forecast),
             "megabytes": costs.megabytes, "training": costs.training, "inference": costs.inference,
         })  # fmt: skip

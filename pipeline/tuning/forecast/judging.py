@@ -156,6 +156,11 @@ def gain_over(episodes: Sequence[Episode], what: Literal["cv", "plain"]) -> tupl
     return (float(gains.mean()) if len(gains) else math.nan), lower_bound(gains)
 
 
+def rests_on_one_group(groups: np.ndarray) -> bool:
+    """Whether the gains of groups (`Judged.groups`) are none on their mean without the group that gained most."""
+    return len(groups) < LEAST_GAINS or float(np.sort(groups)[:-1].mean()) <= 0
+
+
 def lower_bound(gains: np.ndarray) -> float:
     """Lower bound of the mean of gains (n,), one-sided at CONFIDENCE by Student's t; -inf of fewer than LEAST_GAINS."""
     if len(gains) < LEAST_GAINS:

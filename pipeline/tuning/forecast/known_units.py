@@ -58,6 +58,31 @@ def source_of_images(space: Workspace, run: Run) -> dict[str, str]:
     return dict(zip(table["image_id"].astype(str), table[SOURCE].astype(str), strict=True))
 
 
+def source_scores(result: TuneResult, sources: dict[str, str]) -> pd.DataFrame:
+    """A row a source of images: source, units, score; none where no source is known."""
+    first = result.sums.drop_duplicates("unit").set_index("unit")["image_id"]
+    named = result.table["image_id"].astype(str).map(lambda name: sources.get(str(first[name]), ""))
+    rows = [
+        (name, int((named == name).sum()), result.metric.score(result.table[(named == name).to_numpy()]))
+        for name in sorted(set(named) - {""})
+    ]
+    return pd.DataFrame(rows, columns=["source", "units", "score"])
+
+
+def source_report(result: TuneResult, sources: dict[str, str]) -> list[str]:
+    """A section of stage 06's report, as Markdown lines: the score of each source; nothing of fewer than two."""
+    table = source_scores(result, sources)
+    if len(table) < 2:
+        return []
+    rows = [f"| {row['source']} | {row['units']} | {row['score']:.4f} |" for row in table.to_dict("records")]
+    mean, least = table["score"].mean(), table["score"].min()
+    return [
+        "## By source of images", "", "| source | units | score |", "|---|---|---|", *rows, "",
+        f"- Mean of sources {mean:.4f}, least {least:.4f}: choose by these where the host shows other sources.",
+        "",
+    ]  # fmt: skip
+
+
 def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str]) -> Known:
     """The out-of-fold units as they are."""
     return known_part(result.table, result.sums, classes, sources, NONE)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from inference.forecast.features import FEATURES
-from inference.forecast.forecast import Forecast, Neighbourhood, neighbour_distance
+from inference.forecast.forecast import Forecast, Neighbourhood, Way, neighbour_distance
 from inference.forecast.maps import columns, in_deviations
 from pipeline.tuning.forecast.fitting import KINDS, deviations
-from pipeline.tuning.forecast.judging import Judged, gain_over, judge_kind, lower_bound
+from pipeline.tuning.forecast.judging import Judged, gain_over, judge_kind, rests_on_one_group
 from pipeline.tuning.forecast.lessons import (
     LEAST_UNITS,
     Known,
@@ -64,7 +64,7 @@ def learn_forecast(
         "errors": {one.kind: _number(one.error) for one in judged}, "episodes": best.episodes,
         "near": neighbourhood(known), "known_units": int(known.own.sum()),
     }  # fmt: skip
-    reasons = no_better(best)
+    reasons = no_better(best, way_of(metric))
     if reasons:
         return Forecast(**plain, doubts=reasons)
     maps = fit_maps(best.kind, known, metric, classes, span=lesson.span, seed=seed)
@@ -97,11 +97,11 @@ def too_little(known: Known) -> list[str]:
     ]
 
 
-def no_better(best: Judged) -> list[str]:
+def no_better(best: Judged, way: Way) -> list[str]:
     """Why the best kind of map gives no number; nothing where it is clearly better than having none.
 
-    Over sources and shifts left out (`gain_over` CV, and over the mean of all that was seen), and over groups of units,
-    for shifts of the same few images are no new evidence.
+    Over sources and shifts left out (`gain_over` CV, and over the mean of all that was seen); and not by one group of
+    units alone, where their scores make the set's.
     """
     over_cv, over_plain = gain_over(best.episodes, "cv"), gain_over(best.episodes, "plain")
     begin = (
@@ -117,10 +117,11 @@ def no_better(best: Judged) -> list[str]:
             f"{begin} to the truth than cross-validation (by {over_cv[0]:.4f} on their mean) and than the mean of all "
             f"that it had seen (by {over_plain[0]:.4f}): there is no forecast"
         ]
-    if lower_bound(best.groups) <= 0:
+    if way != "counts" and rests_on_one_group(best.groups):
         return [
-            f"{begin} to the scores of single units than their mean, over the {len(best.groups)} groups that these are "
-            "of: there is no forecast"
+            f"without one of the {len(best.groups)} groups of images the map of the kind '{best.kind}' is no nearer to "
+            "the scores of single units than their mean, and shifts of the same few images are no new evidence: there "
+            "is no forecast"
         ]
     return []
 

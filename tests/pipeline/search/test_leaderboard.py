@@ -13,9 +13,11 @@ import yaml
 from tiny_run import write_tiny_experiment
 
 from pipeline.__main__ import main
+from pipeline.inventory_table import read_inventory
 from pipeline.search.leaderboard import leaderboard, pareto_front, run_costs, run_folders, source_scores
 from pipeline.search.noise_floor import NOISE, measure_noise, noise_floor
 from pipeline.sequence import run_stages
+from pipeline.tuning.comparisons.two_runs import read_scores
 from submissions.metrics import build_metric
 
 
@@ -70,6 +72,11 @@ def test_runs_of_a_competition_side_by_side(tmp_path: Path, capsys: pytest.Captu
     assert set(table["run"]) == {"tiny", "other"} and table["nested"].is_monotonic_decreasing
     tuned = json.loads((shared / "tiny/tuning/stage.json").read_text())
     row = table.set_index("run").loc["tiny"]
+    by_source = source_scores(
+        read_scores(shared / "tiny"), read_inventory(shared / "inventory")[0], build_metric("dice")
+    )
+    expected = np.mean(list(by_source.values())) if by_source else math.nan
+    assert row["across"] == pytest.approx(expected, nan_ok=True)
     assert row["nested"] == tuned["nested"] and row["noise"] and row["megabytes"] > 1 and row["inference"] > 0
     assert table.set_index("run").loc["other", "forecast"] is not row["forecast"] and table["front"].any()
     capsys.readouterr()

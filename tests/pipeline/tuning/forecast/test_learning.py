@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from inference.forecast.forecast import Forecast, apply_forecast, load_forecast,
 from inference.forecast.maps import apply_map
 from inference.forecast.verdict import forecast_lines, verdict
 from pipeline.tuning.forecast.fitting import KINDS, fit_map
-from pipeline.tuning.forecast.known_units import forecast_report, joined
+from pipeline.tuning.forecast.known_units import forecast_report, joined, source_report
 from pipeline.tuning.forecast.learning import learn_forecast
 from pipeline.tuning.forecast.lessons import Known, left_out, span_of, way_of
 from submissions.metrics import Metric, build_metric
@@ -174,3 +176,19 @@ def test_a_forecast_comes_back_as_it_was(tmp_path: Path, forecast: Forecast) -> 
         load_forecast(path)
     with pytest.raises(FileNotFoundError, match="run stage 06_tune first"):
         load_forecast(tmp_path / "none.json")
+
+
+def test_stage_06_reports_the_score_of_each_source() -> None:
+    own = drawn_units(DICE, 4, 0.1)
+    table = pd.concat([own.meta[["unit"]].set_axis(["image_id"], axis=1), own.rows], axis=1)
+    sums = pd.DataFrame({"unit": table["image_id"], "image_id": table["image_id"]})
+    result: Any = SimpleNamespace(table=table, sums=sums, metric=DICE)
+    names = list(table["image_id"])
+    lines = source_report(result, dict(zip(names, ["a", "b", "b"], strict=False)))
+    assert (
+        f"| a | 1 | {DICE.score(own.rows[:1]):.4f} |" in lines
+        and f"| b | 2 | {DICE.score(own.rows[1:3]):.4f} |" in lines
+    )
+    mean = (DICE.score(own.rows[:1]) + DICE.score(own.rows[1:3])) / 2
+    assert f"Mean of sources {mean:.4f}" in lines[-2]
+    assert source_report(result, dict.fromkeys(names, "a")) == source_report(result, {}) == []
