@@ -36,6 +36,7 @@ from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages
 from submissions.images.formats.table import needed_packages
+from submissions.rle.codec import POLYGONS
 from submissions.table.findings import errors
 
 __all__ = ["run", "submit", "verify", "write_bundle"]
@@ -93,7 +94,7 @@ def write_bundle(
             refuse_special(used)
         _copy_code(partial)
         _copy_papers(partial, competition, decision, documents or {}, notebook)
-        readers = needed_packages(formats)
+        readers = needed_packages(formats) | packages_of_answer(competition)
         wheels = fetch_wheels(partial / WHEELS, python, (*PURE, *BINARY, *readers)) if python else []
         check_size(partial, max_bytes)
         accepts = accepted_ranges(used) | readers
@@ -316,6 +317,12 @@ def _copy_papers(
         write_atomic(folder / "experiments" / f"{name}.json", json.dumps(document, indent=1, default=str) + "\n")
     if notebook is not None:
         shutil.copyfile(notebook, folder / NOTEBOOK)
+
+
+def packages_of_answer(competition: Competition) -> dict[str, str]:
+    """Distributions that the answer needs beside the package's own, and the versions that are accepted."""
+    polygons = competition.submission is not None and competition.dialect.kind in POLYGONS
+    return {"shapely": ">=2.0"} if polygons else {}
 
 
 def _copy_code(folder: Path) -> None:

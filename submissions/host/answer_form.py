@@ -92,7 +92,8 @@ class SubmissionFormat(Settings):
     id_template: str = Field("{id}", description="how a row's id is made from {id}, {class} and the image's fields")
     extra: dict[str, str] = Field(
         default_factory=dict,
-        description="further columns, e.g. {height: '{height}'}; {mask} stands for the mask's text",
+        description="further columns, e.g. {height: '{height}'}; {mask} stands for the mask's text, {number} "
+        "and {score} for an object's where rows are instances",
     )
     mask_template: str = Field(
         "{mask}",

@@ -8,6 +8,7 @@ number they are counted, what the text holds, and how an empty mask is spelled:
     coco             '[background, foreground, background, ...]', lengths along columns
     coco_compressed  those counts as the string that pycocotools writes
     coco_zlib        base64 of zlib of that string (Human Protein Atlas single cell, HuBMAP vasculature)
+    wkt, geojson     outlines with holes, in pixels: POLYGON ((x y, ...)), MULTIPOLYGON (see `polygon_text`)
 
 In between stand runs: int64 (n, 2), start counted from 0 and length, sorted, not overlapping. Whoever needs
 areas or overlaps only (a linter) stops at `read_runs` and paints no mask.
@@ -25,16 +26,18 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from submissions.rle import text as rle_text
+from submissions.rle.polygon_text import mask_from_polygons, polygons_from_runs
 from submissions.rle.scan import Order, find_runs, thin_runs
 from submissions.rle.text import I64, kernels
 
 Bool = npt.NDArray[np.bool_]
 Shape = tuple[int, int]
-Kind = Literal["absolute", "relative", "coco", "coco_compressed", "coco_zlib"]
+Kind = Literal["absolute", "relative", "coco", "coco_compressed", "coco_zlib", "wkt", "geojson"]
 
 PLACEHOLDER = "1 1"
 """What sample submissions hold where a mask should stand: the table's reader takes it for 'no mask given'."""
 
+POLYGONS = ("wkt", "geojson")
 COUNTS = "counts"
 """As `Dialect.empty` of the COCO kinds: an empty mask is written like any other, as one count."""
 
@@ -47,6 +50,9 @@ class Dialect(BaseModel):
     kind: Kind = Field("absolute", description="what the text holds")
     order: Order = Field("column", description="'column': top to bottom, then left to right; 'row': as we read")
     base: Literal[0, 1] = Field(1, description="number of the first pixel: 1 for 'absolute', 0 for other kinds")
+    loss: float = Field(
+        0.0, ge=0, lt=1, description="wkt, geojson: IoU that simplified outlines may lose; 0 keeps each corner [share]"
+    )
     empty: str = Field(
         "", description="an empty mask: '', '-1', '-', '1 0', 'counts' (COCO), or 'missing' (it has no row)"
     )
@@ -57,7 +63,9 @@ class Dialect(BaseModel):
         if not isinstance(values, dict):
             return values
         kind = values.get("kind", "absolute")
-        usual = {"absolute": (1, ""), "relative": (0, "-1")}.get(kind, (0, COUNTS))
+        usual = {"absolute": (1, ""), "relative": (0, "-1"), "wkt": (0, "POLYGON EMPTY"), "geojson": (0, "")}.get(
+            kind, (0, COUNTS)
+        )
         return {"base": usual[0], "empty": usual[1], **values}
 
     @model_validator(mode="after")
@@ -67,6 +75,10 @@ class Dialect(BaseModel):
             raise ValueError(f"base is {self.base}, but kind {self.kind!r} counts from 0: leave base out")
         if coco and self.order != "column":
             raise ValueError(f"order is {self.order!r}, but COCO counts are read along columns: leave order out")
+        if self.kind in POLYGONS and self.order != "column":
+            raise ValueError(f"order is {self.order!r}, but kind {self.kind!r} has outlines and no order: leave it out")
+        if self.loss and self.kind not in POLYGONS:
+            raise ValueError(f"loss is for the outlines of {' and '.join(POLYGONS)}, not for kind {self.kind!r}")
         if self.empty == COUNTS and not coco:
             raise ValueError(f"empty is 'counts', which kind {self.kind!r} does not have: use '', '-1' or 'missing'")
         if re.fullmatch(r"\s*([0-9]+\s+0*[1-9][0-9]*\s*)+", self.empty):
@@ -117,6 +129,8 @@ def write_runs(runs: I64, shape: Shape, dialect: Dialect) -> str:
     """Text of runs, int64 (n, 2) from `find_runs` or `read_runs`, of a mask of `shape` = (H, W)."""
     if len(runs) == 0 and dialect.empty != COUNTS:
         return "" if dialect.empty == "missing" else dialect.empty
+    if dialect.kind == "wkt" or dialect.kind == "geojson":
+        return polygons_from_runs(runs, shape, dialect.order, dialect.kind, loss=dialect.loss)
     if dialect.kind == "absolute":
         return rle_text.text_from_numbers(runs + np.array([dialect.base, 0]))
     if dialect.kind == "relative":
@@ -150,6 +164,8 @@ def read_runs(text: object, shape: Shape, dialect: Dialect, *, where: str = "") 
             return np.zeros((0, 2), np.int64)
         if not isinstance(text, str):
             raise ValueError(f"{text!r} has type {type(text).__name__}, expected text: read the table with dtype=str")
+        if dialect.kind == "wkt" or dialect.kind == "geojson":
+            return find_runs(mask_from_polygons(text, (height, width), dialect.kind), dialect.order)
         if dialect.kind in ("absolute", "relative"):
             return rle_text.pairs_from_text(text, dialect.base, total, dialect.kind == "relative")
         if dialect.kind == "coco":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from submissions.host.competition import Competition
-from submissions.host.patterns import fill
+from submissions.host.patterns import FIELD, fill
 from submissions.host.sample import submission_format
 from submissions.rle.codec import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle.text import I64
@@ -18,6 +18,7 @@ from submissions.table.rows import Place, Shape3
 from submissions.table.submission_table import cell_objects, label_index
 
 UNKNOWN = -1
+OF_OBJECTS = {"number", "score"}  # fields of a row that is an object, which only the mask's own cell tells
 LOOSE = (1 << 31, 1 << 31)  # stands for the size of an image that is not at hand
 
 
@@ -46,7 +47,7 @@ def read_masks(
 ) -> ReadMasks:
     """Read every mask of the table, `keys` being those of its rows.
 
-    A mask of an image that is not at hand is read as far as that goes without its size; COCO counts, which
+    A mask of an image that is not at hand is read as far as that goes without its size; COCO counts and polygons, which
     need it, are not.
     """
     form = submission_format(competition)
@@ -58,12 +59,12 @@ def read_masks(
     area = np.full(len(frame), UNKNOWN, np.int64)
     faults: list[tuple[int, str]] = []
     kept: dict[int, list[tuple[int, I64]]] = {}
-    coco, blind = competition.dialect.kind.startswith("coco"), 0
+    sized, blind = competition.dialect.kind not in ("absolute", "relative"), 0
     for index, (key, cell) in enumerate(zip(keys, frame[form.mask_column].tolist(), strict=True)):
         found = places.get(key)
         if found is None:
             blind += 1
-            if coco:
+            if sized:
                 continue
             size = LOOSE
         else:
@@ -88,7 +89,7 @@ def read_masks(
     findings = rows_findings("error", "masks that do not decode", faults)
     findings += rows_findings("error", "masks that overlap", _overlaps(kept, list(images), shapes, competition))
     if blind:
-        cause = "are not read" if coco else "are read without knowing where the image ends"
+        cause = "are not read" if sized else "are read without knowing where the image ends"
         findings.append(Finding("warning", None, f"{blind} row(s) are of no image under the data folder; they {cause}"))
     findings += _placeholders(frame[form.mask_column], competition)
     return ReadMasks(list(images), place, class_index, area, findings)
@@ -172,5 +173,7 @@ def extra_column_findings(
 
     findings = []
     for name, template in form.extra.items():
+        if OF_OBJECTS.intersection(FIELD.findall(template)):
+            continue
         findings += rows_findings("error", f"wrong cells in column {name}", faults(name, template))
     return findings

@@ -71,7 +71,9 @@ def encode_rows(
     ]
     if form.rows == "image":
         return [answer_row(form, given, " ".join(cells))]
-    return [answer_row(form, given, cell) for cell in cells] or [answer_row(form, given, _empty(competition))]
+    objects = [{**given, "number": number, "score": f"{score:.4f}"} for number, score in enumerate(confidence)]
+    rows = [answer_row(form, one, cell) for one, cell in zip(objects, cells, strict=True)]
+    return rows or [answer_row(form, {**given, "number": -1, "score": "1"}, _empty(competition))]
 
 
 def _listed_objects(

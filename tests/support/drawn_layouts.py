@@ -304,6 +304,28 @@ def hpa(folder: Path) -> Layout:
     return Layout(truth, {test: SHAPE})
 
 
+def spacenet(folder: Path) -> Layout:
+    rows, truth = [], {}
+    for number, boxes in enumerate((((3, 5, 12, 20), (20, 30, 35, 41)), ())):
+        name, houses = f"AOI_2_Vegas_img{number + 1}", NONE.copy()
+        for k, (top, left, bottom, right) in enumerate(boxes):
+            corners = ((left, top), (right + 1, top), (right + 1, bottom + 1), (left, bottom + 1), (left, top))
+            _box(houses, top, left, bottom, right)
+            outline = ",".join(f"{x} {y} 0" for x, y in corners)
+            rows.append({"ImageId": name, "BuildingId": k, "PolygonWKT_Pix": f"POLYGON (({outline}))"})
+        if not boxes:
+            rows.append({"ImageId": name, "BuildingId": -1, "PolygonWKT_Pix": "POLYGON EMPTY"})
+        pixels = draw_image(houses, number).astype(np.uint16) * 8
+        _save(folder / f"train/RGB-PanSharpen/RGB-PanSharpen_{name}.tif", pixels)
+        truth[name] = houses[None]
+    test = "AOI_2_Vegas_img7"
+    _save(folder / f"test/RGB-PanSharpen/RGB-PanSharpen_{test}.tif", draw_image(draw_mask(6), 6).astype(np.uint16) * 8)
+    _table(folder, "train/summaryData/buildings.csv", rows)
+    sample = {"ImageId": test, "BuildingId": 0, "PolygonWKT_Pix": "POLYGON EMPTY", "Confidence": 1}
+    _table(folder, "sample_submission.csv", [sample])
+    return Layout(truth, {test: SHAPE})
+
+
 def ultrasound(folder: Path) -> Layout:
     rows, truth = [], {}
     for number, mask in enumerate(_masks(4)):
@@ -455,6 +477,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "sennet-hoa-2024": sennet,
     "severstal-2019": severstal,
     "siim-pneumothorax-2019": siim,
+    "spacenet-buildings": spacenet,
     "trash-segmentation": trash,
     "ultrasound-nerve-2016": ultrasound,
     "understanding-clouds-2019": clouds,

@@ -97,6 +97,12 @@ def test_a_contract_without_a_table_gets_its_kind_of_answer(bundle: Path, made: 
     assert len(drawn) == 2 and (tmp_path / "preview.png").is_file()
 
 
+def test_an_answer_of_polygons_brings_their_library() -> None:
+    wanted = bundle_module.packages_of_answer
+    assert wanted(rle_contract(submission={"dialect": {"kind": "wkt"}})) == {"shapely": ">=2.0"}
+    assert wanted(rle_contract()) == wanted(rle_contract(submission=None)) == {}
+
+
 def test_nothing_is_drawn_of_no_image(made: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     summary = run(made / "bundle", tmp_path / "none", tmp_path / "out/submission.csv", device="cpu")

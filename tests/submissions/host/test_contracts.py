@@ -31,6 +31,7 @@ from submissions.host.competition import Competition, list_competitions, load_co
 from submissions.host.listing import list_images, pixel_size
 from submissions.host.masks import MaskReader
 from submissions.metrics import build_metric
+from submissions.rle.codec import decode
 from submissions.table.lint import errors, lint_submission
 
 WITH_OWN_TESTS = {
@@ -210,6 +211,12 @@ def check_cell(contract: Competition, row: dict[str, str], planes: np.ndarray) -
         masks = [coco.decode(count).astype(bool) for count in counts]
         np.testing.assert_array_equal(np.any(masks, axis=0), plane)
         assert (row["height"], row["width"]) == tuple(map(str, plane.shape))
+        return
+    if dialect.kind == "wkt":
+        left = np.arange(plane.shape[1]) < 25
+        read = decode(cell, plane.shape, dialect)
+        assert any((read & part).sum() >= 0.98 * (read | part).sum() for part in (plane & left, plane & ~left))
+        assert row["Confidence"] == "1.0000" and row["BuildingId"] in ("0", "1")
         return
     if form.rows == "instance":
         left = np.arange(plane.shape[1]) < 25
