@@ -69,23 +69,25 @@ def split(
 def number_by_raster(label: np.ndarray, min_area: int = 0) -> np.ndarray:
     """`label` (0 background) as int32 1..n in order of first pixels; instances below `min_area` pixels go."""
     flat = label.ravel()
-    areas = np.bincount(flat, minlength=1)
+    inside = np.flatnonzero(flat != 0)  # of bool, which numpy finds faster
+    labels = flat[inside]
+    areas = np.bincount(labels, minlength=1)
     first = np.full(len(areas), flat.size, np.int64)
-    inside = np.flatnonzero(flat)
-    first[flat[inside[::-1]]] = inside[::-1]
+    first[labels[::-1]] = inside[::-1]
     keep = areas >= max(min_area, 1)
     keep[0] = False
     order = np.flatnonzero(keep)
     order = order[np.argsort(first[order], kind="stable")]
     lookup = np.zeros(len(areas), np.int32)
     lookup[order] = np.arange(1, len(order) + 1, dtype=np.int32)
-    return lookup[label]
+    return lookup.take(label)
 
 
 def confidences(label: np.ndarray, probs: np.ndarray) -> list[float]:
     """Mean probability in [0, 1] of each instance 1..n; label int32 and probs uint8 of one shape."""
-    sums = np.bincount(label.ravel(), weights=probs.ravel())
-    areas = np.bincount(label.ravel())
+    inside = np.flatnonzero(label != 0)
+    labels = label.ravel()[inside]
+    sums, areas = np.bincount(labels, weights=probs.ravel()[inside]), np.bincount(labels)
     return [float(value) for value in sums[1:] / np.maximum(areas[1:], 1) / 255.0]
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = 65536
-
 
 def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: float) -> np.ndarray:
     """Basins int32 of `mask` (bool (H, W) or (Z, H, W)), of its shape, 1..n; 0 outside of it.
@@ -33,9 +31,10 @@ def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: floa
     rows, cols = mask.shape[-2:]
     flat_height, flat_mask = np.ascontiguousarray(height).ravel(), np.ascontiguousarray(mask).ravel()
     run = kernels()
-    order = run.descending(flat_height, flat_mask)
+    levels = int(flat_height.max(initial=0)) + 1  # heights of a distance use a few hundred
+    order = run.descending(flat_height, flat_mask, levels)
     label = run.peaks(flat_height, order, rows, cols, float(depth), float(floor))
-    run.flood(flat_height, flat_mask, label, rows, cols)
+    run.flood(flat_height, flat_mask, label, rows, cols, levels)
     return label.reshape(mask.shape)
 
 
@@ -56,18 +55,18 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-def _descending(height: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _descending(height: np.ndarray, mask: np.ndarray, levels: int) -> np.ndarray:
     """Flat indices of the mask's pixels from high to low, equal ones in raster order (counting sort)."""
-    starts = np.zeros(LEVELS + 1, np.int64)
+    starts = np.zeros(levels + 1, np.int64)
     for index in range(mask.size):
         if mask[index]:
-            starts[LEVELS - int(height[index])] += 1
-    for level in range(LEVELS):
+            starts[levels - int(height[index])] += 1
+    for level in range(levels):
         starts[level + 1] += starts[level]
-    order = np.empty(starts[LEVELS], np.int64)
+    order = np.empty(starts[levels], np.int64)
     for index in range(mask.size):
         if mask[index]:
-            level = LEVELS - 1 - int(height[index])
+            level = levels - 1 - int(height[index])
             order[starts[level]] = index
             starts[level] += 1
     return order
@@ -80,27 +79,24 @@ def _peaks(height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: f
     parent = np.full(height.size, -1, np.int64)
     for index in order:
         parent[index] = index
+        root = index
         z, row, col = index // plane, index % plane // cols, index % cols
         for s in range(max(z - 1, 0), min(z + 2, planes)):
             for r in range(max(row - 1, 0), min(row + 2, rows)):
                 for c in range(max(col - 1, 0), min(col + 2, cols)):
                     other = s * plane + r * cols + c
-                    if parent[other] < 0:
+                    if parent[other] < 0 or parent[other] == root:
                         continue
-                    one = index
-                    while parent[one] != one:
-                        parent[one] = parent[parent[one]]
-                        one = parent[one]
                     while parent[other] != other:
                         parent[other] = parent[parent[other]]
                         other = parent[other]
-                    if one == other:
+                    if root == other:
                         continue
-                    if height[one] > height[other]:
-                        one, other = other, one
-                    fall = float(height[one]) - float(height[index])
-                    if one == index or fall <= floor or fall < depth * float(height[one]):
-                        parent[one] = other
+                    low, high = (other, root) if height[root] > height[other] else (root, other)
+                    fall = float(height[low]) - float(height[index])
+                    if low == index or fall <= floor or fall < depth * float(height[low]):
+                        parent[low] = high
+                        root = high
     peaks = np.zeros(height.size, np.int32)
     found = 0
     for index in order:
@@ -110,21 +106,21 @@ def _peaks(height: np.ndarray, order: np.ndarray, rows: int, cols: int, depth: f
     return peaks
 
 
-def _flood(height: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: int, cols: int) -> None:
+def _flood(height: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: int, cols: int, levels: int) -> None:
     """Grow the labels in place over the mask; one queue a level, each a linked list."""
     plane = rows * cols
     planes = height.size // max(plane, 1)
-    head, tail = np.full(LEVELS, -1, np.int64), np.full(LEVELS, -1, np.int64)
+    head, tail = np.full(levels, -1, np.int64), np.full(levels, -1, np.int64)
     following = np.full(height.size, -1, np.int64)
     for index in range(height.size):
         if label[index] > 0:
-            level = LEVELS - 1 - int(height[index])
+            level = levels - 1 - int(height[index])
             if head[level] < 0:
                 head[level] = index
             else:
                 following[tail[level]] = index
             tail[level] = index
-    for level in range(LEVELS):
+    for level in range(levels):
         while head[level] >= 0:
             index = head[level]
             head[level] = following[index]
@@ -136,7 +132,7 @@ def _flood(height: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: int, c
                         if label[near] > 0 or not mask[near]:
                             continue
                         label[near] = label[index]
-                        at = max(level, LEVELS - 1 - int(height[near]))
+                        at = max(level, levels - 1 - int(height[near]))
                         if head[at] < 0:
                             head[at] = near
                         else:

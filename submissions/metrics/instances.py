@@ -109,6 +109,11 @@ def overlaps(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = Non
     valid = checked_valid(valid, truth.shape)
     if valid is not None:
         pred, truth = np.where(valid, pred, 0), np.where(valid, truth, 0)
+    tall, wide = (int(label.max(initial=0)) + 1 for label in (truth, pred))
+    if tall * wide <= _TABLE:
+        return _from_table(
+            np.bincount((truth * np.int64(wide) + pred).ravel(), minlength=tall * wide).reshape(tall, wide)
+        )
     p, pred_names = compact_labels(pred)
     t, truth_names = compact_labels(truth)
     wide = len(pred_names) + 1
@@ -117,6 +122,14 @@ def overlaps(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = Non
     codes, inter = codes[hit], inter[hit]
     areas = [np.bincount(x.reshape(-1), minlength=n + 1)[1:] for x, n in ((t, len(truth_names)), (p, wide - 1))]
     return Overlaps(codes // wide - 1, codes % wide - 1, inter.astype(np.int64), areas[0], areas[1])
+
+
+def _from_table(table: np.ndarray) -> Overlaps:
+    """Overlaps from the number of pixels int64 (T + 1, P + 1) of every pair of labels, background first."""
+    areas = table.sum(axis=1)[1:], table.sum(axis=0)[1:]
+    shared = table[1:, 1:][np.ix_(areas[0] > 0, areas[1] > 0)]
+    truth, pred = np.nonzero(shared)
+    return Overlaps(truth, pred, shared[truth, pred], areas[0][areas[0] > 0], areas[1][areas[1] > 0])
 
 
 def _pairs(codes: np.ndarray, n_codes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-from inference.decide import watershed as module
 from inference.decide.instances import InstanceSettings, confidences, number_by_raster, split
 from inference.decide.watershed import kernels, watershed
 
@@ -167,7 +166,6 @@ def test_compiled_and_plain_kernels_agree(shape: tuple[int, ...], monkeypatch: p
     compiled = watershed(height, mask, depth=0.2, floor=3)
     kernels.cache_clear()
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr(module, "LEVELS", 65536)
     plain = watershed(height, mask, depth=0.2, floor=3)
     kernels.cache_clear()
     assert np.array_equal(compiled, plain)
