@@ -1,4 +1,4 @@
-"""A contract being guessed: its sections, and the sentences that say how each was guessed."""
+"""A contract while it is guessed: its sections, and sentences that say how each was guessed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 @dataclass
 class Draft:
-    """Sections of the contract, and by section the sentences that say why. same: fields equal to {name} everywhere."""
+    """Sections of the contract, and for each the sentences that say why. same: fields that equal {name} everywhere."""
 
     sections: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Draft:
         self.notes[name] = [f"guess: {note}" for note in notes]
 
     def rename(self, old: str, new: str) -> None:
-        """Another name for a field in the patterns of images and masks, and in what is said of them."""
+        """Rename a field in the patterns of images and masks, and in the sentences about them."""
         for section in (self.sections["images"], self.sections["masks"]):
             for key in ("train", "test", "path", "file"):
                 if key in section:
@@ -41,5 +41,5 @@ class Draft:
 
 
 def spread(items: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` of the items, evenly over all."""
+    """At most `most` items, spread evenly over all."""
     return [items[index * len(items) // most] for index in range(most)] if len(items) > most else list(items)

@@ -54,7 +54,7 @@ class FileGroup:
 
     @property
     def is_test(self) -> bool:
-        """Whether a folder or name says test."""
+        """Whether the name of a folder or file says test."""
         return any(TEST_WORDS.search(word) for word in self.words)
 
     @property
@@ -143,12 +143,12 @@ def _files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
 
 
 def _masked(folders: Sequence[str], depth: int) -> tuple[str, ...]:
-    """A folder's place and name with a word for training or validation left out."""
+    """Depth and name of a folder, with a word for training or validation left out."""
     return (*(_numberless(name) for name in folders[:depth]), SPLIT_WORDS.sub("#", folders[depth], count=1))
 
 
 def _split_words(paths: Iterable[str]) -> dict[tuple[str, ...], set[str]]:
-    """By place, the words for training and validation that folders have there."""
+    """The words for training and validation that folders have, by depth."""
     found: dict[tuple[str, ...], set[str]] = {}
     for parents in {tuple(path.split("/")[:-1]) for path in paths}:
         for depth, folder in enumerate(parents):
@@ -162,12 +162,12 @@ def _numberless(name: str) -> str:
 
 
 def _key(folders: Sequence[str]) -> tuple[str, ...]:
-    """A place in the tree; training and test folders, and folders that are numbered, are one place."""
+    """A place in the tree: training and test folders count as one place, numbered folders too."""
     return tuple(re.sub(r"[0-9]+|train\w*|test\w*|val\w*", "#", name.lower()) for name in folders)
 
 
 def _varying_folders(folders: set[str]) -> set[tuple[str, ...]]:
-    """Places whose child folders are one of many (cases, fragments, species), not words of a layout."""
+    """Places whose child folders are items (cases, fragments, species), not words of a layout."""
     children: dict[tuple[str, ...], dict[tuple[str, ...], set[str]]] = {}
     for folder in folders:
         parts = folder.split("/")
@@ -232,14 +232,14 @@ def _shared(texts: Sequence[str]) -> str:
 
 
 def common_head(stems: Sequence[str]) -> str:
-    """What all names begin with, up to where numbers begin; '' where a name would be nothing without it."""
+    """The beginning that all names share, up to where numbers begin; '' where a name would have nothing left."""
     head = _shared(stems)
     head = re.sub(r"[0-9]+\Z", "", head)
     return head if len(stems) > 1 and all(len(stem) > len(head) for stem in stems) else ""
 
 
 def common_tail(stems: Sequence[str]) -> str:
-    """What all names end with, from a separator or a letter after a number on."""
+    """The ending that all names share, from a separator, or from a letter after a number."""
     tail = _shared([stem[::-1] for stem in stems])[::-1]
     if len(stems) < 2 or not tail:
         return ""

@@ -1,4 +1,4 @@
-"""A first contract from a host's files: everything guessed is marked as a guess, in the YAML that is written."""
+"""A first contract, guessed from a host's files; every guess is marked in the YAML."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ GROUP_COLUMN = re.compile(r"patient|subject|case|donor|slide|wsi|study|group", r
 def write_first_contract(folder: Path, *, name: str | None = None, out: Path | None = None) -> Path:
     """Look at the files below `folder` and write a contract with its guesses marked; returns its path.
 
-    `out` is <name>.yaml where the user stands if not given, the name that of the folder.
-    Raises FileNotFoundError for a missing folder, ValueError where there are no images or the file is there.
+    `out`: default <name>.yaml in the working folder. `name`: default the folder's name. Raises FileNotFoundError for a
+    missing folder, ValueError where there are no images or the file exists.
     """
     require_folder(folder, "a host's files", "download and unpack them first")
     label = name or re.sub(r"[^a-z0-9.-]+", "-", folder.resolve().name.lower()).strip("-")
     target = out or Path(f"{label}.yaml")
     if target.exists():
-        raise ValueError(f"{target}: is there already and is not written over; choose another --name or --out")
+        raise ValueError(f"{target} exists and is not overwritten; choose another --name or --out")
     draft = draft_contract(folder, label)
     validate(Competition, yaml.safe_load(draft.text()), str(target))
     write_atomic(target, draft.text())
@@ -53,8 +53,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     draft = Draft()
     draft.put("name", name)
     draft.put("title", "")
-    draft.notes["title"] = ["to be written: title, url, and download: the command that fetches the files"]
-    draft.put("verified", "guessed from the files by new-competition; nothing of it is verified")
+    draft.notes["title"] = ["please add: title, url, and download (the command that fetches the files)"]
+    draft.put("verified", "guessed from the files by new-competition; nothing is verified")
     put_images(draft, folder, layout)
     _put_tables(draft, tables)
     if runs is not None:
@@ -83,7 +83,7 @@ def _same_names(train: FileGroup, test: FileGroup) -> bool:
 
 
 def _put_missing(draft: Draft, train: FileGroup, masks: Masks) -> None:
-    """Images without a mask, where so many have none that it is no mistake."""
+    """Images without a mask, where they are too many to be a mistake."""
     lacking = len(train.files) - len(masks.pairs)
     if lacking > 0.1 * len(train.files):
         draft.sections["masks"]["missing"] = "skip"
@@ -97,7 +97,7 @@ def _put_metric(draft: Draft) -> None:
     classes = draft.sections["classes"]
     if not labels and draft.sections.get("exclusive") and "background" in classes and len(classes) > 1:
         metric["classes"] = [name for name in classes if name != "background"]
-    draft.put("metric", metric, "files do not say what is scored; read the host's page")
+    draft.put("metric", metric, "the files do not say which metric is used; read the host's page")
 
 
 def _put_tables(draft: Draft, tables: Sequence[FoundTable]) -> None:
@@ -136,20 +136,25 @@ def _put_columns(draft: Draft, tables: Sequence[FoundTable]) -> None:
         columns = [str(name) for name in table.frame.columns if table.train > 0.5 and not table.is_sample]
         for name in columns:
             if GROUP_COLUMN.search(name) and name != table.class_column:
-                draft.put("group", name, f"by its name: {table.frame[name].nunique()} values in {len(table.ids)} rows")
+                draft.put(
+                    "group",
+                    name,
+                    f"by the column's name; {table.frame[name].nunique()} values in {len(table.ids)} rows",
+                )
                 return
 
 
 def _put_submission(
     draft: Draft, tables: Sequence[FoundTable], test: FileGroup | None, runs: FoundTable | None
 ) -> None:
-    """The submission as the sample shows it; a plain one where there is none."""
+    """The submission as the sample shows it; a plain one without a sample."""
     sample = next((table for table in tables if table.is_sample), None)
     if test is None:
         images = draft.sections["images"]
         images["test"] = images["train"]
         draft.notes["images"].append(
-            "guess: no test images were found: the training images stand for them, so that everything runs; change it"
+            "guess: no test images were found, so the training images stand in for them to make everything run; "
+            "change it"
         )
     if test is None or sample is None:
         _put_plain_submission(draft)
@@ -174,7 +179,7 @@ def _put_submission(
     named = {section["id_column"], section["mask_column"], sample.class_column}
     if extra := [name for name in columns if name not in named]:
         section["extra"] = {name: f"{{{name}}}" for name in extra}
-        notes.append(f"columns {extra} are filled from fields of the image; mend the templates")
+        notes.append(f"columns {extra} are filled from fields of the image; correct the templates")
     draft.put("submission", section, *notes)
 
 
@@ -190,4 +195,8 @@ def _put_plain_submission(draft: Draft) -> None:
         section |= {"rows": "instance", "overlap": False}
     elif len(scored) > 1:
         section = {"rows": "image_class", "id_template": ids + "_{class}"}
-    draft.put("submission", section, "no sample submission was found; a table of ids and runs, empty masks blank")
+    draft.put(
+        "submission",
+        section,
+        "no sample submission was found; assumed: a table of ids and runs, with empty cells for empty masks",
+    )

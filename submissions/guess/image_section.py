@@ -29,10 +29,12 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
         section["test_id"] = test.id_template
     if train.id_template != "{name}":
-        notes.append("file names repeat from folder to folder, so ids name the folders too")
+        notes.append("file names repeat in several folders, so ids include the folders")
         if all(fields[-1].isdigit() for _, fields in train.files):
             section |= {"stack": "_".join(f"{{{name}}}" for name in train.names[:-1]), "z": "{name}"}
-            notes.append("numbered files are slices of a stack; if they are channels of one image: kind layers")
+            notes.append(
+                "guess: numbered files are slices of a stack; if they are channels of one image, use kind: layers"
+            )
     try:
         axes = _axes(folder, layout)
         section |= {"axes": axes} if axes else {}
@@ -42,9 +44,9 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
         if not train.pattern.endswith(VOLUMES) and info.pages > 1:
             section = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
-            notes.append(f"the first file has {info.pages} pages, each a slice of a stack")
+            notes.append(f"the first file has {info.pages} pages; each is taken for a slice of a stack")
     except (ValueError, OSError) as error:
-        notes.append(f"the first image is not read: {error}")
+        notes.append(f"the first image cannot be read: {error}")
     if train.pattern.endswith(VOLUMES):
         section = {"kind": "volumes", **section}
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
@@ -73,7 +75,7 @@ def _axes(folder: Path, layout: Layout) -> str | None:
 
 
 def _put_short(draft: Draft, train: FileGroup) -> None:
-    """Folders that are always named as their file: `put_group` writes {name} for them in every pattern."""
+    """Folders that are always named like their file: `put_group` writes {name} for them in every pattern."""
     draft.same = [
         name
         for place, name in enumerate(train.names[:-1])
@@ -82,7 +84,7 @@ def _put_short(draft: Draft, train: FileGroup) -> None:
 
 
 def put_group(draft: Draft, layout: Layout) -> None:
-    """The group, where folders or parts of the names say which images belong together; a table's column comes first."""
+    """The group, where folders or parts of names say which images belong together; a table's column has precedence."""
     for name in draft.same:
         draft.rename(f"{{{name}}}", "{name}")
     if "group" in draft.sections or draft.sections["images"].get("kind") == "pages":

@@ -1,4 +1,4 @@
-"""Does a file look like a picture or like a mask? Few values and large constant areas say mask."""
+"""Does a file look like a photo or like a mask? Few values and large areas of one value mean mask."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FEW_VALUES = 64
 
 @dataclass(frozen=True)
 class Look:
-    """values: different ones, of a window; flat: share of pixels that are like those right of and below them."""
+    """values: number of different values in a window; flat: share of pixels like their right and lower neighbours."""
 
     values: int
     flat: float
 
     @property
     def is_mask(self) -> bool | None:
-        """Whether it is a mask; None for a constant picture, which says nothing."""
+        """Whether it is a mask; None for a constant picture, which could be either."""
         if self.values < 2:
             return None
         return self.flat > VERY_FLAT or (self.values <= FEW_VALUES and self.flat > FLAT)

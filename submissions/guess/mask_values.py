@@ -49,16 +49,20 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
     classes, exclusive = ["thing"], False
     if masks.how == "objects":
         section["instances"] = True
-        notes.append(f"several files an image, {len(files)} for {len(masks.pairs)} images: a file an object")
+        notes.append(
+            f"several mask files per image, {len(files)} for {len(masks.pairs)} images: taken for one file per object"
+        )
     elif masks.how == "classes":
         classes = masks.variants
-        notes.append(f"several masks an image that show different things: a file a class, {', '.join(classes)}")
+        notes.append(
+            f"several masks per image that show different things: taken for one file per class, {', '.join(classes)}"
+        )
     else:
         if masks.how == "observers":
             section["observers"] = masks.variants[:1]
             notes.append(
-                f"several masks an image that show the same: observers {', '.join(masks.variants)}; the first is read, "
-                "name them all to join them (masks.join)"
+                f"several masks per image that show the same: observers {', '.join(masks.variants)}; only the "
+                "first is read, list them all to join them (masks.join)"
             )
         try:
             seen = look_at_values(folder, sample)
@@ -66,11 +70,11 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
             section |= found
             notes += why
         except (ValueError, OSError) as error:
-            notes.append(f"masks are not read: {error}")
+            notes.append(f"masks cannot be read: {error}")
     draft.put("masks", section, *notes)
     draft.put("classes", classes, "name the classes, here and in masks.values")
     if exclusive:
-        draft.put("exclusive", True, "a pixel has one value, so one class")
+        draft.put("exclusive", True, "a pixel has one value, so it has one class")
 
 
 def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
@@ -129,27 +133,30 @@ def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool,
     if seen.colours:
         return _colours(folder, values)
     if seen.soft:
-        why = f"{len(values)} values, those between 0 and 255 at borders only: soft borders, cut at the middle"
+        why = f"{len(values)} values, those between 0 and 255 only at borders: soft borders, thresholded in the middle"
         return {"threshold": 128}, ["thing"], False, [why]
     if len(values) <= 2:
         dark = [0] if len(values) < 2 else [0, values[0]]
         meaning = {value: [] if value in dark else "thing" for value in sorted({*dark, *values})}
         return {"values": meaning}, ["thing"], False, []
     if _are_objects(seen):
-        why = f"{len(values)} values, up to {seen.most} in one mask, other ones in each: every value is an object"
+        why = (
+            f"{len(values)} values, up to {seen.most} in one mask and different ones in each mask: every value "
+            "is taken for an object"
+        )
         return {"instances": True}, ["thing"], False, [why]
     if len(values) <= MOST_CLASSES:
         names: dict[Any, Any] = {value: f"class_{value}" if value else "background" for value in values}
         if 255 in names:
             names[255] = "void"
-        why = "every value is a class; a value that only unread masks hold is a problem in stage 01"
+        why = "every value is taken for a class; stage 01 reports values that only other masks hold"
         return {"values": names}, [name for name in names.values() if name != "void"], True, [why]
-    why = f"{len(values)} values: soft masks, cut at the middle; for instances: instances: true"
+    why = f"{len(values)} values: soft masks, thresholded in the middle; if values number objects, set instances: true"
     return {"threshold": max(1, (values[-1] + 1) // 2)}, ["thing"], False, [why]
 
 
 def _are_objects(seen: Seen) -> bool:
-    """Whether values number objects: 0 and many others, beyond what classes have, that change from mask to mask."""
+    """Whether values number objects: 0 and many others, more than classes would need, different from mask to mask."""
     values = sorted(seen.values)
     many = len(values) > MOST_CLASSES or (values[-1] > 255 and len(values) > 2 and not seen.colours)
     many |= seen.colours and len(values) > FEW_COLOURS and len(values) - 1 > OWN * seen.parts  # hardly one comes again
@@ -158,7 +165,10 @@ def _are_objects(seen: Seen) -> bool:
 
 def _colours(folder: Path, codes: Sequence[int]) -> tuple[dict[str, Any], list[str], bool, list[str]]:
     if len(codes) > MOST_CLASSES:
-        raise ValueError(f"{len(codes)} colours in the masks that were read, too many for classes (a lossy format?)")
+        raise ValueError(
+            f"{len(codes)} colours in the masks that were read are too many for classes; is it a "
+            "lossy format such as JPEG?"
+        )
     known = colour_table(folder)
     names = {colour_name(code): known.get(code, "background" if code == 0 else _called(code)) for code in codes}
     listed = ", ".join(f"{colour} {name}" for colour, name in names.items())

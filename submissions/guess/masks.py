@@ -23,7 +23,7 @@ NOWHERE = {"kind": "images", "path": "masks/{id}.png"}  # where no masks were fo
 
 
 def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, masks: Masks | None) -> None:
-    """Masks from a table of runs, with the dialect that the texts (and, of square images, the pixels) tell."""
+    """Masks from a table of runs, with the dialect found from the texts (and, for square images, from the pixels)."""
     assert table.runs is not None
     paths = dict(zip(train.ids(train.id_template), (path for path, _ in train.files), strict=True))
     cells = list(zip(table.ids, table.frame[table.runs].astype(str), strict=True))
@@ -46,17 +46,19 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
         classes = sorted(set(table.frame[table.class_column]))
     elif table.repeats:
         section["instances"] = True
-        notes.append("several rows an image are taken for instances; without `instances` they are joined")
+        notes.append(
+            "guess: several rows of an image are its instances; without `instances` they are joined into one mask"
+        )
     if masks:
-        notes.append(f"masks are there as images too: {masks.pattern}")
+        notes.append(f"the same masks exist as images too: {masks.pattern}")
         if masks.pattern.rpartition("/")[0] == train.pattern.rpartition("/")[0]:
             section["path"] = masks.pattern  # so that they are not taken for images
     draft.put("masks", section, *notes)
-    draft.put("classes", classes, "name the classes")
+    draft.put("classes", classes, "give the class its name")
 
 
 def _empty_spelling(table: FoundTable, known: set[str]) -> tuple[str, str]:
-    """How an empty mask is written in the table's runs, and why one thinks so."""
+    """How an empty mask is written in the table's runs, and the evidence for it."""
     cells = (" ".join(cell.split()) for cell in table.frame[table.runs])
     spelled = Counter(cell for cell in cells if cell in EMPTIES)
     if spelled:
@@ -65,7 +67,7 @@ def _empty_spelling(table: FoundTable, known: set[str]) -> tuple[str, str]:
     absent = len(known - set(table.ids))
     if absent:
         return "missing", f"{absent} of {len(known)} images have no row"
-    return "", "every image has a row and none is empty; a blank cell is the most usual"
+    return "", "every image has a row and none is empty; an empty cell is the usual way"
 
 
 def _dialect(found: Detection, empty: str) -> tuple[dict[str, Any], list[str]]:
@@ -74,7 +76,7 @@ def _dialect(found: Detection, empty: str) -> tuple[dict[str, Any], list[str]]:
     values = {part: getattr(found, part) for part in usual}
     notes = [
         f"dialect.{part}: "
-        + (f"sure to {found.confidence[part]:.3f}" if value != UNKNOWN else "unknown, the usual one")
+        + (f"sure to {found.confidence[part]:.3f}" if value != UNKNOWN else "not known; this is the usual one")
         for part, value in values.items()
     ]
     values = {part: usual[part] if value == UNKNOWN else value for part, value in values.items()}
@@ -87,7 +89,7 @@ def _dialect(found: Detection, empty: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequence[FoundTable]) -> None:
-    """Where neither runs nor mask images were found: polygons, a table of image classes, or nothing."""
+    """Where there are neither runs nor mask images: polygons, a table of image classes, or nothing."""
     polygons = find_polygons(folder, train)
     if polygons is not None:
         section: dict[str, Any] = {"kind": "polygons", "file": polygons.file}
@@ -95,16 +97,18 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             section["polygon_classes"] = polygons.meaning
         if polygons.some_missing:
             section["missing"] = "empty"
-        draft.put("masks", section, *polygons.notes, "names that are no class: masks.polygon_classes")
-        draft.put("classes", polygons.classes, "as the file has them; exclusive ones need a class named background")
+        draft.put("masks", section, *polygons.notes, "list names that are not classes in masks.polygon_classes")
+        draft.put(
+            "classes", polygons.classes, "as in the file; if classes exclude each other, one must be named background"
+        )
         return
     for table in tables:
         column = table.label_column(MOST_CLASSES) if table.train > 0.5 and not table.is_sample else None
         if column is not None:
-            why = "no masks were found, and this column has few values: classes of whole images?"
+            why = "guess: no masks were found, but this column has few values: classes of whole images?"
             draft.put("masks", {"kind": "none", "table": table.source, "column": column}, why)
             draft.put("classes", sorted(set(table.frame[column])))
             draft.put("exclusive", True)
             return
-    draft.put("masks", dict(NOWHERE), "no masks were found: neither images of the same names nor a table of runs")
+    draft.put("masks", dict(NOWHERE), "no masks were found: no mask images with matching names, no table of runs")
     draft.put("classes", ["thing"], "name the classes")

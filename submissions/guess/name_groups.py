@@ -1,4 +1,4 @@
-"""Which images are of one patient, slide or person, judging by what varies in their names?"""
+"""Which images are of one patient, slide or person? Guessed from what varies in their names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NameParts:
 
 
 def parts_of_names(stems: Sequence[str]) -> NameParts | None:
-    """The first part of the names, where several images share it and it has a number; None where none does."""
+    """The first part of the names that several images share and that has a number; None if there is none."""
     for expression in PARTS:
         words = [re.findall(expression, stem) for stem in stems]
         if len({len(one) for one in words}) != 1:

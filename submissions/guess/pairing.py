@@ -1,4 +1,4 @@
-"""Which files are training images, their masks, test images? By what they look like and how they are named."""
+"""Which files are training images, their masks, test images? Guessed from their pixels and names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Masks:
 
 @dataclass(frozen=True)
 class Layout:
-    """What is what: training images, test images, masks, and the groups of files that are nothing of these."""
+    """Which files are training images, test images, masks, and which are none of these."""
 
     train: FileGroup
     test: FileGroup | None
@@ -61,7 +61,7 @@ class _Match:
 
     @property
     def rank(self) -> tuple[int, int, int, int, int]:
-        """Better ones are larger: many pairs, a name that says mask and no second choice, whole names kept."""
+        """Larger is better: more pairs, a name that says mask and no second choice, whole names kept."""
         words = " ".join(self.masks.words)
         second = sum(word in words for word in SECOND_CHOICE)
         return (
@@ -74,12 +74,12 @@ class Finder:
 
     def __init__(self, root: Path, groups: Sequence[FileGroup]) -> None:
         if not groups:
-            raise ValueError(f"no image file in the folder or below it; expected {', '.join(SUFFIXES)}")
+            raise ValueError(f"no image file in the folder or below it; expected one of {', '.join(SUFFIXES)}")
         self.root = root
         self.groups = [part for group in groups for part in self._one_pair(group)]
 
     def _one_pair(self, group: FileGroup) -> list[FileGroup]:
-        """Two files of one folder, apart where one looks like an image and the other like a mask."""
+        """Two files of one folder, separated where one looks like an image and the other like a mask."""
         if len(group.files) != 2 or len({are_masks(self.root, [path]) for path, _ in group.files}) < 2:
             return [group]
         folder = f"{group.folder}/" if group.folder else ""
@@ -93,7 +93,7 @@ class Finder:
 
     @cached_property
     def roles(self) -> dict[str, bool]:
-        """Whether a group's files are masks, by its pattern: by their pixels, by words where these say nothing."""
+        """Whether a group's files are masks, by pattern: from their pixels, or from words where these do not tell."""
         seen = {group.pattern: are_masks(self.root, [path for path, _ in group.files]) for group in self.groups}
         return {
             g.pattern: g.looks_like_masks if seen[g.pattern] is None else bool(seen[g.pattern]) for g in self.groups
@@ -115,7 +115,7 @@ class Finder:
         return [*chosen, *(group for group in joined_groups(chosen) if group not in chosen)]
 
     def layout(self) -> Layout:
-        """Images with the most masks are for training; without masks, the largest group that is no test."""
+        """The images with the most masks are the training images; without masks, the largest group that is not test."""
         train = [group for group in self.images if not group.is_test] or self.images
         matches = [found for group in train for masks in self.masks for found in matches_of(group, masks)]
         matches = [found for found in matches if _enough(found)]
@@ -167,7 +167,15 @@ class Finder:
             if varied is not None:
                 pattern, words = varied
                 field_name = "{class}" if how == "classes" else "{observer}"
-                masks = replace(masks, pattern=pattern.replace("{?}", field_name), how=how, variants=words)  # type: ignore[arg-type]
+                masks = replace(
+                    masks,
+                    pattern=pattern.replace(
+                        "{?}",
+                        field_name,
+                    ),
+                    how=how,
+                    variants=words,
+                )  # type: ignore[arg-type]
                 others = [one for one in others if one not in alike]
                 break
         notes += [f"other masks of the same images, not used: {one.pattern}" for one in others]

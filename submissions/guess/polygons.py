@@ -1,4 +1,4 @@
-"""Are there polygons of a labelling tool: a document beside each image, or one of all?"""
+"""Are there polygons from a labelling tool: one document per image, or one for all?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             meaning = numbered_classes(folder, names)
             notes = [f"{len(match.pairs)} documents named as the images, {min(len(paths), BESIDE_READ)} of them read"]
             missing = len(match.pairs) < len(train.files)
-            notes += ["an image without a document is taken for empty (masks.missing)"] if missing else []
+            notes += ["guess: an image without a document has no objects (masks.missing)"] if missing else []
             classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
             return FoundPolygons(match.pattern, classes, meaning, notes, missing)
     documents = [path for ending in ("json*", "xml", "geojson") for path in _below(folder, ending)]

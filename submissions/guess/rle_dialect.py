@@ -1,9 +1,9 @@
-"""Which dialect a training table is written in, as far as the table can tell.
+"""Which RLE dialect is a training table written in, as far as the table can tell?
 
-Kind and order leave traces: a text fits one grammar and breaks the others, and in the right order each line
-of an object lies beside the next (the wrong order tears it into stripes). Two things leave none, and come
-back as 'unknown': the order where every image is square (the transposed mask is as compact:
-`check_alignment` needs the images), and the base where no object touches the border (a shift by one pixel).
+Kind and order leave traces: a text fits one grammar and breaks the others, and in the right order each line of an
+object lies beside the next (the wrong order tears objects into stripes). Two things leave no trace and come back as
+'unknown': the order where every image is square (`check_alignment` needs the images for that), and the base where no
+object touches the border (masks are then only shifted by one pixel).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Detection:
         values = assumed | {name: value for name, value in found.items() if value != UNKNOWN}
         missing = [name for name in found if name not in values]
         if missing:
-            raise ValueError(f"the table does not tell {', '.join(missing)}: pass it, e.g. {missing[0]}=...")
+            raise ValueError(f"the table does not say {', '.join(missing)}: pass it, e.g. {missing[0]}=...")
         return Dialect(**values)
 
 
@@ -69,7 +69,7 @@ def detect_dialect(
     """
     sizes = one_shape_each(shapes, len(texts))
     if images is not None and len(images) != len(texts):
-        raise ValueError(f"{len(images)} images for {len(texts)} texts: expected one a text, or none")
+        raise ValueError(f"{len(images)} images for {len(texts)} texts: expected one per text, or none")
     empty, masks, reasons = _split_empties(texts)
     chosen = masks[:: max(1, math.ceil(len(masks) / sample))]
     pairs = [(str(texts[i]), sizes[i]) for i in chosen]
@@ -79,7 +79,7 @@ def detect_dialect(
     if kind.startswith("coco"):
         found |= {"order": "column", "base": 0, "empty": "counts" if empty == UNKNOWN else empty}
         sure |= {"order": 1.0, "base": 1.0}
-        reasons.append("order and base: COCO counts run along columns and have no base")
+        reasons.append("order and base: COCO counts always run along columns and have no base")
     elif kind != UNKNOWN:
         found["order"], sure["order"] = _order(pairs, kind, reasons)
         if found["order"] == UNKNOWN and images is not None:
@@ -100,7 +100,7 @@ def _split_empties(texts: Sequence[object]) -> tuple[str, list[int], list[str]]:
         else:
             masks.append(i)
     if not spelled:
-        return UNKNOWN, masks, ["empty: no row is blank or spells an empty mask; perhaps it has no row"]
+        return UNKNOWN, masks, ["empty: no row is blank or spells an empty mask; perhaps empty masks have no row"]
     word, count = spelled.most_common(1)[0]
     others = f", beside {sorted(set(spelled) - {word})}" if len(spelled) > 1 else ""
     return word, masks, [f"empty: {count} of {len(texts)} rows are {word!r}{others}"]
@@ -112,13 +112,13 @@ def _kind(pairs: list[tuple[str, Shape]], reasons: list[str]) -> tuple[str, floa
     whole = [kind for i, kind in enumerate(kinds) if fits[:, i].all()]
     if not pairs or not whole:
         best = int(fits.sum(axis=0).argmax())
-        reasons.append(f"kind: no grammar fits all of {len(pairs)} masks; {kinds[best]} fits {fits[:, best].sum()}")
+        reasons.append(f"kind: no grammar fits all {len(pairs)} masks; {kinds[best]} fits {fits[:, best].sum()}")
         return UNKNOWN, 0.0
     if len(whole) > 1:
-        reasons.append(f"kind: {len(pairs)} masks fit each of {whole}")
+        reasons.append(f"kind: all {len(pairs)} masks fit each of {whole}")
         return UNKNOWN, 0.0
     clear = np.flatnonzero(fits.sum(axis=1) == 1)
-    reasons.append(f"kind: all {len(pairs)} masks are {whole[0]}; {clear.size} of them can be nothing else")
+    reasons.append(f"kind: all {len(pairs)} masks are {whole[0]}; {clear.size} of them fit nothing else")
     # by chance a run keeps to another kind's rules every other time at most; a run has 16 characters or less
     return whole[0], 1.0 - 0.5 ** min(60, sum(len(pairs[i][0]) // 16 for i in clear))
 
@@ -150,10 +150,10 @@ def _order(pairs: list[tuple[str, Shape]], kind: str, reasons: list[str]) -> tup
     for text, (height, width) in pairs:
         votes += list(order_votes(_either_base(text, (height, width), kind), height, width))
     if not votes:
-        reasons.append("order: every image is square, a transposed mask is as compact: only images can tell")
+        reasons.append("order: every image is square, so the table cannot tell it; only the images can")
         return UNKNOWN, 0.0
     confidence, wins, losses = sign_test(votes)
-    reasons.append(f"order: {wins} parts of masks are more compact if read along columns, {losses} along rows")
+    reasons.append(f"order: {wins} parts of masks are more compact when read along columns, {losses} along rows")
     if confidence < SURE:
         return UNKNOWN, confidence
     return ("column" if wins > losses else "row"), confidence
@@ -164,7 +164,7 @@ def _order_from_images(
 ) -> tuple[str, float]:
     dialect = Dialect(kind=kind) if kind == "relative" else Dialect()  # type: ignore[arg-type]
     found = check_alignment((image, decode(text, size, dialect)) for image, text, size in seen)
-    reasons.append(f"order: masks read along columns against the images: {found.message}")
+    reasons.append(f"order: masks read along columns, compared with the images: {found.message}")
     if found.verdict == "unknown" or found.winner not in ("identity", "transpose"):
         return UNKNOWN, 0.0
     return ("column" if found.winner == "identity" else "row"), found.confidence
@@ -182,7 +182,7 @@ def _base(pairs: list[tuple[str, Shape]], order: str, reasons: list[str]) -> tup
         long = ones[(ones[:, 1] > 1) & (ones[:, 1] < length)]
         votes.append(float(_cut_off(long, length)))
     confidence, wins, losses = sign_test(votes)
-    reasons.append(f"base: objects at the border speak for 1 in {wins} masks, for 0 in {losses}")
+    reasons.append(f"base: objects at the border fit 1 in {wins} masks, 0 in {losses}")
     if confidence < SURE:
         return UNKNOWN, confidence
     return (1 if wins > losses else 0), confidence

@@ -1,4 +1,4 @@
-"""Which of a host's tables speak of which images, and which column holds runs? Guesses for a first contract."""
+"""Which of a host's tables are about which images, and which column holds runs? Guesses for a first contract."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FoundTable:
         return {key: value for key, value in named.items() if value and value != "{id}"}
 
     def label_column(self, most: int) -> str | None:
-        """The last column of 2 to `most` values that is not the id; None where there is none, or rows repeat."""
+        """The last column with 2 to `most` values that is not the id; None if there is none, or if ids repeat."""
         named_by = re.findall(r"{(\w+)}", self.id)
         names = [str(name) for name in self.frame.columns if str(name) not in named_by]
         fitting = [name for name in names if 2 <= self.frame[name].nunique() <= most]

@@ -1,4 +1,6 @@
-"""Done or not at all: files are written beside their final name and renamed; a full disk says which and how large."""
+"""Done or not at all: files are written beside their final name and renamed; a full disk is reported with file and
+size.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFull(OSError):
-    """A file found no room."""
+    """The disk is too full for a file."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.ENOSPC, message)
@@ -25,9 +27,9 @@ class DiskFull(OSError):
 
 
 def partial_path(path: Path) -> Path:
-    """Where this process builds the file or folder `path`: no other process, on this machine or another, writes there.
+    """Where this process builds the file or folder `path`; no other process, on any machine, writes there.
 
-    Two processes that make the same thing at once then both finish it, and the later one's is kept.
+    Two processes that make the same thing at once both finish, and the later result is kept.
     """
     return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
 
@@ -46,9 +48,10 @@ def write_atomic(path: Path, text: str) -> None:
 
 @contextmanager
 def room_for(path: Path, size: int, partial: Path | None = None) -> Iterator[None]:
-    """Writing `path`, a file or folder of about `size` bytes: where the disk is full, DiskFull names path and bytes.
+    """Context for writing `path`, a file or folder of about `size` bytes: on a full disk, DiskFull names path and
+    bytes.
 
-    What was written so far at `partial` is removed then; any other error is passed on as it is.
+    What was written so far at `partial` is then removed; any other error is passed on.
     """
     try:
         yield
@@ -61,20 +64,20 @@ def room_for(path: Path, size: int, partial: Path | None = None) -> Iterator[Non
 
 
 def check_room(path: Path, size: int) -> None:
-    """Raise DiskFull where `path` of at most `size` bytes may find no room: HDF5 and mapped files do not survive it."""
+    """Raise DiskFull if `path` of at most `size` bytes may not fit; HDF5 and mapped files crash on a full disk."""
     if shutil.disk_usage(path.parent).free < size:
         raise _full(path, size)
 
 
 def _full(path: Path, size: int) -> DiskFull:
     return DiskFull(
-        f"{path}: the disk is full: {size:,} bytes are needed, {shutil.disk_usage(path.parent).free:,} are free; make "
-        "room and start again, finished work is kept"
+        f"{path}: the disk is full: {size:,} bytes are needed, {shutil.disk_usage(path.parent).free:,} are "
+        "free; free some space and start again, finished work is kept"
     )
 
 
 def says_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, is the system's word for a full disk or a quota used up."""
+    """Whether an error, or its cause, says that a disk is full or a quota used up."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True

@@ -53,7 +53,7 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
         frame = _taken_apart(frame, column, pattern, table.file)
     for column, wanted in table.only.items():
         if column not in frame:
-            raise ValueError(f"{table.file}: no column {column!r}, which `only` names; it has {list(frame.columns)}")
+            raise ValueError(f"{table.file}: `only` names the column {column!r}; the file has {list(frame.columns)}")
         frame = frame[frame[column].isin(wanted)].reset_index(drop=True)
     ids = [fill(table.id, row, table.file).strip() for row in _records(frame)]
     if table.strip:
@@ -82,7 +82,7 @@ def _coco_images(path: Path) -> pd.DataFrame:
         images = json.loads(path.read_text(encoding="utf-8"))["images"]
         return pd.DataFrame([{str(name): str(value) for name, value in image.items()} for image in images], dtype=str)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path.name}: {error!r}; expected COCO JSON with a list of images") from error
+        raise ValueError(f"{path.name}: {error!r}; expected COCO JSON with a list `images`") from error
 
 
 def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.DataFrame, list[Problem]]:
@@ -91,7 +91,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
     pattern's fields and the columns of the contract's tables, as text; '' where there is none. No pixel is decoded.
     """
-    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files there")
+    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files into it")
     pattern = competition.images.train if split == "train" else competition.images.test
     if pattern is None:
         return pd.DataFrame(columns=COLUMNS), []
@@ -100,7 +100,9 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     if split == "train":
         rows = _labelled(competition, data, _without_masks(competition, data, rows))
         if not rows:
-            problems.append(Problem(pattern, "no file", "training images", "check --data and images.train"))
+            problems.append(
+                Problem(pattern, "no file", "training images", "check --data, and images.train of the contract")
+            )
     tables = competition.tables if split == "train" else competition.test_tables
     for table in tables:
         rows, found = _join(competition, data, table, rows)
@@ -205,7 +207,7 @@ def _labelled(competition: Competition, data: Path, rows: list[dict[str, Any]]) 
 
 
 def passed_over(competition: Competition, data: Path) -> list[str]:
-    """Files of operating systems ('._x.png', 'Thumbs.db') among the images and masks, which are not read."""
+    """Files that operating systems leave ('._x.png', 'Thumbs.db') among the images and masks; they are not read."""
     patterns = [pattern for pattern in (competition.images.train, competition.images.test) if pattern]
     found = [scan(data, pattern) for pattern in patterns] + scan_masks(competition, data)
     return sorted({name for scanned in found for name in scanned.system})
@@ -273,8 +275,8 @@ def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
     for before, after in itertools.pairwise(rows):
         if before["image_id"] == after["image_id"]:
             problems.append(
-                Problem(after["path"], f"id {after['image_id']!r} a second time (also {before['path']})",
-                        "one file an id", "make images.id name the files apart")
+                Problem(after["path"], f"id {after['image_id']!r} twice (also {before['path']})",
+                        "one file an id", "make images.id different for each file")
             )  # fmt: skip
     return problems
 
@@ -283,7 +285,7 @@ def _unknown_classes(competition: Competition, rows: list[dict[str, Any]]) -> li
     """Images of a contract without masks whose class is missing or not one of the contract's."""
     column, classes = competition.masks.column, competition.classes
     return [
-        Problem(row["path"], f"{column} {row.get(column)!r}", f"one of {classes}", "mend classes or masks.column")
+        Problem(row["path"], f"{column} {row.get(column)!r}", f"one of {classes}", "correct classes or masks.column")
         for row in rows
         if row.get(column) not in classes
     ]
@@ -300,10 +302,10 @@ def pixel_size(competition: Competition, row: Mapping[str, Any], reader: ImageRe
     if given == FROM_FILE and given not in row:
         size = pixel_size_of(reader)
         if size is None:
-            raise ValueError(f"{row['image_id']}: its file does not say how many µm a pixel has (images.pixel_size_um)")
+            raise ValueError(f"{row['image_id']}: its file does not contain a pixel size (images.pixel_size_um)")
         return size
     if given not in row:
-        raise ValueError(f"{row['image_id']}: no column {given!r}, which images.pixel_size_um names")
+        raise ValueError(f"{row['image_id']}: images.pixel_size_um names the column {given!r}, which does not exist")
     try:
         size = float(row[given])
     except ValueError:
@@ -354,7 +356,7 @@ class ListedImages:
     def row(self, image_id: str) -> dict[str, Any]:
         """The listing's row of an image."""
         if image_id not in self._rows:
-            raise ValueError(f"{image_id!r}: no image of that id among the {len(self._rows)} listed")
+            raise ValueError(f"{image_id!r}: no image with that id among the {len(self._rows)} listed ones")
         return self._rows[image_id]
 
     def open_alone(self, image_id: str) -> ImageReader:
@@ -386,7 +388,9 @@ class ListedImages:
                 opened.append(str(error))
         like = next((one for one in opened if not isinstance(one, str)), None)
         if like is None:
-            raise ValueError(f"none of the {len(members)} slices can be opened, the first because: {opened[0]}")
+            raise ValueError(
+                f"none of the {len(members)} slices of the stack can be opened; the first because: {opened[0]}"
+            )
         return StackReader([UnreadableReader(like, one) if isinstance(one, str) else one for one in opened])
 
     @property

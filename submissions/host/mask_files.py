@@ -18,10 +18,10 @@ OF_THE_CONTRACT = {"id", "image_id", "page", "class", "observer", OBJECT}
 
 
 def open_path(competition: Competition, data: Path, pattern: str, file: str) -> Path:
-    """Path of a file that a pattern of the contract was filled to.
+    """Path of the file that a filled pattern of the contract names.
 
-    Filled from the images' own names it lies in the user's folders, and links there are followed; filled from a table's
-    columns it must not leave the data folder, by a link either (ValueError).
+    A pattern filled from the images' own names may follow links in the user's folders; filled from a table's columns it
+    must stay inside the data folder, links included (ValueError).
     """
     images = competition.images
     own = OF_THE_CONTRACT.union(*(FIELD.findall(one) for one in (images.train, images.test) if one))
@@ -115,6 +115,6 @@ def unpaired_masks(competition: Competition, data: Path, rows: Iterable[Mapping[
     own = {str(path) for row in rows for path in str(row["path"]).split("|")}
     return problems + [
         Problem(file, "a mask without its image", f"an image as {competition.images.train} says",
-                "put the image there, take the mask out, or say masks.surplus: true")
+                "add the image, remove the mask, or set masks.surplus: true")
         for file in sorted({file for scanned in found for file, _ in scanned.files} - used - own)
     ]  # fmt: skip

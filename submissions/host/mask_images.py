@@ -120,14 +120,17 @@ def stretch(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _cure(mask: tuple[int, ...], image: Shape, *, bare: bool) -> str:
     """What to do where a mask has another shape (Z, H, W) than its image."""
     if bare and mask[0] == 1 and image[0] > 1:
-        return "say in images.axes which axis is what, e.g. CHW or HWC, or choose one in images.frame"
+        return "say in images.axes which axis is which, e.g. CHW or HWC, or choose one in images.frame"
     if mask[0] == 1 and image[0] > 1:
         return f"the image has {image[0]} pages: images.frame chooses one, images.kind: pages makes each an image"
     if mask[0] == image[0] and mask[1:] == (image[2], image[1]):
-        return "height and width are swapped: photos with an EXIF orientation need images.exif: turned, or replace it"
+        return (
+            "height and width are swapped: for photos with an EXIF orientation set images.exif: turned, else "
+            "replace the file"
+        )
     if mask[0] == image[0]:
-        return "replace the one that is wrong, or set masks.size to any where the host says so"
-    return "replace the one that is wrong"
+        return "replace the wrong file, or set masks.size: any if the host's masks have other sizes"
+    return "replace the wrong file"
 
 
 def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list[Path]:
@@ -143,7 +146,7 @@ def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list
         return [path for path in paths if path.is_file()]
     if not paths:
         raise FileNotFoundError(
-            f"{filled(pattern, row, object='*')}: no file of an object; expected at least one, or masks.missing: empty"
+            f"{filled(pattern, row, object='*')}: no file; expected at least one object, or set masks.missing: empty"
         )
     return paths
 
@@ -208,8 +211,9 @@ def _foreground(competition: Competition, path: Path, row: Row, shape: Shape) ->
     if (inside & (pixels != most)).any():
         count = len(np.unique(pixels))
         raise ValueError(
-            f"{path}: {count} values up to {most}, and one class has two; soft borders: set masks.threshold: "
-            f"{_half(int(most))} (1: all that is not 0); classes by value: masks.values; objects: masks.instances"
+            f"{path}: {count} values up to {most}, but a mask of one class has two; for soft borders set "
+            f"masks.threshold: {_half(int(most))} (1: all that is not 0), for classes by value masks.values, for "
+            "objects masks.instances"
         )
     return inside
 
@@ -263,11 +267,15 @@ def _unknown_values(competition: Competition, path: Path, unknown: list[int], mo
     more = ", ..." if len(unknown) > SHOWN else ""
     if masks.colours is not None:
         listed = ", ".join(colour_name(code) for code in unknown[:SHOWN])
-        lossy = "; JPEG changes colours: convert it from the reader" if path.suffix.lower() in (".jpg", ".jpeg") else ""
+        lossy = (
+            "; JPEG changes colours: convert it again from the original"
+            if path.suffix.lower() in (".jpg", ".jpeg")
+            else ""
+        )
         known = ", ".join(map(str, masks.values or {}))
-        return f"{path}: found colours {listed}{more}, expected only {known}; mend masks.values{lossy}"
+        return f"{path}: found colours {listed}{more}, expected only {known}; correct masks.values{lossy}"
     listed, known = ", ".join(map(str, unknown[:SHOWN])), ", ".join(map(str, sorted(masks.numbers or {})))
     soft = ""
     if len(unknown) > SOFT and len(competition.classes) == 1:
-        soft = f"; soft borders: set masks.threshold: {_half(most)} in place of masks.values"
-    return f"{path}: found values [{listed}{more}], expected only [{known}]; mend masks.values{soft}"
+        soft = f"; for soft borders set masks.threshold: {_half(most)} instead of masks.values"
+    return f"{path}: found values [{listed}{more}], expected only [{known}]; correct masks.values{soft}"

@@ -25,7 +25,7 @@ __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
 
 
 def shared_reader(competition: Competition, data: Path) -> MaskReader:
-    """This process' reader of these masks: the host's table is read once, and again where the file has changed."""
+    """The reader of these masks in this process: the host's table is read once, and again if the file changed."""
     masks = competition.masks
     files = [data / name for name in (masks.file, masks.table.file if masks.table else None) if name]
     states = [path.stat() for path in files if path.is_file()]
@@ -95,7 +95,7 @@ class MaskReader:
         return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
 
     def _with_data(self, truth: Truth, row: Mapping[str, Any]) -> Truth:
-        """The truth without the places of which the image's file says that they hold no data: nothing is there."""
+        """The truth with nothing where the image's file says that it has no data."""
         if not all(path.exists() for path in row_paths(self.data, row)):
             return truth
         reader = open_row(self.competition, self.data, row)

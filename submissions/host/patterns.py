@@ -1,9 +1,4 @@
-"""Path patterns with {fields}: which files fit one, what their names say, and what beside them fits almost.
-
-train/{case}/slice_{z:d}.png     {field}    part of one file or folder name, as short as it can be
-                                 {field:d}  digits; {field:*} may be empty; {field:3} three characters;
-                                 {field:2d} two digits; {field:train|val} one of these words
-"""
+"""Path patterns with {fields}"""
 
 from __future__ import annotations
 
@@ -66,7 +61,7 @@ def fill(template: str, fields: Mapping[str, Any], what: str) -> str:
 def check_inside(pattern: str) -> str:
     """The pattern, if it stays below the data folder and its fields are of known kinds; else ValueError."""
     if not pattern or pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
-        raise ValueError(f"path pattern {pattern!r}: expected a path below the data folder, without '..'")
+        raise ValueError(f"path pattern {pattern!r}: expected a path inside the data folder, without '..'")
     for match in FIELD_KIND.finditer(pattern):
         _expression(pattern, match)
     return pattern
@@ -160,9 +155,7 @@ def scan(root: Path, pattern: str) -> Found:
         elif _is(entry.is_file) or is_container(Path(entry.path)):
             files.append((relative, match.groupdict()))
         else:
-            almost.append(
-                Problem(relative, _what_it_is(Path(entry.path)), "a file", "put the file there or take it out")
-            )
+            almost.append(Problem(relative, _what_it_is(Path(entry.path)), "a file", "put a file there or remove it"))
     return Found(sorted(files), sorted(almost), sorted(system))
 
 
@@ -210,7 +203,7 @@ def _other_case(relative: str, pattern: str) -> Problem:
 
 def _what_it_is(path: Path) -> str:
     if path.is_symlink() and not path.exists():
-        return f"a link to {path.readlink()}, which is not there"
+        return f"a link to {path.readlink()}, which does not exist"
     if path.is_dir():
-        return "a folder of that name"
-    return "a pipe, socket or device of that name"
+        return "a folder with that name"
+    return "a pipe, socket or device with that name"

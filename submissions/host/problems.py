@@ -1,4 +1,4 @@
-"""What is wrong with the host's files, said so that it can be put right."""
+"""What is wrong with the host's files, and how to correct it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing wrong: which file or id, what was found, what was expected, what to do."""
+    """One problem: which file or id, what was found, what was expected, what to do."""
 
     where: str
     found: str
@@ -23,7 +23,7 @@ class Problem:
 
 
 class ProblemsError(ValueError):
-    """Every problem at once: nothing is started on data that is known to be wrong."""
+    """All problems at once; nothing is started on data that is known to be wrong."""
 
     def __init__(self, problems: Sequence[Problem], *, shown: int = 50) -> None:
         self.problems = sorted(problems)

@@ -15,7 +15,9 @@ from submissions.images.opening import path_inside
 def submission_format(competition: Competition) -> SubmissionFormat:
     """The contract's submission section; ValueError where the host takes none."""
     if competition.submission is None:
-        raise ValueError(f"{competition.name}: the contract has no submission section; there is nothing to write")
+        raise ValueError(
+            f"{competition.name}: the contract has no section `submission`, so no submission can be written"
+        )
     return competition.submission
 
 
@@ -49,7 +51,7 @@ def read_submission(path: Path, competition: Competition) -> pd.DataFrame:
         raise FileNotFoundError(f"{path}: no such file; expected a table with the columns {columns(form)}")
     head = first_bytes(path)
     if head.startswith(UTF16):
-        raise ValueError(f"{path}: written in UTF-16; save it as UTF-8, as the submission is written")
+        raise ValueError(f"{path}: encoded as UTF-16; save it as UTF-8")
     frame = read_text_table(path, separator=",")
     missing = [name for name in columns(form) if name not in frame]
     if not missing:
@@ -61,6 +63,6 @@ def read_submission(path: Path, competition: Competition) -> pd.DataFrame:
 
 
 def row_keys(frame: pd.DataFrame, form: SubmissionFormat) -> list[tuple[str, ...]]:
-    """What names a row: the id, with the class where rows are id x class."""
+    """What identifies a row: the id, together with the class where there is a row per id and class."""
     names = [form.id_column, *([form.class_column] if form.class_column else [])]
     return list(zip(*(frame[name] for name in names), strict=True))

@@ -1,4 +1,4 @@
-"""Settings documents: YAML read safely, validated with sentences a user can act on."""
+"""Settings documents: YAML, read safely and validated; errors are sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _written_out(value: Any, known: dict[int, float]) -> float:
 
 
 def beside(value: str, document: Path) -> str:
-    """A path that a YAML document names: as it lies beside the document, else as it is, from where the user stands."""
+    """A path named in a YAML document: beside the document if it exists there, else relative to the working folder."""
     found = document.parent / value
     return str(found) if found.exists() else value
 
@@ -98,14 +98,16 @@ def validate(kind: type[S], document: Mapping[str, Any], origin: str) -> S:
             if item["type"] == "extra_forbidden":
                 lines.append(f"  {key}: unknown key; {_known_keys(kind, item['loc'])}")
             elif item["type"] == "missing":
-                lines.append(f"  {key}: missing; it has no default, so write it")
+                lines.append(f"  {key}: missing; it has no default, so it has to be written")
             else:
                 lines.append(f"  {_problem(key, item['input'], item['msg'].removeprefix('Value error, '))}")
         raise ValueError("\n".join(lines)) from error
 
 
 def _problem(key: str, found: Any, said: str) -> str:
-    """The sentence about a key; of a whole section without what is in it, and without its key where that is named."""
+    """The sentence about a key; without the value found where it is a whole section, and without the key where the
+    message names it.
+    """
     if not isinstance(found, (Mapping, BaseModel)):
         return f"{key}: found {found!r}; {said}"
     return said if key == WHOLE or said.startswith(key) else f"{key}: {said}"

@@ -40,7 +40,9 @@ def read_text_table(path: Path, *, separator: str | None = None, columns: list[s
             **options,
         )
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: byte {error.start} is no UTF-8 ({error.reason}); save the table as UTF-8") from error
+        raise ValueError(
+            f"{path}: byte {error.start} is not UTF-8 ({error.reason}); save the table as UTF-8"
+        ) from error
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path}: not readable as a table: {error}") from error
 

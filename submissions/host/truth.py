@@ -1,4 +1,4 @@
-"""What the host says is in one image: the form that runs, mask images and polygons all become."""
+"""The truth of one image: the form into which runs, mask images and polygons are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOFT_TOP = 254  # value of a soft target that stands for 1; 255 stands for "not 
 
 @dataclass(frozen=True)
 class Truth:
-    """What the host says is in one image.
+    """The truth of one image.
 
     planes: bool (K, Z, H, W), a plane a class in the contract's order.
     valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
@@ -52,7 +52,7 @@ class Truth:
 
 
 def classes_shown(truth: Truth) -> np.ndarray:
-    """bool (K,): which classes the image shows anywhere that counts."""
+    """bool (K,): which classes the image shows anywhere that is scored."""
     planes = truth.planes if truth.valid is None else truth.planes & truth.valid
     return np.asarray(planes.any(axis=(1, 2, 3)))
 
@@ -64,7 +64,7 @@ def completed(
     valid: np.ndarray | None = None,
     instances: np.ndarray | None = None,
 ) -> Truth:
-    """The truth of these planes, bool (K, Z, H, W); of exclusive classes the background is what no other claims."""
+    """The truth made of planes bool (K, Z, H, W); of exclusive classes, the background is what no other class has."""
     classes = competition.classes
     if competition.exclusive and "background" in classes:
         index = classes.index("background")

@@ -96,8 +96,8 @@ def check_alignment(
     scores = _named(_mean(per_image))
     confidence, wins, losses = sign_test(votes)
     if losses > wins and confidence >= SURE_OF_ERROR:
-        message = f"masks look read along rows instead of columns, or the reverse: {losses} of {len(votes)} "
-        message += "parts are stripes that become objects in the other order; change the dialect's order"
+        message = f"masks look as if read along rows instead of columns, or the reverse: {losses} of {len(votes)} "
+        message += "parts are stripes that become objects in the other order; change `order` in the dialect"
         return Alignment("misaligned", "other order", confidence, scores, len(measured), message)
     samples = per_image if len(per_image) >= FEW_IMAGES else np.concatenate(measured)
     return _judged(samples, scores, len(measured))
@@ -132,11 +132,13 @@ def _judged(samples: Float, scores: dict[str, float], images: int) -> Alignment:
         message = f"height and width of the masks are swapped; they fit best {ORIENTATIONS[names[best]]}"
         return Alignment("misaligned", names[best], confidence, scores, images, f"{message} ({told})")
     if lead >= MARGIN and best == 0 and confidence >= SURE:
-        return Alignment("aligned", "identity", confidence, scores, images, f"masks fit as they are ({told})")
+        return Alignment(
+            "aligned", "identity", confidence, scores, images, f"masks fit their images as they are ({told})"
+        )
     if lead >= MARGIN and best != 0 and confidence >= SURE_OF_ERROR:
-        message = f"masks do not fit their images: they would if {ORIENTATIONS[names[best]]} ({told})"
+        message = f"masks do not fit their images; they would fit if {ORIENTATIONS[names[best]]} ({told})"
         return Alignment("misaligned", names[best], confidence, scores, images, message)
-    message = f"no orientation clearly fits better than the others ({told})"
+    message = f"no orientation fits clearly better than the others ({told})"
     return Alignment("unknown", names[best], confidence, scores, images, message)
 
 
@@ -156,7 +158,7 @@ def _usable(
 
 
 def _order_votes(mask: npt.NDArray[np.bool_]) -> list[float]:
-    """Votes for the mask's own reading order: against it where it was decoded in the other one."""
+    """Votes for the reading order that the mask was decoded with; negative where it should be the other one."""
     height, width = mask.shape
     columns = order_votes(find_runs(mask, "column"), height, width)
     rows = order_votes(find_runs(mask, "row"), width, height)

@@ -1,4 +1,4 @@
-"""What a check of a submission found: errors, which the host would refuse or score wrongly, and warnings."""
+"""What a check of a submission found: errors (the host would refuse it or score it wrongly) and warnings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Finding:
 
 
 def rows_findings(level: Level, what: str, faults: Iterable[tuple[int, str]], shown: int = SHOWN) -> list[Finding]:
-    """A finding a row (index from 0, cause), the first `shown` of them; the rest as one that counts them.
+    """One finding per row (index from 0, cause), for the first `shown` rows; the rest as one finding with their number.
 
     `what` names the kind of fault, e.g. 'masks that do not decode'.
     """
@@ -45,5 +45,5 @@ def rows_findings(level: Level, what: str, faults: Iterable[tuple[int, str]], sh
 
 
 def errors(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that must be put right before the file is handed in."""
+    """The errors, which must be corrected before the file is submitted."""
     return [finding for finding in findings if finding.level == "error"]

@@ -88,7 +88,7 @@ def file_findings(size: int, form: SubmissionFormat) -> list[Finding]:
     """An error where the answer has more bytes than the host takes."""
     if form.max_bytes is None or size <= form.max_bytes:
         return []
-    return [Finding("error", None, f"the file has {size:,} bytes, the host takes at most {form.max_bytes:,}")]
+    return [Finding("error", None, f"the file has {size:,} bytes, but the host accepts at most {form.max_bytes:,}")]
 
 
 def _read(path: Path) -> tuple[pd.DataFrame | None, list[Finding]]:
@@ -117,7 +117,7 @@ def _column_findings(frame: pd.DataFrame, form: SubmissionFormat, sample: pd.Dat
     if extra:
         return [Finding("error", None, f"columns {extra} are not in the sample, which has {expected}")]
     if has != expected:
-        return [Finding("warning", None, f"columns are in the order {has}, the sample has {expected}")]
+        return [Finding("warning", None, f"columns are in the order {has}; the sample has {expected}")]
     return []
 
 
@@ -133,7 +133,7 @@ def test_images(competition: Competition, data: Path) -> tuple[ListedImages, dic
         try:
             shapes[image_id] = answer_shape(images, image_id)
         except (ValueError, OSError) as error:
-            faults.append(f"the size of {image_id} is not known, its masks are not checked: {error}")
+            faults.append(f"the size of {image_id} is not known, so its masks are not checked: {error}")
     findings += [Finding("warning", None, cause) for cause in faults[:5]]
     return images, shapes, findings
 
@@ -150,7 +150,9 @@ def _id_findings(competition: Competition, keys: Keys, wanted: Keys, *, ordered:
     """Rows missing, too many, twice, or out of the sample's order."""
     form = submission_format(competition)
     if not wanted:
-        return [Finding("warning", None, "neither a sample nor test images are at hand: ids are not checked")]
+        return [
+            Finding("warning", None, "there is neither a sample submission nor test images, so ids are not checked")
+        ]
     origin = f"the sample {form.sample}" if ordered else "the test images"
     findings = rows_findings("error", "unknown ids", _extra(keys, set(wanted), origin))
     may_lack = competition.dialect.empty == "missing" and form.rows != "image"
@@ -161,7 +163,7 @@ def _id_findings(competition: Competition, keys: Keys, wanted: Keys, *, ordered:
         more = ", ..." if len(lacking) > 5 else ""
         findings.append(Finding("error", None, f"{len(lacking)} id(s) of {origin} have no row: {some}{more}"))
     if form.rows != "instance":
-        findings += rows_findings("error", "ids that come twice", _twice(keys))
+        findings += rows_findings("error", "ids that occur twice", _twice(keys))
     if ordered:
         findings += _order_findings(keys, wanted)
     return findings
@@ -190,7 +192,7 @@ def _order_findings(keys: Keys, wanted: Keys) -> list[Finding]:
     for index, key in enumerate(keys):
         place = rank.get(key, reached)
         if place < reached:
-            cause = f"id {'/'.join(key)} comes before the row above it in the sample: the order differs"
+            cause = f"id {'/'.join(key)} comes before the previous row's id in the sample: the order differs"
             return [Finding(level, index + 1, cause)]
         reached = place
     return []

@@ -104,7 +104,7 @@ def _read_labels(competition: Competition, cells: list[str], keys: list[tuple[st
         except ValueError as error:
             faults.append((index, f"id {'/'.join(key)}: {error}"))
     unknown = np.full(len(cells), UNKNOWN)
-    findings = rows_findings("error", "labels that are no class", faults)
+    findings = rows_findings("error", "labels that are not classes", faults)
     return ReadMasks([], unknown, np.zeros(len(cells), np.int64), unknown.astype(np.int64), findings)
 
 
@@ -127,8 +127,8 @@ def _overlaps(
         yield (
             parts[second][0],
             (
-                f"id {image_id}: shares the pixel (row {row}, col {col}) with row {other}, "
-                "and the host forbids overlap (submission.overlap: false)"
+                f"id {image_id}: pixel (row {row}, col {col}) is also in row {other}, and the host forbids "
+                "overlap (submission.overlap: false)"
             ),
         )
 
@@ -140,7 +140,7 @@ def _placeholders(cells: pd.Series, competition: Competition) -> list[Finding]:
     count = int((cells.str.strip() == PLACEHOLDER).sum())
     if 2 * count <= len(cells):
         return []
-    cause = f"{count} of {len(cells)} masks are {PLACEHOLDER!r}, as in sample files: is this the sample?"
+    cause = f"{count} of {len(cells)} masks are {PLACEHOLDER!r}, as in sample submissions: is this the sample?"
     return [Finding("warning", None, cause)]
 
 

@@ -1,6 +1,6 @@
-"""Are a submission's masks like those of training: as often empty, as large, and on their images' objects?
+"""Are a submission's masks like those of training: as often empty, as large, and on the objects of their images?
 
-Warnings here are hints of a mistake (threshold, scale, wrong weights); a test set may truly differ.
+Warnings here hint at mistakes (threshold, scale, wrong weights); a test set may also truly differ.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _empty_findings(name: str, empty: np.ndarray, trained: np.ndarray) -> list[F
     if not every and (abs(here - there) < EMPTY_DIFFERENCE or abs(here - there) < EMPTY_DEVIATIONS * deviation):
         return []
     cause = f"class {name}: {here:.0%} of {len(empty)} masks are empty, {there:.0%} of {len(trained)} in training"
-    return [Finding("warning", None, f"{cause}; check the threshold and the rule for empty masks")]
+    return [Finding("warning", None, f"{cause}; check the threshold, and how empty masks are written")]
 
 
 def _area_findings(name: str, shares: np.ndarray, trained: np.ndarray) -> list[Finding]:
@@ -128,8 +128,8 @@ def _area_findings(name: str, shares: np.ndarray, trained: np.ndarray) -> list[F
     if distance < max(DISTANCE, chance):
         return []
     cause = (
-        f"class {name}: the median covers {np.median(shares):.2%} of its image, {np.median(trained):.2%} "
-        f"in training (distance of the distributions {distance:.2f})"
+        f"class {name}: the median mask covers {np.median(shares):.2%} of its image, in training "
+        f"{np.median(trained):.2%} (distance of the distributions {distance:.2f})"
     )
     return [Finding("warning", None, f"{cause}; check threshold, scale and minimum area")]
 
@@ -142,7 +142,7 @@ def _outliers(shares: np.ndarray, rows: np.ndarray, images: np.ndarray, trained:
     found = np.flatnonzero(shares > max(largest + 0.05, min(LARGER * largest, 0.99)))
     first = {int(image): int(row) for image, row in zip(images[::-1], rows[::-1], strict=True)}
     faults = [
-        (first[int(image)], f"covers {shares[image]:.1%} of its image, at most {largest:.1%} in training")
+        (first[int(image)], f"covers {shares[image]:.1%} of its image; in training at most {largest:.1%}")
         for image in found
         if int(image) in first
     ]
@@ -165,7 +165,7 @@ def alignment_findings(
         return []
     number = min(result.images, len({read.images[place][0] for place in sampled}))
     level: Level = "warning" if number < FEW_IMAGES else "error"
-    return [Finding(level, None, f"on {number} image(s) looked at: {result.message}", doubt=True)]
+    return [Finding(level, None, f"on {number} image(s): {result.message}", doubt=True)]
 
 
 def _sampled(competition: Competition, read: ReadMasks, shapes: Mapping[str, Shape3]) -> dict[int, list[int]]:

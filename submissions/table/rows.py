@@ -1,4 +1,4 @@
-"""What a submission's row speaks of: which image, which slice of it, which class; and how large an image is."""
+"""Which image, slice and class a submission's row is about, and how large the image is."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ def row_places(
                     )
                 if key in found:
                     raise ValueError(
-                        f"submission.id_template {form.id_template!r} gives {'/'.join(key)!r} to {image_id} "
-                        f"and to {found[key].image_id}; name the fields that tell them apart"
+                        f"submission.id_template {form.id_template!r} gives the id {'/'.join(key)!r} to both "
+                        f"{image_id} and {found[key].image_id}; add fields that differ"
                     )
                 found[key] = Place(image_id, z, index)
     return found

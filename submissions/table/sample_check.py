@@ -33,7 +33,7 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
         sample = read_sample(competition, data)
     except (ValueError, OSError) as error:
         wanted = f"a table with the columns {columns(form)}"
-        return [Problem(form.sample, str(error), wanted, "mend the file or the contract's submission section")]
+        return [Problem(form.sample, str(error), wanted, "correct the file, or the contract's section `submission`")]
     known: set[Key] = set() if sample is None else set(row_keys(sample, form))
     problems = [] if sample is None or form.rows == "instance" else _repeated(form.sample, row_keys(sample, form))
     if not len(listing):
@@ -43,18 +43,18 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
         shapes = {image_id: assumed_shape(images, image_id, {}) for image_id in images.ids}
         places = row_places(competition, images, shapes)
     except ValueError as error:
-        return [*problems, Problem("submission", str(error), "an id a row", "mend submission.id_template")]
+        return [*problems, Problem("submission", str(error), "an id a row", "correct submission.id_template")]
     if sample is None or (competition.submission.code_competition and not known):
         return problems
     action = "check submission.sample, submission.id_template and images.test"
     lacking, extra = sorted(known - set(places)), sorted(set(places) - known)
     action = difference(*(["/".join(key) for key in keys] for keys in (lacking, extra))) or action
     if lacking:
-        found = f"{len(lacking)} id(s) of no test image: {_some(lacking)}"
+        found = f"{len(lacking)} id(s) without a test image: {_some(lacking)}"
         problems.append(Problem(form.sample, found, "ids of the test images", action))
     if extra:
-        found = f"no row for {len(extra)} id(s) of test images: {_some(extra)}"
-        problems.append(Problem(form.sample, found, "every test image named", action))
+        found = f"no row for {len(extra)} test image(s): {_some(extra)}"
+        problems.append(Problem(form.sample, found, "a row for every test image", action))
     return problems
 
 
@@ -63,7 +63,7 @@ def _repeated(file: str, keys: Sequence[Key]) -> list[Problem]:
     if not twice:
         return []
     found = f"{len(twice)} id(s) in more than one row: {_some(twice)}"
-    return [Problem(file, found, "one row an id", "take the others out, or submission.rows is 'instance'")]
+    return [Problem(file, found, "one row an id", "delete the other rows, or set submission.rows: instance")]
 
 
 def _some(keys: Sequence[Key]) -> str:

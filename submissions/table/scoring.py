@@ -53,7 +53,7 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
     metric = metric.at(truth.spacing)
     if metric.needs == "instances":
         if said.instances is None or truth.instances is None:
-            raise ValueError(f"{metric.name} needs instances, and the prediction or the truth has none")
+            raise ValueError(f"{metric.name} needs instances, but the prediction or the truth has none")
         labels, wanted = _flat(said.instances), _flat(truth.instances)
         pred = labels if said.scores is None else (labels, np.asarray(said.scores))
         return metric.rows(pred, wanted, None if valid is None else _flat(valid))
@@ -123,7 +123,7 @@ def rows_by_image(
             named = {str(name): str(value) for name, value in row.items()}
             found.setdefault(places[key].image_id, []).append((places[key].z, named))
         elif others == "error":
-            raise ValueError(f"id {'/'.join(key)!r}: no test image of that id")
+            raise ValueError(f"id {'/'.join(key)!r}: no test image with that id")
     return found
 
 

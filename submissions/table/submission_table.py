@@ -62,7 +62,10 @@ def encode_rows(
         index = competition.scored_classes[0]
         return [answer_row(form, given, encode(planes[index], competition.dialect))]
     if instances is None:
-        raise ValueError(f"{fields['image_id']}: the host wants instances; the decision must split the mask")
+        raise ValueError(
+            f"{fields['image_id']}: the host wants instances, but the decision does not split masks; "
+            "set tune.instances and run stage 06"
+        )
     texts = encode_instances(instances, competition.dialect)
     confidence = list(scores) if scores is not None else [1.0] * len(texts)
     cells = [
@@ -117,9 +120,8 @@ def write_submission(path: Path, competition: Competition, data: Path, rows: Seq
         extra, lacking = sorted(set(keys) - set(wanted)), sorted(set(wanted) - set(keys))
         if extra or lacking:
             raise ValueError(
-                f"{form.sample}: {len(lacking)} id(s) without a prediction {_some(lacking)}, "
-                f"{len(extra)} predicted id(s) it does not name {_some(extra)}; "
-                "check that the test images belong to this sample"
+                f"{form.sample}: {len(lacking)} id(s) have no prediction {_some(lacking)}, {len(extra)} predicted "
+                f"id(s) are not in it {_some(extra)}; check that the test images belong to this sample"
             )
     else:
         wanted = sorted(set(keys))
@@ -176,7 +178,7 @@ def decode_rows(
 def label_index(competition: Competition, cell: str) -> int:
     """Index of the class that a cell names; ValueError for another text."""
     if cell not in competition.classes:
-        raise ValueError(f"{cell!r} is no class of {competition.name}, expected one of {competition.classes}")
+        raise ValueError(f"{cell!r} is not a class of {competition.name}; expected one of {competition.classes}")
     return competition.classes.index(cell)
 
 

@@ -31,20 +31,20 @@ def _outline(item: dict[str, Any], name: str) -> Outline:
     if isinstance(given, dict):
         return Outline(name, patches=[(0, 0, decode_counts(given, f"annotation {item.get('id')}"))], crowd=crowd)
     if not given:
-        return Outline(name, fault=f"annotation {item.get('id')} has a box and no segmentation")
+        return Outline(name, fault=f"annotation {item.get('id')} has a box but no segmentation")
     return Outline(name, [[np.asarray(ring, float).reshape(-1, 2)] for ring in given], crowd=crowd)
 
 
 def decode_counts(given: dict[str, Any], where: str) -> np.ndarray:
     """bool (H, W) of {'size': [height, width], 'counts': list or compressed text}; column-major, zeros first."""
     if "size" not in given or "counts" not in given:
-        raise ValueError(f"{where} holds runs without size or counts")
+        raise ValueError(f"{where}: runs without size or counts")
     height, width = (int(number) for number in given["size"])
     counts = given["counts"]
     if isinstance(counts, str):
         return decode(counts, (height, width), Dialect(kind="coco_compressed"), where=where)
     lengths = np.asarray(counts, np.int64)
     if len(lengths) and (lengths.min() < 0 or int(lengths.sum()) != height * width):
-        raise ValueError(f"{where}: counts of {int(lengths.sum())} pixels, expected {height} x {width}")
+        raise ValueError(f"{where}: counts add up to {int(lengths.sum())} pixels, expected {height} x {width}")
     values = np.arange(len(lengths)) % 2 == 1
     return np.repeat(values, lengths).reshape(width, height).T

@@ -17,11 +17,11 @@ def read_cvat(path: Path) -> dict[str, Entry]:
     """Entries by the image's name without its ending; objects that lie higher come later."""
     text = path.read_text(encoding="utf-8-sig")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ValueError("the XML defines entities, which no annotation needs")
+        raise ValueError("the XML defines entities; annotations have none, so it is refused")
     found: dict[str, Entry] = {}
     root = ElementTree.fromstring(text)
     if root.tag != "annotations":
-        raise ValueError(f"the XML's root is {root.tag!r}, expected CVAT's 'annotations'")
+        raise ValueError(f"the XML's root is {root.tag!r}, expected 'annotations' as CVAT writes")
     for image in root.iter("image"):
         shapes = [shape for shape in image if shape.tag in GEOMETRIES]
         shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))

@@ -1,4 +1,4 @@
-"""Which format is a document in, and which of its entries is an image's?"""
+"""Which format is a document in, and which of its entries belongs to an image?"""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ class Documents:
             return []
         if entry.size not in (None, shape):
             raise ValueError(
-                f"{row['image_id']}: the polygons were drawn on an image of {entry.size} (height, width), and "
-                f"{row['path']} has {shape}; replace the one that is wrong"
+                f"{row['image_id']}: the polygons were drawn on an image of {entry.size} (height, width), but "
+                f"{row['path']} has {shape}; replace the wrong file"
             )
         return entry.outlines
 

@@ -55,7 +55,7 @@ def _fill_rings(rings: Sequence[Ring], shape: tuple[int, int], where: str) -> np
     points = []
     for ring in rings:
         if ring.ndim != 2 or len(ring) < 3 or not np.isfinite(ring).all():
-            raise ValueError(f"{where}: a polygon of {len(ring)} points, expected at least 3 finite ones")
+            raise ValueError(f"{where}: a polygon with {len(ring)} points, expected at least 3 finite ones")
         points.append(np.round(ring * (1 << SUBPIXEL_BITS)).astype(np.int32))
     cv2.fillPoly(drawn, points, 1, shift=SUBPIXEL_BITS)
     return drawn.astype(bool)

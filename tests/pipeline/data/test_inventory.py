@@ -131,7 +131,7 @@ def test_no_mask_no_alignment(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="put the host's files there"):
+    with pytest.raises(FileNotFoundError, match="put the host's files into it"):
         list(take_inventory(rle_contract(), tmp_path / "nowhere"))
 
 

@@ -86,7 +86,7 @@ def test_a_metric_of_the_contract_and_a_bad_sample_are_found(tmp_path: Path) -> 
     (tmp_path / "data/sample_submission.csv").write_text("id,rle\nsomebody,1 1\n")
     with pytest.raises(ValueError, match="3 things") as caught:
         check_ahead(space_of([str(tmp_path / "tiny.yaml"), "--data", str(space.data), "--runs", str(space.runs)]))
-    for words in ("metric: unknown metric", "1 id(s) of no test image: somebody", "no row for 2 id(s) of test images"):
+    for words in ("metric: unknown metric", "1 id(s) without a test image: somebody", "no row for 2 test image(s)"):
         assert words in str(caught.value)
 
 
@@ -94,7 +94,7 @@ def test_an_id_template_that_names_several_rows_alike_is_found(tmp_path: Path) -
     arguments = write_tiny_experiment(tmp_path, train=4, test=2)
     contract = yaml.safe_load((tmp_path / "drawn.yaml").read_text())
     (tmp_path / "drawn.yaml").write_text(yaml.safe_dump({**contract, "submission": {"id_template": "all"}}))
-    with pytest.raises(ValueError, match=r"mend submission\.id_template"):
+    with pytest.raises(ValueError, match=r"correct submission\.id_template"):
         check_ahead(space_of(arguments))
 
 

@@ -114,7 +114,7 @@ def test_a_stack_in_both_parts_is_an_error(tmp_path: Path) -> None:
     stack_host(tmp_path)
     solution = pd.read_csv(tmp_path / "solution.csv").assign(Usage=["Public", "Private"] * 2)
     table(tmp_path / "solution.csv", solution)
-    with pytest.raises(ValueError, match="s0: its rows in the solution are"):
+    with pytest.raises(ValueError, match="s0: its rows in the solution have the Usage"):
         score_parts(rle_contract(**stack_contract()), tmp_path / "submission.csv", tmp_path / "solution.csv", tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_the_command_says_what_it_found_and_writes_nothing_over(
     before = (tmp_path / "mine.yaml").read_bytes()
     with pytest.raises(SystemExit):
         main(arguments)
-    assert "is there already and is not written over" in capsys.readouterr().err
+    assert "exists and is not overwritten" in capsys.readouterr().err
     assert (tmp_path / "mine.yaml").read_bytes() == before
 
 
@@ -111,9 +111,12 @@ def test_mask_images_and_their_values(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "labels/0.png"), np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16).reshape(SHAPE))
     many = draft_contract(tmp_path, "a")
     assert "values" not in many.sections["masks"]
-    assert "2240 values, up to 2240 in one mask, other ones in each: every value is an object" in many.text()
+    assert (
+        "2240 values, up to 2240 in one mask and different ones in each mask: every value is taken for an object"
+        in many.text()
+    )
     cv2.imwrite(str(tmp_path / "labels/0.png"), draw_image(label == 1, 0) // np.array([1, 2, 3], np.uint8))
-    assert "masks are not read" in draft_contract(tmp_path, "a").text()
+    assert "masks cannot be read" in draft_contract(tmp_path, "a").text()
 
 
 def test_an_image_without_a_row_means_that_empty_masks_are_missing(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_the_order_of_rows_is_found_where_images_are_not_square(tmp_path: Path) 
     pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
     draft = draft_contract(tmp_path, "a")
     assert draft.sections["masks"]["dialect"]["order"] == "row"
-    assert "images have no row" not in draft.text() and "a blank cell is the most usual" in draft.text()
+    assert "images have no row" not in draft.text() and "an empty cell is the usual way" in draft.text()
 
 
 def test_tables_that_cannot_be_read_and_documents_that_are_no_polygons_are_passed_over(tmp_path: Path) -> None:

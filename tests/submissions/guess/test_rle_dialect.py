@@ -60,7 +60,7 @@ def test_a_square_table_does_not_tell_its_order_and_images_do():
     for order in ("column", "row"):
         texts = encoded(masks, Dialect(order=order))
         blind = detect_dialect(texts, (80, 80))
-        assert blind.order == "unknown" and "only images can tell" in " ".join(blind.reasons)
+        assert blind.order == "unknown" and "only the images can" in " ".join(blind.reasons)
         assert detect_dialect(texts, (80, 80), images=images).order == order
     noise = [np.random.default_rng(i).integers(0, 255, (80, 80), np.uint8) for i in range(len(masks))]
     assert detect_dialect(texts, (80, 80), images=noise).order == "unknown"
@@ -69,7 +69,7 @@ def test_a_square_table_does_not_tell_its_order_and_images_do():
 def test_objects_away_from_the_border_do_not_tell_the_base():
     found = detect_dialect(encoded(drawn(at_border=False), Dialect()), WIDE)
     assert (found.kind, found.order, found.base) == ("absolute", "column", "unknown")
-    with pytest.raises(ValueError, match="the table does not tell base, empty: pass it, e"):
+    with pytest.raises(ValueError, match="the table does not say base, empty: pass it, e"):
         found.dialect()
     assert found.dialect(base=1, empty="-1") == Dialect(empty="-1")
 
@@ -97,9 +97,9 @@ def test_two_spellings_of_empty_are_both_reported():
     ("texts", "says"),
     [
         (["5 3"] * 9, "fit each of ['absolute', 'relative']"),
-        (["a mask"] * 3, "no grammar fits all of 3 masks"),
+        (["a mask"] * 3, "no grammar fits all 3 masks"),
         (["5 3 9 1", "5 3 7"], "absolute fits 1"),
-        ([], "no grammar fits all of 0 masks"),
+        ([], "no grammar fits all 0 masks"),
     ],
 )
 def test_texts_that_fit_several_grammars_or_none_are_unknown(texts, says):

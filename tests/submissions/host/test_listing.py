@@ -32,7 +32,7 @@ def test_missing_rows_and_missing_images_are_both_listed(tmp_path: Path) -> None
     cv2.imwrite(str(tmp_path / "train" / "stray.png"), np.zeros((*SHAPE, 3), np.uint8))
     _, problems = list_images(competition, tmp_path, "train")
     text = "\n".join(map(str, problems))
-    assert "id 'train03': found no image of that id" in text
+    assert "id 'train03': found no image with that id" in text
     assert "id 'stray' without a row" in text
     assert len(problems) == 2
 
@@ -75,7 +75,7 @@ def test_two_files_of_one_id_and_no_file_at_all(tmp_path: Path) -> None:
     write_rle_host(tmp_path)
     twice = rle_contract(images={"train": "{part}/{id}.png", "id": "{part}"}, tables=[], submission=None)
     _, problems = list_images(twice, tmp_path, "train")
-    assert "a second time" in str(problems[0])
+    assert "twice" in str(problems[0])
     none = rle_contract(images={"train": "elsewhere/{id}.png"}, tables=[], submission=None)
     assert "training images" in str(list_images(none, tmp_path, "train")[1][0])
     assert list_images(none, tmp_path, "test")[0].empty
@@ -101,7 +101,7 @@ def test_a_stack_is_opened_with_its_neighbours_in_order_of_z(tmp_path: Path) -> 
     assert images.open("a_2")[0] is source
     assert images.in_reading_order({"a_10", "a_1"}) == ["a_1", "a_10"]
     images.close()
-    with pytest.raises(ValueError, match="no image of that id"):
+    with pytest.raises(ValueError, match="no image with that id"):
         images.open("b_1")
 
 
@@ -118,7 +118,9 @@ def test_a_damaged_slice_raises_when_it_is_read_and_spares_its_stack(tmp_path: P
         source.read(0)
     for path in (tmp_path / "train").iterdir():
         path.write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"none of the 3 slices can be opened, the first because: .*a_0\.png"):
+    with pytest.raises(
+        ValueError, match=r"none of the 3 slices of the stack can be opened; the first because: .*a_0\.png"
+    ):
         ListedImages(stack_contract(), tmp_path, listing).open("a_2")
 
 
@@ -179,7 +181,7 @@ def test_pixel_size_comes_from_the_contract_or_the_table() -> None:
     assert pixel_size(rle_contract(images={**images, "pixel_size_um": 0.5}), {"image_id": "a"}) == 0.5
     column = rle_contract(images={**images, "pixel_size_um": "mpp"})
     assert pixel_size(column, {"image_id": "a", "mpp": "0.4"}) == 0.4
-    with pytest.raises(ValueError, match="no column 'mpp'"):
+    with pytest.raises(ValueError, match="names the column 'mpp', which does not exist"):
         pixel_size(column, {"image_id": "a"})
     with pytest.raises(ValueError, match="expected µm above 0"):
         pixel_size(column, {"image_id": "a", "mpp": "0"})
@@ -196,7 +198,7 @@ def test_pixel_size_comes_from_the_file(tmp_path: Path) -> None:
     stack = StackReader([images.open_alone("a"), images.open_alone("b")])
     assert pixel_size(contract, images.row("a"), stack) == pytest.approx(0.25)
     for source in (images.open_alone("b"), ArrayReader(np.zeros((1, 5, 9, 1)))):
-        with pytest.raises(ValueError, match="does not say how many"):
+        with pytest.raises(ValueError, match="does not contain a pixel size"):
             pixel_size(contract, images.row("b"), source)
 
 
@@ -218,7 +220,7 @@ def test_rows_that_count_and_lists_of_images_in_coco_json(tmp_path: Path) -> Non
     pd.DataFrame({"id": ["a", "b", "c"], "part": [1, 2, 3]}).to_csv(tmp_path / "t.csv", index=False)
     table = rle_contract(tables=[{"file": "t.csv", "only": {"part": ["1", "3"]}}]).tables[0]
     assert read_table(tmp_path, table)["image_id"].tolist() == ["a", "c"]
-    with pytest.raises(ValueError, match="no column 'split', which `only` names"):
+    with pytest.raises(ValueError, match="`only` names the column 'split'"):
         read_table(tmp_path, rle_contract(tables=[{"file": "t.csv", "only": {"split": ["1"]}}]).tables[0])
     (tmp_path / "t.json").write_text('{"images": [{"id": 7, "file_name": "x/y.jpg", "height": 40}]}')
     named = rle_contract(tables=[{"file": "t.json", "id": "{file_name}", "strip": ".jpg"}]).tables[0]

@@ -49,7 +49,7 @@ def test_a_file_an_object_later_ones_on_top(tmp_path: Path) -> None:
 
 def test_an_image_without_an_object_is_a_mistake_or_empty(tmp_path: Path) -> None:
     (tmp_path / "masks/a").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match=r"masks/a/\*\.png: no file of an object"):
+    with pytest.raises(FileNotFoundError, match=r"masks/a/\*\.png: no file; expected at least one object"):
         read(contract("masks/{id}/{object}.png", instances=True), tmp_path)
     empty = read(contract("masks/{id}/{object}.png", instances=True, missing="empty"), tmp_path)
     assert empty.instances is not None and not empty.instances.any()
@@ -76,7 +76,7 @@ def test_colours_are_classes(tmp_path: Path, keys: tuple[str, str, str]) -> None
     truth = read(competition, tmp_path)
     np.testing.assert_array_equal(truth.planes[:, 0], np.stack([~(first | second), first, second]))
     write(tmp_path / "masks/a.png", picture + np.uint8(1))
-    with pytest.raises(ValueError, match=r"a\.png: found colours 0,1,1, .*mend masks.values"):
+    with pytest.raises(ValueError, match=r"a\.png: found colours 0,1,1, .*correct masks.values"):
         read(competition, tmp_path)
 
 
@@ -145,7 +145,7 @@ def test_soft_borders_ask_for_a_threshold(tmp_path: Path) -> None:
     soft = cv2.GaussianBlur(draw_mask(1).astype(np.uint8) * 255, (5, 5), 0)
     write(tmp_path / "masks/a.png", soft)
     for masks in ({}, {"values": {0: [], 255: "thing"}}):
-        with pytest.raises(ValueError, match=r"a\.png: .*soft borders: set masks\.threshold: 128"):
+        with pytest.raises(ValueError, match=r"a\.png: .*for soft borders set masks\.threshold: 128"):
             read(contract("masks/{id}.png", **masks), tmp_path)
     np.testing.assert_array_equal(read(contract("masks/{id}.png", threshold=128), tmp_path).planes[0, 0], soft >= 128)
 
@@ -190,7 +190,7 @@ def test_a_mask_without_its_image_is_a_problem_unless_it_is_expected(tmp_path: P
     assert listing["image_id"].tolist() == ["a", "b"]
     assert [str(one) for one in problems] == [
         "masks/c.png: found a mask without its image; expected an image as images/{id}.png says; "
-        "put the image there, take the mask out, or say masks.surplus: true"
+        "add the image, remove the mask, or set masks.surplus: true"
     ]
     assert list_images(contract("masks/{id}.png", surplus=True), tmp_path, "train")[1] == []
     assert passed_over(contract("masks/{id}.png"), tmp_path) == ["images/._a.png"]

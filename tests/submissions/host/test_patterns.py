@@ -81,7 +81,7 @@ def test_a_field_s_name_is_no_number() -> None:
 
 @pytest.mark.parametrize("pattern", ["/etc/{id}", "../x/{id}.png", "a/../../{id}", ""])
 def test_a_pattern_stays_below_the_data_folder(pattern: str) -> None:
-    with pytest.raises(ValueError, match="expected a path below the data folder"):
+    with pytest.raises(ValueError, match="expected a path inside the data folder"):
         check_inside(pattern)
 
 
@@ -100,9 +100,9 @@ def test_what_is_no_file_or_of_another_case_is_named_and_system_files_are_counte
     said = {problem.where: problem.found for problem in found.almost}
     assert said == {
         "images/B.PNG": "a name that fits {part}/{id}.png but for upper and lower case",
-        "images/dir.png": "a folder of that name",
-        "images/gone.png": "a link to nowhere.png, which is not there",
-        "images/pipe.png": "a pipe, socket or device of that name",
+        "images/dir.png": "a folder with that name",
+        "images/gone.png": "a link to nowhere.png, which does not exist",
+        "images/pipe.png": "a pipe, socket or device with that name",
     }
     assert found.almost[0].action == "rename it, or write the ending as a field: {part}/{id}.{ending}"
 

@@ -32,7 +32,7 @@ def test_gzip_and_files_without_a_header(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("t.csv", b"", "the file is empty"),
-        ("t.csv", "id,ü\n".encode("latin-1") * 3, "is no UTF-8"),
+        ("t.csv", "id,ü\n".encode("latin-1") * 3, "is not UTF-8"),
         ("t.csv.gz", b"\x1f\x8bno", "damaged gzip"),
         ("t.csv", b'id,rle\n1,"2\n', "not readable as a table"),
         ("t.parquet", b"PAR", "Parquet"),

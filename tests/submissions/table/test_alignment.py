@@ -71,7 +71,7 @@ def test_masks_read_in_the_other_order_are_named_so(shape, written, read):
     ]
     found = check_alignment(pairs)
     assert (found.verdict, found.winner) == ("misaligned", "other order")
-    assert found.confidence > 0.999 and "change the dialect's order" in found.message
+    assert found.confidence > 0.999 and "change `order` in the dialect" in found.message
 
 
 def test_a_few_images_with_many_objects_are_enough():
@@ -91,7 +91,7 @@ def test_masks_of_other_images_are_unknown(shape):
 def test_noise_is_unknown():
     pairs = [(np.random.default_rng(i).random((64, 90)), scene((64, 90), i)[1]) for i in range(20)]
     found = check_alignment(pairs)
-    assert found.verdict == "unknown" and "no orientation clearly fits better" in found.message
+    assert found.verdict == "unknown" and "no orientation fits clearly better" in found.message
 
 
 def test_the_type_and_scale_of_the_image_do_not_matter():

@@ -52,7 +52,7 @@ def test_ids_missing_extra_twice_and_out_of_order(tmp_path: Path) -> None:
     assert "1 id(s) of the sample sample_submission.csv have no row: test02" in text
     assert "row 4: id ' test02' is not in the sample sample_submission.csv; without the blanks" in text
     assert "row 3: id test00 already has row 2" in text
-    assert "row 2: id test00 comes before the row above it" in causes(findings, "warning")
+    assert "row 2: id test00 comes before the previous row's id" in causes(findings, "warning")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_without_sizes_masks_are_read_as_far_as_it_goes(tmp_path: Path) -> None:
     frame.loc[0, "rle"] = "3 4 2 1"
     findings = lint(tmp_path, competition, frame)
     assert "row 1" in causes(findings, "error")
-    assert "3 row(s) are of no image under the data folder" in causes(findings, "warning")
+    assert "3 row(s) belong to no image in the data folder" in causes(findings, "warning")
     (tmp_path / "sample_submission.csv").unlink()
     assert "ids are not checked" in causes(lint(tmp_path, competition, frame), "warning")
 
@@ -121,7 +121,7 @@ def test_columns_and_the_file_itself(tmp_path: Path) -> None:
     assert "['more'] are not in the sample" in causes(lint(tmp_path, competition, frame.assign(more="1")), "error")
     assert "order" in causes(lint(tmp_path, competition, frame[["rle", "id"]]), "warning")
     small = rle_contract(submission={"max_bytes": 10})
-    assert "the host takes at most 10" in causes(lint(tmp_path, small, frame), "error")
+    assert "the host accepts at most 10" in causes(lint(tmp_path, small, frame), "error")
     path = tmp_path / "submission.csv"
     for content in (
         b"",
@@ -137,7 +137,7 @@ def test_a_missing_file_and_a_host_without_submissions_raise(tmp_path: Path) -> 
     competition = write_rle_host(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such file; expected a submission"):
         lint_submission(tmp_path / "none.csv", competition, tmp_path)
-    with pytest.raises(ValueError, match="no submission section"):
+    with pytest.raises(ValueError, match="no section `submission`"):
         lint_submission(tmp_path / "none.csv", rle_contract(submission=None), tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_masks_turned_against_their_images_are_an_error(tmp_path: Path) -> None:
     assert [finding.doubt for finding in errors(lint(tmp_path, competition, turned))] == [True]
     (tmp_path / "test" / "test11.png").unlink()
     few = lint(tmp_path, competition, turned[:11])
-    assert not errors(few) and "on 11 image(s) looked at: masks do not fit" in causes(few, "warning")
+    assert not errors(few) and "on 11 image(s): masks do not fit" in causes(few, "warning")
 
 
 def test_slices_of_one_volume_are_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_slices_of_one_volume_are_one_image(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(plausible, "check_alignment", misaligned)
     (found,) = lint(tmp_path, competition, frame)
-    assert (found.level, found.cause) == ("warning", "on 1 image(s) looked at: upside down")
+    assert (found.level, found.cause) == ("warning", "on 1 image(s): upside down")
 
 
 def test_overlap_is_an_error_only_where_the_host_forbids_it(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_overlap_is_an_error_only_where_the_host_forbids_it(tmp_path: Path) -> N
     forbidden = rle_contract(masks=masks, submission={"rows": "instance", "overlap": False})
     found = errors(lint(tmp_path, forbidden, frame))
     assert [finding.row for finding in found] == [2]
-    assert "shares the pixel (row 4, col 2) with row 1" in found[0].cause
+    assert "pixel (row 4, col 2) is also in row 1" in found[0].cause
     allowed = rle_contract(masks=masks, submission={"rows": "instance"})
     assert errors(lint(tmp_path, allowed, frame)) == []
 
@@ -200,7 +200,7 @@ def test_sizes_unlike_training_are_warnings(tmp_path: Path) -> None:
     empty = lint(tmp_path, competition, frame.assign(rle=""), training=training)
     assert "100% of 12 masks are empty, 0% of 8 in training" in causes(empty, "warning")
     huge = lint(tmp_path, competition, frame.assign(rle="1 2240"), training=training)
-    assert "the median covers 100.00%" in causes(huge, "warning")
+    assert "the median mask covers 100.00%" in causes(huge, "warning")
     assert "row 1: covers 100.0% of its image" in causes(huge, "warning")
     assert "masks larger than any in training: 12 rows in all" in causes(huge, "warning")
     assert not errors(empty + huge)

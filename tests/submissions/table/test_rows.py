@@ -68,7 +68,7 @@ def test_masks_of_a_cell() -> None:
 @pytest.mark.parametrize("cell", ["0 0.9", "1 0.9 abc", "0 0.9 abc 0", "0 0.9 abc x"])
 def test_cells_that_do_not_fit_the_template(cell: str) -> None:
     form = submission_format(rle_contract(masks=INSTANCES, submission={"mask_template": "0 {score} {mask}"}))
-    with pytest.raises(ValueError, match=r"is not written as the contract's '0 \{score\} \{mask\}'"):
+    with pytest.raises(ValueError, match=r"does not match the contract's mask_template '0 \{score\} \{mask\}'"):
         cell_masks(form, cell)
 
 
@@ -108,7 +108,7 @@ def test_the_linter_reads_lists_of_instances(tmp_path: Path) -> None:
     wrong.loc[0, "rle"] += " 0 0.3 " + wrong.loc[0, "rle"].split()[2]
     wrong.loc[1, ["height", "rle"]] = ["56", "0 sure abc"]
     found = {finding.row: finding.cause for finding in errors(lint(tmp_path, competition, wrong)) if finding.row == 1}
-    assert "shares the pixel (row 2, col 3) with row 1" in found[1]
+    assert "pixel (row 2, col 3) is also in row 1" in found[1]
     causes = " | ".join(str(finding) for finding in lint(tmp_path, competition, wrong))
     assert "row 2: id test01: column height is '56', expected '40'" in causes
     assert "row 2: id test01: confidence 'sure'" in causes

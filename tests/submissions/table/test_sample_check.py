@@ -30,13 +30,13 @@ def test_a_sample_that_fits_has_no_problem_and_none_is_needed(host: Path) -> Non
     ("text", "encoding", "words"),
     [
         (GOOD.replace(",", ";"), "utf-8", "separated by ';', expected ','; save it with commas"),
-        (GOOD, "utf-16", "written in UTF-16; save it as UTF-8"),
+        (GOOD, "utf-16", "encoded as UTF-16; save it as UTF-8"),
         ("", "utf-8", "the file is empty"),
         (GOOD + "test00,\n", "utf-8", "1 id(s) in more than one row: test00"),
-        (GOOD + "test77,\n", "utf-8", "1 id(s) of no test image: test77"),
-        (GOOD.replace("test01,\n", ""), "utf-8", "no row for 1 id(s) of test images: test01"),
+        (GOOD + "test77,\n", "utf-8", "1 id(s) without a test image: test77"),
+        (GOOD.replace("test01,\n", ""), "utf-8", "no row for 1 test image(s): test01"),
         (GOOD.replace("id,rle", "ID,rle"), "utf-8", "no column ['id']; it has ['ID', 'rle']; capitals and blanks"),
-        ("ä".encode("latin-1").decode("latin-1") + GOOD, "latin-1", "is no UTF-8"),
+        ("ä".encode("latin-1").decode("latin-1") + GOOD, "latin-1", "is not UTF-8"),
     ],
 )
 def test_each_fault_is_named_with_its_file(host: Path, text: str, encoding: str, words: str) -> None:
@@ -61,7 +61,7 @@ def test_a_template_that_gives_two_images_one_id_is_named(host: Path) -> None:
 
 def test_a_code_competition_whose_sample_is_a_header_only(host: Path) -> None:
     pd.DataFrame(columns=["id", "rle"]).to_csv(host / "sample_submission.csv", index=False)
-    assert "no row for 3 id(s)" in str(check_sample(rle_contract(), host)[0])
+    assert "no row for 3 test image(s)" in str(check_sample(rle_contract(), host)[0])
     assert check_sample(rle_contract(submission={"code_competition": True}), host) == []
     for path in (host / "test").iterdir():
         path.unlink()

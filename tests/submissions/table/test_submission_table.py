@@ -38,7 +38,7 @@ def test_rows_are_written_in_the_order_of_the_sample_whatever_order_they_come_in
 
 def test_missing_and_surplus_ids_stop_the_writing(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
-    with pytest.raises(ValueError, match=r"1 id\(s\) without a prediction \(test02\), 1 predicted id.*\(other\)"):
+    with pytest.raises(ValueError, match=r"1 id\(s\) have no prediction \(test02\), 1 predicted id.*\(other\)"):
         write_submission(tmp_path / "s.csv", competition, tmp_path, rows_of(competition, ["test00", "test01", "other"]))
     assert not (tmp_path / "s.csv").exists()
 
@@ -65,7 +65,7 @@ def test_instances_a_row_each_and_one_empty_row(tmp_path: Path) -> None:
         competition, {"image_id": "b"}, np.zeros((1, *SHAPE), bool), instances=np.zeros(SHAPE, np.int32)
     )
     assert empty == [{"id": "b", "rle": ""}]
-    with pytest.raises(ValueError, match="must split the mask"):
+    with pytest.raises(ValueError, match="does not split masks"):
         encode_rows(competition, {"image_id": "a"}, (label > 0)[None])
     with pytest.raises(ValueError, match="share the pixel"):
         decode_rows(competition, [rows[0], rows[0]], SHAPE)
@@ -106,7 +106,7 @@ def test_a_table_without_its_columns_or_its_file(tmp_path: Path) -> None:
         read_submission(tmp_path / "s.csv", competition)
     with pytest.raises(FileNotFoundError, match="expected a table with the columns"):
         read_submission(tmp_path / "none.csv", competition)
-    with pytest.raises(ValueError, match="nothing to write"):
+    with pytest.raises(ValueError, match="no submission can be written"):
         encode_rows(rle_contract(submission=None), {"image_id": "a"}, np.zeros((1, *SHAPE), bool))
 
 
@@ -138,7 +138,7 @@ def test_a_row_that_names_a_class_comes_back_as_that_class(tmp_path: Path) -> No
 def test_a_label_that_is_no_class_is_refused_and_found_by_the_linter(tmp_path: Path) -> None:
     write_rle_host(tmp_path, test=2)
     competition = label_contract()
-    with pytest.raises(ValueError, match=r"'three' is no class of drawn, expected one of \['one', 'two'\]"):
+    with pytest.raises(ValueError, match=r"'three' is not a class of drawn; expected one of \['one', 'two'\]"):
         decode_rows(competition, [{"id": "test00", "rle": "three"}], SHAPE)
     (tmp_path / "s.csv").write_text("id,rle\ntest00,two\ntest01,three\n")
     findings = [str(one) for one in lint_submission(tmp_path / "s.csv", competition, tmp_path) if one.level == "error"]

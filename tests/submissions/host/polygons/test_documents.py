@@ -169,7 +169,7 @@ def test_what_has_no_area_is_named_unless_it_is_left_out(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="a 'box', which has no area"):
         read(tmp_path, "a.txt", polygon_classes={"0": "thing"})
     (tmp_path / "all.json").write_text(json.dumps(coco(bbox=[1, 2, 3, 4])))
-    with pytest.raises(ValueError, match="annotation 9 has a box and no segmentation"):
+    with pytest.raises(ValueError, match="annotation 9 has a box but no segmentation"):
         read(tmp_path, "all.json")
 
 
@@ -215,7 +215,7 @@ def test_broken_documents_are_named(tmp_path: Path, file: str, text: str, words:
 
 
 def test_pixels_and_counts_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"counts of 5 pixels, expected 2 x 3"):
+    with pytest.raises(ValueError, match=r"counts add up to 5 pixels, expected 2 x 3"):
         decode_counts({"size": [2, 3], "counts": [2, 3]}, "annotation 1")
     np.testing.assert_array_equal(
         decode_counts({"size": [2, 3], "counts": [1, 2, 3]}, ""), [[False, True, False], [True, False, False]]
