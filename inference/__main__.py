@@ -27,15 +27,24 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, default=Path("submission.csv"))
     run.add_argument("--device", help="cpu, cuda, or several as in cuda:0,cuda:1 (default: every GPU, else the CPU)")
     run.add_argument(
-        "--time-budget", metavar="8h", help="give up views, then models, then images (with --on-error empty)"
+        "--time-budget", metavar="8h", help="give up TTA views, then models, then images (with --on-error empty)"
     )
-    run.add_argument("--memory-cap", type=float, metavar="GB", help="host memory for buffers (default: as trained)")
-    run.add_argument("--on-error", choices=["stop", "empty"], default="stop", help="where an image is not predicted")
-    trial = words.add_parser("dry-run", help="try a bundle in a fresh environment, with no network, and measure it")
-    trial.add_argument("--copies", type=int, default=500, help="size of the hidden test set; 0: the images as they are")
-    trial.add_argument("--limit", default="9h", help="what the host grants (default: 9h)")
-    trial.add_argument("--sources", type=int, default=12, help="images that are predicted and timed (default: 12)")
-    trial.add_argument("--work", type=Path, help="folder for what is made on the way (default: a temporary one)")
+    run.add_argument(
+        "--memory-cap", type=float, metavar="GB", help="memory for buffers, in GB (default: as in the experiment)"
+    )
+    run.add_argument(
+        "--on-error",
+        choices=["stop", "empty"],
+        default="stop",
+        help="what to do with an image that cannot be predicted",
+    )
+    trial = words.add_parser("dry-run", help="try out a bundle in a fresh environment, with no network, and measure it")
+    trial.add_argument(
+        "--copies", type=int, default=500, help="number of images of the hidden test set; 0: only the images at hand"
+    )
+    trial.add_argument("--limit", default="9h", help="time that the host allows (default: 9h)")
+    trial.add_argument("--sources", type=int, default=12, help="number of images to predict and time (default: 12)")
+    trial.add_argument("--work", type=Path, help="folder for temporary files (default: a temporary one)")
     for word in (run, trial):
         word.add_argument("bundle", type=Path)
         word.add_argument("--data", type=Path, required=True, help="the host's files")
@@ -66,7 +75,7 @@ def _dry_run(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     print(found)
     if not found.fits:
-        raise ValueError("it does not fit: fewer views, folds or models, or larger steps between tiles")
+        raise ValueError("it does not fit: use fewer TTA views, folds or models, or less overlap of tiles")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -173,8 +173,8 @@ def apart(
     classifiers = [member for member, origin in given if origin.experiment == decision.classifier]
     if not classifiers:
         raise ValueError(
-            f"the decision asks the classifier {decision.classifier!r} whether an image shows a class, and its models "
-            "are not among the members; run stage 07 or 08 again"
+            f"the decision needs the classifier {decision.classifier!r}, but its models are not among the "
+            "members; run stage 07 or 08 again"
         )
     rest = [pair for pair in given if pair[1].experiment != decision.classifier]
     return [member for member, _ in rest], [origin for _, origin in rest], classifiers
@@ -194,7 +194,7 @@ def used_members(
             views = [view for view in expand_views(settings.views) if view in decision.views]
             if not views:
                 raise ValueError(
-                    f"the decision keeps the views {decision.views}, predict.views are {settings.views}: none is left; "
+                    f"the decision uses the TTA views {decision.views}, but predict.views are {settings.views}; "
                     "run stage 06 for these views"
                 )
             settings = settings.model_copy(update={"views": views})
@@ -218,7 +218,7 @@ def named(origins: Sequence[Origin] | None, number: int) -> Sequence[Origin]:
     if origins is None or len(origins) != number:
         found = "none" if origins is None else len(origins)
         raise ValueError(
-            f"{found} origins for {number} members; weights and votes need the experiment and fold of each"
+            f"{found} origins for {number} members: ensemble weights and votes need the experiment and fold of each"
         )
     return origins
 
@@ -234,7 +234,7 @@ def member_shares(decision: Decision, origins: Sequence[Origin] | None, number: 
     folds = Counter(origin.experiment for origin in given)
     if set(folds) != set(decision.weights):
         raise ValueError(
-            f"the decision weighs {sorted(decision.weights)}, the members are of {sorted(folds)}; run stage 06 again"
+            f"the decision weights {sorted(decision.weights)}, but the members are {sorted(folds)}; run stage 06 again"
         )
     return [decision.weights[origin.experiment] / folds[origin.experiment] for origin in given]
 

@@ -98,7 +98,7 @@ def export_model(folder: Path, file: Path, decision: Mapping[str, Any] | None = 
     """One file that `load_model` opens anywhere: weights, and as metadata settings and decision."""
     file = Path(file)
     if file.suffix != ".safetensors":
-        raise ValueError(f"{file}: a handed-over model is one .safetensors file; give it that ending")
+        raise ValueError(f"{file}: an exported model is one .safetensors file; give it that ending")
     weights, settings = _read_folder(Path(folder))
     if decision is not None:
         settings["decision"] = dict(decision)
@@ -122,7 +122,7 @@ def _read_exported(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = opened.metadata() or {}
     if METADATA_KEY not in metadata:
         raise ValueError(
-            f"{file} holds weights but no settings; give the folder that holds {SETTINGS_FILE}, or export the model"
+            f"{file} holds weights without settings; give the folder that holds {SETTINGS_FILE}, or export the model"
         )
     return weights, _parse_settings(metadata[METADATA_KEY], file)
 
@@ -146,7 +146,7 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
     if missing or unknown or other:
         first = (missing + unknown + other)[0]
         raise ValueError(
-            f"{path}: the weights are not those of the settings beside them ({len(missing)} tensors missing, "
+            f"{path}: the weights do not fit the settings beside them ({len(missing)} tensors missing, "
             f"{len(unknown)} unknown, {len(other)} of another shape; first: {first})"
         )
     model.load_state_dict(dict(state))

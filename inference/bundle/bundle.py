@@ -82,7 +82,7 @@ def write_bundle(
     cannot be fetched or would not suffice, or the bundle is larger than `max_bytes`; nothing is left behind then.
     """
     if folder.exists() and not overwrite:
-        raise ValueError(f"{folder}: exists already; --overwrite makes it again")
+        raise ValueError(f"{folder} exists; --overwrite replaces it")
     load_decision(decision, fingerprint=taught_by)
     if decision.with_name(FORECAST).is_file():
         load_forecast(decision.with_name(FORECAST), fingerprint=taught_by)
@@ -126,8 +126,8 @@ def check_size(folder: Path, max_bytes: float) -> None:
     if total > max_bytes:
         largest = ", ".join(f"{name} {size / 1e6:.1f} MB" for size, name in sizes[:5])
         raise ValueError(
-            f"the bundle has {total / GB:.3f} GB, --max-size is {max_bytes / GB:.3f} GB: the largest are {largest}; "
-            "bundle fewer folds or experiments, take --fp16, or raise the cap"
+            f"the bundle has {total / GB:.3f} GB, but --max-size is {max_bytes / GB:.3f} GB; the largest files "
+            f"are {largest}; bundle fewer folds or experiments, use --fp16, or raise --max-size"
         )
 
 
@@ -188,7 +188,9 @@ def run(
         remove(out)
         raise ValueError("\n".join(["the linter refuses the submission:", *(f"  {error}" for error in wrong)]))
     if any(finding.doubt for finding in found):
-        report("LOOK AT THE MASKS BEFORE YOU SUBMIT: the host takes the table, which is kept, but they look wrong:")
+        report(
+            "LOOK AT THE MASKS BEFORE YOU SUBMIT: the host accepts the table, so it is kept, but the masks look wrong:"
+        )
     for finding in found:
         report(f"lint: {finding}")
     return summary
@@ -237,7 +239,7 @@ def every_device() -> str:
 
 def _kept(decision: Decision, seconds: float, report: Callable[[str], None]) -> float | None:
     if decision.vote:
-        report("folds vote: every model is needed, so the time budget is not kept")
+        report("folds vote, so every model is needed and the time budget is not kept")
         return None
     return seconds
 
@@ -250,13 +252,13 @@ def _loaded(folder: Path, memory_cap_gb: float | None) -> LoadedModel:
 
 
 def _check_writable(folder: Path) -> None:
-    """Raises ValueError where no file can be made in a folder, before hours are spent on what would go there."""
+    """Raises ValueError where no file can be written into a folder, before hours are spent."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"{folder}: cannot be written to ({error.strerror}); choose another folder") from error
+        raise ValueError(f"{folder}: no file can be written there ({error.strerror}); choose another folder") from error
 
 
 def _made_by(manifest: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
@@ -276,15 +278,17 @@ def _file_states(images: ListedImages) -> dict[str, list[list[int]]]:
 
 
 def _claim(folder: Path, by: Mapping[str, Any], of: Mapping[str, Any]) -> None:
-    """Note by what, and of which files, a folder holds predictions; raises ValueError where those there are others."""
+    """Note which weights and files the predictions in a folder come from; raises ValueError if those there come from
+    others.
+    """
     note = folder / "made_of.json"
     before = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {"by": by, "of": {}}
     other = "; delete it, or write to another folder"
     if before["by"] != by:
-        raise ValueError(f"{folder}: holds predictions by other weights, or with other views or shares{other}")
+        raise ValueError(f"{folder}: holds predictions of other weights, TTA views or ensemble weights{other}")
     changed = [image_id for image_id, state in before["of"].items() if of.get(image_id, state) != state]
     if changed:
-        raise ValueError(f"{folder}: holds predictions of {changed[:3]} from before their files changed{other}")
+        raise ValueError(f"{folder}: the files of {changed[:3]} changed since it was predicted{other}")
     write_atomic(note, json.dumps({"by": by, "of": {**before["of"], **of}}) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""A bundle tried out before the host does: the hidden set's size, a fresh environment, no network, all measured."""
+"""A bundle tried out before the host runs it: as many images as the hidden set, a fresh environment, no network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMORY, GPU_MEMORY, DISK = 31.0, 15.0, 20.0  # GB of a Kaggle notebook: host mem
 
 @dataclass(frozen=True)
 class Measured:
-    """A quantity beside its limit; value None where it could not be measured."""
+    """A measured quantity and its limit; value None where it could not be measured."""
 
     name: str
     value: float | None
@@ -34,7 +34,7 @@ class Measured:
 
     @property
     def fits(self) -> bool:
-        """Whether it lies within the limit; what was not measured does not stand in the way."""
+        """Whether it is within the limit; true for what was not measured."""
         return self.value is None or self.value <= self.limit
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a dry run found: quantities beside their limits, and sentences about how they were found."""
+    """What a dry run found: quantities with their limits, and sentences on how they were measured."""
 
     measured: list[Measured]
     notes: list[str]
@@ -69,7 +69,9 @@ def dry_run(
     Raises ValueError for numbers that cannot be, and with the last words of a run that fails.
     """
     if copies < 0 or sources < 1:
-        raise ValueError(f"copies are {copies}, sources {sources}; expected copies of 0 or more, at least one source")
+        raise ValueError(
+            f"--copies is {copies}, --sources is {sources}; expected 0 or more copies, and at least one source"
+        )
     manifest = verify(bundle)
     competition = load_competition(bundle / "competition.yaml")
     images = len(open_test_images(competition, data).ids)
@@ -83,7 +85,8 @@ def dry_run(
         python, linked = make_environment(folder / "environment", wheels, manifest["accepts"])
         found, network = _try(bundle.resolve(), folder, python, origins)
     notes = [
-        f"images      {found['images']}, copies of {len(first)}; {len(first)} were predicted, the others forecast",
+        f"images      {found['images']}, made from {len(first)}, which were predicted; the time of the others "
+        "is a forecast",
         f"network     {network}",
         f"environment {len(linked)} distributions linked, {len(found['installed'])} installed from wheels/",
         *found["troubles"],
@@ -134,5 +137,9 @@ def _try(bundle: Path, folder: Path, python: Path, origins: dict[str, str]) -> t
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"the dry run failed: {(done.stderr.strip() or done.stdout.strip())[-1500:]}")
-    said = "cut off by the kernel" if reason is None else f"NOT cut off, the kernel does not allow it here: {reason}"
+    said = (
+        "cut off by the kernel"
+        if reason is None
+        else (f"NOT cut off, because the kernel does not allow it here: {reason}")
+    )
     return json.loads(result.read_text(encoding="utf-8")), said

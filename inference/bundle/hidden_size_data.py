@@ -1,4 +1,4 @@
-"""A test set of the hidden one's size, made of the images at hand: files, tables and sample under new names."""
+"""A test set as large as the hidden one, made of copies of the images at hand under new names."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def _renamed(competition: Competition, row: Mapping[str, Any], turn: int) -> tup
     free = [name for one in templates for name in FIELD.findall(one) if name in kinds and name not in fixed]
     if not free:
         raise ValueError(
-            f"{competition.name}: {pattern!r} has no field that names an image apart, so there are no copies; "
-            "take --copies 0, the test images as they are"
+            f"{competition.name}: {pattern!r} has no field that differs from image to image, so images cannot be "
+            "copied under new names; use --copies 0, the test images as they are"
         )
     before = after = ""
     found = []
@@ -123,7 +123,9 @@ def _write_table(
 ) -> None:
     """A table with a row for every copy; rows of no test image stay as they are."""
     if table.file.endswith((".json", ".gz", ".parquet")):
-        raise ValueError(f"{table.file}: rows of COCO documents, gzip and Parquet are not copied; take --copies 0")
+        raise ValueError(
+            f"{table.file}: rows of COCO documents, gzip and Parquet files cannot be copied; use --copies 0"
+        )
     frame = read_text_table(path_inside(data, table.file), separator=table.separator, columns=table.columns)
     rows: dict[str, list[dict[str, str]]] = {}
     for record in frame.to_dict("records"):

@@ -1,4 +1,4 @@
-"""A fresh virtual environment that stands for the host's image: what the image has is linked, not installed again."""
+"""A fresh virtual environment that stands for the host's image: the image's packages are linked, not installed."""
 
 from __future__ import annotations
 

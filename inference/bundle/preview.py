@@ -29,7 +29,7 @@ def draw_preview(
         if chosen:
             draw_submission(load_competition(bundle / "competition.yaml"), summary.path, data, chosen, out)
     except Exception as error:  # whatever it is, a picture is not worth the submission that stands beside it
-        report(f"no preview, the submission is not touched by that: {type(error).__name__}: {error}")
+        report(f"no preview; the submission is not affected: {type(error).__name__}: {error}")
         return []
     return chosen
 

@@ -1,4 +1,4 @@
-"""Which versions inference was written for, which are installed, and what does not fit. Needs `packaging` alone."""
+"""Which versions inference was written for, which are installed, and which do not fit. Needs only `packaging`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def refuse_special(used: Collection[str]) -> None:
     needs = [f"{what} needs {name} {span}" for what in sorted(used) for name, span in SPECIAL.get(what, {}).items()]
     if needs:
         raise ValueError(
-            f"{', '.join(needs)}, of which stage 08 fetches no wheels; for a host whose image has them bundle with "
+            f"{', '.join(needs)}, and stage 08 fetches no wheels for these; if the host's image has them use "
             "--no-wheels, else set predict.runtime=torch or train another architecture"
         )
 
@@ -103,7 +103,7 @@ def unmet(accepts: Mapping[str, str]) -> list[Unmet]:
     return [one for one in found if one.found is None or not fits(one.found, one.accepted)]
 
 
-def refuse(wrong: Sequence[Unmet], what: str = "the bundle does not fit what is installed") -> None:
+def refuse(wrong: Sequence[Unmet], what: str = "the bundle does not fit the installed packages") -> None:
     """Raises ValueError with the list, where it is not empty."""
     if wrong:
         raise ValueError("\n".join([f"{what}:", *(f"  {one}" for one in wrong)]))

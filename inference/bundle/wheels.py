@@ -46,8 +46,9 @@ def fetch_wheels(folder: Path, python: str, names: Iterable[str] = (*PURE, *BINA
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             raise ValueError(
-                f"pip could not fetch a wheel of {wanted} for Python {python}: {(lines or [done.stderr])[-1].strip()}; "
-                "--no-wheels bundles without any, for an image that has all that inference needs"
+                f"pip could not fetch a wheel of {wanted} for Python {python}: "
+                f"{(lines or [done.stderr])[-1].strip()}; use --no-wheels if the host's image has all packages "
+                "that inference needs"
             )
     return sorted(path.name for path in folder.glob("*.whl"))
 
@@ -62,12 +63,12 @@ def install_wheels(bundle: Path, report: Callable[[str], None] = print) -> list[
     wrong = unmet(manifest["accepts"])
     wheels = {one: _wheel_of(bundle, manifest, one.name) for one in wrong}
     lacking = [one for one, wheel in wheels.items() if wheel is None]
-    refuse(lacking, f"what is installed does not fit, and {FOLDER}/ has nothing for it")
+    refuse(lacking, f"installed packages do not fit, and {FOLDER}/ has no wheel for them")
     chosen = [wheel for wheel in wheels.values() if wheel is not None]
     if chosen:
         _pip(chosen)
         importlib.invalidate_caches()
-    refuse(unmet(manifest["accepts"]), "pip installed the wheels, but found are still")
+    refuse(unmet(manifest["accepts"]), "pip installed the wheels, but these still do not fit")
     for name, made in manifest["made_with"].items():
         report(f"{name} {installed_version(name)}, made with {made}")
     return [wheel.name for wheel in chosen]
@@ -83,7 +84,9 @@ def check_imports(bundle: Path) -> list[str]:
     for name in ("submissions", "inference.bundle.bundle"):
         path = Path(str(importlib.import_module(name).__file__)).resolve()
         if not path.is_relative_to(code):
-            raise ValueError(f"{name} was imported from {path}, expected {code}: put that folder first on sys.path")
+            raise ValueError(
+                f"{name} was imported from {path}, expected from {code}; put that folder first on sys.path"
+            )
         found.append(str(path))
     return found
 
@@ -96,8 +99,9 @@ def _wheel_of(bundle: Path, manifest: dict[str, Any], name: str) -> Path | None:
             continue
         if not set(tags) & set(sys_tags()):
             raise ValueError(
-                f"{FOLDER}/{file}: a wheel for {_pythons(tags)}, this is Python {sys.version_info[0]}."
-                f"{sys.version_info[1]}; bundle again with --python {sys.version_info[0]}.{sys.version_info[1]}"
+                f"{FOLDER}/{file}: a wheel for {_pythons(tags)}, but this is Python "
+                f"{sys.version_info[0]}.{sys.version_info[1]}; bundle again with --python "
+                f"{sys.version_info[0]}.{sys.version_info[1]}"
             )
         path = bundle / FOLDER / file
         listed = manifest["files"].get(f"{FOLDER}/{file}")

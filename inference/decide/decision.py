@@ -29,13 +29,15 @@ POST_STEPS = {
 
 
 class Gate(Settings):
-    """A class's mask is empty unless at least `area` pixels of the channel reach q >= top.
+    """The image-level gate: a class's mask is emptied unless at least `area` pixels of a channel reach q >= top.
 
-    With area 1 it is a gate by the largest probability. The channel may be what is said of the image as a whole.
+    With area 1 the gate asks for the largest probability. The channel may also hold an image-level probability.
     """
 
     channel: str | None = Field(
-        None, description="channel looked at, {class} in it is each class's name; each class's own where not given"
+        None,
+        description="channel that the gate reads; {class} stands for the class's name; default: the "
+        "class's own channel",
     )
     top: list[Level] = Field(description="one a class")
     area: list[Count] = Field(description="pixels, one a class; 0: no gate")
@@ -49,7 +51,7 @@ class PostStep(Settings):
     """One step of post-processing; 0 leaves a class as it is."""
 
     step: Literal["opening", "closing", "holes", "min_area", "largest"] = Field(
-        description="what is done to the mask of each class"
+        description="what is done to each class's mask"
     )
     values: list[Count] = Field(
         description="one a class: radius of opening and closing, area of the largest hole that is filled, "
@@ -64,26 +66,32 @@ class Decision(Learned):
     channels: list[str] = Field(min_length=1, description="channels of the prediction store, in its order")
     exclusive: bool = Field(False, description="every pixel has at most one class")
     weights: dict[str, float] = Field(default_factory=dict, description="experiment -> weight in the mean")
-    views: list[str] | None = Field(None, description="test-time views that are used; all where not given")
+    views: list[str] | None = Field(None, description="TTA views that are used; default: all")
     rule: Rule
-    fold_thresholds: dict[int, list[Level]] = Field(default_factory=dict, description="fold -> for a vote")
-    vote: bool = Field(False, description="masks are a vote of each fold's own (`apply_vote`)")
+    fold_thresholds: dict[int, list[Level]] = Field(
+        default_factory=dict, description="fold -> its thresholds, for a vote"
+    )
+    vote: bool = Field(False, description="masks are a vote of the folds (`apply_vote`)")
     gate: Gate | None = None
-    classifier: str | None = Field(None, description="experiment that answers for whole images: the last channels")
+    classifier: str | None = Field(
+        None, description="classifier experiment whose image-level probabilities are the last channels"
+    )
     post: list[PostStep] = Field(default_factory=list, description="in this order")
     instances: InstanceSettings | None = None
-    learned: dict[str, Any] = Field(default_factory=dict, description="scores, intervals and ranges, to show")
+    learned: dict[str, Any] = Field(default_factory=dict, description="scores, intervals and ranges, for reports")
 
     @model_validator(mode="after")
     def _fits_the_classes(self) -> Decision:
         missing = [name for name in self.classes if name not in self.channels]
         if missing:
-            raise ValueError(f"classes {missing} are no channels of the store, which has {self.channels}")
+            raise ValueError(f"classes {missing} are not channels of the store, which has {self.channels}")
         wrong = [values for values in self._per_class() if len(values) != len(self.classes)]
         if wrong:
             raise ValueError(f"found {wrong[0]}, expected a value for each of {self.classes}")
         if self.exclusive and self.rule.kind != "argmax":
-            raise ValueError(f"rule {self.rule.kind!r} lets classes overlap; expected 'argmax': they exclude")
+            raise ValueError(
+                f"rule {self.rule.kind!r} lets classes overlap, but they exclude each other; expected 'argmax'"
+            )
         return self
 
     @model_validator(mode="after")
@@ -92,7 +100,7 @@ class Decision(Learned):
         names += [self.instances.channel] if self.instances and self.instances.channel else []
         absent = [name for name in names if name not in self.channels]
         if absent:
-            raise ValueError(f"{absent[0]!r} is no channel of the store, which has {self.channels}")
+            raise ValueError(f"{absent[0]!r} is not a channel of the store, which has {self.channels}")
         plane = self.instances.plane if self.instances else 0
         for index in [plane, *(self.rule.priority if isinstance(self.rule, ArgmaxRule) else [])]:
             if index >= len(self.classes):
@@ -175,16 +183,16 @@ def apply(probs: np.ndarray, decision: Decision, *, group: str | None = None) ->
 
 
 def apply_vote(folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, group: str | None = None) -> Mask:
-    """Mask by majority (half is enough) of every fold's own mask; `folds` are (fold, probs as for `apply`).
+    """Mask by majority vote (half is enough) of the folds' own masks; `folds` are (fold, probs as for `apply`).
 
-    Each fold is cut at its own `decision.fold_thresholds`; gate and post-processing see the mean.
-    What a vote is worth cannot be measured on out-of-fold predictions, where an image has one model only.
-    Raises ValueError where no fold is given, or the decision has no thresholds for one.
+    Each fold's probabilities are thresholded at its own `decision.fold_thresholds`; gate and post-processing see the
+    mean. A vote cannot be measured on out-of-fold predictions, where an image has one model only. Raises ValueError
+    where no fold is given, or the decision has no thresholds for one.
     """
     missing = [fold for fold, _ in folds if fold not in decision.fold_thresholds]
     if missing or not folds:
         known = sorted(decision.fold_thresholds)
-        raise ValueError(f"vote of the folds {[fold for fold, _ in folds]}: there are thresholds for {known}")
+        raise ValueError(f"vote of the folds {[fold for fold, _ in folds]}: the decision has thresholds for {known}")
     votes = np.zeros((len(decision.classes), *folds[0][1].shape[1:]), np.uint16)
     total = np.zeros(folds[0][1].shape, np.uint32)
     for fold, probs in folds:
@@ -247,6 +255,6 @@ def decision_column(competition: Competition, known: Container[str]) -> str | No
 
 
 def decision_group(competition: Competition, fields: dict[str, Any]) -> str | None:
-    """What thresholds by group are keyed by: the image's `decision_column`, None without one."""
+    """Group of an image for thresholds by group: its value of `decision_column`, None without one."""
     column = decision_column(competition, fields)
     return None if column is None else str(fields[column])

@@ -1,4 +1,4 @@
-"""From a mask to instances: its components, or a watershed of distance, of a centre or a border channel."""
+"""From a mask to instances: connected components, or a watershed of distance, centre or border channel."""
 
 from __future__ import annotations
 
@@ -21,17 +21,22 @@ class InstanceSettings(Settings):
 
     method: Literal["components", "distance", "centre", "border"] = Field(
         "distance",
-        description="height of the watershed: distance to the edge, or a channel of the prediction",
+        description="how the mask is split: connected components, or a watershed on the distance to the edge or "
+        "on a channel of the prediction",
     )
     plane: int = Field(0, ge=0, description="index of the class whose mask is split [number of a class, from 0]")
     smooth: float = Field(1.0, ge=0, description="sigma by which the height is smoothed [pixels]")
     depth: float = Field(
-        0.2, ge=0, lt=1, description="valley that parts two peaks, as a share of the lower one [share]"
+        0.2,
+        ge=0,
+        lt=1,
+        description="how deep the valley between two objects must be, as a share of the lower peak [share]",
     )
     floor: float = Field(
         0.5,
         ge=0,
-        description="least valley of distance or probability [pixels, or hundredths of probability]",
+        description="how deep the valley must be at least, in distance or probability [pixels, or hundredths of "
+        "probability]",
     )
     min_area: int = Field(0, ge=0, description="instances of fewer pixels are left out [pixels]")
 

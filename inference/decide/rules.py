@@ -21,7 +21,9 @@ class ThresholdRule(Settings):
 
     kind: Literal["threshold"] = "threshold"
     thresholds: list[Level] = Field(description="one a class")
-    groups: dict[str, list[Level]] = Field(default_factory=dict, description="group -> its own, one a class")
+    groups: dict[str, list[Level]] = Field(
+        default_factory=dict, description="group -> its own thresholds, one per class"
+    )
 
 
 class QuantileRule(Settings):
@@ -50,9 +52,11 @@ class ArgmaxRule(Settings):
     kind: Literal["argmax"] = "argmax"
     weights: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="class prior correction")
     thresholds: list[Level] | None = Field(None, description="one a class; read for those in `priority`")
-    priority: list[Count] = Field(default_factory=list, description="class indices, the first claims first")
-    reject: Level = Field(0, description="least q of a sure pixel")
-    unknown: str | None = Field(None, description="class of pixels that are not sure")
+    priority: list[Count] = Field(
+        default_factory=list, description="class indices; a class earlier in the list takes the pixel"
+    )
+    reject: Level = Field(0, description="upper threshold: a region is kept if a pixel of it reaches this")
+    unknown: str | None = Field(None, description="class of pixels below the reject threshold")
 
 
 Rule = Annotated[ThresholdRule | QuantileRule | HysteresisRule | ArgmaxRule, Field(discriminator="kind")]

@@ -36,8 +36,9 @@ def forecast_test_images(
     if models <= forecast.models or not forecast.maps:
         return found
     said = (
-        f"it learned from predictions of {_models(forecast.models)}, the test images' are a mean of {models}, which is "
-        "less sure and mostly better: it is not corrected for that (folds.repeats lets it learn from means)"
+        f"it learned from predictions of {_models(forecast.models)}, but the test images' are a mean of "
+        f"{models}, which is less extreme and mostly better; the forecast does not correct for that (with "
+        "folds.repeats it learns from means)"
     )
     return replace(found, doubts=[*found.doubts, said])
 

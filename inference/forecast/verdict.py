@@ -33,11 +33,11 @@ def verdict(found: SetForecast) -> str:
     """One sentence: may cross-validation be trusted for these images?"""
     number = len(found.units)
     strange = round(found.strange * number)
-    unlike = f"{strange} of {number} test images are predicted unlike any training image"
+    unlike = f"{strange} of {number} test images have predictions unlike those of any training image"
     if found.agrees and found.strange <= MANY_STRANGE:
-        return "the test images are predicted like the training images: trust CV"
+        return "the predictions of the test images are like those of the training images: trust CV"
     if found.agrees:
-        return f"{unlike}, and the forecast does not contradict CV; expect {found.low:.4f} to {found.high:.4f}"
+        return f"{unlike}, but the forecast agrees with CV; expect {found.low:.4f} to {found.high:.4f}"
     many = f"{unlike}; " if strange else ""
     side = "below" if found.estimate < found.cv else "above"
     return f"{many}expect {found.low:.4f} to {found.high:.4f}, {side} the CV of {found.cv:.4f}"
@@ -46,7 +46,7 @@ def verdict(found: SetForecast) -> str:
 def _doubtful(found: SetForecast) -> list[str]:
     worst = found.units.head(DOUBTFUL)
     named = ", ".join(f"{row['unit']} ({row['forecast']:.3f})" for row in worst.to_dict("records"))
-    return [f"most doubtful: {named}"] if named else []
+    return [f"lowest forecasts: {named}"] if named else []
 
 
 def _span(ends: Any) -> str:

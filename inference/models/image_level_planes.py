@@ -1,4 +1,4 @@
-"""Answers for a whole image laid out as planes, so that everything after the network sees one kind of output.
+"""Image-level logits repeated over the plane, so that everything after the network sees one kind of output.
 
 classifier:            image-level logits (N, K)                 -> (N, K, H, W), the same at every pixel
 model with image head: logits (N, K, H, W), image logits (N, K)  -> (N, 2 K, H, W), classes first
@@ -13,7 +13,7 @@ from inference.models.segmenter import Classifier, Segmenter
 
 
 class ClassifierPlanes(nn.Module):
-    """A classifier whose answer stands at every pixel."""
+    """A classifier whose image-level logits stand at every pixel."""
 
     def __init__(self, model: Classifier) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ClassifierPlanes(nn.Module):
 
 
 class PresencePlanes(nn.Module):
-    """A segmentation network with an image-level head, whose answer stands at every pixel beside the classes."""
+    """A segmentation network with an image-level head, whose logits stand at every pixel beside the classes."""
 
     def __init__(self, model: Segmenter) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PresencePlanes(nn.Module):
 
 
 def as_planes(model: nn.Module) -> nn.Module:
-    """The network with everything it says laid out as planes; one that only answers for pixels stays as it is."""
+    """The network with image-level logits repeated over the plane; a network without them stays as it is."""
     if isinstance(model, Classifier):
         return ClassifierPlanes(model)
     if isinstance(model, Segmenter) and model.image_head is not None:

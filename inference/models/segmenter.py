@@ -63,7 +63,7 @@ class Model(nn.Module):
 
 
 class Classifier(Model):
-    """A network that answers for the whole image: `(N, C, H, W)` -> logits `(N, K)`."""
+    """A network with image-level logits only: `(N, C, H, W)` -> logits `(N, K)`."""
 
     def forward(self, images: Tensor) -> Tensor:
         return self.net(images)

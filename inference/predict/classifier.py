@@ -33,7 +33,7 @@ def classify_image(
     Raises ValueError where there is more than one slice to predict, and for members of both kinds.
     """
     if len(slices) != 1:
-        raise ValueError(f"{len(slices)} slices are to be predicted, and a classifier answers for one image")
+        raise ValueError(f"{len(slices)} slices were given, but a classifier predicts one image at a time")
     if not all(is_classifier(member.model_config) for member in members):
         raise ValueError("members are classifiers and segmentation models; expected one kind, leave the others out")
     first = members[0]

@@ -28,10 +28,10 @@ from submissions.images.readers import ForgivingReader
 
 OnError = Literal["stop", "empty"]
 Shown = Callable[[ImageReader], ImageReader]
-TOO_LATE = "the time is used up; the images that are left get empty masks"
+TOO_LATE = "the time budget is used up; the remaining images get empty masks"
 TOO_LATE_TO_STOP = (
-    "the time is used up; the images that are left are predicted all the same, with --on-error empty they would get "
-    "empty masks"
+    "the time budget is used up; the remaining images are predicted all the same (with --on-error empty "
+    "they would get empty masks)"
 )
 
 
@@ -154,7 +154,10 @@ def _too_small(members: Sequence[ReadyMember], reader: ImageReader) -> str:
     change = f"lower predict.tile, now {' x '.join(map(str, tile))}"
     if any(one.mode != "tiles" for one in configs):
         change = "set predict.mode=tiles"
-    return f"the GPU's memory is too small for its {height} x {width} pixels, even with one tile a batch: {change}"
+    return (
+        f"the GPU's memory is too small for the image's {height} x {width} pixels, even with one tile per "
+        f"batch: {change}"
+    )
 
 
 @dataclass(eq=False)
@@ -198,7 +201,9 @@ class _Job:
             done = self._fitting(used, shown, slices, prediction_path(self.folder, image_id), options)
             if isinstance(reader, ForgivingReader) and reader.replaced:
                 causes = "; ".join(reader.replaced.values())
-                self.report(f"{image_id}: predicted with itself in place of neighbours that cannot be read: {causes}")
+                self.report(
+                    f"{image_id}: neighbouring slices cannot be read, the slice itself stands in for them: {causes}"
+                )
             if not self.said:
                 self.said.append(str(done.memory))
                 self.report(self.said[0])
@@ -239,7 +244,7 @@ class _Job:
             size //= 2
         if size < given:
             self.batches[device] = size
-            self.report(f"{device}: its memory is too small for batches of {given}; from here on they are of {size}")
+            self.report(f"{device}: not enough memory for batches of {given}; from here on batches of {size}")
         return done[0]
 
     def _open(self, images: ListedImages, image_id: str) -> tuple[ImageReader, list[int]]:

@@ -145,8 +145,8 @@ def _adapt(image: np.ndarray, channels: int, slices: int) -> np.ndarray:
     host = total // slices
     if total != host * slices or host not in (1, 3, channels):
         raise ValueError(
-            f"the image has {total} channels for {slices} slices, the input wants {channels} a slice: "
-            f"expected {channels}, 1 (repeated) or 3 (reduced to 1); set input.channels to what the host gives"
+            f"the image has {total} channels for {slices} slice(s), but input.channels is {channels}: expected "
+            f"{channels} per slice, 1 (repeated) or 3 (reduced to 1); set input.channels to what the host gives"
         )
     if host == channels:
         return np.ascontiguousarray(image)

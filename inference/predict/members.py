@@ -68,8 +68,8 @@ def prepare_members(
         other = member.model_config
         if (other.channels, other.activation) != (first.channels, first.activation):
             raise ValueError(
-                f"members differ: {other.channels} ({other.activation}), {first.channels} ({first.activation})"
-                ": expected the same classes in the same order; leave one of them out"
+                f"members differ: {other.channels} ({other.activation}) and {first.channels} "
+                f"({first.activation}); expected the same classes in the same order; leave one of them out"
             )
         settings = config or member.predict_config
         if isinstance(member, ReadyMember):

@@ -98,8 +98,10 @@ def plan_memory(
     least = min(plans, key=lambda plan: plan.total)
     biggest = max(least.parts, key=lambda name: least.parts[name])
     raise ValueError(
-        f"an image of {shape[1]} x {shape[2]} needs at least {least.total / GB:.2f} GB for its buffers "
-        f"({biggest}: {least.parts[biggest] / GB:.2f} GB), predict.memory_cap_gb is {cap_gb:g}: raise the cap"
+        (
+            f"an image of {shape[1]} x {shape[2]} needs at least {least.total / GB:.2f} GB for its buffers "
+            f"({biggest}: {least.parts[biggest] / GB:.2f} GB), but predict.memory_cap_gb is {cap_gb:g}; raise it"
+        )
         + (", or predict in tiles instead of whole" if any(one.whole for one in passes) else ", or lower predict.tile")
     )
 

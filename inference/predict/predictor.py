@@ -91,7 +91,7 @@ def predict_image(
     except NotANumberError:
         if not widen(ready):
             raise
-    logger.warning("%s: half precision overflowed; its models compute in float32 from now on", Path(out).stem)
+    logger.warning("%s: half precision overflowed; its models use float32 from now on", Path(out).stem)
     return run()
 
 
@@ -111,7 +111,7 @@ def _predict(
     began = time.perf_counter()
     if is_classifier(ready[0].model_config):
         if separate:
-            raise ValueError("views of classifiers are not kept apart; predict them together")
+            raise ValueError("TTA views of classifiers cannot be kept apart; predict them together")
         memory = classify_image(ready, reader, slices, out, weights=weights, attrs=attrs)
         return PredictionReport(out, 1, 0, seconds=time.perf_counter() - began, memory=memory)
     passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
@@ -159,8 +159,8 @@ def _check(passes: Sequence[Pass], reader: ImageReader, slices: Sequence[int]) -
     activation = passes[0].votes[0].member.model_config.activation
     if activation == "softmax" and any(one.predict_config.skip_background for one in passes):
         raise ValueError(
-            "skip_background was set for exclusive classes (softmax), where nothing says which class glass "
-            "is: set predict.skip_background=false"
+            "predict.skip_background cannot be used with exclusive classes (softmax), because none of them is "
+            "known to be glass; set it to false"
         )
 
 
@@ -173,7 +173,7 @@ def _channel_names(ready: Sequence[ReadyMember], channels: Sequence[str] | None,
         return names
     views = [expand_views(member.predict_config.views) for member in ready]
     if any(other != views[0] for other in views):
-        raise ValueError("members have different views, expected the same for all where views are kept apart")
+        raise ValueError("members have different TTA views; expected the same for all where views are kept apart")
     return [f"{view}/{name}" for view in views[0] for name in names]
 
 

@@ -109,8 +109,8 @@ def working_scale(config: InputConfig, pixel_size_um: float | None) -> float:
         return config.scale
     if pixel_size_um is None:
         raise ValueError(
-            f"the model works at {config.pixel_size_um} µm a pixel, but the image's own pixel size is not "
-            "known: declare it in the competition's contract, or train with input.scale"
+            f"the model works at {config.pixel_size_um} µm a pixel, but the image's own pixel size is not known; "
+            "set images.pixel_size_um in the contract, or train with input.scale"
         )
     return pixel_size_um / config.pixel_size_um
 

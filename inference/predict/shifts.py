@@ -72,9 +72,9 @@ def unfit(text: str, channels: int, dtype: np.dtype | str) -> str | None:
     """Why a shift says nothing about images of so many channels and that type; None where it does."""
     kinds = [kind for kind, _ in parse_shifts(text)]
     if "stain" in kinds and channels != 3:
-        return f"images have {channels} channel(s), stains are seen in RGB"
+        return f"images have {channels} channel(s), but stain needs RGB"
     if "jpeg" in kinds and np.dtype(dtype) != np.uint8:
-        return f"images are {np.dtype(dtype)}, JPEG holds uint8"
+        return f"images are {np.dtype(dtype)}, but JPEG needs uint8"
     return None
 
 
@@ -98,7 +98,7 @@ class ShiftedReader:
     def __init__(self, reader: ImageReader, text: str) -> None:
         reason = unfit(text, reader.shape[3], reader.dtype)
         if reason is not None:
-            raise ValueError(f"shift {text!r}: {reason}; take it out of tune.shifts")
+            raise ValueError(f"shift {text!r}: {reason}; remove it from tune.shifts")
         before, _, last = text.rpartition("+")
         self.reader = ShiftedReader(reader, before) if before else reader
         self.shape, self.dtype = reader.shape, reader.dtype

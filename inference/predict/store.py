@@ -38,8 +38,8 @@ def quantise(probs: np.ndarray) -> np.ndarray:
     scaled = np.multiply(probs, 255.0, dtype=np.float32)
     if np.isnan(scaled.sum()):
         raise NotANumberError(
-            "the network's answer is not a number; set predict.precision=fp32, and if that does not help train again "
-            "with a smaller train.lr"
+            "the network's output is not a number; set predict.precision=fp32, and if that does not help train "
+            "again with a smaller train.lr"
         )
     scaled += 0.5 + TIE
     np.clip(scaled, 0.0, 255.0, out=scaled)
@@ -187,11 +187,13 @@ class Prediction:
         """Open `path`; raises FileNotFoundError if there is none, ValueError if it is not a prediction."""
         self.path = Path(path)
         if not self.path.is_file():
-            raise FileNotFoundError(f"no prediction at {self.path}: run the stage that predicts first")
+            raise FileNotFoundError(f"no prediction at {self.path}; run the stage that predicts first")
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise ValueError(f"{self.path} is no readable HDF5 file ({error}): remove it and predict again") from error
+            raise ValueError(
+                f"{self.path} is not a readable HDF5 file ({error}); delete it and predict again"
+            ) from error
         if self._file.attrs.get("format") != FORMAT:
             found = self._file.attrs.get("format")
             self._file.close()
@@ -218,7 +220,7 @@ class Prediction:
                 raise ValueError(f"{self.path.name} has no channel {channel!r}, expected one of {self.channels}")
             channel = self.channels.index(channel)
         if z is not None and len(self.shape) == 3:
-            raise ValueError(f"slice {z} was asked of {self.path.name}, which is a single image of {self.shape}")
+            raise ValueError(f"slice {z} was asked for, but {self.path.name} is a single image of {self.shape}")
         index: list[Any] = [slice(None) if channel is None else channel]
         if len(self.shape) == 4:
             index.append(slice(None) if z is None else z)

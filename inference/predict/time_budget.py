@@ -55,15 +55,15 @@ def reduce_plan(views: Sequence[str], members: int, *, forecast: float, left: fl
     while kept > 1 and unit * kept * left_members > left:
         kept -= 1
     if kept < len(views):
-        said.append(f"views reduced from {len(views)} to {kept}: {', '.join(views[:kept])}")
+        said.append(f"TTA views reduced from {len(views)} to {kept}: {', '.join(views[:kept])}")
     while left_members > 1 and unit * kept * left_members > left:
         left_members -= 1
     if left_members < members:
-        said.append(f"models reduced from {members} to {left_members}, the first in order")
+        said.append(f"models reduced from {members} to {left_members}, the first ones in order")
     seconds = unit * kept * left_members
     fits = seconds <= left
     if not fits:
-        said.append(f"even so {format_seconds(seconds)} are needed and {format_seconds(left)} are left")
+        said.append(f"even so {format_seconds(seconds)} are needed and only {format_seconds(left)} are left")
     return Reduction(tuple(views[:kept]), left_members, seconds, fits, tuple(said))
 
 

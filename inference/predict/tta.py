@@ -1,4 +1,4 @@
-"""Test-time views: what a model is shown instead of a tile, and the way back for what it answers."""
+"""Test-time augmentation (TTA): what a model sees instead of a tile, and the inverse that brings its output back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """One view: `forward` changes the normalised input `(N, C, [d,] h, w)`, `inverse` brings `(N, K, ...)` back.
+    """One TTA view: `forward` changes the normalised input `(N, C, [d,] h, w)`, `inverse` brings `(N, K, ...)` back.
 
-    `inverse` takes the height and width of the untouched tile as its second argument.
+    `inverse` takes the height and width of the unchanged tile as its second argument.
     """
 
     name: str
@@ -87,7 +87,7 @@ def _build(name: str, config: InputConfig) -> View:
         return View(name, _flip(-3), lambda y, size: y.flip(-3))
     if name == "zflip":
         if sorted(config.offsets) != sorted(-offset for offset in config.offsets):
-            raise ValueError(f"view 'zflip' needs offsets that lie evenly about 0, got {config.offsets}")
+            raise ValueError(f"view 'zflip' needs input.offsets that are symmetric about 0, found {config.offsets}")
         return View(name, _zflip(config), lambda y, size: y)
     makers: dict[str, Callable[[float, InputConfig], Change]] = {
         "scale": _scale,

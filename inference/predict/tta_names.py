@@ -1,4 +1,4 @@
-"""Names of test-time views, for those who only name them; what a view does is in `tta`."""
+"""Names of TTA views, for code that only needs the names; what a view does is in `tta`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SETS: dict[str, tuple[str, ...]] = {"d4": D4, "mirrors": MIRRORS}
 
 
 def expand_views(names: Sequence[str]) -> list[str]:
-    """Replace "d4" by the eight flips and quarter turns, "mirrors" by a volume's eight mirrorings; each once."""
+    """Replace "d4" by the eight flips and quarter turns, "mirrors" by the eight of a volume; each view once."""
     expanded: list[str] = []
     for name in names:
         expanded += [one for one in SETS.get(name, (name,)) if one not in expanded]

@@ -41,7 +41,7 @@ def test_members_stand_fold_after_fold() -> None:
 def test_an_experiments_weight_is_shared_by_its_folds() -> None:
     assert member_shares(decision(), None, 3) is None
     assert member_shares(decision(weights={"a": 0.5, "b": 0.5}), ORIGINS, 3) == [0.25, 0.5, 0.25]
-    with pytest.raises(ValueError, match=r"weighs \['a', 'c'\], the members are of \['a', 'b'\]"):
+    with pytest.raises(ValueError, match=r"weights \['a', 'c'\], but the members are \['a', 'b'\]"):
         member_shares(decision(weights={"a": 0.5, "c": 0.5}), ORIGINS, 3)
 
 
@@ -59,7 +59,7 @@ def test_views_are_those_that_the_decision_keeps() -> None:
     assert used_members([member], decision())[0].predict_config == settings
     (other,) = used_members([member], decision(views=["identity"]), PredictConfig(mode="whole"))
     assert (other.predict_config.mode, other.predict_config.views) == ("whole", ["identity"])
-    with pytest.raises(ValueError, match="none is left"):
+    with pytest.raises(ValueError, match="run stage 06 for these views"):
         used_members([member], decision(views=["scale:2"]))
 
 

@@ -266,7 +266,7 @@ def test_loading_errors_name_the_file_and_the_remedy(tmp_path) -> None:
     save_model(tmp_path, build_model(PLAIN), PLAIN, InputConfig(), PredictConfig())
     with pytest.raises(ValueError, match="give it that ending"):
         export_model(tmp_path, tmp_path / "model.pth")
-    with pytest.raises(ValueError, match="weights but no settings"):
+    with pytest.raises(ValueError, match="weights without settings"):
         load_model(tmp_path / "weights.safetensors")
     settings = json.loads((tmp_path / "model.json").read_text())
 

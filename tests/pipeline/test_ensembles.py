@@ -67,7 +67,7 @@ def test_an_ensemble_goes_through_all_stages(
     save_decision(path, load_decision(path).model_copy(update={"weights": {"tiny": 1.0}}))
     with pytest.raises(SystemExit):
         stage("07_predict_test")([*both, "--overwrite"])
-    assert "the members are of ['other', 'tiny']" in capsys.readouterr().err
+    assert "but the members are ['other', 'tiny']" in capsys.readouterr().err
 
 
 def test_several_names_are_the_ensemble_that_was_tuned_for_them(

@@ -171,7 +171,7 @@ def test_test_images_that_do_not_belong_to_the_sample_stop_the_bundle(
 ) -> None:
     data = hidden_data(tmp_path / "hidden", {"x": (33, 70)})
     pd.DataFrame({"id": ["z"], "rle": ["1 1"]}).to_csv(data / "sample_submission.csv", index=False)
-    with pytest.raises(ValueError, match=r"1 id\(s\) without a prediction \(z\)"):
+    with pytest.raises(ValueError, match=r"1 id\(s\) have no prediction \(z\)"):
         run(own(finished[0]) / "bundle", data, tmp_path / "submission.csv", device="cpu")
 
 

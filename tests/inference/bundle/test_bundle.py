@@ -162,7 +162,7 @@ def test_a_bundle_over_its_cap_names_the_largest_files(tmp_path: Path) -> None:
 
 def test_what_no_wheel_brings_is_refused_beforehand(tmp_path: Path) -> None:
     configs = {"tiny": PredictConfig(runtime="onnx")}
-    with pytest.raises(ValueError, match=r"onnx needs onnxruntime ==.*bundle with --no-wheels, else set predict"):
+    with pytest.raises(ValueError, match=r"onnx needs onnxruntime ==.*use --no-wheels, else set predict"):
         write_tiny_bundle(tmp_path, configs=configs, python="3.12")
     assert not list(tmp_path.glob("bundle*"))
     manifest = read_manifest(write_tiny_bundle(tmp_path, configs=configs))
@@ -170,18 +170,18 @@ def test_what_no_wheel_brings_is_refused_beforehand(tmp_path: Path) -> None:
 
 
 def test_a_bundle_that_is_there_is_not_written_over(made: Path) -> None:
-    with pytest.raises(ValueError, match="--overwrite makes it again"):
+    with pytest.raises(ValueError, match="--overwrite replaces it"):
         write_tiny_bundle(made)
 
 
 def test_a_decision_from_another_experiment_is_refused(bundle: Path, made: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'taught', these weights belong to 'other'"):
+    with pytest.raises(ValueError, match="'taught', but these weights belong to 'other'"):
         write_tiny_bundle(tmp_path / "new", taught_by="other")
     assert not list((tmp_path / "new").glob("bundle*"))
     decision = load_decision(bundle / "decision.json")
     save_decision(bundle / "decision.json", decision.model_copy(update={"fingerprint": "elsewhere"}))
     sign(bundle)
-    with pytest.raises(ValueError, match="'elsewhere', these weights belong to 'taught'"):
+    with pytest.raises(ValueError, match="'elsewhere', but these weights belong to 'taught'"):
         run(bundle, made / "data", tmp_path / "out/submission.csv")
     assert not (tmp_path / "out").exists()
 
@@ -239,7 +239,7 @@ def test_installed_versions_are_compared_before_anything_is_read(bundle: Path, m
 
 def test_an_unwritable_folder_is_refused_before_anything_is_predicted(made: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"cannot be written to .*choose another folder"):
+    with pytest.raises(ValueError, match=r"no file can be written there .*choose another folder"):
         run(made / "bundle", made / "data", tmp_path / "file" / "submission.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
@@ -248,7 +248,7 @@ def test_predictions_by_other_weights_are_not_taken(made: Path, tmp_path: Path) 
     out = tmp_path / "submission.csv"
     run(made / "bundle", made / "data", out, device="cpu")
     other = write_tiny_bundle(tmp_path / "other", half=True)
-    with pytest.raises(ValueError, match="holds predictions by other weights"):
+    with pytest.raises(ValueError, match="holds predictions of other weights"):
         run(other, made / "data", out, device="cpu")
 
 
@@ -267,7 +267,7 @@ def test_predictions_of_other_files_of_the_same_name_are_not_taken(made: Path, t
     run(made / "bundle", data, out, device="cpu")
     run(made / "bundle", data, out, device="cpu")
     shutil.copyfile(data / "train/train00.png", data / "test/test01.png")
-    with pytest.raises(ValueError, match=r"holds predictions of \['test01'\] from before their files changed; delete"):
+    with pytest.raises(ValueError, match=r"the files of \['test01'\] changed since it was predicted; delete"):
         run(made / "bundle", data, out, device="cpu")
 
 
@@ -301,7 +301,7 @@ def test_a_doubt_about_the_masks_does_not_cost_the_notebook_its_table(
 
 
 def test_a_folder_is_no_submission(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is a folder; expected a file to write, as in .*submission\.csv"):
+    with pytest.raises(ValueError, match=r"is a folder; expected a file to write, such as .*submission\.csv"):
         run(made / "bundle", made / "data", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -319,7 +319,7 @@ def test_a_vote_says_that_it_keeps_no_time_budget(bundle: Path, made: Path, tmp_
     sign(bundle)
     said: list[str] = []
     submit(bundle, made / "data", tmp_path / "s.csv", seconds=9, memory_cap_gb=1, report=said.append)
-    assert "folds vote: every model is needed, so the time budget is not kept" in said
+    assert "folds vote, so every model is needed and the time budget is not kept" in said
 
 
 def test_the_command_runs_a_bundle_or_says_why_not(

@@ -55,7 +55,7 @@ def test_the_forecast_is_that_of_the_time_budget(parts: tuple[Path, dict[str, An
 
 @pytest.mark.parametrize("wrong", [{"copies": -1}, {"copies": 5, "sources": 0}])
 def test_numbers_that_cannot_be_are_refused(parts: tuple[Path, dict[str, Any]], wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="expected copies of 0 or more, at least one source"):
+    with pytest.raises(ValueError, match="expected 0 or more copies, and at least one source"):
         dry_run(parts[0] / "bundle", parts[0] / "data", seconds=60, **wrong)
 
 
@@ -70,7 +70,7 @@ def test_every_limit_is_kept(
     with pytest.raises(SystemExit):
         main(["dry-run", str(folder / "bundle"), "--data", str(folder / "data"), "--copies", "9"])
     said = capsys.readouterr()
-    assert said.out.count("DOES NOT FIT") == 1 and "it does not fit: fewer views" in said.err
+    assert said.out.count("DOES NOT FIT") == 1 and "it does not fit: use fewer TTA views" in said.err
 
 
 def test_a_trial_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_a_dry_run_measures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     main(["dry-run", str(bundle), "--data", str(data), "--copies", "40", "--work", str(work)])
     said = capsys.readouterr().out
     print(said)
-    assert "40, copies of 3; 3 were predicted, the others forecast" in said
+    assert "40, made from 3, which were predicted; the time of the others is a forecast" in said
     assert said.count("  fits") >= 3 and "6 installed from wheels/" in said
     assert list(work.iterdir()) == []
     assert not list(bundle.rglob("__pycache__"))

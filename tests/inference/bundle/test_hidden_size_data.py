@@ -89,8 +89,11 @@ def test_every_contract_with_test_images_is_multiplied(name: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"images": {"train": "train/{id}.png", "test": "test/test00.png", "id": "only"}}, "has no field that names"),
-        ({"test_tables": [{"file": "test.json"}]}, "COCO documents, gzip and Parquet are not copied"),
+        (
+            {"images": {"train": "train/{id}.png", "test": "test/test00.png", "id": "only"}},
+            "has no field that differs from image to image",
+        ),
+        ({"test_tables": [{"file": "test.json"}]}, "COCO documents, gzip and Parquet files cannot be copied"),
     ],
 )
 def test_what_cannot_be_copied_is_said(change: dict[str, Any], words: str, tmp_path: Path) -> None:

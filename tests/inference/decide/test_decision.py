@@ -212,7 +212,7 @@ def test_a_decision_of_another_experiment_format_or_place_is_refused(tmp_path: P
     [
         (ThresholdRule(thresholds=[1]), {}, "expected a value for each"),
         (ThresholdRule(thresholds=[1, 2], groups={"a": [1]}), {}, "expected a value for each"),
-        (ThresholdRule(thresholds=[1, 2]), {"classes": ["one", "three"]}, "are no channels"),
+        (ThresholdRule(thresholds=[1, 2]), {"classes": ["one", "three"]}, "are not channels"),
         (ThresholdRule(thresholds=[1, 2]), {"exclusive": True}, "lets classes overlap"),
         (
             ThresholdRule(thresholds=[1, 2]),

@@ -61,7 +61,7 @@ def test_a_classifier_leaves_one_pixel_with_the_mean_of_members_and_views(activa
 
 
 def test_a_classifier_answers_for_one_image_and_with_its_own_kind(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="3 slices are to be predicted"):
+    with pytest.raises(ValueError, match="3 slices were given, but a classifier predicts one image"):
         predict_image([loaded("lenet")], drawn_source(3), [0, 1, 2], None, tmp_path / "a.h5")
     with pytest.raises(ValueError, match="expected one kind"):
         pair = [loaded("lenet"), loaded("plain_unet", channels=[4, 8])]

@@ -125,7 +125,7 @@ def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, 
     keeper = TimeKeeper(1e-9, views, 2)
     found = run(images, tmp_path / "short", members, weights=[0.5, 0.5], budget=keeper, report=said.append)
     assert len(found) == 8
-    assert keeper.said[0].startswith("the time is used up; the images that are left are predicted all the same")
+    assert keeper.said[0].startswith("the time budget is used up; the remaining images are predicted all the same")
     assert [words.split(" from")[0] for words in keeper.said[1:3]] == ["views reduced", "models reduced"]
     assert set(keeper.said) < set(said)
     run(images, tmp_path / "all", members)
@@ -178,7 +178,11 @@ def test_a_damaged_slice_costs_its_own_mask_and_its_neighbours_their_context(tmp
     for name in ("a_2", "a_3"):
         one, two = (probs(prediction_path(tmp_path / folder, name)) for folder in ("said", "twin"))
         assert (one == two).all()
-    replaced = [words.split(":")[0] for words in said if "in place of neighbours that cannot be read" in words]
+    replaced = [
+        words.split(":")[0]
+        for words in said
+        if "neighbouring slices cannot be read, the slice itself stands in for them" in words
+    ]
     assert replaced == ["a_0", "a_2"]
 
 
@@ -194,7 +198,7 @@ def test_images_that_the_budget_does_not_reach_go_empty_where_they_may(images: L
     found = run(images, tmp_path / "a", [member()], **options)
     assert [one.failure is None for one in found] == [True] * 3 + [False] * 5
     assert {one.failure for one in found[3:]} == {"the time budget was used up before its turn"}
-    assert keeper.said[-1] == "the time is used up; the images that are left get empty masks"
+    assert keeper.said[-1] == "the time budget is used up; the remaining images get empty masks"
     assert said.count(keeper.said[-1]) == 1
     assert all(one.failure is None for one in run(images, tmp_path / "a", [member()], on_error="empty"))
 
@@ -233,12 +237,12 @@ def test_a_gpu_too_small_for_a_batch_is_given_half_of_it(images: ListedImages, t
     failed = [size for size in small.sizes if size > 2]
     assert failed == [6, 4] and len(small.held) == 2
     assert [words for words in said if "batches" in words] == [
-        "cpu: its memory is too small for batches of 8; from here on they are of 2"
+        "cpu: not enough memory for batches of 8; from here on batches of 2"
     ]
 
 
 def test_a_gpu_too_small_for_one_tile_names_the_image_and_the_setting(images: ListedImages, tmp_path: Path) -> None:
-    words = r"image 'test00' cannot be predicted: .* too small for its 40 x 56 pixels.*lower predict\.tile, now 32 x 32"
+    words = r"image 'test00' cannot be predicted: .* too small for the image's 40 x 56 pixels.*lower predict\.tile, now 32 x 32"
     with pytest.raises(ValueError, match=words):
         run(images, tmp_path / "a", [ready(Small(0))])
     found = run(images, tmp_path / "a", [ready(Small(0), mode="whole")], on_error="empty")

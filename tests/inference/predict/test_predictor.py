@@ -291,7 +291,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected one name for each"):
         predict_image([one], reader, [1], None, out, channels=["a"])
     one.model_config.activation = "softmax"
-    with pytest.raises(ValueError, match="skip_background was set for exclusive classes"):
+    with pytest.raises(ValueError, match="skip_background cannot be used with exclusive classes"):
         predict_image([one], reader, [1], PredictConfig(skip_background=True), out)
 
 

@@ -117,8 +117,8 @@ def test_what_is_no_shift_is_refused(text: str) -> None:
 
 
 def test_a_shift_that_says_nothing_is_named() -> None:
-    assert unfit("stain:0.1", 1, "uint8") == "images have 1 channel(s), stains are seen in RGB"
-    assert unfit("jpeg:40", 3, np.dtype("uint16")) == "images are uint16, JPEG holds uint8"
+    assert unfit("stain:0.1", 1, "uint8") == "images have 1 channel(s), but stain needs RGB"
+    assert unfit("jpeg:40", 3, np.dtype("uint16")) == "images are uint16, but JPEG needs uint8"
     assert unfit("stain:0.1", 3, "uint16") is None
-    with pytest.raises(ValueError, match=r"take it out of tune\.shifts"):
+    with pytest.raises(ValueError, match=r"remove it from tune\.shifts"):
         ShiftedReader(drawn(1), "stain:0.1")

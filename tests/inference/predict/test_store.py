@@ -109,7 +109,7 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no prediction at"):
         open_prediction(tmp_path / "none.h5")
     (tmp_path / "text.h5").write_text("no HDF5")
-    with pytest.raises(ValueError, match="no readable HDF5 file"):
+    with pytest.raises(ValueError, match="not a readable HDF5 file"):
         open_prediction(tmp_path / "text.h5")
     with h5py.File(tmp_path / "other.h5", "w"):
         pass

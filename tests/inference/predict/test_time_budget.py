@@ -30,7 +30,7 @@ def test_views_go_first_from_the_last() -> None:
 def test_members_go_when_one_view_is_left() -> None:
     plan = reduce_plan(VIEWS, 5, forecast=100, left=12)
     assert (plan.views, plan.members, plan.seconds, plan.fits) == (("identity",), 2, 10, True)
-    assert plan.said[1] == "models reduced from 5 to 2, the first in order"
+    assert plan.said[1] == "models reduced from 5 to 2, the first ones in order"
 
 
 def test_what_cannot_fit_is_said() -> None:
@@ -73,7 +73,7 @@ def test_a_time_keeper_says_its_forecast_once_and_gives_up_what_it_must() -> Non
         said += keeper.measured(10, 20.0)
     assert said[2:] == [
         "views reduced from 2 to 1: identity",
-        "models reduced from 2 to 1, the first in order",
+        "models reduced from 2 to 1, the first ones in order",
         "even so 1m10s are needed and 16.0s are left",
     ]
     assert keeper.said == said[1:]

@@ -52,7 +52,7 @@ def test_stage_07_says_what_to_expect(arguments: list[str], capsys: pytest.Captu
     forecast = load_forecast(space.own / "tuning" / "forecast.json")
     assert {one.kind for one in forecast.episodes} >= {"within", "shift"}
     assert "images like the training images" in said and "verdict: " in said and "most doubtful: " in said
-    assert "a mean of 2, which is less sure" in said
+    assert "a mean of 2, which is less extreme" in said
     table = pd.read_csv(space.own / "test" / "forecast.csv")
     assert list(table) == ["unit", "forecast", "low", "high", "strange"] and len(table) == 6
     assert table["forecast"].is_monotonic_increasing

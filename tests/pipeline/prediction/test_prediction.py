@@ -100,7 +100,7 @@ def test_views_that_the_decision_dropped_are_not_used(
     decide(own, views=["vflip"])
     with pytest.raises(SystemExit):
         again(arguments)
-    assert "none is left" in capsys.readouterr().err
+    assert "run stage 06 for these views" in capsys.readouterr().err
     decide(own, fingerprint="another", views=None)
     with pytest.raises(SystemExit):
         again(arguments)
@@ -143,7 +143,7 @@ def test_what_a_time_budget_cost_is_not_kept_without_one(
     assert "already made" in capsys.readouterr().out
     (own / "submission.csv").unlink()
     stage("07_predict_test")([*arguments, "--time-budget", "8h"])
-    assert given_up(own) == ["5 image(s) stay as they were predicted before, with fewer views or models"]
+    assert given_up(own) == ["5 image(s) keep their earlier prediction, with fewer TTA views or models"]
     stage("07_predict_test")(arguments)
     assert "already made" not in capsys.readouterr().out and given_up(own) == []
     assert set(attributes(own).values()) == {(2, 2)} and (own / "submission.csv").read_bytes() == whole

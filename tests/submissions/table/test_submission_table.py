@@ -142,7 +142,7 @@ def test_a_label_that_is_no_class_is_refused_and_found_by_the_linter(tmp_path: P
         decode_rows(competition, [{"id": "test00", "rle": "three"}], SHAPE)
     (tmp_path / "s.csv").write_text("id,rle\ntest00,two\ntest01,three\n")
     findings = [str(one) for one in lint_submission(tmp_path / "s.csv", competition, tmp_path) if one.level == "error"]
-    assert len(findings) == 1 and "row 2: id test01: 'three' is no class of drawn" in findings[0]
+    assert len(findings) == 1 and "row 2: id test01: 'three' is not a class of drawn" in findings[0]
 
 
 @pytest.mark.parametrize("change", [{"submission": {"rows": "label"}}, {"masks": NO_MASKS}])
