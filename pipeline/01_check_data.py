@@ -32,9 +32,9 @@ except ModuleNotFoundError as error:
 
 
 def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Inspect all images; raise ProblemsError with the whole list where anything is wrong.
+    """Inspect all images; raise ProblemsError with all problems, if there are any.
 
-    A test image that cannot be read is a warning: it costs its own mask, not the training.
+    A test image that cannot be read is only a warning: it costs its own mask, not the training.
     """
     competition, shard = space.competition, space.shard
     settings = {

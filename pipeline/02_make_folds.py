@@ -38,7 +38,9 @@ def make_folds(space: Workspace, arguments: argparse.Namespace) -> None:
 
 
 def make_split(space: Workspace, arguments: argparse.Namespace) -> None:
-    """One split; the leaks that it leaves are printed with their remedy. What is frozen stays until asked otherwise."""
+    """Make one split and print the leaks that it leaves, with their remedy. A frozen fold file stays until asked
+    otherwise.
+    """
     asked = space.overwrite or arguments.group_duplicates or arguments.folds is not None
     kept = None if asked else frozen_table(space)
     if kept is not None:
@@ -61,7 +63,7 @@ def make_split(space: Workspace, arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--folds", type=Path, help="a frozen fold file to use instead of splitting")
-    parser.add_argument("--group-duplicates", action="store_true", help="keep near duplicates in one fold")
+    parser.add_argument("--group-duplicates", action="store_true", help="keep near-duplicate images in one fold")
     run_stage(checked("02", make_folds), parser, argv)
 
 

@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 
 
 def prepare_data(space: Workspace, arguments: argparse.Namespace) -> None:
-    """Store what is not stored yet; an interrupted run goes on after the last finished image."""
+    """Store the images that are not stored yet; an interrupted run goes on after the last finished image."""
     if not trained_spaces(space, "03_prepare_data"):
         return
     stage = prepare_stage(space)

@@ -32,7 +32,7 @@ def train(space: Workspace, arguments: argparse.Namespace) -> None:
 
     devices, folds = split_devices(space.device or "cpu"), space.experiment.used_folds
     if len(devices) > 1 and (space.experiment.repeated or not space.experiment.members):
-        print(f"04_train: folds {folds} are trained on {', '.join(devices)}, one at a time on each")
+        print(f"04_train: folds {folds} are trained on {', '.join(devices)}, one at a time on each device")
         return train_on_devices(arguments, folds, devices)
     for each in trained_spaces(space, "04_train"):
         train_split(each)

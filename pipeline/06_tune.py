@@ -52,7 +52,10 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     result = tune(found.terms, found.items, fingerprint=runs_fingerprint(runs), test_groups=test_groups(space))
     _, score = score_through_submission(found.terms, found.items, result.decision)
     if score != result.cv and not (isnan(score) and isnan(result.cv)):
-        raise ValueError(f"CV is {result.cv}, but {score} through the submission table; a mask is lost on the way")
+        raise ValueError(
+            f"CV is {result.cv}, but {score} through the submission table: a mask is changed on the "
+            "way; run `python -m submissions lint` on the submission of stage 07"
+        )
     extras = measure(space, runs, found)
     forecast = taught_forecast(space, runs, found.terms, result)
     host = host_result(found.terms, found.items, result, space.own / KNOWN)
@@ -68,7 +71,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     print("\n".join([*result.reasons, *measured_reasons(extras), *([] if host is None else host_lines(host, result))]))
     print(f"CV {worth.cv:.4f} ({interval[0]:.4f} to {interval[1]:.4f}), nested {worth.nested:.4f}")
     if prediction is not None:
-        print(f"prediction interval of the leaderboard: {prediction[0]:.4f} to {prediction[1]:.4f}")
+        print(f"prediction interval of the leaderboard score: {prediction[0]:.4f} to {prediction[1]:.4f}")
     facts = {"score": worth.cv, "interval": interval, "nested": worth.nested, "prediction": prediction}
     facts |= {} if host is None else {"tuned_with": result.metric.name, "tuned_score": result.cv}
     finish(stage, f"{metric} {worth.cv:.4f}", **facts, metric=metric, folds=worth.fold_scores)

@@ -35,14 +35,20 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     from pipeline.prediction.prediction import left_of_test, predict_folds, predict_test_shard
 
     if space.competition.submission is None:
-        print(f"07_predict_test: the contract of {space.competition.name} has no test images; nothing to submit")
+        print(
+            f"07_predict_test: the contract of {space.competition.name} has no test images, so there is nothing "
+            "to submit"
+        )
         return
     if only_a_gate(space, "07_predict_test"):
         return
     if arguments.keep_folds and arguments.time_budget:
-        raise ValueError("--keep-folds predicts every image once more, which --time-budget cannot pay for; leave one")
+        raise ValueError(
+            "--keep-folds predicts every image once more, which a time budget does not allow; leave "
+            "out --keep-folds or --time-budget"
+        )
     if space.shard is not None and arguments.time_budget:
-        raise ValueError("--time-budget is kept by one process that predicts all images; leave out it, or --shard")
+        raise ValueError("--time-budget needs one process that predicts all images; leave out --time-budget or --shard")
     seconds = parse_budget(arguments.time_budget) if arguments.time_budget else None
     runs = open_runs(space)
     by, decision = written_by(space), load_decision(decision_path(space))
@@ -68,9 +74,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument("--on-error", choices=["stop", "empty"], default="stop",
                         help="what to do with a test image that cannot be predicted (default: stop)")  # fmt: skip
-    parser.add_argument("--time-budget", metavar="8h", help="give up views, then models, with --on-error empty at last "
-                        "images, to end in time; without it what was given up before is predicted again")  # fmt: skip
-    parser.add_argument("--keep-folds", action="store_true", help="also keep each fold's own predictions")
+    parser.add_argument("--time-budget", metavar="8h", help="stay within this time: give up TTA views, then "
+                                                            "models, and with --on-error empty the last images; "
+                                                            "without it, images predicted with fewer views are "
+                                                            "predicted again",)  # fmt: skip
+    parser.add_argument("--keep-folds", action="store_true", help="also predict and keep each fold by itself")
     run_spread_stage("07", checked("07", predict_submission), parser, argv)
 
 

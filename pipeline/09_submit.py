@@ -27,10 +27,10 @@ except ModuleNotFoundError as error:
 
 
 def submit(space: Workspace, arguments: argparse.Namespace) -> None:
-    """The row is written where the linter agrees, and before the upload: a failed one leaves it without a score."""
+    """Write the row if the linter finds no error, before the upload: a failed upload leaves a row without a score."""
     entry = replace(promised(space), description=arguments.message)
     if entry.cv is None:
-        print("09_submit: the row has no CV: stage 06 found none in the metric of the contract")
+        print("09_submit: the row has no CV, because stage 06 did not score with the contract's metric")
     for warning in lint_own(space, submission_path(space)):
         print(f"lint: {warning}")
     if arguments.solution is not None:
@@ -51,11 +51,13 @@ def submit(space: Workspace, arguments: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
-    parser.add_argument("--solution", type=Path, help="truth of the test images, in the submission's form")
+    parser.add_argument(
+        "--solution", type=Path, help="solution: the true masks of the test images, as a submission table"
+    )
     parser.add_argument("--ledger", type=Path, default=LEDGER)
-    parser.add_argument("--upload", action="store_true", help="hand it in through the package `kaggle`")
-    parser.add_argument("--message", default="", help="the submission's description")
-    parser.add_argument("--host-name", help="the competition's name on the host (default: from the contract's url)")
+    parser.add_argument("--upload", action="store_true", help="upload it through the package `kaggle`")
+    parser.add_argument("--message", default="", help="message that is sent with the submission")
+    parser.add_argument("--host-name", help="the competition's name at the host (default: from the contract's url)")
     parser.add_argument("--dataset", type=Path, help="code competition: folder of the data set (default: bundle/)")
     parser.add_argument("--kernel", type=Path, help="code competition: folder of the notebook (default: kernel/)")
     parser.add_argument("--timeout", type=float, default=60.0, help="minutes to wait for the score (default: 60)")

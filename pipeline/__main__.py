@@ -39,22 +39,29 @@ def _run(argv: Sequence[str]) -> None:
     start.add_argument("--print-jobs", nargs="?", const="all", choices=("all", *STAGES))
     parser = add_ray(stage_parser("Stages 01 to 07, skipping what is done."))
     parser.prog, parser.allow_abbrev = f"{started_as()} run", False
-    parser.add_argument("--from", dest="first", choices=tuple(STAGES), help="begin with this stage: what it and those "
-                        "after it made is deleted and made again; after 06 stage 07 only decides again")  # fmt: skip
-    parser.add_argument("--print-jobs", nargs="?", const="all", choices=("all", *STAGES), help="run nothing: print the "
-                        "units of all stages, or of one, as command lines for a job array")  # fmt: skip
+    parser.add_argument(
+        "--from", dest="first", choices=tuple(STAGES), help="start at this stage: delete and redo it and the stages "
+        "after it; after 06, stage 07 only decides again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--print-jobs", nargs="?", const="all", choices=("all", *STAGES), help="run nothing, but print the units of "
+        "work of all stages, or of one, as command lines for a job array",
+    )  # fmt: skip
     arguments, (_, plain) = parser.parse_args(argv), start.parse_known_args(argv)
     if arguments.print_jobs is not None:
         return print_jobs(plain, arguments)
     if arguments.first is not None and arguments.ray is not None:
-        raise ValueError("--from deletes before it makes again, which --ray does not; run --from with one stage first")
+        raise ValueError(
+            "--from deletes results first, which --ray does not do; redo one stage with --from first, then use --ray"
+        )
     if arguments.first is not None:
         return run_from(arguments.first, [word for word in plain if word != "--overwrite"])
     if arguments.overwrite:
         space = open_workspace(arguments)
         raise ValueError(
-            f"--overwrite would delete {space.inventory}, the fold file and the store that other experiments share, "
-            f"and all of {space.own} with its trained folds; name the stage to begin with, as in --from 06"
+            f"--overwrite would delete {space.inventory}, the fold file and the store that other experiments "
+            f"share, and all of {space.own} with its trained folds; name the stage to start at instead, as in "
+            "--from 06"
         )
     if arguments.ray is not None:
         return run_all_on_ray(argv, arguments)
@@ -63,8 +70,8 @@ def _run(argv: Sequence[str]) -> None:
 
 def _demo(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"{started_as()} demo")
-    parser.add_argument("--short", action="store_true", help="a few steps only: does everything run?")
-    parser.add_argument("--folder", type=Path, default=Path(), help="data/ and runs/ are made here")
+    parser.add_argument("--short", action="store_true", help="only a few steps, to see whether everything runs")
+    parser.add_argument("--folder", type=Path, default=Path(), help="folder in which data/ and runs/ are made")
     arguments = parser.parse_args(argv)
     from pipeline.demo.demo import run_demo
 
@@ -85,8 +92,8 @@ def _new_competition(argv: Sequence[str]) -> None:
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} new-competition")
     parser.add_argument("folder", type=Path, help="the host's files, unpacked")
-    parser.add_argument("--name", help="name of the contract (default: that of the folder)")
-    parser.add_argument("--out", type=Path, help="YAML file of the contract (default: <name>.yaml here)")
+    parser.add_argument("--name", help="name of the contract (default: the folder's name)")
+    parser.add_argument("--out", type=Path, help="file of the contract (default: <name>.yaml in the working folder)")
     arguments = parser.parse_args(argv)
     print(start_competition(arguments.folder, name=arguments.name, out=arguments.out))
 
@@ -96,8 +103,14 @@ def _ceiling(argv: Sequence[str]) -> None:
     from pipeline.data.resolution_ceiling import SCALES, resolution_ceiling, write_ceiling
     from pipeline.workspace import open_workspace, stage_parser
 
-    parser = stage_parser("What is lost by working at a smaller size? Needs stage 01.")
-    parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES), help="working size / host's size")
+    parser = stage_parser("The score that is lost by working at a smaller size. Needs stage 01.")
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs="+",
+        default=list(SCALES),
+        help="working size divided by the host's size; several may be given",
+    )
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
     table = resolution_ceiling(space, arguments.scales, progress=progress_bar)
@@ -109,14 +122,16 @@ def _plan(argv: Sequence[str]) -> None:
     from pipeline.workspace import open_workspace, stage_parser
 
     parser = stage_parser("Plan a 3D network by nnU-Net's rules. Needs stage 01.")
-    parser.add_argument("--memory", type=float, default=8.0, help="GB of the device that trains (default: 8)")
-    parser.add_argument("--out", type=Path, help="YAML file (default: <experiment>-planned.yaml here)")
+    parser.add_argument("--memory", type=float, default=8.0, help="memory of the training device in GB (default: 8)")
+    parser.add_argument(
+        "--out", type=Path, help="file to write (default: <experiment>-planned.yaml in the working folder)"
+    )
     arguments = parser.parse_args(argv)
     from pipeline.planning.planner import write_plan
 
     plan, path = write_plan(open_workspace(arguments), arguments.out, memory_gb=arguments.memory)
-    print(f"median {plan.median} voxels at {plan.spacing or 'unknown'} mm: boxes of {plan.topology.patch}, "
-          f"{plan.batch_size} a batch, {len(plan.topology.strides)} stages")  # fmt: skip
+    print(f"median volume {plan.median} voxels at {plan.spacing or 'unknown'} mm: patch {plan.topology.patch}, "
+          f"batch {plan.batch_size}, {len(plan.topology.strides)} stages")  # fmt: skip
     print(f"plan -> {path}")
 
 
@@ -134,8 +149,10 @@ def _settings(argv: Sequence[str]) -> None:
     from pipeline.settings_reference import settings_page, settings_text
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} settings")
-    parser.add_argument("part", nargs="?", help="experiment, competition, or a key: train, train.sampling, images")
-    parser.add_argument("--markdown", action="store_true", help="the page docs/settings.md")
+    parser.add_argument(
+        "part", nargs="?", help="which part: experiment, competition, or a key such as train, train.sampling, images"
+    )
+    parser.add_argument("--markdown", action="store_true", help="print as Markdown, as docs/settings.md")
     arguments = parser.parse_args(argv)
     print(
         settings_page() if arguments.markdown else settings_text(arguments.part), end="" if arguments.markdown else "\n"
@@ -146,7 +163,9 @@ def _schema(argv: Sequence[str]) -> None:
     from pipeline.settings_reference import write_schemas
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} schema")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="default: where you stand")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), help="folder to write to (default: the working folder)"
+    )
     for path in write_schemas(parser.parse_args(argv).folder):
         print(f"schema -> {path}")
 
@@ -156,7 +175,9 @@ def _report(argv: Sequence[str]) -> None:
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} report")
     parser.add_argument("run", type=Path, help="runs/<competition>/<experiment>, after stage 06")
-    parser.add_argument("--data", type=Path, help="the host's files, for the pictures (default: where they were)")
+    parser.add_argument(
+        "--data", type=Path, help="the host's files, for the pictures (default: where they were when the run was made)"
+    )
     parser.add_argument("--competition", help="contract (default: the one in the run)")
     parser.add_argument("--ledger", type=Path, default=LEDGER, help=f"default: {LEDGER}")
     parser.add_argument("--out", type=Path, help="default: report.html in the run's folder")
@@ -176,9 +197,11 @@ def _shift_test(argv: Sequence[str]) -> None:
     from pipeline.workspace import open_workspace, stage_parser
     from submissions.host.atomic import write_atomic
 
-    parser = stage_parser("Each source left out of training in turn: what CV and forecast said of it, and its score.")
+    parser = stage_parser(
+        "Train with each source left out in turn, and compare its true score with what CV and forecast said of it."
+    )
     parser.prog = f"{started_as()} shift-test"
-    parser.add_argument("--epochs", type=int, help="of each of the trainings, a fold a source (default: train.epochs)")
+    parser.add_argument("--epochs", type=int, help="epochs of each training, one per source (default: train.epochs)")
     arguments, within = parser.parse_args(argv), None
     space = open_workspace(arguments)
     if not split_by_source(space):
@@ -243,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return run_stage_named(stage, given[1:])
     if not given or given[0] not in WORDS:
         known = ", ".join([*WORDS, *ALL_STAGES])
-        wanted = f"found {given[0]!r}, expected one of {known}" if given else "a word is missing"
+        wanted = f"unknown word {given[0]!r}, expected one of {known}" if given else "a word is missing"
         print(f"{__doc__}\n{wanted}" if given[:1] not in (["-h"], ["--help"]) else __doc__)
         raise SystemExit(0 if given[:1] in (["-h"], ["--help"]) else 2)
     try:

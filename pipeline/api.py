@@ -77,12 +77,12 @@ def folder_contract(folder: Path) -> Competition:
 
     Raises FileNotFoundError for a missing folder, ValueError where there are no images or no masks.
     """
-    require_folder(folder, "images and their masks", "give the folder that holds both")
+    require_folder(folder, "images and their masks", "name the folder that holds both")
     document = yaml.safe_load(draft_contract(folder, "folder").text())
     if document["masks"]["kind"] == "none" or document["masks"] == NOWHERE:
         raise ValueError(
-            f"{folder}: images {document['images']['train']} and no masks for them; expected a folder masks, gt or "
-            "labels beside them, or masks beside the images, of the same names but for a constant part"
+            f"{folder}: found images {document['images']['train']} but no masks for them; expected a folder named "
+            "masks, gt or labels beside them, or masks beside the images, named like them up to a constant part"
         )
     document["masks"] = {**document["masks"], "missing": "refuse"}  # an image whose mask is lost is named, not left out
     return validate(Competition, document, str(folder))

@@ -58,7 +58,7 @@ def look_at_images(competition: Competition, data: Path) -> ImagesSeen:
     """
     listing, _ = list_images(competition, data, "train")
     if not len(listing):
-        raise ValueError(f"{competition.name}: no training image in {data}; mend images.train")
+        raise ValueError(f"{competition.name}: no training image in {data}; correct images.train")
     images = ListedImages(competition, data, listing)
     sizes, depths, values = [], [], []
     channels, dtypes, fault = [], set(), ""
@@ -100,7 +100,7 @@ def draft_experiment(competition: Competition, data: Path, contract: str) -> Dra
     draft = Draft()
     draft.put("competition", contract)
     if competition.masks.kind == "none":
-        draft.put("task", "classify", "the contract has a class an image and no masks")
+        draft.put("task", "classify", "the contract has one class per image and no masks")
     _put_folds(draft, competition, listing, device)
     scale = _put_input(draft, competition, seen)
     draft.put(
@@ -108,9 +108,11 @@ def draft_experiment(competition: Competition, data: Path, contract: str) -> Dra
         "small and quick, ImageNet weights from an installed package; larger encoders score higher with a GPU",
     )  # fmt: skip
     if competition.masks.kind != "none" and competition.exclusive:
-        draft.put("loss", {"name": "ce_dice"}, "a pixel has one class")
+        draft.put("loss", {"name": "ce_dice"}, "every pixel has exactly one class")
     if competition.masks.instances and not competition.exclusive:
-        draft.put("prepare", {"targets": ["border"]}, "objects that touch are told apart by the border between them")
+        draft.put(
+            "prepare", {"targets": ["border"]}, "the border between touching objects is learned too, to separate them"
+        )
     _put_training(draft, seen, scale, device, memory)
     _put_prediction(draft, competition, seen, scale)
     return draft
@@ -133,23 +135,23 @@ def _put_folds(draft: Draft, competition: Competition, listing: pd.DataFrame, de
         names = sorted(set(listing["subset"]))
         held_out = next((k for k, name in enumerate(names) if not str(name).lower().startswith("train")), 1)
         section = {"method": "predefined", "n": 2, "use": [held_out], "options": {"fold_column": "subset"}}
-        why = f"the host's own division into {' and '.join(names)}: {names[held_out]} is held out"
+        why = f"the host's own split into {' and '.join(names)}: {names[held_out]} is held out"
     elif count < 2:
         section = {"method": "blocks", "n": 2}
-        why = "one image: it is cut into blocks"
+        why = "one image, which is cut into blocks"
     elif group and listing[group].nunique() > 1:
         number = min(MOST_FOLDS, listing[group].nunique())
         section = {"method": "stratified_group" if strata else "group", "n": number}
-        why = f"{listing[group].nunique()} values of {group}, each in one fold"
+        why = f"{listing[group].nunique()} values of {group}, each kept in one fold"
     elif stacks == 1 and count > MOST_FOLDS:
         section = {"method": "slab", "n": 3, "buffer": 1}
-        why = "one stack: folds are slabs of it, with a slice between them that nobody learns"
+        why = "one stack: folds are slabs of it, with a gap of one slice between them"
     elif stacks < count and stacks > 1:
         section = {"method": "group", "n": min(MOST_FOLDS, stacks), "group": "stack"}
-        why = f"{stacks} stacks, each in one fold"
+        why = f"{stacks} stacks, each kept in one fold"
     else:
         section = {"method": "stratified" if strata else "kfold", "n": max(2, min(MOST_FOLDS, count // 3))}
-        why = f"{count} images; nothing says that some belong together"
+        why = f"{count} images; nothing says which belong together"
     notes = [why]
     if device == "cpu" and section["n"] > 2 and "use" not in section:
         section["use"] = [0, 1]
@@ -162,16 +164,14 @@ def _put_input(draft: Draft, competition: Competition, seen: ImagesSeen) -> floa
     depth = 3 if max(seen.depths) > 1 or competition.images.stack else 1
     channels = seen.channels
     section: dict[str, Any] = {"channels": channels}
-    notes = [f"{channels} channel(s), as the images have"]
+    notes = [f"{channels} channel(s), as in the images"]
     if depth > 1:
         section["offsets"] = [-1, 0, 1]
         notes.append("slices of a stack: the slice with the one before and the one after it")
     whole = seen.dtypes == {"uint8"}
     if not whole:
         section["normalisation"] = "percentile"
-        notes.append(
-            f"values of {', '.join(sorted(seen.dtypes))}: brought to 0 to 1 by each image's percentiles 1 and 99"
-        )
+        notes.append(f"values of {', '.join(sorted(seen.dtypes))}: each image's percentiles 1 and 99 become 0 and 1")
     own = whole and not (0.1 < seen.mean < 0.9 and seen.std > 0.08)
     mean, std = (round(seen.mean, 3), round(max(seen.std, 0.01), 3)) if own else (0.498, 0.502)
     section |= {"mean": [mean], "std": [std]}
@@ -184,7 +184,7 @@ def _put_input(draft: Draft, competition: Competition, seen: ImagesSeen) -> floa
         section["scale"] = scale
         height, width = seen.size
         notes.append(
-            f"images of {height} x {width} are worked on at {round(height * scale)} x {round(width * scale)}; "
+            f"images of {height} x {width} are resized to {round(height * scale)} x {round(width * scale)}; "
             "`python -m pipeline ceiling` says what a smaller size loses"
         )
     draft.put("input", section, *notes)
@@ -217,8 +217,8 @@ def _put_training(draft: Draft, seen: ImagesSeen, scale: float, device: str, mem
     draft.put("augment", {"recipe": "light"}, "turns, mirrors and small changes of brightness; see show-augmentations")
     height, width = (round(side * scale) for side in seen.size)
     draft.put(
-        "train", section, f"patch: {height} x {width} at working size, up to a multiple of {MULTIPLE}, at most "
-        f"{LARGEST_PATCH}", f"batch_size: {memory / 1e9:.1f} GB on {device} hold {fits} patches",
+        "train", section, f"patch: {height} x {width} at the working size, rounded up to a multiple of "
+        f"{MULTIPLE}, at most {LARGEST_PATCH}", f"batch_size: {memory / 1e9:.1f} GB on {device} hold {fits} patches",
         f"steps_per_epoch: about {patches} patches, each once an epoch; epochs: what {device} does in reasonable time",
     )  # fmt: skip
 
@@ -230,8 +230,8 @@ def _put_prediction(draft: Draft, competition: Competition, seen: ImagesSeen, sc
         return
     if height * width <= WHOLE:
         section: dict[str, Any] = {"mode": "whole"}
-        why = f"the largest image that was looked at is {height} x {width} at working size: in one piece"
+        why = f"the largest image seen is {height} x {width} at the working size: predicted in one piece"
     else:
         section = {"mode": "tiles", "tile": list(patch)}
-        why = f"images of up to {height} x {width} at working size: in overlapping tiles"
+        why = f"images of up to {height} x {width} at the working size: predicted in overlapping tiles"
     draft.put("predict", {**section, "views": ["identity", "hflip"], "batch_size": 4}, why)

@@ -42,7 +42,10 @@ def try_lock(folder: Path, *, shared: bool = False) -> bool:
         fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in NO_LOCKS:
-            print(f"warning: {path.parent}: this file system has no locks; run one process at a time", file=sys.stderr)
+            print(
+                f"warning: {path.parent}: this file system has no locks; run only one process at a time",
+                file=sys.stderr,
+            )
         elif error.errno in (errno.EAGAIN, errno.EACCES):
             _forget(path, stream)
             return False
@@ -77,7 +80,7 @@ def wait_sentence(folder: Path) -> str:
         known = f"process {holder['process']} on {holder['host']} has worked on {folder} since {holder['since']}"
     except (OSError, ValueError, KeyError):  # it is just being written, or gone
         known = f"another process works on {folder}"
-    return f"{known}; waiting until it is done (Ctrl-C ends the wait)"
+    return f"{known}; waiting until it is done (Ctrl-C stops waiting)"
 
 
 def _open(path: Path) -> IO[str]:

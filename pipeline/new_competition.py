@@ -48,10 +48,10 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
     lines.append(f"first experiment -> {experiment}")
     if competition.masks.kind != "none":
         try:
-            lines.append(f"what is taken for masks -> {picture_guess(competition, folder, path)}")
+            lines.append(f"masks as understood -> {picture_guess(competition, folder, path)}")
         except (ValueError, OSError) as error:
-            lines.append(f"no picture of the masks, none of {PICTURED} is read: {error}")
-    lines.append("look at the picture, read every line marked '# guess', then:")
+            lines.append(f"no picture of the masks, because none of {PICTURED} could be read: {error}")
+    lines.append("look at the picture, check every line marked '# guess', then:")
     lines.append(f"  {started_as()} run {experiment} --data {folder}")
     return "\n".join(lines)
 
@@ -60,7 +60,7 @@ def write_first_experiment(competition: Competition, data: Path, contract: Path)
     """Write <contract>-baseline.yaml beside the contract; ValueError where it is there already."""
     path = contract.with_name(f"{contract.stem}-baseline.yaml")
     if path.exists():
-        raise ValueError(f"{path}: is there already and is not written over; choose another --name or --out")
+        raise ValueError(f"{path} exists and is not overwritten; choose another --name or --out")
     draft = draft_experiment(competition, data, contract.name)
     document = {"name": path.stem, **yaml.safe_load(draft.text())}
     resolve(validate(Experiment, document, str(path)), competition)

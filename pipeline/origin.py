@@ -43,7 +43,7 @@ def remember(folder: Path, number: str, *, experiment: Experiment, competition: 
     before = read_yaml(folder / EXPERIMENT) if (folder / EXPERIMENT).is_file() else {}
     kept = {key: value for key, value in before.items() if key in now and key not in VERIFIED[number]}
     document = {**now, **kept, "name": experiment.name, "competition": CONTRACT}
-    _write(folder / EXPERIMENT, f"# As used by {experiment.name}; runs as it is.", document)
+    _write(folder / EXPERIMENT, f"# As used by {experiment.name}; can be run as it is.", document)
     contract = competition.model_dump(mode="json", exclude_unset=True)
     if competition.metric.file is not None:
         contract["metric"]["file"] = _copied(Path(competition.metric.file), folder).name

@@ -27,7 +27,7 @@ def digest(value: Any) -> str:
 
 
 class MadeOtherwise(ValueError):
-    """The folder of `stage` was made from other settings than those of now."""
+    """The folder of `stage` was made with other settings than the current ones."""
 
     def __init__(self, message: str, stage: Stage) -> None:
         super().__init__(message)
@@ -67,10 +67,10 @@ class Stage:
     def begin(self, *, overwrite: bool = False, shared: bool = False) -> bool:
         """Make the folder ready; False when the work is already done.
 
-        Work begun from the same settings is continued; begun from others and never finished, it is deleted and begun
-        anew. Waits, with a sentence, while another process works on the folder, unless both do so `shared`, each on its
-        part. Raises MadeOtherwise, which says which setting differs, where the folder was finished from others, or
-        holds what the stage `protects`, unless `overwrite`, which deletes it.
+        Work begun with the same settings is continued. Work begun with others and never finished is deleted and begun
+        afresh. Waits, and says so, while another process works on the folder, unless both work on it `shared`, each on
+        its part. Raises MadeOtherwise, which names the setting, where the folder was finished with other settings or
+        holds what the stage `protects`; with `overwrite` it is deleted instead.
         """
         if not overwrite and self.done():
             return False
@@ -85,7 +85,7 @@ class Stage:
                 if name == DONE or (self.protects and (self.folder / self.protects).exists()):
                     release(self.folder)
                     raise MadeOtherwise(self._refusal(before["identity"]), self)
-                print("\n".join([f"{self.name}: {self.folder} was never finished and is begun anew:",
+                print("\n".join([f"{self.name}: {self.folder} was never finished and starts afresh:",
                                  *self._changes(before["identity"])]))  # fmt: skip
                 _delete(self.folder)
             elif name == DONE:
@@ -138,13 +138,13 @@ class Stage:
         return json.dumps(document, indent=1, default=str) + "\n"
 
     def _refusal(self, before: Mapping[str, Any]) -> str:
-        lines = [f"{self.folder}: made by {self.name} from other settings:"]
+        lines = [f"{self.folder}: made by {self.name} with other settings:"]
         lines += [*self._changes(before), "  --overwrite deletes it and makes it again"]
         return "\n".join(lines)
 
     def _changes(self, before: Mapping[str, Any]) -> list[str]:
         """What differs from the identity of before, a line each."""
-        return [f"  {key}: there {old!r}, now {new!r}" for key, old, new in _differences(before, self.identity)]
+        return [f"  {key}: was {old!r}, is now {new!r}" for key, old, new in _differences(before, self.identity)]
 
 
 def _sweep(folder: Path) -> None:
@@ -182,6 +182,6 @@ def read_stage(folder: Path, what: str) -> dict[str, Any]:
     """
     path = folder / DONE
     if not path.is_file():
-        raise FileNotFoundError(f"{folder}: not made, or not finished; run {what} first")
+        raise FileNotFoundError(f"{folder}: missing or unfinished; run {what} first")
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document

@@ -100,11 +100,13 @@ def limited(train: pd.DataFrame, limit: int | None) -> pd.DataFrame:
 def stage_parser(description: str) -> argparse.ArgumentParser:
     """Arguments that every numbered stage takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", help="a name of pipeline/experiments/, a YAML file, or a run's folder")
+    parser.add_argument("experiment", help="name in pipeline/experiments/, a YAML file, or the folder of a run")
     parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>, or where they were)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=5")
-    parser.add_argument("--overwrite", action="store_true", help="delete what this stage made before")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="delete what this stage made before, and make it again"
+    )
     parser.add_argument("--device", help="cpu, cuda:1, or several: cuda:0,cuda:1 (default: a GPU where there is one)")
     parser.add_argument("--workers", type=int, default=0, help="processes for reading images (default: 0)")
     return parser
@@ -137,8 +139,8 @@ def _shard(arguments: argparse.Namespace) -> Shard | None:
     text = getattr(arguments, "shard", None)
     if text is not None and arguments.overwrite:
         raise ValueError(
-            f"--overwrite with --shard {text} would delete what other shards made; delete first, by the stage without "
-            "--shard, or give every shard the same --set name=..."
+            f"--overwrite with --shard {text} would delete what other shards made; run the stage once with "
+            "--overwrite and without --shard, or give all shards the same --set name=..."
         )
     return None if text is None else parse_shard(text)
 
@@ -195,7 +197,7 @@ def finishing(stage: Stage, shard: Shard | None, left: int, done: Callable[[], b
     if shard is None:
         yield True
     elif left:
-        print(f"{stage.name}: shard {shard} is done, {left} image(s) are left to others")
+        print(f"{stage.name}: shard {shard} is done; {left} image(s) are left to other shards")
         yield False
     else:
         with FileLock(stage.folder / LOCK):

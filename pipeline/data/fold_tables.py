@@ -49,9 +49,11 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
     settings = space.experiment.folds
     if file is not None:
         if settings.split:
-            raise ValueError("--folds is one split, folds.repeats asks for several; leave one of them out")
+            raise ValueError("--folds gives one split, but folds.repeats asks for several; leave one of them out")
         if group_duplicates:
-            raise ValueError("--folds keeps a frozen file as it is; --group-duplicates needs a new split")
+            raise ValueError(
+                "--folds uses a frozen file as it is, but --group-duplicates needs a new split; leave one of them out"
+            )
         table = read_folds(file, train)
     else:
         options, method = split_options(space), settings.method
@@ -82,7 +84,10 @@ def _check_buffer(space: Workspace) -> None:
     """Raises ValueError where slabs lie closer than a sample reaches: its neighbours would be held-out slices."""
     reach, buffer = max(map(abs, space.experiment.input.offsets)), split_options(space).get("buffer", 0)
     if buffer < reach:
-        raise ValueError(f"folds.buffer is {buffer} slices, but input.offsets reach {reach}: expected at least {reach}")
+        raise ValueError(
+            f"folds.buffer is {buffer} slices, but input.offsets reach {reach} slices; set "
+            f"folds.buffer to at least {reach}"
+        )
 
 
 def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
@@ -90,7 +95,8 @@ def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
     train, _ = space.training_images()
     if space.experiment.task == "classify":
         raise ValueError(
-            "folds hold out blocks of images, but task: classify answers for whole images; split otherwise"
+            "folds.method blocks holds out parts of images, but task: classify needs whole images; use another "
+            "folds.method"
         )
     form = space.competition.submission
     if form is not None and form.size is not None:
@@ -100,8 +106,8 @@ def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
         )
     if space.competition.metric.unit == "stack" or train["stack"].duplicated().any():
         raise ValueError(
-            "folds hold out blocks of images, but the images are slices of stacks, where the slices beside a held-out "
-            "block show what it shows; use another folds.method, such as slab or group"
+            "folds.method blocks holds out parts of images, but the images are slices of stacks, and the slices "
+            "beside a held-out block show the same; use another folds.method, such as slab or group"
         )
     pixels = train[["image_id", "height", "width"]].astype({"image_id": str})
     sizes = table[["image_id"]].merge(pixels, how="left")[["height", "width"]].to_numpy()
@@ -112,7 +118,7 @@ def _check_blocks(space: Workspace, table: pd.DataFrame) -> None:
         box, size = first[BOX].tolist(), sizes[wrong[0]].tolist()
         raise ValueError(
             f"{len(wrong)} blocks are empty or reach beyond their image, first (y0, x0, y1, x1) {box} of "
-            f"{first['image_id']!r} with (height, width) {size}; mend the fold file"
+            f"{first['image_id']!r} with (height, width) {size}; correct the fold file"
         )
 
 
@@ -129,7 +135,7 @@ def freeze(space: Workspace, table: pd.DataFrame, stage: Stage, source: str = ""
     """
     before = _note(space).get("source", "")
     if before and not source:
-        print(f"{stage.name}: the folds before were made {SOURCES[before]}, these by the splitter alone")
+        print(f"{stage.name}: earlier folds were made {SOURCES[before]}, these without it")
     write_folds(table, stage.folder / "folds.csv")
     note = {"folds": folds_hash(table), "settings": _settings_digest(space), "source": source}
     write_atomic(space.own / POINTER, json.dumps(note, indent=1) + "\n")
@@ -173,9 +179,9 @@ def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
     script = f"02_make_folds.py {space.experiment.name}"
     note = _note(space)
     if not note:
-        raise FileNotFoundError(f"{space.own / POINTER}: no folds are frozen for this experiment; run {script} first")
+        raise FileNotFoundError(f"{space.own / POINTER}: this experiment has no folds yet; run {script} first")
     if note["settings"] != _settings_digest(space):
-        raise ValueError(f"the settings of the split changed since {script} ran; run it again")
+        raise ValueError(f"the settings of the split changed since {script} was run; run it again")
     folder = space.shared / "folds" / note["folds"]
     read_stage(folder, script)
     return read_folds(folder / "folds.csv"), str(note["folds"])

@@ -50,9 +50,9 @@ def check_orientation(competition: Competition, data: Path, table: pd.DataFrame)
     ]
     if not scores[1] - scores[0] > MARGIN:
         return []
-    found = f"masks that fit their photos better {other} ({scores[1]:.2f} against {scores[0]:.2f} as they are read)"
+    found = f"masks that fit their photos better {other} ({scores[1]:.2f} against {scores[0]:.2f} as read now)"
     where = f"{len(marked)} image(s) with an EXIF orientation"
-    return [Problem(where, found, "photos read as their masks were drawn", f"set images.exif: {other}")]
+    return [Problem(where, found, "photos read the way their masks were drawn", f"set images.exif: {other}")]
 
 
 def _pairs(

@@ -54,10 +54,10 @@ def finish_inventory(space: Workspace, stage: Stage, parts: Path) -> None:
     alignment = check_masks_aligned(competition, space.data, table) if not problems else None
     if alignment is not None:
         write_atomic(stage.folder / "alignment.json", json.dumps(asdict(alignment), indent=1) + "\n")
-        print(f"masks against images: {alignment.message}")
+        print(f"masks and images: {alignment.message}")
         if alignment.verdict == "misaligned":
             problems = [
-                Problem("all masks", alignment.message, "masks that lie on their images",
+                Problem("all masks", alignment.message, "masks that fit their images",
                         "check masks.dialect.order in the contract")
             ]  # fmt: skip
     if problems:

@@ -85,7 +85,7 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
     try:
         truth = masks.read(row, (depth, height, width))
     except (ValueError, OSError) as error:
-        problem = Problem(f"mask of {image_id}", str(error), "a mask as the contract says", "mend the mask")
+        problem = Problem(f"mask of {image_id}", str(error), "a mask as described in the contract", "mend the mask")
         return Inspection(row, thumbnail, [problem])
     return Inspection(row | _measured(competition, truth), thumbnail, [])
 
@@ -93,9 +93,9 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
 def _unread(row: dict[str, Any], error: Exception) -> Inspection:
     where, blank = str(row["path"]), np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     if row["split"] == "train":
-        problem = Problem(where, str(error), "a readable image", "replace the file or take it out")
+        problem = Problem(where, str(error), "a readable image", "replace or remove the file")
         return Inspection({}, blank, [problem])
-    action = "mend the file, or run stage 07 with --on-error empty"
+    action = "repair the file, or run stage 07 with --on-error empty"
     return Inspection({}, blank, [], [Problem(where, str(error), "a readable image", action)])
 
 
@@ -292,7 +292,9 @@ def sample_inspection(competition: Competition, data: Path) -> Inspection:
 
 
 def describe_names(competition: Competition, data: Path) -> list[str]:
-    """How the contract takes the names of training images apart, for a person to check; and what is passed over."""
+    """How the contract splits the names of training images into fields, for a person to check; and which files are not
+    read.
+    """
     found = find_files(data, competition.images.train)
     lines = []
     for path, fields in found[:NAMES_SHOWN]:
@@ -304,7 +306,7 @@ def describe_names(competition: Competition, data: Path) -> list[str]:
     left = passed_over(competition, data)
     if left:
         lines.append(
-            f"passed over: {len(left)} entries that operating systems leave, as {', '.join(left[:NAMES_SHOWN])}"
+            f"not read: {len(left)} files that operating systems leave, such as {', '.join(left[:NAMES_SHOWN])}"
         )
     return lines
 

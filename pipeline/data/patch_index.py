@@ -47,7 +47,7 @@ def grid_index(
     depth, height, width, _ = seen.shape
     shape = seen.target_shape
     if shape is None or (len(shape) == 4 and shape[1] < len(classes)):
-        raise ValueError(f"image {stored.image_id!r}: target {shape} for {len(classes)} classes: run stage 03 again")
+        raise ValueError(f"image {stored.image_id!r}: target {shape} for {len(classes)} classes; run stage 03 again")
     tall, wide = min(patch[0], height), min(patch[1], width)
     tops, lefts = tile_positions(height, tall, overlap), tile_positions(width, wide, overlap)
     rows: list[dict[str, object]] = []
@@ -95,7 +95,7 @@ def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generato
     if "tissue" not in index:
         raise ValueError("the patch index has no column 'tissue': make it with grid_index(..., tissue=True)")
     if not 0 <= share <= 1:
-        raise ValueError(f"share of empty windows is {share}, expected 0 to 1")
+        raise ValueError(f"share of windows without tissue is {share}, expected 0 to 1")
     foreground = index.filter(like=PREFIX).to_numpy().sum(axis=1) > 0
     keep = index["tissue"].to_numpy(bool) | foreground | (generator.random(len(index)) < share)
     return index[keep].reset_index(drop=True)
@@ -131,7 +131,9 @@ def window_odds(
         group = ids.map(groups)
         base = base / np.maximum(pd.Series(base).groupby(group.to_numpy()).transform("sum").to_numpy(), 1e-300)
     if (base < 0).any() or not base.sum() > 0:
-        raise ValueError(f"no window can be drawn: the odds of {len(index)} windows sum to {base.sum()}")
+        raise ValueError(
+            f"no window can be drawn: the weights of {len(index)} windows sum to {base.sum()}; check train.sampling"
+        )
     odds = base / base.sum()
     wanted = {name: 1.0 for name in names if name != "background"} if classes is None else dict(classes)
     shown = {name: base * (index[f"{PREFIX}{name}"].to_numpy() > 0) for name in wanted}

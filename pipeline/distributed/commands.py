@@ -18,12 +18,12 @@ JOBS = 8
 
 def add_ray(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The arguments that send work to a Ray cluster."""
+    parser.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster: local, auto or host:port")
     parser.add_argument(
-        "--ray", metavar="ADDRESS", help="share the work out on a Ray cluster: local, auto or host:port"
-    )
-    parser.add_argument("--units", type=int, metavar="N", help="shards of the images of a stage (default: four a "
-                        f"CPU of the cluster; of printed jobs {JOBS})")  # fmt: skip
-    parser.add_argument("--working-dir", type=Path, help="folder that is sent to the nodes, code and small data in it")
+        "--units", type=int, metavar="N", help="number of parts that the images of a stage are divided into (default: "
+        f"four per CPU of the cluster; for printed jobs {JOBS})",
+    )  # fmt: skip
+    parser.add_argument("--working-dir", type=Path, help="folder to copy to the nodes, with code and small data")
     return parser
 
 
@@ -47,8 +47,10 @@ def run_spread_stage(
 ) -> None:
     """As `run_stage`, of a stage that also takes a part of its images, or a cluster to share them out on."""
     if number in BY_IMAGES:
-        parser.add_argument("--shard", metavar="3/16", help="only this part of the images; whichever process is the "
-                            "last to finish its part also finishes the stage")  # fmt: skip
+        parser.add_argument(
+            "--shard", metavar="3/16", help="do only this part of the images; the process that finishes the last part "
+            "also finishes the stage",
+        )  # fmt: skip
     add_ray(parser).allow_abbrev = False
     given = list(sys.argv[1:] if argv is None else argv)
 
@@ -57,7 +59,7 @@ def run_spread_stage(
         if arguments.ray is None:
             return work(space, arguments)
         if space.shard is not None or space.overwrite:
-            raise ValueError("--ray shares out all of a stage, and deletes nothing; leave out --shard and --overwrite")
+            raise ValueError("--ray runs the whole stage and deletes nothing; leave out --shard and --overwrite")
         run_on_ray(cluster_of(arguments), space, split_ray(given)[1], (number,))
 
     run_stage(spread, parser, given)

@@ -99,8 +99,8 @@ def connected(cluster: Cluster) -> Iterator[Any]:
 
 def _lost(cluster: Cluster) -> str:
     return (
-        f"the Ray cluster {cluster.address!r} does not answer, or was lost; what is finished is kept: the same "
-        "command goes on from there"
+        f"the Ray cluster {cluster.address!r} does not answer or was lost; finished work is kept, run the "
+        "same command again to continue"
     )
 
 

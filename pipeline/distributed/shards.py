@@ -34,7 +34,7 @@ def parse_shard(text: str) -> Shard:
     found = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     number, count = (int(part) for part in found.groups()) if found else (0, 0)
     if not 1 <= number <= count:
-        raise ValueError(f"shard {text!r}: expected a number and of how many, as in 1/16 to 16/16")
+        raise ValueError(f"shard {text!r}: expected NUMBER/COUNT, as in 1/16 to 16/16")
     return Shard(number, count)
 
 

@@ -42,16 +42,14 @@ def plan_experiment(space: Workspace, *, memory_gb: float) -> tuple[Plan, dict[s
     """
     experiment, competition = space.experiment, space.competition
     if competition.images.kind != "volumes":
-        raise ValueError(f"{competition.name} gives {competition.images.kind}; planning is for volumes")
+        raise ValueError(f"images.kind of {competition.name} is {competition.images.kind}, but planning needs volumes")
     shapes, spacings = measure_volumes(space)
     plan = make_plan(shapes, spacings, n_classes=len(competition.classes), memory_gb=memory_gb)
     written = experiment.model_dump(mode="json", exclude_unset=True)
     architecture = experiment.model.architecture
     if architecture not in ("unet3d", "resenc_unet3d"):
         if model_row(architecture).dims == 3:
-            raise ValueError(
-                f"model.architecture {architecture!r} has no strides to plan; take unet3d or resenc_unet3d"
-            )
+            raise ValueError(f"model.architecture {architecture!r} has no strides to plan; use unet3d or resenc_unet3d")
         architecture = "unet3d"
     return plan, with_plan(written, plan, architecture, spacings)
 
@@ -91,7 +89,7 @@ def write_plan(space: Workspace, out: Path | None, *, memory_gb: float) -> tuple
     plan, document = plan_experiment(space, memory_gb=memory_gb)
     path = out or Path(f"{space.experiment.name}-planned.yaml")
     if path.exists():
-        raise ValueError(f"{path} is there already; name another with --out")
+        raise ValueError(f"{path} exists; name another file with --out")
     document["name"] = path.stem
     write_atomic(path, yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120))
     return plan, path

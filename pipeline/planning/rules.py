@@ -106,7 +106,9 @@ def make_plan(
     the axis that covers most of the median until a sample's maps fit `memory_gb`, and what is left makes the batch.
     """
     if len(shapes) == 0 or not memory_gb > 0:
-        raise ValueError(f"{len(shapes)} volumes and {memory_gb} GB to plan for, expected at least one and more than 0")
+        raise ValueError(
+            f"{len(shapes)} volumes and {memory_gb} GB of memory; expected at least one volume and more than 0 GB"
+        )
     target = None if spacings is None else target_spacing(spacings, shapes)
     scaled = shapes if spacings is None or target is None else np.rint(shapes * spacings / np.asarray(target))
     median = np.median(scaled, axis=0)
@@ -120,7 +122,7 @@ def make_plan(
         shares = np.asarray(topology.patch) / median
         smaller = _cut(topology, unit, shares)
         if smaller is None:
-            raise ValueError(f"no patch fits {memory_gb:g} GB: give plan more with --memory")
+            raise ValueError(f"no patch fits into {memory_gb:g} GB; give plan more with --memory")
         topology = smaller
     batch = round(limit / map_values(topology, n_classes) * REFERENCE_BATCH)
     seen = round(len(shapes) * math.prod(median) * SHARE_SEEN / math.prod(topology.patch))

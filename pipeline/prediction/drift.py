@@ -88,8 +88,9 @@ def drift(
             warnings.append(_sentence(name, old.mean(), new.mean(), (low, high), outside))
     if warnings and models[0] != models[1]:
         warnings.append(
-            f"a part of that may come from averaging: the test images' probabilities are a mean of {models[1]} models, "
-            f"those out of fold of {models[0]}, and a mean is less sure; tune.second_seed or folds.repeats measure it"
+            f"part of this may come from averaging: the test probabilities are a mean of {models[1]} models, the "
+            f"out-of-fold ones of {models[0]}, and a mean is less extreme; tune.second_seed or folds.repeats "
+            "measure it"
         )
     columns = ["feature", "oof_mean", "test_mean", "low", "high", "outside", "distance", "chance", "drifted"]
     return Drift(pd.DataFrame(rows, columns=columns), _histograms(oof, test), warnings)
@@ -98,11 +99,11 @@ def drift(
 def _sentence(name: str, old: float, new: float, ends: tuple[float, float], outside: float) -> str:
     what, _, class_name = name.partition(".")
     meaning = {
-        "area": "share of pixels called",
+        "area": "share of pixels predicted as",
         "components": "components a megapixel of",
         "sure": "largest probability of",
         "mean": "mean probability of",
-        "unsure": "share of pixels neither sure nor absent of",
+        "unsure": "share of pixels with a probability between 0.25 and 0.75 of",
     }[what]
     return (
         f"{meaning} {class_name}: mean {new:.4g} on the test images against {old:.4g} out of fold; "

@@ -1,4 +1,4 @@
-"""The classifier experiment that `tune.gate` names: whose answers for whole images a decision may ask."""
+"""The image-level gate: the classifier experiment that `tune.gate` names, and its image-level probabilities."""
 
 from __future__ import annotations
 
@@ -26,30 +26,31 @@ def gate_run(space: Workspace) -> Run | None:
     architecture = settings["model"]["architecture"]
     if not is_classifier(ModelConfig(architecture=architecture)):
         raise ValueError(
-            f"tune.gate: {name!r} is a {architecture}, which answers for pixels; name an experiment with task: classify"
+            f"tune.gate: {name!r} is a {architecture}, which predicts pixels; name an experiment with task: classify"
         )
     return run
 
 
 def asked_classifier(space: Workspace, decision: Decision) -> list[Run]:
-    """The run of the classifier that a decision asks about test images; none where it asks none."""
+    """The run of the classifier whose image-level probabilities a decision uses; none where it uses none."""
     return [] if decision.classifier is None else [read_run(space, decision.classifier)]
 
 
 def gate_folder(space: Workspace, run: Run) -> Path | None:
-    """Where the classifier's out-of-fold answers for the images of a run lie; None where it names no classifier.
+    """Folder of the classifier's out-of-fold image-level probabilities for the images of a run; None without a
+    classifier.
 
-    Raises ValueError where the two were split by different fold files, or the classifier lacks folds: it would have
-    been trained on images that it answers for.
+    Raises ValueError where the two were split by different fold files, or the classifier lacks folds: it would then
+    have been trained on images that it predicts.
     """
     gate = gate_run(space)
     if gate is None:
         return None
     if gate.folds_hash != run.folds_hash or not set(run.folds) <= set(gate.folds):
         raise ValueError(
-            f"tune.gate: {gate.name!r} has the folds {gate.folds} of the fold file {gate.folds_hash}, {run.name!r} "
-            f"{run.folds} of {run.folds_hash}: its answers would not be out of fold; train it again with "
-            "02_make_folds.py --folds and the other's folds.csv"
+            f"tune.gate: {gate.name!r} has the folds {gate.folds} of the fold file {gate.folds_hash}, but "
+            f"{run.name!r} has {run.folds} of {run.folds_hash}: its predictions would not be out of fold; train "
+            "it again with 02_make_folds.py --folds and the other's folds.csv"
         )
     return gate.folder / "oof"
 
@@ -64,5 +65,8 @@ def only_a_gate(space: Workspace, stage: str) -> bool:
     if space.experiment.task != "classify" or space.competition.masks.kind == "none":
         return False
     name = space.experiment.name
-    print(f"{stage}: {name} answers for whole images; nothing to do here. Another experiment asks it: tune.gate={name}")
+    print(
+        f"{stage}: {name} predicts whole images, so there is nothing to do here. Another experiment can use "
+        f"it as its gate: tune.gate={name}"
+    )
     return True

@@ -1,4 +1,6 @@
-"""The out-of-fold predictions of an experiment, an item an image or block of one, as stage 06 and reports read them."""
+"""The out-of-fold (OOF) predictions of an experiment, one item per image or block, as stage 06 and the reports read
+them.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +172,7 @@ def ungrouped(space: Workspace) -> str:
     listing, _ = list_images(competition, space.data, "test")
     if not len(listing):
         known = column in FIELD.findall(competition.images.test)
-        return "" if known else f"there is no test image yet that says its {column!r}"
+        return "" if known else f"no test image is at hand that has the column {column!r}"
     said = listing[column] if decision_column(competition, listing) == column else pd.Series("", listing.index)
     lacking = int((said == "").sum())
-    return f"{lacking} of {len(listing)} test images do not say their {column!r}" if lacking else ""
+    return f"{lacking} of {len(listing)} test images have no value in the column {column!r}" if lacking else ""

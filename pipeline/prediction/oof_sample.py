@@ -99,7 +99,7 @@ def finished_parts(space: Workspace) -> Iterator[tuple[Part, str]]:
         sample = document["identity"]["settings"]["sample"]
         if sample != space.experiment.tune.sample:
             raise ValueError(
-                f"{part.stage.folder}: made of a sample of {sample}, tune.sample is {space.experiment.tune.sample}; "
-                f"delete that folder and run {script} again"
+                f"{part.stage.folder}: made of a sample of {sample} images, but tune.sample is "
+                f"{space.experiment.tune.sample}; delete that folder and run {script} again"
             )
         yield part, str(document["fingerprint"])

@@ -32,7 +32,9 @@ def pick_devices(space: Workspace) -> str:
     names = split_devices(space.device)
     found = {name: resolve_precision(space.experiment.predict.precision, name) for name in names}
     if len(set(found.values())) > 1:
-        raise ValueError(f"--device: precision would be {found}; set predict.precision so that it is one")
+        raise ValueError(
+            f"--device: the devices would use different precisions ({found}); set predict.precision to one of them"
+        )
     return ",".join(names)
 
 
@@ -129,8 +131,8 @@ def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> di
     """
     if split_apart(runs):
         raise ValueError(
-            f"{space.experiment.name}: {', '.join(run.name for run in runs)} were split by different fold files, so "
-            "there is no fold to predict alone; leave out tune.vote and --keep-folds"
+            f"{space.experiment.name}: {', '.join(run.name for run in runs)} were split by different fold "
+            "files, so their folds cannot be predicted one by one; leave out tune.vote and --keep-folds"
         )
     stages = {}
     for fold in sorted({fold for run in runs for fold in run.folds}):
@@ -148,7 +150,7 @@ def lint_own(space: Workspace, path: Path) -> list[str]:
     findings = lint_answer(path, space.competition, space.data, training=training)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
-        raise ValueError("\n".join([f"{path}: the linter refuses it:", *(f"  {error}" for error in errors)]))
+        raise ValueError("\n".join([f"{path}: the linter found errors:", *(f"  {error}" for error in errors)]))
     return [str(finding) for finding in findings]
 
 

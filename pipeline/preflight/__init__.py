@@ -1,1 +1,1 @@
-"""What would fail later? Asked before a stage does anything, of everything that the experiment names."""
+"""What would fail in a later stage? Checked before any stage starts, for everything that the experiment names."""

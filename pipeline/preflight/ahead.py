@@ -1,4 +1,4 @@
-"""Before a stage begins: names, runs, references and the sample submission, whichever stage would stumble over them."""
+"""Checks before a stage starts: names, other runs, columns and the sample submission, whichever stage needs them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Work = Callable[[Workspace, argparse.Namespace], None]
 
 
 def checked(number: str, work: Work) -> Work:
-    """The work of a numbered stage between what every stage does: look ahead before, note what was used after."""
+    """A numbered stage's work, with the checks before it and a note of the settings used after it."""
 
     @wraps(work)
     def whole(space: Workspace, arguments: argparse.Namespace) -> None:
@@ -43,12 +43,12 @@ def checked(number: str, work: Work) -> Work:
 
 
 def check_ahead(space: Workspace) -> None:
-    """Raise ValueError that lists everything in the experiment which a later stage would refuse.
+    """Raise ValueError that lists everything in the experiment that a later stage would refuse.
 
-    Names are tried by what uses them (network, encoder, loss, recipe, optimizer, views, metric, splitter, device), in
-    another process where torch is not loaded yet; then the sample submission against the test images. What passed is
-    noted in `checked.txt` in the run's folder and is not tried again. Of several processes of a training the first
-    looks.
+    Names are tried by the code that uses them (network, encoder, loss, recipe, optimizer, views, metric, splitter,
+    device), in another process if torch is not loaded yet; then the sample submission is compared with the test images.
+    A passed check is noted in `checked.txt` in the run's folder and not repeated. Of several training processes only
+    the first checks.
     """
     if os.environ.get("RANK", "0") != "0":
         return
@@ -63,7 +63,7 @@ def check_ahead(space: Workspace) -> None:
 
 
 def _state(space: Workspace) -> str:
-    """Digest of what the checks read, but for the test images, which stage 01 notices."""
+    """Digest of what the checks read, without the test images, whose changes stage 01 notices."""
     form = space.competition.submission
     sample = None if form is None else resolve_inside(space.data, form.sample)
     there = sample.stat() if sample is not None and sample.is_file() else None
@@ -73,7 +73,7 @@ def _state(space: Workspace) -> str:
 
 
 def missing_runs(space: Workspace) -> list[str]:
-    """Other experiments of this competition that are named, and have not got as far as they are needed."""
+    """Sentences about other experiments of this competition that are named but not yet as far as needed."""
     experiment, tune = space.experiment, space.experiment.tune
     members = [] if experiment.repeated else experiment.members
     needed = [
@@ -85,13 +85,14 @@ def missing_runs(space: Workspace) -> list[str]:
     for key, name in needed:
         if name is not None and not (space.shared / name / "oof" / DONE).is_file():
             problems.append(
-                f"{key} names {name!r}, but {space.shared / name}/oof is not finished; run its stage 05 first"
+                f"{key} names {name!r}, but {space.shared / name}/oof is not finished; run stages 01 to 05 of "
+                "that experiment first"
             )
     learned = experiment.train.pseudo_labels
     if learned is not None and not list((space.shared / learned).glob(f"test_folds/fold_*/{DONE}")):
         problems.append(
-            f"train.pseudo_labels names {learned!r}, whose folds have predicted no test images each alone; run "
-            "07_predict_test of it with --keep-folds"
+            f"train.pseudo_labels names {learned!r}, whose test images were not predicted fold by fold; run its "
+            "07_predict_test with --keep-folds"
         )
     said = [_missing_external(space, one.experiment, number) for number, one in enumerate(experiment.external)]
     return problems + [sentence for sentence in said if sentence]
@@ -104,7 +105,7 @@ def _missing_external(space: Workspace, name: str, number: int) -> str:
         return f"external[{number}].experiment: {error}"
     if list((space.runs / contract.name / "store").glob(f"*/{DONE}")):
         return ""
-    return f"external[{number}].experiment: {name!r} is not prepared in {space.runs}; run its stages 01 to 03"
+    return f"external[{number}].experiment: {name!r} is not prepared in {space.runs}; run stages 01 to 03 of it first"
 
 
 def _host_problems(space: Workspace) -> list[str]:
@@ -141,5 +142,7 @@ def _unknown_names(space: Workspace) -> list[str]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))},
     )
     if done.returncode:
-        raise RuntimeError(f"the names could not be tried:\n{done.stderr.decode(errors='replace')[-2000:]}")
+        raise RuntimeError(
+            f"the names in the experiment could not be checked:\n{done.stderr.decode(errors='replace')[-2000:]}"
+        )
     return [str(problem) for problem in pickle.loads(done.stdout)]

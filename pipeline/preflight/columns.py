@@ -1,4 +1,4 @@
-"""Columns that the experiment and the contract name, against those that the inventory will have."""
+"""Checks that the columns named in the experiment and the contract will be in the inventory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Every name in an experiment, tried by what will use it: the network is built, without memory for its weights.
+"""Checks every name in an experiment with the code that will use it: the network is built, without memory for its
+weights.
 
-`python -m pipeline.preflight.names` does so for a pickled workspace on standard input, in a process of its own: it
-needs torch, which stages 01 to 03 and 06 do without.
+`python -m pipeline.preflight.names` does this for a pickled workspace on standard input, in a process of its own,
+because it needs torch, which stages 01 to 03 and 06 do without.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _tried: dict[str, list[str]] = {}
 
 
 def name_problems(space: Workspace) -> list[str]:
-    """A sentence for each name or option that is refused. An ensemble trains nothing: its network is not looked at."""
+    """A sentence for each name or option that is refused. An ensemble trains nothing, so its network is not checked."""
     experiment = space.experiment
     problems = [*_refused(_light(space))]
     if experiment.members and not experiment.repeated:
@@ -156,7 +157,7 @@ def _check_recipe(experiment: Experiment) -> None:
     build_augmentation(chosen, experiment.train.plane, channels=None)
     if experiment.augment.references and not RECIPES[chosen].transfers:
         names = ", ".join(name for name, other in RECIPES.items() if other.transfers)
-        raise ValueError(f"augment.references: recipe {chosen!r} transfers no stains; {names} does")
+        raise ValueError(f"augment.references: recipe {chosen!r} does not use reference colours; {names} does")
 
 
 def _check_optimizer(experiment: Experiment) -> None:
@@ -169,7 +170,9 @@ def _check_device(experiment: Experiment, device: str | None) -> None:
     for name in split_devices(pick_device(None) if device is None else device):
         place = torch.device(name)
         if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
-            raise ValueError(f"{name!r}, but {torch.cuda.device_count()} CUDA device(s) are here; leave out --device")
+            raise ValueError(
+                f"{name!r}, but there are {torch.cuda.device_count()} CUDA device(s) here; leave out --device"
+            )
         for precision in (experiment.predict.precision, experiment.train.precision):
             resolve_precision(precision, place)
 

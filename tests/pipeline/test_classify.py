@@ -172,7 +172,7 @@ def test_a_gate_that_is_not_out_of_fold_or_no_classifier_is_refused(
     run_stages(other, ("02", "04", "05"))
     with pytest.raises(SystemExit):
         stage("06_tune")([*own, "--set", "tune.gate=other", "--overwrite"])
-    assert "its answers would not be out of fold" in capsys.readouterr().err
+    assert "its predictions would not be out of fold" in capsys.readouterr().err
 
 
 def lenet() -> Experiment:

@@ -239,6 +239,6 @@ def test_what_is_there_is_not_written_over(tmp_path: Path, monkeypatch: pytest.M
     write_rle_host(tmp_path / "host")
     monkeypatch.chdir(tmp_path)
     Path("host-baseline.yaml").write_text("mine")
-    with pytest.raises(ValueError, match=r"host-baseline\.yaml: is there already"):
+    with pytest.raises(ValueError, match=r"host-baseline\.yaml exists and is not overwritten"):
         start_competition(Path("host"))
     assert Path("host-baseline.yaml").read_text() == "mine"

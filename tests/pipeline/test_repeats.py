@@ -136,7 +136,7 @@ def test_what_does_not_go_with_repeats_is_refused(repeated: tuple[Path, list[str
         trained_spaces(space_of(arguments, "--set", "tune.sample=5"), "02_make_folds")
     space = space_of(arguments)
     decision = load_decision(folder / "runs/drawn/tiny/tuning/decision.json")
-    with pytest.raises(ValueError, match="there is no fold to predict alone"):
+    with pytest.raises(ValueError, match="their folds cannot be predicted one by one"):
         predict_folds(space, open_runs(space), decision, on_error="stop")
     second = trained_spaces(space, "02_make_folds")[1]
     with pytest.raises(ValueError, match=r"folds\.repeats asks for several"):

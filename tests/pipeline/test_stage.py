@@ -29,11 +29,11 @@ def test_other_settings_are_refused_by_name_where_work_is_done_or_protected(tmp_
     stage.begin()
     (stage.folder / "kept").write_text("")
     other = replace(make(tmp_path, train={"epochs": 3, "lr": 0.1}), protects="kept")
-    with pytest.raises(ValueError, match=r"train\.epochs: there 2, now 3") as caught:
+    with pytest.raises(ValueError, match=r"train\.epochs: was 2, is now 3") as caught:
         other.begin()
     assert "lr" not in str(caught.value) and "--overwrite" in str(caught.value)
     stage.finish()
-    with pytest.raises(ValueError, match=r"inputs\.before: there 'abc', now 'def'"):
+    with pytest.raises(ValueError, match=r"inputs\.before: was 'abc', is now 'def'"):
         Stage("99_do", stage.folder, {"train": {"epochs": 2, "lr": 0.1}}, {"before": "def"}).begin()
     assert (stage.folder / "kept").exists()
     assert other.begin(overwrite=True)
@@ -49,7 +49,9 @@ def test_work_that_was_never_finished_is_begun_anew_by_other_settings(
     other = replace(make(tmp_path, order="column"), protects="last.pt")  # which it never wrote
     assert other.begin() and not (stage.folder / "half").exists()
     said = capsys.readouterr().out
-    assert f"{stage.folder} was never finished and is begun anew" in said and "order: there 'row', now 'column'" in said
+    assert (
+        f"{stage.folder} was never finished and starts afresh" in said and "order: was 'row', is now 'column'" in said
+    )
     other.finish()
     assert not other.begin()
 

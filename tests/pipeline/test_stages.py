@@ -69,9 +69,9 @@ def test_what_is_made_is_not_made_again(finished: tuple[Path, list[str]], capsys
 @pytest.mark.parametrize(
     ("name", "setting", "words"),
     [
-        ("04_train", "train.epochs=3", "train.epochs: there 2, now 3"),
-        ("05_predict_oof", "predict.mode=tiles", "mode: there 'whole', now 'tiles'"),
-        ("06_tune", "tune.rounds=101", "tune.rounds: there 100, now 101"),
+        ("04_train", "train.epochs=3", "train.epochs: was 2, is now 3"),
+        ("05_predict_oof", "predict.mode=tiles", "mode: was 'whole', is now 'tiles'"),
+        ("06_tune", "tune.rounds=101", "tune.rounds: was 100, is now 101"),
         ("02_make_folds", "folds.n=99", "at least n_folds"),
         ("01_check_data", "train.epoch=3", "unknown key"),
     ],

@@ -95,7 +95,7 @@ def test_a_changed_split_has_to_be_made_again(tmp_path: Path) -> None:
 
 
 def test_before_any_split(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no folds are frozen"):
+    with pytest.raises(FileNotFoundError, match="has no folds yet"):
         open_folds(space_of(tmp_path))
 
 
@@ -104,7 +104,7 @@ def test_a_teams_file_is_used_as_it_is(tmp_path: Path) -> None:
     names = [f"train{index:02d}" for index in range(12)]
     pd.DataFrame({"image_id": names, "fold": [i % 2 for i in range(12)]}).to_csv(tmp_path / "team.csv", index=False)
     assert fold_table(space, tmp_path / "team.csv")["fold"].tolist() == [i % 2 for i in range(12)]
-    with pytest.raises(ValueError, match="keeps a frozen file as it is"):
+    with pytest.raises(ValueError, match="uses a frozen file as it is"):
         fold_table(space, tmp_path / "team.csv", group_duplicates=True)
     wide = space_of(tmp_path, folds={"n": 4, "use": [3]})
     with pytest.raises(ValueError, match=r"folds.use names \[3\]"):
@@ -197,7 +197,7 @@ def test_blocks_are_held_out_only_of_images_that_can_be_cut(tmp_path: Path) -> N
     space = space_of(tmp_path, folds=split)
     table = fold_table(space, None)
     assert table.groupby("image_id")["fold"].nunique().eq(2).all()
-    with pytest.raises(ValueError, match="task: classify answers for whole images"):
+    with pytest.raises(ValueError, match="task: classify needs whole images"):
         fold_table(space_of(tmp_path, folds=split, task="classify"), None)
     metric = space.competition.metric.model_copy(update={"unit": "stack"})
     stacked = replace(space, competition=space.competition.model_copy(update={"metric": metric}))

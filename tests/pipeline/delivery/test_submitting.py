@@ -186,7 +186,7 @@ def test_a_file_with_errors_is_neither_recorded_nor_uploaded(
     (space.own / "submission.csv").write_text("id,rle\ntest00,1\n")
     with pytest.raises(SystemExit):
         stage.main(arguments(space, tmp_path, *more))
-    assert "the linter refuses it" in capsys.readouterr().err
+    assert "the linter found errors" in capsys.readouterr().err
     assert read_ledger(tmp_path / "ledger.csv").empty
 
 

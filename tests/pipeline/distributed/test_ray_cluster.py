@@ -151,7 +151,7 @@ def test_a_lost_head_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path,
     cluster.remove_node(cluster.head_node, allow_graceful=False)
     _, errors = process.communicate(timeout=180)
     assert process.returncode != 0
-    assert "was lost" in errors and "the same command goes on from there" in errors
+    assert "was lost" in errors and "run the same command again to continue" in errors
     run_stages(arguments)
     assert equal_results(runs, whole)
 
@@ -178,4 +178,4 @@ def test_a_cluster_that_does_not_answer_is_said(tmp_path: Path, capsys: pytest.C
     assert "no Ray cluster answers at 127.0.0.1:1" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         stage("03_prepare_data")([*arguments, "--ray", "local", "--overwrite"])
-    assert "--ray shares out all of a stage, and deletes nothing" in capsys.readouterr().err
+    assert "--ray runs the whole stage and deletes nothing" in capsys.readouterr().err

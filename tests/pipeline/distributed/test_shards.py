@@ -25,7 +25,7 @@ def test_shares_are_the_items_each_once_in_order(items: int, count: int) -> None
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "4", "a/b", "-1/4", "1/0", "1/4/2"])
 def test_what_is_no_part_of_a_whole_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected a number and of how many, as in 1/16 to 16/16"):
+    with pytest.raises(ValueError, match=r"expected NUMBER/COUNT, as in 1/16 to 16/16"):
         parse_shard(text)
     assert parse_shard(" 3/16 ") == Shard(3, 16) and str(Shard(3, 16)) == "3/16"
 
@@ -45,9 +45,9 @@ def test_shards_in_any_order_end_as_one_process_does(tmp_path: Path, capsys: pyt
     for name in ("01_check_data", "02_make_folds", "03_prepare_data", "04_train", "05_predict_oof", "06_tune"):
         stages(name, arguments)
     said = capsys.readouterr().out
-    assert "01_check_data: shard 3/3 is done, 40 image(s) are left to others" in said
-    assert "03_prepare_data: shard 3/3 is done, 26 image(s) are left to others" in said
-    assert "05_predict_oof: shard 1/3 is done, 13 image(s) are left to others" in said
+    assert "01_check_data: shard 3/3 is done; 40 image(s) are left to other shards" in said
+    assert "03_prepare_data: shard 3/3 is done; 26 image(s) are left to other shards" in said
+    assert "05_predict_oof: shard 1/3 is done; 13 image(s) are left to other shards" in said
     stages("07_predict_test", arguments)
     runs = shared / "runs/drawn"
     assert contents(runs) == contents(whole / "runs/drawn") and "tiny/submission.csv" in contents(runs)
@@ -116,7 +116,7 @@ def test_what_cannot_be_shared_out_is_refused(tmp_path: Path, capsys: pytest.Cap
     arguments = write_tiny_experiment(tmp_path)
     for name, more, words in (
         ("03_prepare_data", ["--overwrite"], "would delete what other shards made"),
-        ("07_predict_test", ["--time-budget", "1h"], "--time-budget is kept by one process"),
+        ("07_predict_test", ["--time-budget", "1h"], "--time-budget needs one process"),
     ):
         with pytest.raises(SystemExit):
             stage(name)([*arguments, "--shard", "1/2", *more])

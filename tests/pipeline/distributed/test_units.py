@@ -65,7 +65,7 @@ def test_printed_jobs_run_as_they_are_printed(tmp_path: Path, capsys: pytest.Cap
     ("more", "words"),
     [
         (["--print-jobs", "--units", "0"], "--units is 0, expected at least 1"),
-        (["--ray", "local", "--from", "05"], "--from deletes before it makes again"),
+        (["--ray", "local", "--from", "05"], "--from deletes results first"),
         (["--ray", "local", "--units", "-1"], "--units is -1, expected at least 1"),
     ],
 )

@@ -89,7 +89,7 @@ def test_a_plan_of_drawn_volumes_is_written_read_and_trained(
     assert written["train"]["patch"] == written["predict"]["tile"] and written["train"]["epochs"] == 2
     planned = ["tiny-planned.yaml", *arguments[1:], "--set", "train.epochs=1", "--set", "folds.use=[0]"]
     run_stages(planned, ("02", "03", "04"))
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="exists; name another file"):
         write_plan(space_of(arguments), None, memory_gb=8)
 
 
@@ -111,5 +111,5 @@ def test_what_cannot_be_planned_is_named(tmp_path: Path) -> None:
     space = space_of(arguments)
     with pytest.raises(ValueError, match="'segresnet' has no strides to plan"):
         plan_experiment(space, memory_gb=8)
-    with pytest.raises(ValueError, match="planning is for volumes"):
+    with pytest.raises(ValueError, match="planning needs volumes"):
         plan_experiment(replace(space, competition=rle_contract()), memory_gb=8)

@@ -80,7 +80,7 @@ def test_what_the_sample_needs_is_checked(sampled: tuple[Path, list[str]]) -> No
     assert sample_parts(space_of(arguments, "--set", "tune.sample=0")) == []
     one_view = sample_parts(space_of(arguments, "--set", "predict.views=[identity]"))
     assert [part.title for part in one_view] == ["under brightness:0.3", "under scale:0.5"]
-    with pytest.raises(ValueError, match=r"made of a sample of 6, tune\.sample is 4"):
+    with pytest.raises(ValueError, match=r"made of a sample of 6 images, but tune\.sample is 4"):
         list(finished_parts(space_of(arguments, "--set", "tune.sample=4")))
     with pytest.raises(FileNotFoundError, match="blur_1"):
         list(finished_parts(space_of(arguments, "--set", "tune.shifts=[blur:1]")))
@@ -151,11 +151,11 @@ def test_test_images_that_do_not_say_their_group_are_counted(tmp_path: Path) -> 
         return ungrouped(space_of(arguments))
 
     assert say(["01", "lung", "01", "lung", "01", "lung", "lung"]) == ""
-    assert say(["01", "lung", "01", "lung", "01", "", ""]) == "2 of 3 test images do not say their 'organ'"
-    assert say(["01"] * 7, test_tables=[]) == "3 of 3 test images do not say their 'organ'"
+    assert say(["01", "lung", "01", "lung", "01", "", ""]) == "2 of 3 test images have no value in the column 'organ'"
+    assert say(["01"] * 7, test_tables=[]) == "3 of 3 test images have no value in the column 'organ'"
     assert say(["01"] * 7, strata=["area_thing"]) == ""
     assert say(["01"] * 7, images={"train": "train/{id}.png"}, submission=None) == ""
     for path in (tmp_path / "data/test").glob("*.png"):
         path.unlink()
-    assert say(["01"] * 7) == "there is no test image yet that says its 'organ'"
+    assert say(["01"] * 7) == "no test image is at hand that has the column 'organ'"
     assert say(["01"] * 7, images={"train": "train/{id}.png", "test": "test/{organ}_{id}.png"}) == ""

@@ -46,7 +46,7 @@ WRONG = [
     ("train.sampling.balance=site", "train.sampling.balance: no column 'site'"),
     ("train.patch=[32, 24]", "train.patch is [32, 24], but 'unet' works in steps of [32, 32] pixels"),
     ("train.freeze=9", "freeze 9: expected 1 to"),
-    ("augment.references=[nobody]", "augment.references names nobody, which are no training images"),
+    ("augment.references=[nobody]", "augment.references names nobody, which are not training images"),
 ]
 
 

@@ -191,14 +191,14 @@ def test_thresholds_by_group_need_test_images_that_say_their_group() -> None:
     for item in items:
         if item.stratum == "b":
             item.given //= 3
-    reason = "2 of 3 test images do not say their 'organ'"
+    reason = "2 of 3 test images have no value in the column 'organ'"
     assert tune(drawn_terms(drawn_contract(), rules=["global", "per_group"]), items).chosen.name == "per_group"
     result = tune(replace(drawn_terms(drawn_contract()), ungrouped=reason), items)
     assert "per_group" not in [rule.name for rule in result.rules]
     assert f"rule 'per_group' is left out: {reason}" in result.reasons
     named: list[dict[str, Any]] = [{"rule": "per_group"}, {"rules": ["global", "per_group"]}]
     for change in named:
-        with pytest.raises(ValueError, match="'per_group' cannot decide drawn: 2 of 3 test images do not say"):
+        with pytest.raises(ValueError, match="'per_group' cannot decide drawn: 2 of 3 test images have no value"):
             tune(replace(drawn_terms(drawn_contract(), **change), ungrouped=reason), items)
 
 
