@@ -55,7 +55,7 @@ def reduce_plan(views: Sequence[str], members: int, *, forecast: float, left: fl
     while kept > 1 and unit * kept * left_members > left:
         kept -= 1
     if kept < len(views):
-        said.append(f"TTA views reduced from {len(views)} to {kept}: {', '.join(views[:kept])}")
+        said.append(f"views reduced from {len(views)} to {kept}: {', '.join(views[:kept])}")
     while left_members > 1 and unit * kept * left_members > left:
         left_members -= 1
     if left_members < members:

@@ -1,1 +1,1 @@
-"""How does a finished run leave the house: as a bundle, as a submission?"""
+"""How is a finished run delivered: as a bundle, as a submission?"""

@@ -43,8 +43,8 @@ def together(space: Workspace, others: Sequence[str]) -> Workspace:
                 made = {"name": path.parents[1].name, "members": members, "tune": tune}
                 return replace(space, experiment=space.experiment.model_copy(update=made))
     raise FileNotFoundError(
-        f"{', '.join(names)}: no decision was learned from them together; write an experiment with "
-        f"`members: [{', '.join(names)}]`, run 06_tune.py and 07_predict_test.py with it, and bundle again"
+        f"{', '.join(names)}: no decision was learned from them together; write an experiment with `members: "
+        f"[{', '.join(names)}]`, run 06_tune.py and 07_predict_test.py with it, then bundle it"
     )
 
 
@@ -97,16 +97,16 @@ def write_upload_files(space: Workspace, bundle: Path, user: str | None, slug: s
     }  # fmt: skip
     write_atomic(kernel / NOTEBOOK, (bundle / NOTEBOOK).read_text(encoding="utf-8"))
     write_atomic(kernel / "kernel-metadata.json", _json(notebook))
-    lines = [] if user else [f"  first put your user name for {NO_USER} in both metadata files, or give --user"]
+    lines = [] if user else [f"  first replace {NO_USER} by your user name in both metadata files, or give --user"]
     lines += [
         f"  kaggle datasets create -p {bundle} --dir-mode zip",
         f"  kaggle datasets version -p {bundle} --dir-mode zip -m 'what changed'    (the next times)",
         f"  kaggle kernels push -p {kernel}",
-        "  folders are uploaded as archives, which the host unpacks where the data set is mounted",
+        "  folders are uploaded as archives; the host unpacks them where the data set is mounted",
     ]
     form = space.competition.submission
     if form is not None and form.code_competition:
-        lines.append("  or, once the data set is there, 09_submit.py --upload, which also submits the notebook")
+        lines.append("  or, once the data set is uploaded, 09_submit.py --upload, which also submits the notebook")
     return lines
 
 

@@ -52,8 +52,8 @@ def promised(space: Workspace) -> Entry:
     submission = submission_path(space)
     if not written_by(space).items() <= tested.items():
         raise ValueError(
-            f"{submission}: not written by the decision that lies in tuning/, or not in the form that the contract now "
-            f"asks for; run 07_predict_test.py {name} again"
+            f"{submission}: not written with the current decision in tuning/, or not in the form of the current "
+            f"contract; run 07_predict_test.py {name} again"
         )
     entry = Entry(
         space.competition.name, name, file_hash(submission), git=git_state(Path.cwd()),

@@ -74,9 +74,9 @@ class FinishedRun:
     def unpictured(self) -> str:
         """Why no picture can be drawn, as a part of a sentence; '' where they can."""
         if not self.space.data.is_dir():
-            return f"the host's files are not at {self.space.data}; name them with --data"
+            return f"the host's files are not in {self.space.data}; name them with --data"
         answers = self.space.experiment.task == "classify"
-        return f"{self.name} answers for whole images and draws no mask" if answers else ""
+        return f"{self.name} predicts whole images and has no masks" if answers else ""
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -132,7 +132,7 @@ def open_finished(folder: Path, *, data: Path | None = None, competition: str | 
     contract = load_competition(competition or remembered)
     if contract.name != folder.parent.name:
         raise ValueError(
-            f"{folder} is a run of {folder.parent.name!r}, the contract is {contract.name!r}; give its own"
+            f"{folder} is a run of {folder.parent.name!r}, but the contract is {contract.name!r}; give the right one"
         )
     tune = validate(TuneSettings, tuned["identity"]["settings"]["tune"], str(folder / "tuning"))
     answering = [str(key).removeprefix("answers of ") for key in tuned["identity"]["inputs"] if "answers of " in key]

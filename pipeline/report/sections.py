@@ -43,7 +43,8 @@ def headline(run: FinishedRun) -> Safe:
     cards = [
         _card(f"CV, {tuned.get('metric', run.metric.name)}", number(tuned["score"]),
               f"{span(low, high) or 'no'} interval at {level}, over {learned['groups']} groups"),
-        _card("nested estimate", number(tuned["nested"]), f"each fold decided without it; CV promises {promised}"),
+        _card("nested estimate", number(tuned["nested"],), "each fold decided by the others; CV is higher by "
+                                                           f"{promised}"),
     ]  # fmt: skip
     if tuned["prediction"]:
         cards.append(_card("one leaderboard", span(*tuned["prediction"]) or "–", f"prediction interval at {level}"))
@@ -77,11 +78,13 @@ def _rule(run: FinishedRun) -> tuple[str, str]:
 
 def _warnings(run: FinishedRun) -> list[str]:
     chosen = [title for title, made in stage_documents(run).items() if made.get("selected_on_held_out_fold") is True]
-    found = [f"Weights of {', '.join(chosen)} were chosen on the fold they are scored on: this CV is too high."]
+    found = [
+        f"The weights of {', '.join(chosen)} were chosen on the fold that they are scored on: this CV is too high."
+    ]
     leaks = run.of_folds("leaks.csv")
     lines = found if chosen else []
     if leaks is not None and len(leaks):
-        lines.append(f"{len(leaks)} pair(s) of images lie on both sides of a fold; see the leak audit below.")
+        lines.append(f"{len(leaks)} pair(s) of similar images lie in different folds; see the leak audit below.")
     return lines
 
 
@@ -90,9 +93,9 @@ def learning(run: FinishedRun) -> Safe:
     curves = learning_curves(run)
     if curves.empty:
         return section("learning", "Learning curves", absent("No fold left a log."))
-    note = "A dot is an epoch. The score is that of validation images, at the best threshold for them; it is not CV."
+    note = "Each dot is an epoch. The score is that of validation images, at their best threshold; it is not CV."
     if run.space.experiment.task == "classify":
-        note = "A dot is an epoch. The score is the share of right answers for validation images; it is not CV."
+        note = "Each dot is an epoch. The score is the share of validation images classified correctly; it is not CV."
     if not curves["score"].notna().any():
         note = "Nothing was validated while training (train.validate_every)."
     return section(
@@ -128,12 +131,12 @@ def _leaks(run: FinishedRun) -> list[Safe]:
         return [absent("Stage 02 left no leaks.csv beside the fold file.")]
     if leaks.empty:
         return [
-            element("p", "No picture lies on both sides of a fold: no copy, other exposure, shifted crop or neighbour.")
+            element("p", "No image lies on both sides of a fold: no copy, other exposure, shifted crop or neighbour.")
         ]
     kinds = ", ".join(f"{count} of kind {kind}" for kind, count in leaks["kind"].value_counts().items())
     said = element(
-        "p", f"{len(leaks)} pair(s) lie on both sides of a fold ({kinds}): CV sees a part of what it was trained on. "
-        "Stage 02 with --group-duplicates keeps such images together.", class_="warning",
+        "p", f"{len(leaks)} pair(s) lie on both sides of a fold ({kinds}), so CV is too high. Stage 02 with "
+             "--group-duplicates keeps such images in one fold.", class_="warning",
     )  # fmt: skip
     boxes = []
     for row in pairs_to_show(leaks, PAIRS).to_dict("records"):
@@ -150,11 +153,11 @@ def averages(run: FinishedRun) -> Safe:
     views = run.table("views.csv")
     parts: list[object] = [element("h3", "Views")]
     if views is None:
-        parts.append(absent("Views were not measured one by one: tune.sample is 0, or there is one view only."))
+        parts.append(absent("TTA views were not measured one by one: tune.sample is 0, or there is only one view."))
     else:
         known = views.rename(columns={"gain": "estimate"})
         if known["estimate"].notna().any():
-            title = "gain: the mean of all views minus that without this one"
+            title = "gain: score of the mean of all views minus that without this one"
             parts.append(figure(intervals_figure(list(views["view"]), known, title), "views-figure"))
         parts.append(_plain(views))
     parts.append(element("h3", "Mean of models"))
@@ -164,7 +167,7 @@ def averages(run: FinishedRun) -> Safe:
 def _ensemble(run: FinishedRun) -> list[Safe]:
     shift: dict[str, Any] | None = run.decision.learned.get("ensemble_shift")
     if not run.decision.weights and shift is None:
-        return [absent("One experiment alone: neither members nor tune.second_seed, so no mean was measured.")]
+        return [absent("A single experiment without members or tune.second_seed, so no averaging was measured.")]
     parts = []
     if run.decision.weights:
         rows = [[name, weight, *_against(run, name)] for name, weight in run.decision.weights.items()]
@@ -197,7 +200,8 @@ def shifts(run: FinishedRun) -> Safe:
     found = run.table("shifts.csv")
     if found is None:
         sentence = (
-            "Not measured: with tune.sample stages 05 and 06 predict a sample under stain, brightness, blur and scale."
+            "Not measured: set tune.sample, and stages 05 and 06 predict a sample under stain, brightness, blur "
+            "and scale."
         )
         return section("shifts", "Shift test", absent(sentence))
     bars = found.set_index("shift")

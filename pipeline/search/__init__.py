@@ -1,4 +1,4 @@
 """Which experiment is the best one? Trials, the noise floor, the leaderboard of runs, the selection of an ensemble.
 
-What is decided on the predictions of runs that exist - thresholds, rules, post-processing - is `pipeline/tuning/`.
+What is decided on existing predictions - thresholds, rules, post-processing - is in `pipeline/tuning/`.
 """

@@ -14,11 +14,19 @@ from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 def leaderboard_command(argv: Sequence[str]) -> None:
     """All runs of the experiment's competition, and with --select an ensemble of them."""
-    parser = stage_parser("All decided runs of a competition, best first; an ensemble of them with --select.")
+    parser = stage_parser(
+        "All runs of a competition that stage 06 decided, best first; --select chooses an ensemble of them."
+    )
     parser.add_argument("--select", type=Path, metavar="FILE", help="choose an ensemble and write it as an experiment")
-    parser.add_argument("--limit", default=None, metavar="9h", help="time that predicting the test set may take")
-    parser.add_argument("--images", type=int, help="images of the (hidden) test set (default: those that are there)")
-    parser.add_argument("--of", nargs="+", metavar="RUN", help="choose among these (default: all of single models)")
+    parser.add_argument(
+        "--limit", default=None, metavar="9h", help="longest time for predicting the test set, such as 8h"
+    )
+    parser.add_argument(
+        "--images", type=int, help="number of images of the (hidden) test set (default: of those at hand)"
+    )
+    parser.add_argument(
+        "--of", nargs="+", metavar="RUN", help="runs to choose from (default: all that are single experiments)"
+    )
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
     from pipeline.search.leaderboard import leaderboard, write_leaderboard
@@ -49,7 +57,7 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
     if arguments.limit is not None:
         images = arguments.images or len(list_images(space.competition, space.data, "test")[0])
         if not images:
-            raise ValueError("--limit needs the number of test images, and there is none here; give --images")
+            raise ValueError("--limit needs the number of test images, and none are at hand; give --images")
         budget = parse_budget(arguments.limit) / images
     found = select_ensemble(terms, members, seconds, budget=budget)
     for note in notes:
@@ -66,10 +74,10 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
 def tune_command(argv: Sequence[str]) -> None:
     """Search the ranges of an experiment."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument("--trials", type=int, default=30, help="trials in all, those of earlier calls too (default: 30)")
-    own.add_argument("--hours", type=float, help="no new trial begins after so long")
+    own.add_argument("--trials", type=int, default=30, help="number of trials, earlier calls included (default: 30)")
+    own.add_argument("--hours", type=float, help="start no new trial after so many hours")
     taken, plain = own.parse_known_args(list(argv))
-    parser = stage_parser("Search the ranges under `search` of an experiment; goes on where it was.")
+    parser = stage_parser("Search the ranges in the section `search` of an experiment; continues an earlier search.")
     parser.add_argument("--trials", help=argparse.SUPPRESS)
     space = open_workspace(parser.parse_args(plain))
     if taken.trials < 1:
@@ -81,7 +89,9 @@ def tune_command(argv: Sequence[str]) -> None:
 
 def lr_range_command(argv: Sequence[str]) -> None:
     """The learning rate range test."""
-    parser = stage_parser("Loss while the learning rate rises; a minute. Needs stages 01 to 03.")
+    parser = stage_parser(
+        "Learning-rate range test: the loss while the learning rate rises, in a minute. Needs stages 01 to 03."
+    )
     parser.add_argument("--steps", type=int, default=100)
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
@@ -95,7 +105,7 @@ def lr_range_command(argv: Sequence[str]) -> None:
 
 def batch_size_command(argv: Sequence[str]) -> None:
     """Speed and memory by batch size, and what the whole run will take."""
-    parser = stage_parser("Speed and memory of training steps by batch size; a minute. Needs stages 01 to 03.")
+    parser = stage_parser("Speed and memory of training by batch size, in a minute. Needs stages 01 to 03.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)

@@ -45,7 +45,7 @@ class Selection:
 
 @dataclass
 class _Library:
-    """All runs' probabilities of the same images in memory, and the boards of the means that were looked at."""
+    """All runs' probabilities of the same images in memory, and the score tables of the means computed so far."""
 
     names: list[str]
     probs: list[list[np.ndarray]]  # a list an image, of uint8 (K, ...) a run
@@ -93,10 +93,10 @@ def select_ensemble(
     affordable = np.nan_to_num(cost, nan=np.inf) <= budget
     if not affordable.any():
         taken = ", ".join(f"{name} {one:.3g} s" for name, one in zip(names, cost, strict=True))
-        raise ValueError(f"no run keeps {budget:.3g} s an image: {taken}")
+        raise ValueError(f"no run predicts an image within {budget:.3g} s: {taken}")
     folds = sorted(set(meta["fold"]))
     if len(folds) < 2:
-        raise ValueError("the runs predicted one fold only; a selection needs two or more to be judged on others")
+        raise ValueError("the runs predicted only one fold; a selection needs two or more, to be checked on others")
     chosen: list[pd.DataFrame] = []
     alone: list[pd.DataFrame] = []
     for fold in folds:
@@ -127,7 +127,7 @@ def _read(terms: Terms, members: Mapping[str, Sequence[OofItem]]) -> tuple[_Libr
     first = next(iter(by_id))
     for name, items in by_id.items():
         if set(items) != set(by_id[first]):
-            raise ValueError(f"{name!r} and {first!r} have different out-of-fold images; a mean needs the same")
+            raise ValueError(f"{name!r} and {first!r} have different out-of-fold images; an ensemble needs the same")
     units, meta = make_units(list(members[first]), terms.competition.metric.unit)
     channels = [list(terms.channels).index(name) for name in terms.competition.classes]
     probs, planes, valid, place = [], [], [], []

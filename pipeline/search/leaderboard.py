@@ -38,7 +38,7 @@ def run_folders(shared: Path) -> list[Path]:
     """The experiments below runs/<competition>/ that stage 06 decided; FileNotFoundError where there is none."""
     found = sorted(path.parents[1] for path in shared.glob(f"*/tuning/{DONE}"))
     if not found:
-        raise FileNotFoundError(f"{shared}: no experiment is decided; run stages 01 to 06 of one first")
+        raise FileNotFoundError(f"{shared}: no experiment has finished stage 06; run stages 01 to 06 of one first")
     return found
 
 

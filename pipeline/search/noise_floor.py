@@ -22,7 +22,9 @@ def noise_floor(scores: Sequence[float]) -> float:
     for fewer than two scores.
     """
     if len(scores) < 2:
-        raise ValueError(f"{len(scores)} score(s): a noise floor needs two runs or more that differ by the seed")
+        raise ValueError(
+            f"{len(scores)} score(s) given, but a noise floor needs two or more runs that differ by the seed"
+        )
     return float(TWO_ERRORS * np.sqrt(2) * np.std(np.asarray(scores, float), ddof=1))
 
 

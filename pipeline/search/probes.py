@@ -89,7 +89,8 @@ def suggested_rate(table: pd.DataFrame) -> float:
     """
     if len(table) < 10:
         raise ValueError(
-            f"{len(table)} step(s) were made; a learning rate needs ten or more: give it longer, or --steps"
+            f"only {len(table)} step(s) were made, but ten or more are needed; allow more time with --seconds or "
+            "--steps"
         )
     until = max(3, int(table["smooth"].argmin()) + 1)
     slope = np.gradient(table["smooth"].to_numpy()[:until], np.log(table["lr"].to_numpy()[:until]))
@@ -147,7 +148,7 @@ def expected_cost(experiment: Experiment, table: pd.DataFrame) -> str:
     Loading beside the steps, validations and the other stages come on top.
     """
     if not len(table):
-        raise ValueError("no batch size could be timed; give smaller ones, or a smaller train.patch")
+        raise ValueError("no batch size could be timed; try smaller ones, or a smaller train.patch")
     settings = experiment.train
     row = table.iloc[int((table["batch"] - settings.batch_size).abs().argmin())]
     per_image = float(row["seconds_a_step"]) / float(row["batch"])

@@ -50,7 +50,8 @@ def search_folds(experiment: Experiment) -> tuple[list[int], list[int]]:
     unseen = [fold for fold in used if fold not in seen]
     if not set(seen) <= set(used) or not seen or not unseen:
         raise ValueError(
-            f"search.folds is {seen}, folds.use {used}: expected some of these, and some left to judge the best by"
+            f"search.folds is {seen}, folds.use is {used}; expected some of these, with some left to check the "
+            "best trial"
         )
     return seen, unseen
 
@@ -121,7 +122,10 @@ def open_study(space: Workspace) -> Any:
         raise ValueError("tune needs Optuna: pip install 'segmentation-pipeline[search]'") from error
     experiment, settings = space.experiment, space.experiment.search
     if not settings.ranges:
-        raise ValueError(f"{experiment.name}: search.ranges is empty; say what to try, e.g. train.lr: {{low: 1e-4, ...")
+        raise ValueError(
+            f"{experiment.name}: search.ranges is empty; say what to try, e.g. train.lr: "
+            f"{low: 1e-4, high: 1e-2, log: true}"
+        )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = space.own / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

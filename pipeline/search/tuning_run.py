@@ -40,7 +40,7 @@ def tune_experiment(
         return found.scores[goal]
 
     floor = measure_noise(space.own, at_seed, space.experiment.seed)
-    report(f"noise floor: {floor:.4f}; runs that differ by less may differ by their seed alone")
+    report(f"noise floor: {floor:.4f}; runs that differ by less may differ only by their seed")
     study = run_trials(space, argv, trials=trials, seconds=None if hours is None else hours * 3600, report=report)
     scored = [trial for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
     if not scored:

@@ -47,7 +47,7 @@ def report_shift(space: Workspace, folder: Path) -> list[str]:
     draw_sources(table, thumbnails, folder / "sources.png")
     test = (table["split"] == "test").to_numpy()
     if not test.any():
-        return [_sources_sentence(table), "no test images are at hand to compare with training"]
+        return [_sources_sentence(table), "there are no test images to compare with training"]
     groups = _groups(space, table)
     looks = appearance(table, thumbnails)
     copies = duplicates_in_test(space).rename(columns={"train_image": "image_a", "test_image": "image_b"})
@@ -113,17 +113,18 @@ def compare_sets(table: pd.DataFrame, looks: pd.DataFrame, groups: np.ndarray, c
 
 def _difference(told: Foreign | None, test: np.ndarray, foreign: np.ndarray) -> str:
     if told is None:
-        return "too few groups of images to say whether test looks like training"
+        return "too few groups of images to say whether the test images are like training"
     area = f"AUC {told.auc:.2f}, {told.low:.2f} to {told.high:.2f}"
     if told.low < ALIKE:
-        return f"test looks like training ({area})"
+        return f"the test images are like training ({area})"
     named = told.measures[told.measures["auc"] >= TELLING].head(NAMED)
     words = [
         f"{row['measure']} {'higher' if row['test'] > row['training'] else 'lower'}" for row in named.to_dict("records")
     ]
     why = f": {', '.join(words)}" if words else " by no measure alone"
     return (
-        f"test differs from training ({area}){why}; {int(foreign.sum())} of {int(test.sum())} test images are foreign"
+        f"the test images differ from training ({area}){why}; {int(foreign.sum())} of {int(test.sum())} test "
+        "images are foreign"
     )
 
 
@@ -135,7 +136,7 @@ def _details(one_sided: pd.DataFrame, copies: pd.DataFrame, unseen: np.ndarray, 
         for row in one_sided.to_dict("records")
     ]
     if unseen.any():
-        said.append(f"{int(unseen.sum())} of {total} test images come from sources that training does not show")
+        said.append(f"{int(unseen.sum())} of {total} test images come from sources that training does not have")
     if len(copies):
         kinds = ", ".join(f"{count} {kind}" for kind, count in copies["kind"].value_counts().items())
         said.append(
@@ -169,7 +170,7 @@ def _recommendation(told: Foreign | None, share: float, sources: pd.Series, colu
     differs = told is None or told.low >= ALIKE
     if not differs or share < FOREIGN_SHARE:
         also = ", with folds.strata: [source]" if number > 1 else ""
-        return f"a split within sources resembles the test set{also}: {share:.0%} of its images are foreign"
+        return f"a split within sources is like the test set{also}: {share:.0%} of its images are foreign"
     if number > 1:
         return (
             f"a split across sources resembles the test set more: {share:.0%} of its images are foreign; for a score "

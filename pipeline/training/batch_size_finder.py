@@ -31,9 +31,9 @@ def refuse_batch(batch: Batch, attempt: Callable[[Batch], None], settings: Train
     height, width = batch.images.shape[-2:]
     what = f"the GPU's memory is too small for a batch of {size} patches of {height} x {width}"
     if not fits:
-        return ValueError(f"{what}, even for one; make train.patch smaller, or take a smaller encoder")
+        return ValueError(f"{what}, even of one sample; use a smaller train.patch or encoder")
     steps = -(-size * settings.accumulate // fits)
     return ValueError(
-        f"{what}; the largest that fits is {fits}: --set train.batch_size={fits} "
-        f"--set train.accumulate={steps} keeps about as many samples a step"
+        f"{what}; the largest that fits is {fits}: --set train.batch_size={fits} --set "
+        f"train.accumulate={steps} keeps about as many samples per step"
     )

@@ -54,7 +54,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         found = state.pop("format")
     except Exception as error:  # torch raises whatever the reader met
-        raise ValueError(f"{path} cannot be read ({error}); delete it to train this fold anew") from error
+        raise ValueError(f"{path} cannot be read ({error}); delete it to train this fold from the start") from error
     if found != FORMAT:
-        raise ValueError(f"{path} has format {found}, expected {FORMAT}; delete it to train this fold anew")
+        raise ValueError(f"{path} has format {found}, expected {FORMAT}; delete it to train this fold from the start")
     return state

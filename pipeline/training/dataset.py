@@ -58,7 +58,9 @@ class TrainingSet:
         self.blocks = folds if has_blocks(folds) else None
         self.fold, self.axes = fold, axes
         if self.blocks is not None and set(axes) != {"z"}:
-            raise ValueError(f"train.axes is {list(axes)}, but folds of blocks cut slices; leave it out")
+            raise ValueError(
+                f"train.axes is {list(axes)}, but folds.method blocks cuts slices along z only; leave train.axes out"
+            )
         self.image_ids = training_ids(folds, fold)
         check_targets(store, self.image_ids, len(classes))
         filtered = sampling.background < 1
@@ -106,8 +108,8 @@ class TrainingSet:
             if self.blocks is None or self._far(window.image_id, _box(window))[0]:
                 return window
         raise ValueError(
-            f"fold {self.fold}: no window far enough from its validation blocks was found in {TRIES} draws; "
-            "use a smaller train.patch, larger blocks or a smaller buffer"
+            f"fold {self.fold}: no window far enough from its held-out blocks was found in {TRIES} draws; use a "
+            "smaller train.patch, larger blocks or a smaller folds.buffer"
         )
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -143,8 +145,8 @@ class TrainingSet:
             index = pd.concat(parts)
             if not len(index):
                 raise ValueError(
-                    f"fold {self.fold}: every window touches a validation block or its buffer; use a smaller "
-                    "train.patch, larger blocks or a smaller buffer"
+                    f"fold {self.fold}: every window touches a held-out block or its buffer; use a smaller "
+                    "train.patch, larger blocks or a smaller folds.buffer"
                 )
         return index.reset_index(drop=True)
 
@@ -211,7 +213,7 @@ def training_ids(folds: pd.DataFrame, fold: int) -> list[str]:
     apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: str(fold) in text.split(";"))
     names = folds.loc[(folds["fold"] != fold) & ~apart, "image_id"].astype(str)
     if names.empty:
-        raise ValueError(f"fold {fold} has no image to train on; look at the fold file and its buffer")
+        raise ValueError(f"fold {fold} has no image to train on; check the fold file and folds.buffer")
     return list(dict.fromkeys(names))
 
 

@@ -118,18 +118,19 @@ def check_predictions(run: Path, fold: int, folds_hash: str) -> Path:
     folder = run / APART / f"fold_{fold}"
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder}: no test predictions of fold {fold} alone; run 07_predict_test.py for {run.name} with the "
-            "folds kept apart. The mean of all folds is no source of pseudo-labels: its models have trained on the "
-            "images that are validated here"
+            f"{folder}: no test predictions of fold {fold} by itself; run 07_predict_test.py of {run.name} with "
+            "--keep-folds. The mean of all folds cannot be used: its models trained on the images that this fold "
+            "validates on"
         )
     identity = read_stage(folder, f"07_predict_test.py {run.name}")["identity"]
     found, theirs = identity["settings"].get("fold"), identity["inputs"].get("folds")
     if found != fold:
-        raise ValueError(f"{folder}: made by the model of fold {found}, expected fold {fold} alone")
+        raise ValueError(f"{folder}: predicted by the model of fold {found}, expected of fold {fold} only")
     if theirs != folds_hash:
         raise ValueError(
-            f"{folder}: that run was split by the fold file {theirs}, this one by {folds_hash}: its fold {fold} may "
-            "have trained on images that are validated here. Give both experiments the same folds section"
+            f"{folder}: that run was split by the fold file {theirs}, this one by {folds_hash}: its fold {fold} "
+            "may have trained on images that are validated on here. Give both experiments the same section "
+            "`folds`"
         )
     return folder
 
@@ -142,7 +143,7 @@ def fill_pseudo_store(
     names = [str(name) for name in listing["image_id"]]
     names = [name for name in names if prediction_path(predictions, name).is_file()]
     if not names:
-        raise ValueError(f"{predictions} holds no prediction of a test image; run stage 07 of that experiment again")
+        raise ValueError(f"{predictions}: no prediction of a test image; run stage 07 of that experiment again")
     empty = {}
     for name in names:
         if name not in done:
@@ -190,7 +191,7 @@ def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool
     needed = settings.pseudo_confidence * 255
     if exclusive:
         if settings.pseudo_soft:
-            raise ValueError("train.pseudo_soft needs classes that do not exclude each other; leave it out")
+            raise ValueError("train.pseudo_soft cannot be used with exclusive classes; leave it out")
         label: np.ndarray = probs.argmax(axis=2).astype(np.uint8)
         label[probs.max(axis=2) < needed] = IGNORE
         return label

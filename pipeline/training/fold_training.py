@@ -73,7 +73,7 @@ def train_fold(
             extras = list(extra()) if extra is not None else []
         if len(extras) != len(experiment.external) + (experiment.train.pseudo_labels is not None):
             raise ValueError(
-                f"{len(extras)} sources of extra data were handed over, but the experiment names "
+                f"{len(extras)} sets of extra data were given, but the experiment names "
                 f"{len(experiment.external)} external ones and pseudo-labels {experiment.train.pseudo_labels!r}"
             )
         if extras:
@@ -101,18 +101,18 @@ def check_model(experiment: Experiment, model: nn.Module) -> None:
     """Raise ValueError where a network does not fit the experiment's input and task."""
     if experiment.model.in_channels != experiment.input.in_channels:
         raise ValueError(
-            f"model.in_channels is {experiment.model.in_channels}, but input.channels times input.offsets "
-            f"make {experiment.input.in_channels}"
+            f"model.in_channels is {experiment.model.in_channels}, but input.channels times the number of "
+            f"input.offsets is {experiment.input.in_channels}"
         )
     if isinstance(model, Classifier) != (experiment.task == "classify"):
         raise ValueError(
-            f"model.architecture {experiment.model.architecture!r} does not answer task: {experiment.task}; "
-            "`python -m inference.models` lists classifiers apart"
+            f"model.architecture {experiment.model.architecture!r} cannot be used with task: {experiment.task}; "
+            "`python -m inference.models` lists classifiers separately"
         )
     if model_row(experiment.model.architecture).dims != experiment.input.dims:
         raise ValueError(
-            f"model.architecture {experiment.model.architecture!r} does not see input.dims {experiment.input.dims}; "
-            "`python -m inference.models --family volumes` lists networks of three dimensions"
+            f"model.architecture {experiment.model.architecture!r} cannot be used with input.dims "
+            f"{experiment.input.dims}; `python -m inference.models --family volumes` lists 3D networks"
         )
 
 
@@ -163,7 +163,7 @@ class _Run:
         self.settings: TrainSettings = experiment.train
         self.keeper = Keeper(self.settings)
         if self.settings.selects and validate is None:
-            raise ValueError("train.keep and train.patience judge by a validation, and this training has none")
+            raise ValueError("train.keep and train.patience need validations, and this training has none")
         self.epoch, self.stopped = 0, False
         state = load_state(folder / LAST)
         if state is not None:

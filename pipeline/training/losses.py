@@ -53,7 +53,7 @@ class SegmentationLoss(nn.Module):
         if mode not in ("sigmoid", "softmax"):
             raise ValueError(f"loss mode {mode!r}: expected 'sigmoid' or 'softmax'")
         if not any(weight for weight, _ in terms):
-            raise ValueError("every term of the loss has weight 0; give at least one of them a weight")
+            raise ValueError("every term of the loss has weight 0; give at least one a positive weight")
         self.mode: Mode = mode
         self.terms = [(float(weight), term) for weight, term in terms if weight]
 

@@ -24,7 +24,7 @@ class Mixture:
         left = 1 - sum(extra.share for extra in extras)
         if left <= 0:
             raise ValueError(
-                f"the shares of extra data sum to {1 - left:g}; nothing would be left for the fold's own images"
+                f"the shares of extra data sum to {1 - left:g}, which leaves nothing for the fold's own images"
             )
         self.sources = [first, *(extra.source for extra in extras)]
         self.shares, self.seed = [left, *(extra.share for extra in extras)], seed

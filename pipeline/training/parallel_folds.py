@@ -30,7 +30,7 @@ def train_on_devices(arguments: argparse.Namespace, folds: Sequence[int], device
         if done.result != 0:
             failed.append(f"fold {done.job} on {done.device} (status {done.result})")
     if failed:
-        raise ValueError(f"training failed: {', '.join(sorted(failed))}; the reason stands above")
+        raise ValueError(f"training failed: {', '.join(sorted(failed))}; the reason is printed above")
 
 
 def fold_command(arguments: argparse.Namespace, fold: int, device: str) -> list[str]:

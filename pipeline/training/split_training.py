@@ -48,7 +48,7 @@ def train_split(space: Workspace, observe: Observe | None = None) -> None:
         )  # fmt: skip
         if first:
             speed, waited = facts["images_per_second"] or 0.0, facts["wait_share"] or 0.0
-            finish(stage, f"fold {fold}, {speed:.1f} images/s, {waited:.0%} of a step waiting for data", **facts)
+            finish(stage, f"fold {fold}, {speed:.1f} images/s, {waited:.0%} of each step waiting for data", **facts)
 
 
 def _observed(validate: Validate, fold: int, observe: Observe | None) -> Validate:

@@ -54,8 +54,8 @@ def start_processes(device: str | None) -> tuple[Accelerator, torch.device]:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != world:
         raise RuntimeError(
-            f"the launcher set WORLD_SIZE={world}, but {accelerator.num_processes} process(es) joined; "
-            "start with torchrun --nproc_per_node N"
+            f"WORLD_SIZE is {world}, but {accelerator.num_processes} process(es) joined; start with torchrun "
+            "--nproc_per_node N"
         )
     alone = accelerator.num_processes == 1
     return accelerator, wanted if alone and wanted is not None else accelerator.device
@@ -84,8 +84,8 @@ class Trainer:
         if settings.sync_batch_norm:
             if device.type != "cuda":
                 raise ValueError(
-                    f"train.sync_batch_norm works on GPUs only, and this is {device.type}; leave it out, or "
-                    "use a group norm or a frozen batch norm"
+                    f"train.sync_batch_norm needs GPUs, but the device is {device.type}; leave it out, or use "
+                    "group norm or frozen batch norm"
                 )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         flat = not any(weight.ndim == 5 for weight in model.parameters())  # volumes stay as they are laid out
@@ -187,9 +187,9 @@ class Trainer:
         if self.skipped > self.settings.skip_bad_losses:
             names = [name for batch in batches for name in batch.names]
             raise BadLoss(
-                f"the loss is {loss} and its gradient's norm {norm}; {self.skipped} such step(s), "
-                f"train.skip_bad_losses allows {self.settings.skip_bad_losses}. Look at the samples that are "
-                "named in bad_batch.json, lower train.lr, or train with train.precision=fp32",
+                f"the loss is {loss} and its gradient's norm {norm}, in {self.skipped} such step(s); "
+                f"train.skip_bad_losses allows {self.settings.skip_bad_losses}. Check the samples named in "
+                "bad_batch.json, lower train.lr, or set train.precision=fp32",
                 names,
             )
         for buffer, kept in zip(self.net.buffers(), before, strict=True):

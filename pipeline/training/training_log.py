@@ -1,4 +1,4 @@
-"""The one writer of what a training measures: JSON lines for programs, TensorBoard events for eyes."""
+"""The log of a training: JSON lines for programs, TensorBoard events for people."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""How is the decision learned from predictions, and what is it worth? `search.tune` begins it; whole experiments are
-chosen in `pipeline.search`.
+"""How is the decision learned from predictions, and what is it worth? Starts in `search.tune`; whole experiments are
+compared in `pipeline.search`.
 """

@@ -53,7 +53,9 @@ def out_of_fold(space: Workspace, runs: Sequence[Run], *, workers: int = 1, prog
     first = channels[runs[0].name]
     for name, found in channels.items():
         if found != first:
-            raise ValueError(f"{name!r} predicts {found}, {runs[0].name!r} {first}: members need the same channels")
+            raise ValueError(
+                f"{name!r} predicts the channels {found}, {runs[0].name!r} {first}; members need the same channels"
+            )
     settings = space.experiment.tune
     metric = tuning_metric(space.competition, settings)
     terms = Terms(space.competition, metric, settings, first, workers, progress, ungrouped(space))
@@ -82,11 +84,11 @@ def shared_images(
     if split_apart(runs):
         files = ", ".join(f"{run.name} {run.folds_hash}" for run in runs)
         notes.append(
-            f"the members were split by different fold files ({files}): folds, and what is nested in them, are those "
-            f"of {runs[0].name}"
+            f"the members were split by different fold files ({files}); folds and nested scores are those of "
+            f"{runs[0].name}"
         )
     if len(common) < total:
-        notes.append(f"{total - len(common)} of {total} images are left out: not every member has predicted them")
+        notes.append(f"{total - len(common)} of {total} images are left out, because not every member predicted them")
     return {name: [item for item in items if item.image_id in common] for name, items in members.items()}, notes
 
 
@@ -109,8 +111,8 @@ def measure(space: Workspace, runs: Sequence[Run], found: OutOfFold) -> Extras:
     ensemble = seen(space, runs, found.terms)
     if ensemble is None and space.experiment.tune.correct_shift:
         raise ValueError(
-            "tune.correct_shift: no ensemble shift was measured; it takes a rule with thresholds, and "
-            "tune.second_seed, folds.repeats or members that differ by seed or split alone"
+            "tune.correct_shift: no ensemble shift was measured; it needs a rule with thresholds, and "
+            "tune.second_seed, folds.repeats, or members that differ only by seed or split"
         )
     return Extras(found.weights, views, shifts, ensemble, found.notes)
 
@@ -132,15 +134,16 @@ def second_seed_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> En
     own, other = runs[0], read_run(space, name)
     if (own.folds_hash, own.folds) != (other.folds_hash, other.folds):
         raise ValueError(
-            f"tune.second_seed: {name!r} was trained on folds {other.folds} of {other.folds_hash}, this experiment on "
-            f"{own.folds} of {own.folds_hash}; give it the same with 02_make_folds.py --folds"
+            f"tune.second_seed: {name!r} was trained on folds {other.folds} of {other.folds_hash}, this "
+            f"experiment on {own.folds} of {own.folds_hash}; give both the same fold file with 02_make_folds.py "
+            "--folds"
         )
     for fold in own.folds:
         here, there = (trained_settings(run, fold) for run in (own, other))
         differ = sorted(key for key in set(here) | set(there) if here.get(key) != there.get(key))
         if differ != ["seed"]:
             raise ValueError(
-                f"tune.second_seed: {name!r} differs in {differ or 'nothing'}, expected the seed and nothing else"
+                f"tune.second_seed: {name!r} differs in {differ or 'nothing'}; expected to differ in the seed only"
             )
     singles = run_items(space, own)
     means = mixed_items({own.name: singles, name: run_items(space, other)})
@@ -184,12 +187,13 @@ def measured_reasons(extras: Extras) -> list[str]:
     if extras.views is not None:
         dropped = [str(row["view"]) for row in extras.views.table.to_dict("records") if row["verdict"] != "kept"]
         said += [
-            f"views {', '.join(dropped)} do harm and are not used on the test images; the scores here are those of all "
-            f"views: for those of {', '.join(extras.views.kept)} alone set predict.views and run stage 05 again"
+            f"TTA views {', '.join(dropped)} lower the score and are not used on the test images; the scores here "
+            f"include them: for those of {', '.join(extras.views.kept)} alone set predict.views and run stage 05 "
+            "again"
         ] * bool(dropped)
     if extras.shifts is not None:
         said.append(f"shift test: {extras.shifts.sentence}")
     if extras.ensemble is not None:
         shift = extras.ensemble
-        said.append(f"a mean of two models: score {shift.gain.estimate:+.4f}, best threshold moved by {shift.moved}")
+        said.append(f"mean of two models: score {shift.gain.estimate:+.4f}, best threshold moved by {shift.moved}")
     return said

@@ -1,4 +1,4 @@
-"""Post-processing that earns its place: what is added must gain on folds it was not chosen on."""
+"""Post-processing: a step is added only if it shows a gain on folds that it was not chosen on."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _declared(
         gain,
         gain.lower_bound(settings.confidence),
         gain.groups,
-        "dropped: it does harm" if harm else "stays",
+        "dropped: it lowers the score" if harm else "stays",
     )
     if harm:
         return base, by_fold, report

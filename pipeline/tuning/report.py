@@ -1,4 +1,4 @@
-"""What stage 06 leaves behind: decision.json, the curves, the scores, and a report to be read by people."""
+"""What stage 06 writes: decision.json, the curves, the scores, and a report for people."""
 
 from __future__ import annotations
 
@@ -101,15 +101,16 @@ def _worth(result: TuneResult) -> list[str]:
     lines = [
         f"- CV {_score(result.cv)}, {_interval(result.interval)} by bootstrap over {groups} groups: where "
         "the metric lies over all images like these, for this decision.",
-        f"- Nested {_score(result.nested)}: each fold decided by what was learned without it. CV promises "
-        f"{_signed(result.cv - result.nested)} by choosing on the images that it scores.",
+        f"- Nested {_score(result.nested)}: each fold is decided by what was learned from the others. CV is "
+        f"{_signed(result.cv - result.nested)} above it, because its decision was chosen on the images that "
+        "it scores.",
         f"- {folds}; standard deviation between folds {_score(spread)}.",
     ]
     if result.prediction is not None:
         lines.append(
-            f"- One leaderboard of {result.test_groups} groups: {_interval(result.prediction)}, the "
-            "prediction interval around the nested score. It knows nothing of a shift between these images "
-            "and the test set, nor of what a mean of models gains over the single ones scored here."
+            f"- One leaderboard of {result.test_groups} groups: {_interval(result.prediction)}, the prediction "
+            "interval around the nested score. It does not include a shift between these images and the test "
+            "set, nor what averaging several models gains."
         )
     return lines
 
@@ -149,8 +150,8 @@ def _plateau(rule: RuleReport) -> list[str]:
     number = len(choice.scores)
     if rule.coordinate is None:
         return [
-            f"{int(choice.within.sum())} of {number} candidates are as good as the best within noise; the "
-            f"one in their middle has {lost}.",
+            f"{int(choice.within.sum())} of {number} candidates are as good as the best within noise; the one in "
+            f"the middle has {lost}.",
             "",
         ]
     return [

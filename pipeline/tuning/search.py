@@ -87,7 +87,9 @@ def tune(
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     reasons += left_out(terms, judge)
     if not trained_apart:
-        reasons.append("only one fold was predicted: nested estimates leave out parts of its groups instead")
+        reasons.append(
+            "only one fold was predicted, so nested estimates leave out parts of its groups instead of folds"
+        )
     table = pd.concat([meta, rows], axis=1)
     nested = None if nested is None else pd.concat([meta, nested], axis=1)
     result = _result(terms, decision, table, nested, reports, chosen, post, (features, sums), reasons, test_groups)
@@ -151,7 +153,10 @@ def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneS
     """The decision with each fold's own thresholds, where they were learned."""
     own = [learner for learner in learners if isinstance(learner, FoldThresholds)]
     if settings.vote and not own:
-        raise ValueError("tune.vote: no thresholds of single folds; add 'fold_mean' to tune.rules, or do not vote")
+        raise ValueError(
+            "tune.vote: the folds have no thresholds of their own; add 'fold_mean' to tune.rules, "
+            "or leave tune.vote out"
+        )
     return decision.model_copy(update={"fold_thresholds": own[0].each()}) if own else decision
 
 

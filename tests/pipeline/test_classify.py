@@ -102,7 +102,7 @@ def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     assert json.loads((own / "fold_0/stage.json").read_text())["identity"]["settings"]["task"] == "classify"
     page = page_of(tmp_path, "lenet")
     assert "lenet answers for whole images and draws no mask" in page and "<canvas" not in page
-    assert "share of right answers" in page and 'id="class-scores-figure"' in page
+    assert "share of validation images classified correctly" in page and 'id="class-scores-figure"' in page
     assert 'id="confusion-figure"' in page and "Expected calibration error 0." in page and 'href="#answers"' in page
     finished = open_finished(own, data=tmp_path / "data", competition=tmp_path / "kinds.yaml")
     curves = learning_curves(finished)
@@ -242,5 +242,5 @@ def test_what_a_classifier_cannot_do_is_refused(contract: Competition, change: d
 
 def test_a_network_for_pixels_does_not_classify(tmp_path: Path) -> None:
     experiment = resolve(drawn.drawn_experiment().model_copy(update={"task": "classify"}), rle_contract())
-    with pytest.raises(ValueError, match="does not answer task: classify"):
+    with pytest.raises(ValueError, match="cannot be used with task: classify"):
         drawn.train_drawn(drawn.draw_store(tmp_path / "store"), tmp_path / "fold", experiment)

@@ -45,7 +45,7 @@ def test_every_split_is_trained_and_all_are_one_ensemble(
     runs = open_runs(space_of(arguments))
     hashes = [each.folds_hash for each in runs]
     assert [each.name for each in runs] == ["tiny-split0", "tiny-split1"] and len(set(hashes)) == 2
-    assert "## Splits" in report and f"(tiny-split0 {hashes[0]}, tiny-split1 {hashes[1]}): folds" in report
+    assert "## Splits" in report and f"(tiny-split0 {hashes[0]}, tiny-split1 {hashes[1]}); folds" in report
     assert "are those of tiny-split0" in report and "## Mean of models" in report
     page = page_of(folder, "tiny")
     assert "the mean of tiny-split0, tiny-split1" in page and "A mean of two models gains" in page
@@ -88,7 +88,7 @@ def test_images_that_a_member_did_not_predict_are_left_out(repeated: tuple[Path,
     found = out_of_fold(space, [replace(one, folds=[0]), replace(other, folds=[1])])
     assert {item.image_id for item in found.items} == tables[0] & tables[1]
     left, total = len(tables[0] ^ tables[1]), len(tables[0] | tables[1])
-    assert found.notes[1] == f"{left} of {total} images are left out: not every member has predicted them"
+    assert found.notes[1] == f"{left} of {total} images are left out, because not every member predicted them"
     apart = [replace(one, folds=[0]), replace(one, name="tiny-split1", folds=[1])]
     with pytest.raises(ValueError, match=r"no out-of-fold image in common \(tiny-split0 \d+, tiny-split1 \d+\)"):
         out_of_fold(space, apart)

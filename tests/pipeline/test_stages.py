@@ -224,7 +224,7 @@ def test_comparing_a_run_with_itself_finds_nothing(
     (other / "tuning/stage.json").write_text(json.dumps(document))
     with pytest.raises(SystemExit):
         main(["compare", str(own(finished[0])), str(other)])
-    assert "tune both for one metric" in capsys.readouterr().err
+    assert "tune both for the same metric" in capsys.readouterr().err
 
 
 def test_an_unknown_word_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,7 +290,7 @@ def test_an_unreadable_test_image_stops_nothing_before_stage_07(
     assert "image 'test01' cannot be predicted" in capsys.readouterr().err
     assert not (own(tmp_path) / "submission.csv").exists()
     stage("07_predict_test")([*arguments, "--on-error", "empty"])
-    assert "3 images, 1 of them empty because not predicted" in capsys.readouterr().out
+    assert "3 images, 1 of them empty because they could not be predicted" in capsys.readouterr().out
     masks = read_submission(own(tmp_path) / "submission.csv", rle_contract()).set_index("id")["rle"]
     assert masks.index.tolist() == ["test00", "test01", "test02"] and masks["test01"] == ""
     (tmp_path / "data/train/train00.png").write_bytes(b"no image")

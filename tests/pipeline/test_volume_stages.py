@@ -84,7 +84,7 @@ def test_settings_that_do_not_fit_volumes_are_named(tmp_path: Path, change: dict
 
 def test_networks_and_inputs_of_other_dimensions_are_told_apart(tmp_path: Path) -> None:
     arguments = write_volume_experiment(tmp_path, model={"architecture": "plain_unet", "weights": "none"})
-    with pytest.raises(ValueError, match=r"does not see input\.dims 3"):
+    with pytest.raises(ValueError, match=r"cannot be used with input\.dims 3"):
         initial_model(space_of(arguments).experiment, 0)
     images = rle_contract()
     with pytest.raises(ValueError, match="is files, not volumes"):

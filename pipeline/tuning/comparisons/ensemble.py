@@ -58,7 +58,7 @@ def fit_weights(terms: Terms, members: Mapping[str, Iterable[OofItem]]) -> Weigh
         variants = judge_variants(terms, {"equal": equal, "fitted": nested}, pool)
     gain = difference(terms, variants["fitted"], variants["equal"])
     clear = is_clear(gain, terms.settings) and len(held) > 1
-    why = "clear" if clear else f"not clear over {gain.groups} groups: equal weights stay"
+    why = "clear" if clear else f"the gain is not clear over {gain.groups} groups: equal weights stay"
     shares = {fold: dict(zip(given, values.tolist(), strict=True)) for fold, values in held.items()}
     best = dict(zip(given, fitted.tolist(), strict=True))
     return Weights(
@@ -130,7 +130,7 @@ def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWort
             if not harmful:
                 break
             kept.remove(max(harmful, key=lambda name: losses[name].estimate))
-    verdicts = {name: "kept" if name in kept else "dropped: it does harm" for name in given}
+    verdicts = {name: "kept" if name in kept else "dropped: it lowers the score" for name in given}
     rows = [(name, alone[name].nested, *gains[name], verdicts[name]) for name in given]
     return ViewWorth(pd.DataFrame(rows, columns=["view", "alone", "gain", "low", "high", "verdict"]), kept)
 
@@ -178,7 +178,7 @@ def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[Oof
         variants = judge_variants(terms, {"single": singles, "mean": means}, pool)
     one, mean = variants["single"].fit.choice, variants["mean"].fit.choice
     if one is None or mean is None or len(one.scores) < 2:
-        raise ValueError("ensemble shift: argmax has no threshold that could move")
+        raise ValueError("ensemble shift: argmax has no threshold to correct")
     outside = (1 - terms.settings.level) / 2
     low, high = np.quantile(mean.tops - one.tops, [outside, 1 - outside])
     return EnsembleShift(
@@ -212,7 +212,7 @@ def with_ensemble_shift(decision: Decision, shift: EnsembleShift, *, correct: bo
     if correct:
         rule = decision.rule
         if not isinstance(rule, ThresholdRule):
-            raise ValueError(f"tune.correct_shift: rule {rule.kind!r} has no thresholds that could be moved")
+            raise ValueError(f"tune.correct_shift: rule {rule.kind!r} has no thresholds to correct")
         update["rule"] = ThresholdRule(
             thresholds=[_moved(value, shift.correction) for value in rule.thresholds],
             groups={name: [_moved(v, shift.correction) for v in values] for name, values in rule.groups.items()},

@@ -60,7 +60,7 @@ def extras_report(extras: Extras, settings: TuneSettings) -> list[str]:
         lines += [f"| {name} | {w:.4f} | {fitted[name]:.4f} |" for name, w in extras.weights.weights.items()]
         lines.append("")
     if extras.views is not None:
-        lines += ["## Views", "", "Gain: the mean of all views minus that without the view.", ""]
+        lines += ["## Views", "", "Gain: score of the mean of all TTA views minus that without this view.", ""]
         lines += [*markdown(extras.views.table), ""]
     if extras.shifts is not None:
         lines += ["## Shift test", "", f"In short: {extras.shifts.sentence}.", ""]
@@ -72,7 +72,7 @@ def extras_report(extras: Extras, settings: TuneSettings) -> list[str]:
 
 def _ensemble(shift: EnsembleShift, settings: TuneSettings) -> str:
     part = "" if shift.members == 1 else f" divided by the {shift.members} members that they are already learned on"
-    done = f"moved by it{part}" if settings.correct_shift else "left as they are (tune.correct_shift moves them)"
+    done = f"corrected for it{part}" if settings.correct_shift else "not corrected (tune.correct_shift does that)"
     return (
         f"The mean scores {shift.gain.estimate:+.4f} [{shift.gain.low:.4f}, {shift.gain.high:.4f}] against one "
         f"model on the same images. Its best threshold is {shift.mean}, that of one model {shift.single}: moved by "
@@ -92,7 +92,9 @@ def write_drift(folder: Path, found: Drift) -> None:
     """drift.csv, drift_histograms.csv and drift.md, for stage 07."""
     write_atomic(folder / "drift.csv", found.table.to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / "drift_histograms.csv", found.histograms.to_csv(index=False, lineterminator="\n"))
-    said = [f"- {warning}" for warning in found.warnings] or ["The test images look like those learned on."]
+    said = [f"- {warning}" for warning in found.warnings] or [
+        "The test images are like those that the decision was learned on."
+    ]
     write_atomic(folder / "drift.md", "\n".join(["# Drift", "", *said, "", *markdown(found.table)]) + "\n")
 
 

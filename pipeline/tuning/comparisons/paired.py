@@ -1,4 +1,4 @@
-"""Variants: the same images under several predictions, each judged by the simplest rule, compared in pairs."""
+"""Several predictions of the same images (variants), each decided by the simplest rule, compared in pairs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
     weights are not of these members, negative, or do not sum to 1.
     """
     if not members:
-        raise ValueError("there are no members to mix; name at least one experiment")
+        raise ValueError("no members were given; name at least one experiment")
     given = {name: 1 / len(members) for name in members} if weights is None else dict(weights)
     if set(given) != set(members) or min(given.values()) < 0 or abs(sum(given.values()) - 1) > 1e-6:
         raise ValueError(f"weights {given} of the members {list(members)}: expected one each, 0 or more, sum 1")
@@ -98,7 +98,8 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
         differ = sorted(set(by_id[first]) ^ set(by_id[name]))
         if differ:
             raise ValueError(
-                f"{first!r} and {name!r} cannot be mixed: {len(differ)} image(s) are in one only, such as {differ[0]!r}"
+                f"{first!r} and {name!r} cannot be averaged: {len(differ)} image(s) are in only one of them, such "
+                f"as {differ[0]!r}"
             )
     scale = tuple(given[name] for name in by_id)
     return [Mixed(tuple(by_id[name][key] for name in by_id), scale) for key in sorted(by_id[first])]

@@ -35,15 +35,15 @@ class ShiftTable:
         worst = min(rows, key=lambda row: row["score"])
         if self.robust is None:
             return (
-                f"{rows[0]['score']:.4f} as the images are, {self.table['score'].mean():.4f} over all shifts, "
-                f"{worst['score']:.4f} under {worst['shift']!r}; no threshold that could move"
+                f"{rows[0]['score']:.4f} on unchanged images, {self.table['score'].mean():.4f} over all shifts, "
+                f"{worst['score']:.4f} under {worst['shift']!r}; no threshold to choose"
             )
         kept = self.table["robust_score"]
         return (
-            f"the optimal candidate {self.optimal} scores {rows[0]['score']:.4f} as the images are, "
-            f"{self.table['score'].mean():.4f} over all shifts, {worst['score']:.4f} under "
-            f"{worst['shift']!r}; the robust one, {self.robust}, scores {kept.iloc[0]:.4f}, "
-            f"{kept.mean():.4f} and {kept.min():.4f} at the worst"
+            f"the optimal candidate {self.optimal} scores {rows[0]['score']:.4f} on unchanged images, "
+            f"{self.table['score'].mean():.4f} over all shifts, {worst['score']:.4f} under {worst['shift']!r}; "
+            f"the robust one, {self.robust}, scores {kept.iloc[0]:.4f}, {kept.mean():.4f} and at worst "
+            f"{kept.min():.4f}"
         )
 
 

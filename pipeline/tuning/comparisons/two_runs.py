@@ -86,14 +86,14 @@ def _shared_rows(scores_a: pd.DataFrame, scores_b: pd.DataFrame) -> tuple[pd.Dat
 
 def _verdict(overall: Interval, left_out: int) -> str:
     if not np.isfinite(overall.low):
-        said = "one group only: nothing can be said about noise"
+        said = "only one group: the difference cannot be compared with noise"
     elif overall.low > 0 or overall.high < 0:
         better = "A" if overall.estimate > 0 else "B"
-        said = f"{better} is better: the interval [{overall.low:+.4f}, {overall.high:+.4f}] leaves zero out"
+        said = f"{better} is better: the interval [{overall.low:+.4f}, {overall.high:+.4f}] does not contain zero"
     else:
-        said = f"within noise: the interval [{overall.low:+.4f}, {overall.high:+.4f}] holds zero"
+        said = f"within noise: the interval [{overall.low:+.4f}, {overall.high:+.4f}] contains zero"
     return f"A - B = {overall.estimate:+.4f}; {said}" + (
-        f"; {left_out} image(s) of one run only were left out" if left_out else ""
+        f"; {left_out} image(s) that only one run has were left out" if left_out else ""
     )
 
 
@@ -113,7 +113,7 @@ def compare_runs(run_a: Path, run_b: Path) -> str:
     stages = [read_stage(run / "tuning", f"06_tune.py {run.name}")["identity"]["settings"] for run in (run_a, run_b)]
     metrics = [metric_of(settings) for settings in stages]
     if metrics[0] != metrics[1]:
-        raise ValueError(f"{run_a} was scored by {metrics[0]}, {run_b} by {metrics[1]}; tune both for one metric")
+        raise ValueError(f"{run_a} was scored by {metrics[0]}, {run_b} by {metrics[1]}; tune both for the same metric")
     a, b = read_scores(run_a), read_scores(run_b)
     said = comparison_text(compare(a, b, metrics[0]), str(run_a), str(run_b))
     sources = sources_of_run(run_a)
@@ -146,9 +146,9 @@ def across_text(table: pd.DataFrame) -> str:
     means, least = table[["a", "b"]].mean(), table[["a", "b"]].min()
     return "\n".join(
         [
-            "by source (where the host's images come from elsewhere, choose by the mean and the least of these):",
+            "by source (if the test images come from another source, choose by the mean and the lowest of these):",
             table.to_string(index=False, float_format="{:.4f}".format),
-            f"mean of sources: A {means['a']:.4f}, B {means['b']:.4f}; least: A {least['a']:.4f}, B {least['b']:.4f}",
+            f"mean of sources: A {means['a']:.4f}, B {means['b']:.4f}; lowest: A {least['a']:.4f}, B {least['b']:.4f}",
         ]
     )
 

@@ -1,1 +1,3 @@
-"""How is the forecast learned? Known units, maps from features to scores, and which errs least on what it never saw."""
+"""How is the forecast learned? Known units, maps from features to scores, and which map has the least error on units
+that were left out.
+"""

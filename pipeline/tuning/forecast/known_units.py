@@ -37,7 +37,7 @@ def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result:
     classes = scored_names(space.competition)
     if space.experiment.task == "classify":
         plain = {key: facts[key] for key in ("fingerprint", "cv", "interval", "models")}
-        doubts = ["whole images are classified: there is no mask to learn from"]
+        doubts = ["images are classified as a whole, so there is no mask to learn from"]
         return Forecast(**plain, way="mean", classes=classes, doubts=doubts, **named_metric(result.metric))
     sources = source_of_images(space, runs[0])
     known = [own_units(result, classes, sources)]

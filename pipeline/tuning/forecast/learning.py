@@ -1,7 +1,8 @@
-"""Learning the forecast: maps are taught on known units, and the one is taken that errs least on what was left out.
+"""Learning the forecast: maps are fitted on known units, and the one with the least error on units that were left out
+is kept.
 
-Left out in turn: each kind of shift (with every copy that it has a part in), each source, and half of the groups of
-the images as they are. What a map says of these is what it is judged by, and how wide the interval has to be.
+Left out in turn: each kind of shift (with every copy that it has a part in), each source, and half of the groups of the
+unchanged images. The errors there decide which map is kept, and how wide the interval has to be.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def too_little(known: Known) -> list[str]:
     if units >= LEAST_UNITS and groups >= LEAST_GROUPS:
         return []
     return [
-        f"{units} scored out-of-fold units of {groups} groups are too few to learn from, it takes {LEAST_UNITS} of "
-        f"{LEAST_GROUPS}: there is no forecast"
+        f"{units} scored out-of-fold units of {groups} groups are too few to learn a forecast from; it needs "
+        f"{LEAST_UNITS} units of {LEAST_GROUPS} groups"
     ]
 
 
@@ -131,9 +132,12 @@ def doubts(known: Known, lefts: Sequence[Left]) -> list[str]:
     kinds = {left.kind for left in lefts}
     said = []
     if "source" not in kinds:
-        said.append("no two sources with three units each are known, so no source could be left out")
+        said.append("there are no two sources with three units each, so no source could be left out")
     if "shift" not in kinds:
-        said.append("no shifted copies were predicted (tune.copies): scores below those out of fold are unknown to it")
+        said.append(
+            "no shifted copies were predicted (tune.copies), so the forecast does not know scores below "
+            "those out of fold"
+        )
     return said
 
 

@@ -1,8 +1,9 @@
-"""What if the private set is another scanner? Each source left out of training in turn, and what was said beforehand.
+"""What if the private test set comes from another source? Each source is left out of training in turn, and its score
+compared with what was forecast.
 
-Out-of-fold predictions of folds that are whole sources show every image as a foreign one. Beside the score that a
-source then has stand what one would have believed: the cross-validation of the other sources, and the forecast that was
-learned from these alone.
+Out-of-fold predictions of folds that are whole sources show every image as a foreign one. Beside the score of a source
+stand the numbers known beforehand: the cross-validation of the other sources, and the forecast learned from these
+alone.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def training_sources(space: Workspace) -> pd.Series:
     counts = train[SOURCE].astype(str).value_counts() if SOURCE in train else pd.Series(dtype=int)
     if len(counts) < 2:
         raise ValueError(
-            f"{space.competition.name}: {len(counts)} source(s) of training images known; a shift test leaves one of "
-            "two or more out: name a column with --set 'folds.sources={column: ...}' and run stage 01 again"
+            f"{space.competition.name}: {len(counts)} source(s) of training images are known, and a shift test "
+            f"needs two or more; name a column with --set 'folds.sources={column: ...}' and run stage 01 again"
         )
     return counts
 
@@ -123,12 +124,12 @@ def leave_sources_out(
 def shift_sentences(table: pd.DataFrame) -> list[str]:
     """What the table says: how far CV and forecast were off, and how many intervals held the truth."""
     if table.empty:
-        return [f"no source has the {LEAST_EPISODE} units that a score is taken of"]
+        return [f"no source has at least {LEAST_EPISODE} scored units"]
     off = (table["CV of the others"] - table["truth"]).abs().mean()
-    lines = [f"CV of the other sources was {off:.4f} off on the mean of {len(table)} sources"]
+    lines = [f"on the mean of {len(table)} sources, CV of the other sources was off by {off:.4f}"]
     told = table[table["forecast"].notna()]
     if told.empty:
-        return [*lines, "no forecast: the other sources have too few units to learn from"]
+        return [*lines, "no forecast: the other sources have too few units to learn it from"]
     said = (told["forecast"] - told["truth"]).abs().mean()
     inside = int(told["inside"].sum())
     return [*lines, f"the forecast {said:.4f}; {inside} of {len(told)} scores lie in its interval"]

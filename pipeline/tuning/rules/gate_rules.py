@@ -1,7 +1,7 @@
-"""Rules with a gate by what is said about the image as a whole: no class where an image is not said to show it.
+"""Rules with an image-level gate: a class is emptied in images whose image-level probability of showing it is too low.
 
-The gate's level is chosen together with the threshold. Where counts of pixels decide, both come from histograms;
-elsewhere the rule `grid` is scored once as it is and once for empty masks, and a gate only picks between the two.
+The gate's level is chosen together with the threshold. Where pixel counts decide, both come from histograms; elsewhere
+the rule `grid` is scored once as it is and once for empty masks, and the gate only chooses between the two.
 """
 
 from __future__ import annotations

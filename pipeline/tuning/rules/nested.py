@@ -1,4 +1,4 @@
-"""What a rule is worth on images it did not learn from: chosen on all folds but one, scored on that one."""
+"""What a rule is worth on images that it was not learned from: learned on all folds but one, scored on that one."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def misapplied(terms: Terms, strata: int) -> dict[str, str]:
         return {}
     found = {"per_group": terms.ungrouped} if terms.ungrouped and strata > 1 else {}
     if competition.metric.unit == "stack":
-        reason = "it is learned on whole stacks, as they are scored, and applied to one slice at a time"
+        reason = "it is learned on whole stacks, as they are scored, but applied to single slices"
         found |= dict.fromkeys(("quantile", "gated"), reason)
     return found
 
@@ -97,8 +97,9 @@ def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner
     suits = suitable_rules(scorer.terms, len(set(strata)))
     if settings.gate is not None and "gated_classifier" not in suits:
         raise ValueError(
-            f"tune.gate: an image-level gate does not suit {competition.name} with the metric {scorer.metric.name}; "
-            "it takes images scored one by one and a metric that counts pixels, or a single class, or a background"
+            f"tune.gate: an image-level gate cannot be used for {competition.name} with the metric "
+            f"{scorer.metric.name}; it needs images scored one by one and a metric that counts pixels, or a "
+            "single class, or a background"
         )
     known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
     names = list(settings.rules or suits)
@@ -197,7 +198,7 @@ def pick_rule(reports: Sequence[RuleReport], terms: Terms, judge: Judge) -> tupl
         )
     groups = judge.meta["group"].nunique()
     if groups < settings.min_groups and len(reports) > 1:
-        reasons.append(f"not reliable: {groups} groups, at least {settings.min_groups} are wanted to compare rules")
+        reasons.append(f"not reliable: {groups} groups, but comparing rules needs at least {settings.min_groups}")
     gated, said = _pick_gate([report for report in reports if report not in plain], chosen, terms, judge)
     return gated or chosen, [*reasons, *said]
 
@@ -228,4 +229,4 @@ def _pick_gate(
             f"{gate.name}: nested {_worth(gate):.4f}, gain over {plain.name!r} {gain.estimate:+.4f} (one-sided "
             f"{settings.confidence:.0%} bound {bound:+.4f}), {verdict}"
         )
-    return found, [*said, *([f"rule {found.name!r} decides: the best gate with a clear gain"] if found else [])]
+    return found, [*said, *([f"rule {found.name!r} is chosen: the best gate with a clear gain"] if found else [])]

@@ -51,7 +51,7 @@ class Judge:
         """
         scores = board.scores(rows[None].astype(np.float64))[0]
         if np.isnan(scores).all():
-            raise ValueError("the metric is undefined on every image: there is nothing to choose a threshold by")
+            raise ValueError("the metric is undefined on every image, so no threshold can be chosen")
         best = int(np.nanargmax(scores))
         samples = board.scores(self.draws(rows))
         noise = _deviation(samples[:, [best]] - samples)

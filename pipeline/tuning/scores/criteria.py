@@ -1,4 +1,4 @@
-"""What everything in stage 06 is judged by, and who does the work."""
+"""The criteria of stage 06: contract, metric, settings; and how many processes do the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boards: the scores of many candidates over any resampling of the units, counted once."""
+"""Score tables: the scores of many candidates over any resampling of the units, counted once."""
 
 from __future__ import annotations
 

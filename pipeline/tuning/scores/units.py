@@ -89,17 +89,20 @@ def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.Data
     seen: set[str] = set()
     for item in items:
         if item.image_id in seen:
-            raise ValueError(f"image {item.image_id!r} is there twice; expected one out-of-fold prediction each")
+            raise ValueError(f"image {item.image_id!r} occurs twice; expected one out-of-fold prediction of each")
         seen.add(item.image_id)
         found.setdefault(item.stack if unit == "stack" else item.image_id, []).append(item)
     if not found:
-        raise ValueError("there is no out-of-fold prediction to learn from; run stage 05_predict_oof first")
+        raise ValueError("there are no out-of-fold predictions to learn from; run stage 05_predict_oof first")
     units = [Unit(name, tuple(sorted(found[name], key=lambda item: item.z))) for name in sorted(found)]
     for made in units:
         for what in ("fold", "group"):
             values = sorted({str(getattr(item, what)) for item in made.items})
             if len(values) > 1:
-                raise ValueError(f"stack {made.name!r} lies in the {what}s {values}; it is scored as one")
+                raise ValueError(
+                    f"stack {made.name!r} lies in the {what}s {values}, but it is scored as one; use "
+                    "a folds.method that keeps stacks whole"
+                )
     rows = [(made.name, made.fold, str(made.items[0].group), str(made.items[0].stratum)) for made in units]
     return units, pd.DataFrame(rows, columns=["image_id", "fold", "group", "stratum"])
 

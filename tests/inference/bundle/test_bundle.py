@@ -154,7 +154,7 @@ def test_half_precision_keeps_statistics_and_refuses_what_it_cannot_hold() -> No
 
 def test_a_bundle_over_its_cap_names_the_largest_files(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"--max-size is 0.001 GB: the largest are weights/tiny/fold_0/weights.safetens"
+        ValueError, match=r"--max-size is 0\.001 GB; the largest files are weights/tiny/fold_0/weights.safetens"
     ):
         write_tiny_bundle(tmp_path, max_bytes=1e6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "fold_0"]
@@ -257,7 +257,7 @@ def test_predictions_with_other_views_are_not_taken(bundle: Path, made: Path, tm
     decision = load_decision(bundle / "decision.json")
     save_decision(bundle / "decision.json", decision.model_copy(update={"views": ["identity"]}))
     sign(bundle)
-    with pytest.raises(ValueError, match=r"or with other views or shares; delete it"):
+    with pytest.raises(ValueError, match=r"TTA views or ensemble weights; delete it"):
         run(bundle, made / "data", tmp_path / "s.csv", device="cpu")
 
 
@@ -308,7 +308,7 @@ def test_a_folder_is_no_submission(made: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_folder_holds_no_predictions(made: Path, tmp_path: Path) -> None:
     (tmp_path / "predictions").write_text("")
-    with pytest.raises(ValueError, match=r"predictions: cannot be written to"):
+    with pytest.raises(ValueError, match=r"predictions: no file can be written there"):
         run(made / "bundle", made / "data", tmp_path / "s.csv")
 
 

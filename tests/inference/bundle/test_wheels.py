@@ -124,7 +124,7 @@ def test_what_has_no_wheel_is_listed_and_nothing_is_installed(tmp_path: Path, in
     write_wheel(bundle / "wheels", "drawn_needed")
     write_manifest(bundle, {"drawn-needed": ">=1", "torch": ">=99", "drawn-absent": ">=2"})
     with pytest.raises(
-        ValueError, match=r"wheels/ has nothing for it:\n  torch: found .*\n  drawn-absent: found nothing"
+        ValueError, match=r"wheels/ has no wheel for them:\n  torch: found .*\n  drawn-absent: found nothing"
     ):
         install_wheels(bundle)
     assert list(into.iterdir()) == []
@@ -163,7 +163,9 @@ def test_a_changed_or_broken_wheel_is_not_installed(tmp_path: Path, into: Path) 
         install_wheels(bundle)
     path.write_bytes(content)
     write_manifest(bundle, {"drawn-needed": ">=2"})
-    with pytest.raises(ValueError, match=r"installed the wheels, but found are still:\n  drawn-needed: found 1.0, acc"):
+    with pytest.raises(
+        ValueError, match=r"installed the wheels, but these still do not fit:\n  drawn-needed: found 1.0, acc"
+    ):
         install_wheels(bundle)
 
 
@@ -182,7 +184,7 @@ def test_pip_is_asked_for_pure_and_binary_wheels(tmp_path: Path, monkeypatch: py
     assert pure[pure.index("--platform") + 1] == "any" and binary.count("--platform") == len(wheels.PLATFORMS)
     assert binary[binary.index("--python-version") + 1] == "3.12"
     assert fetch_wheels(tmp_path, "3.12", ["pydicom"]) == [] and asked[-1].count("--platform") == 1
-    with pytest.raises(ValueError, match=r"wheel of h5py==.* for Python 3.12: ERROR: no such wheel; --no-wheels"):
+    with pytest.raises(ValueError, match=r"wheel of h5py==.* for Python 3.12: ERROR: no such wheel; use --no-wheels"):
         fetch_wheels(tmp_path, "3.12", ["h5py"])
 
 

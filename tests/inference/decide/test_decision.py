@@ -217,9 +217,9 @@ def test_a_decision_of_another_experiment_format_or_place_is_refused(tmp_path: P
         (
             ThresholdRule(thresholds=[1, 2]),
             {"gate": Gate(channel="z", top=[1, 1], area=[1, 1])},
-            "no channel",
+            "is not a channel",
         ),
-        (ThresholdRule(thresholds=[1, 2]), {"instances": InstanceSettings(method="centre")}, "no channel"),
+        (ThresholdRule(thresholds=[1, 2]), {"instances": InstanceSettings(method="centre")}, "is not a channel"),
         (ThresholdRule(thresholds=[1, 2]), {"instances": InstanceSettings(plane=2)}, "class index 2"),
         (ArgmaxRule(priority=[5]), {}, "class index 5"),
         (ArgmaxRule(unknown="who"), {}, "rule.unknown is 'who'"),

@@ -242,7 +242,7 @@ def test_a_gpu_too_small_for_a_batch_is_given_half_of_it(images: ListedImages, t
 
 
 def test_a_gpu_too_small_for_one_tile_names_the_image_and_the_setting(images: ListedImages, tmp_path: Path) -> None:
-    words = r"image 'test00' cannot be predicted: .* too small for the image's 40 x 56 pixels.*lower predict\.tile, now 32 x 32"
+    words = r"'test00' cannot be predicted: .* too small for .* 40 x 56 pixels.*lower predict\.tile, now 32 x 32"
     with pytest.raises(ValueError, match=words):
         run(images, tmp_path / "a", [ready(Small(0))])
     found = run(images, tmp_path / "a", [ready(Small(0), mode="whole")], on_error="empty")

@@ -36,7 +36,7 @@ def test_members_go_when_one_view_is_left() -> None:
 def test_what_cannot_fit_is_said() -> None:
     plan = reduce_plan(VIEWS, 1, forecast=4000, left=60)
     assert not plan.fits
-    assert plan.said[-1] == "even so 16m40s are needed and 1m00s are left"
+    assert plan.said[-1] == "even so 16m40s are needed and only 1m00s are left"
     with pytest.raises(ValueError, match="expected at least one of each"):
         reduce_plan([], 1, forecast=1, left=1)
 
@@ -74,7 +74,7 @@ def test_a_time_keeper_says_its_forecast_once_and_gives_up_what_it_must() -> Non
     assert said[2:] == [
         "views reduced from 2 to 1: identity",
         "models reduced from 2 to 1, the first ones in order",
-        "even so 1m10s are needed and 16.0s are left",
+        "even so 1m10s are needed and only 16.0s are left",
     ]
     assert keeper.said == said[1:]
     for _ in range(4):

@@ -147,7 +147,7 @@ def test_samples_come_from_all_axes(tmp_path: Path) -> None:
     counts += [sum(name[0] == "across" and name[1].startswith(f"{axis}=") for name in names) for axis in "yx"]
     assert sum(counts) == 60 and min(counts) >= 10
     blocks = folds.assign(y0=0, x0=0, y1=HEIGHT, x1=WIDTH, buffer=0)
-    with pytest.raises(ValueError, match=r"train\.axes is \['y'\], but folds of blocks"):
+    with pytest.raises(ValueError, match=r"train\.axes is \['y'\], but folds\.method blocks"):
         TrainingSet(store, blocks, 0, axes=["y"], **options)
 
 

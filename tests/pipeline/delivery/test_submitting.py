@@ -94,12 +94,12 @@ def test_a_score_in_another_metric_is_no_cv(
 
 def test_a_submission_of_another_decision_or_form_is_refused(space: Workspace) -> None:
     finish(space, "tuning", "iou", **FACTS)
-    with pytest.raises(ValueError, match=r"not written by the decision that lies in tuning/.*07_predict_test\.py mine"):
+    with pytest.raises(ValueError, match=r"not written with the current decision in tuning/.*07_predict_test\.py mine"):
         promised(space)
     finish(space, "tuning", **FACTS)
     assert promised(space).cv == 0.9
     other = rle_contract(submission={"dialect": {"order": "row"}})
-    with pytest.raises(ValueError, match="or not in the form that the contract now asks for"):
+    with pytest.raises(ValueError, match="or not in the form of the current contract"):
         promised(replace(space, competition=other))
 
 

@@ -128,7 +128,7 @@ def test_stage_06_reports_views_and_shifts(sampled: tuple[Path, list[str]], caps
 
 
 def test_what_was_measured_is_said() -> None:
-    table = pd.DataFrame({"view": ["identity", "hflip"], "verdict": ["kept", "dropped: it does harm"]})
+    table = pd.DataFrame({"view": ["identity", "hflip"], "verdict": ["kept", "dropped: it lowers the score"]})
     gain = Interval(0.01, 0.0, 0.02, 0.95, 20, np.zeros(3))
     extras = Extras(views=ViewWorth(table, ["identity"]), ensemble=EnsembleShift(128, 120, -8, -9, -7, gain, 0.001))
     said = measured_reasons(extras)

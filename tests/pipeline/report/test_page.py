@@ -127,7 +127,19 @@ def test_the_same_run_gives_the_same_page(page: str, folder: Path) -> None:
 def test_ids_and_names_of_the_host_are_escaped(run: FinishedRun, folder: Path, tmp_path: Path) -> None:
     hostile = run.scores.assign(group=HOSTILE, stratum=HOSTILE)
     decision = run.decision.model_copy(update={"learned": {**run.decision.learned, "reasons": [HOSTILE]}})
-    units = [replace(unit, items=tuple(replace(i, stratum=HOSTILE) for i in unit.items)) for unit in run.units]  # type: ignore[type-var]
+    units = [
+        replace(
+            unit,
+            items=tuple(
+                replace(
+                    i,
+                    stratum=HOSTILE,
+                )
+                for i in unit.items
+            ),
+        )
+        for unit in run.units
+    ]  # type: ignore[type-var]
     renamed = [replace(unit, name=HOSTILE + unit.name) for unit in units]
     hostile["image_id"] = HOSTILE + hostile["image_id"]
     competition = run.space.competition.model_copy(update={"classes": [HOSTILE], "name": run.space.competition.name})
@@ -163,7 +175,7 @@ def test_what_is_missing_is_said(folder: Path, tmp_path: Path) -> None:
     page = render(reopened(tmp_path, "nowhere"), ledger=tmp_path / "ledger.csv")
     for sentence in (
         "the host&#x27;s files are not at", "No fold left a log", "no balance.csv", "no leaks.csv",
-        "Views were not measured", "no mean was measured", "Not measured: with tune.sample",
+        "TTA views were not measured", "no averaging was measured", "Not measured: set tune.sample",
         "No submission to drawn is in the ledger", "did not note their commands",
     ):  # fmt: skip
         assert sentence in page, sentence
@@ -196,7 +208,7 @@ def test_leaks_and_a_checkpoint_chosen_on_its_fold_are_warned_of(folder: Path, t
     page = render(reopened(tmp_path, "nowhere"), ledger=tmp_path / "ledger.csv")
     assert "31 pair(s) lie on both sides of a fold (30 of kind near, 1 of kind shifted)" in page
     assert "train00 (fold 0), train01 (fold 1)" in page and "train02 (fold 0), train03 (fold 1)" in page
-    assert "Weights of tiny/fold_1 were chosen on the fold they are scored on" in page
+    assert "The weights of tiny/fold_1 were chosen on the fold that they are scored on" in page
 
 
 def test_the_ledger_says_noise_or_shift(run: FinishedRun, tmp_path: Path) -> None:
@@ -233,7 +245,7 @@ def test_the_folder_of_a_run_is_enough(
 def test_a_run_that_is_not_finished_or_of_another_contract_is_refused(folder: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"run 06_tune.py absent first"):
         open_finished(folder / "runs" / "drawn" / "absent")
-    with pytest.raises(ValueError, match="is a run of 'drawn', the contract is 'tgs-salt'"):
+    with pytest.raises(ValueError, match="is a run of 'drawn', but the contract is 'tgs-salt'"):
         open_finished(folder / "runs" / "drawn" / "tiny", competition="tgs-salt")
     with pytest.raises(FileNotFoundError, match="name the host's files with --data"):
         _ = reopened(folder, "nowhere").units

@@ -76,7 +76,7 @@ def test_the_budget_is_that_of_all_that_are_chosen() -> None:
     assert set(found.counts) == {"a", "c"} and found.seconds == 2.0
     alone = select_ensemble(terms(), runs, {"a": 5.0, "b": 1.0, "c": float("nan")}, budget=1.5)
     assert set(alone.counts) == {"b"} and alone.gain.estimate == 0
-    with pytest.raises(ValueError, match=r"no run keeps 0.5 s an image: a 1 s, b 1 s, c 1 s"):
+    with pytest.raises(ValueError, match=r"no run predicts an image within 0.5 s: a 1 s, b 1 s, c 1 s"):
         select_ensemble(terms(), runs, dict.fromkeys(runs, 1.0), budget=0.5)
 
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_mixed_or_judged_is_refused() -> None:
     with pytest.raises(ValueError, match="different out-of-fold images"):
         select_ensemble(terms(), {"a": runs["a"], "b": runs["b"][1:]}, seconds)
     one_fold = {name: [item for item in items if item.fold == 0] for name, items in runs.items()}
-    with pytest.raises(ValueError, match="predicted one fold only"):
+    with pytest.raises(ValueError, match="predicted only one fold"):
         select_ensemble(terms(), one_fold, seconds)
 
 

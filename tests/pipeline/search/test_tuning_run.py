@@ -121,7 +121,7 @@ def test_a_trial_that_cannot_be_run_is_told_and_the_search_goes_on(tmp_path: Pat
         ({"ranges": {"train.lr": [0.1]}}, "expected two values or more"),
         ({"ranges": {"folds.n": [2, 3]}}, "cannot be searched"),
         ({"ranges": {}}, "search.ranges is empty"),
-        ({**SEARCH, "folds": [0, 1]}, "some left to judge the best by"),
+        ({**SEARCH, "folds": [0, 1]}, "some left to check the best trial"),
     ],
 )
 def test_what_cannot_be_searched_is_said(

@@ -47,7 +47,7 @@ def compared(counts: Counts, **columns: Any) -> Shift:
 
 def test_like_images_recommend_a_split_within_sources() -> None:
     found = compared({("train", "plain"): 60, ("test", "plain"): 30})
-    assert found.summary["sentences"][0].startswith("test looks like training (AUC 0.")
+    assert found.summary["sentences"][0].startswith("the test images are like training (AUC 0.")
     assert found.summary["sentences"][-1].startswith("a split within sources resembles the test set: ")
     assert found.summary["interval"][0] < 0.6 and found.summary["unseen_sources"] == 0
 
@@ -55,8 +55,10 @@ def test_like_images_recommend_a_split_within_sources() -> None:
 def test_a_foreign_source_recommends_a_split_across_sources() -> None:
     found = compared({("train", "plain"): 40, ("train", "purple"): 30, ("test", "blurred"): 25})
     first, *_, unseen, last = found.summary["sentences"]
-    assert first.startswith("test differs from training (AUC ") and first.endswith("25 of 25 test images are foreign")
-    assert unseen == "25 of 25 test images come from sources that training does not show"
+    assert first.startswith("the test images differ from training (AUC ") and first.endswith(
+        "25 of 25 test images are foreign"
+    )
+    assert unseen == "25 of 25 test images come from sources that training does not have"
     assert last.endswith("folds.method: leave_one_group_out, folds.group: source, folds.n: 2")
     assert found.images["foreign"].is_monotonic_decreasing and found.images["nearest_3"].str.startswith("train").all()
 
@@ -78,7 +80,7 @@ def test_values_of_a_column_that_training_lacks_are_what_to_split_by() -> None:
 def test_one_test_image_is_compared_without_a_classifier() -> None:
     found = compared({("train", "plain"): 6, ("test", "purple"): 1})
     assert found.summary["auc"] is None and len(found.images) == 1
-    assert found.summary["sentences"][0] == "too few groups of images to say whether test looks like training"
+    assert found.summary["sentences"][0] == "too few groups of images to say whether the test images are like training"
 
 
 def test_the_report_is_written_with_its_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +100,7 @@ def test_the_report_is_written_with_its_pictures(tmp_path: Path, capsys: pytest.
 
 def test_without_test_images_sources_are_shown_all_the_same(tmp_path: Path) -> None:
     lines = report_shift(space_of({("train", "plain"): 8}), tmp_path)
-    assert lines[-1] == "no test images are at hand to compare with training"
+    assert lines[-1] == "there are no test images to compare with training"
     assert (tmp_path / "sources.png").is_file() and not (tmp_path / "shift.json").exists()
 
 

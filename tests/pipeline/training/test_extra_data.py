@@ -46,7 +46,7 @@ def test_a_mixture_keeps_its_shares_and_follows_from_its_seed() -> None:
     assert 70 < names.count("pseudo") < 130
     again = Mixture(Named("own"), [Extra(0.25, Named("pseudo"))], 3)
     assert names == [again.sample(epoch, index).name for epoch in range(4) for index in range(100)]
-    with pytest.raises(ValueError, match="nothing would be left"):
+    with pytest.raises(ValueError, match="leaves nothing for the fold"):
         Mixture(Named("own"), [Extra(0.6, Named("a")), Extra(0.4, Named("b"))], 3)
 
 
@@ -70,7 +70,7 @@ def write_stage(folder: Path, fold: int, folds_hash: str) -> None:
 
 
 def test_only_predictions_of_the_same_fold_of_the_same_split_are_taken(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="folds kept apart"):
+    with pytest.raises(FileNotFoundError, match="with --keep-folds"):
         check_predictions(tmp_path, 1, "abc")
     folder = tmp_path / "test_folds" / "fold_1"
     folder.mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_predicted_images_become_samples(tmp_path: Path) -> None:
     other = experiment(model={"classes": ["cell"]})
     with pytest.raises(ValueError, match="expected the classes"):
         fill_pseudo_store(create_store(tmp_path / "other"), predictions, images, listing, experiment=other)
-    with pytest.raises(ValueError, match="holds no prediction"):
+    with pytest.raises(ValueError, match="no prediction of a test image"):
         fill_pseudo_store(create_store(tmp_path / "third"), tmp_path, images, listing, experiment=ours)
 
 

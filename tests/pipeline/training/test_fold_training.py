@@ -261,9 +261,9 @@ def test_settings_that_do_not_fit_are_refused(store: Store, tmp_path: Path) -> N
     experiment.loss.name = "ce_dice"
     with pytest.raises(ValueError, match="softmax loss"):
         drawn.train_drawn(store, tmp_path, experiment)
-    with pytest.raises(ValueError, match="works on GPUs only"):
+    with pytest.raises(ValueError, match="needs GPUs, but the device is cpu"):
         drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(sync_batch_norm=True))
-    with pytest.raises(ValueError, match="0 sources of extra data"):
+    with pytest.raises(ValueError, match="0 sets of extra data"):
         drawn.train_drawn(store, tmp_path, drawn.drawn_experiment(pseudo_labels="other"))
     experiment = drawn.drawn_experiment(keep="best", validate_every=1)
     with pytest.raises(ValueError, match="validation"):

@@ -93,4 +93,4 @@ def test_too_large_a_batch_is_refused_with_the_one_that_fits() -> None:
     error = refuse_batch(batch, lambda tried: attempt(3, tried), TrainSettings(accumulate=2))
     assert "8 patches of 3 x 5" in str(error) and "train.batch_size=3" in str(error)
     assert "train.accumulate=6" in str(error)
-    assert "even for one" in str(refuse_batch(batch, lambda tried: attempt(0, tried), TrainSettings()))
+    assert "even of one sample" in str(refuse_batch(batch, lambda tried: attempt(0, tried), TrainSettings()))

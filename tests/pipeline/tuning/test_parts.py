@@ -159,7 +159,7 @@ def test_what_was_declared_stays_unless_it_harms() -> None:
     assert kept.post[0].verdict == "stays" and len(kept.decision.post) == 1
     harm = [{"step": "min_area", "values": [5000]}]
     dropped = run(speckled(), rules=["global"], declared=harm)
-    assert dropped.post[0].verdict == "dropped: it does harm" and dropped.decision.post == []
+    assert dropped.post[0].verdict == "dropped: it lowers the score" and dropped.decision.post == []
     few = run(speckled(12), rules=["global"], declared=harm)
     assert few.post[0].verdict == "stays"
 

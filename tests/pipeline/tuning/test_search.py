@@ -183,7 +183,7 @@ def test_fold_thresholds_are_averaged_and_serve_a_vote() -> None:
     assert alone[0] > max(alone[1:]) + 15
     assert result.chosen.fit.values["threshold"] == int(np.median(alone))
     assert apply_vote([(0, items[0].given), (1, items[0].given)], result.decision).planes.any()
-    with pytest.raises(ValueError, match="do not vote"):
+    with pytest.raises(ValueError, match="or leave tune"):
         run(drawn_contract(), items, rules=["global"], vote=True)
 
 
@@ -309,7 +309,7 @@ def test_items_that_cannot_be_learned_from() -> None:
     with pytest.raises(ValueError, match="no out-of-fold prediction"):
         run(contract, [])
     items = draw_items(6)
-    with pytest.raises(ValueError, match="'im000' is there twice"):
+    with pytest.raises(ValueError, match="'im000' occurs twice"):
         run(contract, [*items, items[0]])
     for item in items:
         item.stack = "s"
