@@ -124,7 +124,7 @@ def open_study(space: Workspace) -> Any:
     if not settings.ranges:
         raise ValueError(
             f"{experiment.name}: search.ranges is empty; say what to try, e.g. train.lr: "
-            f"{low: 1e-4, high: 1e-2, log: true}"
+            "{low: 1e-4, high: 1e-2, log: true}"
         )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = space.own / FOLDER

@@ -1,4 +1,9 @@
-"""Path patterns with {fields}"""
+"""Path patterns with {fields}: which files fit one, what do their names say, and which files almost fit?
+
+train/{case}/slice_{z:d}.png     {field}    part of one file or folder name, as short as it can be
+                                 {field:d}  digits; {field:*} may be empty; {field:3} three characters;
+                                 {field:2d} two digits; {field:train|val} one of these words
+"""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def training_sources(space: Workspace) -> pd.Series:
     if len(counts) < 2:
         raise ValueError(
             f"{space.competition.name}: {len(counts)} source(s) of training images are known, and a shift test "
-            f"needs two or more; name a column with --set 'folds.sources={column: ...}' and run stage 01 again"
+            f"needs two or more; name a column with --set 'folds.sources={{column: ...}}' and run stage 01 again"
         )
     return counts
 

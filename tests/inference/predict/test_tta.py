@@ -102,7 +102,7 @@ def test_bad_views_are_named(name: str, message: str) -> None:
 
 
 def test_views_that_do_not_fit_the_input_are_refused() -> None:
-    with pytest.raises(ValueError, match="'zflip' needs input.offsets"):
+    with pytest.raises(ValueError, match=r"'zflip' needs input\.offsets"):
         build_views(["zflip"], InputConfig(offsets=[0, 1]))
     with pytest.raises(ValueError, match="'stain' needs three channels"):
         build_views(["stain:0.1"], InputConfig(normalisation="image"))
