@@ -114,7 +114,7 @@ def make_submission(
     if colours is not None:
         options["shown"] = partial(in_training_colours, colours=colours)
     if decision.vote and seconds is not None:
-        raise ValueError("a time budget cannot be kept where folds vote: each is predicted apart, in turn")
+        raise ValueError("a time budget cannot be kept where folds vote, because each fold is predicted by itself")
     plain = {**options, "shown": None}  # a classifier was judged on images as they are
     answers = predict_listed(classifiers, images, images.ids, folder / ANSWERS, **plain) if classifiers else []
     answered = {outcome.image_id: outcome for outcome in answers}
@@ -150,7 +150,7 @@ def make_submission(
     for sentence in shown:
         report(f"colours: {sentence}")
     given_up = list(budget.said) if budget else []
-    given_up += [f"{reduced} image(s) stay as they were predicted before, with fewer views or models"] * bool(reduced)
+    given_up += [f"{reduced} image(s) keep their earlier prediction, with fewer TTA views or models"] * bool(reduced)
     return SubmissionSummary(written, len(images.ids), failures, given_up, shown)
 
 

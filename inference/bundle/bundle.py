@@ -165,7 +165,7 @@ def run(
     folder = folder or out.with_name("predictions")
     out = answer_place(competition, out)
     if out.is_dir() and answer_of(competition).ending:
-        raise ValueError(f"{out}: is a folder; expected a file to write, as in {out / 'submission.csv'}")
+        raise ValueError(f"{out} is a folder; expected a file to write, such as {out / 'submission.csv'}")
     for place in (out.parent, folder):
         _check_writable(place)
     _claim(folder, _made_by(manifest, decision), _file_states(open_test_images(competition, data)))
@@ -262,7 +262,7 @@ def _check_writable(folder: Path) -> None:
 
 
 def _made_by(manifest: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
-    """What predictions depend on beside the image, as JSON has it."""
+    """What predictions depend on beside the image, in JSON's types."""
     weights = {name: one for name, one in manifest["files"].items() if name.startswith("weights/") or name == COLOURS}
     return {"weights": weights, "views": decision.views, "shares": decision.weights}
 

@@ -42,6 +42,6 @@ def write_decided(
     decision = load_decision(decision_path(space))
     expected, lines = forecast_of_test(space, runs, decision, stage.folder, sums)
     print("\n".join(lines))
-    failed = f", {len(summary.failures)} of them empty because not predicted" if summary.failures else ""
+    failed = f", {len(summary.failures)} of them empty because they could not be predicted" if summary.failures else ""
     said = f"{summary.images} images{failed}, {summary.written}, {len(warnings)} warning(s)"
     return {"said": f"{said} -> {summary.path}", "given_up": summary.given_up, "colours": summary.colours, **expected}

@@ -162,6 +162,6 @@ def lint_written(space: Workspace, path: Path) -> list[str]:
     except ValueError as error:
         remove(refused)
         path.replace(refused)
-        raise ValueError(f"{error}\n  it is kept as {refused}") from error
+        raise ValueError(f"{error}\n  the file is kept as {refused}") from error
     remove(refused)
     return warnings

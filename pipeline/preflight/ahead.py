@@ -120,7 +120,7 @@ def _host_problems(space: Workspace) -> list[str]:
         listing, _ = list_images(space.competition, space.data, "train")
         unknown = sorted(set(space.experiment.augment.references) - set(listing["image_id"].astype(str)))
         if unknown:
-            problems.append(f"augment.references names {', '.join(unknown)}, which are no training images")
+            problems.append(f"augment.references names {', '.join(unknown)}, which are not training images")
     sample = [str(problem) for problem in check_answer(space.competition, space.data)]
     if space.competition.metric.file is not None and not sample:
         said = try_host_metric(space.competition, space.data)

@@ -37,7 +37,7 @@ def put_labels(draft: Draft, folder: Path) -> None:
         draft.put("classes", ["background", *classes] if exclusive else classes, "as dataset.json names them")
         draft.sections.pop("exclusive", None)
         if exclusive:
-            draft.put("exclusive", True, "a voxel has one label")
+            draft.put("exclusive", True, "every voxel has one label")
         _put_layers(draft, len(channels))
         return
 

@@ -111,4 +111,4 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             draft.put("exclusive", True)
             return
     draft.put("masks", dict(NOWHERE), "no masks were found: no mask images with matching names, no table of runs")
-    draft.put("classes", ["thing"], "name the classes")
+    draft.put("classes", ["thing"], "give the class its name")

@@ -76,7 +76,7 @@ def override(document: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
         for parent in parents:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
-                raise ValueError(f"--set {assignment!r}: {parent!r} is a value, not a section")
+                raise ValueError(f"--set {assignment!r}: {parent!r} is a value, not a section, and has no keys")
         try:
             section[key] = yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:

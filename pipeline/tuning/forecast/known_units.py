@@ -135,10 +135,11 @@ def forecast_report(forecast: Forecast) -> list[str]:
     lines += [f"- {one}." for one in forecast.doubts]
     if forecast.maps:
         lines += [
-            f"- What a prediction says about itself goes with its score: taught on {forecast.known_units} out-of-fold "
-            f"units, and asked about what was left out in turn, a map of the kind '{forecast.chosen}' was off least.",
-            f"- Nine in ten units that it had not seen were no farther than {forecast.unit_error:.4f} from what it "
-            "said.",
+            "- A map from what a prediction says about itself to its score was learned from "
+            f"{forecast.known_units} out-of-fold units. Of the kinds of map, '{forecast.chosen}' had the least "
+            "error on units that were left out.",
+            "- For nine in ten units that were left out, the forecast was off by at most "
+            f"{forecast.unit_error:.4f}.",
         ]  # fmt: skip
     if forecast.episodes:
         lines += [
