@@ -61,7 +61,7 @@ def test_foreign_test_images_are_turned_alike_in_stage_07_and_the_bundle(
     assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
     assert sentence in said
     assert attributes(tmp_path / "predictions") == found
-    with pytest.raises(ValueError, match="holds predictions by other weights"):
+    with pytest.raises(ValueError, match="holds predictions of other weights"):
         (own / "bundle" / FILE).unlink()
         _forget(own / "bundle")
         run(own / "bundle", own.parents[2] / "data", tmp_path / "submission.csv", device="cpu")

@@ -55,7 +55,7 @@ def test_ids_that_cannot_be_drawn(tmp_path: Path) -> None:
     solution, out = tmp_path / "solution.csv", tmp_path / "x.png"
     with pytest.raises(ValueError, match="no id was given"):
         draw_submission(competition, solution, tmp_path, [], out)
-    with pytest.raises(ValueError, match="'other': no image of that id"):
+    with pytest.raises(ValueError, match="'other': no image with that id"):
         draw_submission(competition, solution, tmp_path, ["other"], out)
     pd.read_csv(solution)[:1].to_csv(tmp_path / "short.csv", index=False)
     with pytest.raises(ValueError, match="'test02' has no row"):
