@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from inference.decide.decision import PostStep
+from inference.decide.decision import POST_STEPS, PostStep
 from inference.decide.instances import InstanceSettings
 from inference.predict.shifts import parse_shift
 from submissions.host.settings import Settings
@@ -16,7 +16,6 @@ GRID_RULES = ("grid", "border", "centre", "hysteresis")
 EXCLUSIVE_RULES = ("argmax", "argmax_reject", "prior", "priority")
 IMAGE_RULES = ("gated_present", "gated_classifier")
 GATES = ("gated", *IMAGE_RULES)
-POST_STEPS = ("opening", "closing", "holes", "min_area", "largest")
 MOST_CANDIDATES = 12
 COPIES = (
     "blur:1", "scale:0.5", "noise:0.05", "contrast:0.6", "brightness:0.2", "gamma:2", "stain:0.3", "jpeg:20",

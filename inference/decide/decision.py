@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from inference.decide.instances import InstanceSettings, confidences, split
 from inference.decide.learned import Learned, load_learned
@@ -50,13 +50,21 @@ class Gate(Settings):
 class PostStep(Settings):
     """One step of post-processing; 0 leaves a class as it is."""
 
-    step: Literal["opening", "closing", "holes", "min_area", "largest"] = Field(
-        description="what is done to each class's mask"
+    step: str = Field(
+        description=f"what is done to each class's mask: {', '.join(POST_STEPS)}",
+        json_schema_extra={"enum": [*POST_STEPS]},
     )
     values: list[Count] = Field(
         description="one a class: radius of opening and closing, area of the largest hole that is filled, "
         "area of the smallest component that is kept, number of largest components kept [pixels; of largest components]"
     )
+
+    @field_validator("step")
+    @classmethod
+    def _is_known(cls, step: str) -> str:
+        if step not in POST_STEPS:
+            raise ValueError(f"unknown post-processing {step!r}, expected one of {', '.join(POST_STEPS)}")
+        return step
 
 
 class Decision(Learned):

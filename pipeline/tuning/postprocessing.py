@@ -118,7 +118,7 @@ def with_step(decision: Decision, name: str, k: int, value: int) -> Decision:
     if name == "min_area" and decision.instances is not None and decision.instances.plane == k:
         return _changed(decision, {"instances": decision.instances.model_copy(update={"min_area": value})})
     values = [value if index == k else 0 for index in range(len(decision.classes))]
-    return _changed(decision, {"post": [*decision.post, PostStep(step=name, values=values)]})  # type: ignore[arg-type]
+    return _changed(decision, {"post": [*decision.post, PostStep(step=name, values=values)]})
 
 
 def _changed(decision: Decision, update: dict[str, Any]) -> Decision:

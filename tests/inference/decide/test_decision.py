@@ -125,10 +125,15 @@ def test_post_processing_runs_in_order_and_by_class() -> None:
     assert planes.sum() == 2 * 48
 
 
+def test_a_step_that_is_not_in_the_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown post-processing 'grow', expected one of opening, closing"):
+        PostStep(step="grow", values=[1])
+
+
 @pytest.mark.parametrize("step", ["opening", "closing", "holes", "min_area", "largest"])
 def test_exclusive_classes_stay_exclusive(step: str) -> None:
     probs = np.random.default_rng(8).integers(0, 256, (3, 15, 22)).astype(np.uint8)
-    post = [PostStep(step=step, values=[2, 2, 2])]  # type: ignore[arg-type]
+    post = [PostStep(step=step, values=[2, 2, 2])]
     planes = apply(probs, decision(ArgmaxRule(), EXCLUSIVE, post=post)).planes
     assert (planes.sum(axis=0) == 1).all()
     assert not np.array_equal(planes, apply(probs, decision(ArgmaxRule(), EXCLUSIVE)).planes)
