@@ -158,5 +158,5 @@ def test_a_budget_that_is_used_up_ends_with_a_whole_submission(tmp_path: Path) -
         on_error="empty", seconds=1e-9, report=said.append,
     )  # fmt: skip
     assert len(summary.failures) == len(table(summary)) == 3 and "3 images, 3 not predicted, 3 rows" in str(summary)
-    assert summary.given_up == ["the time is used up; the images that are left get empty masks"]
+    assert summary.given_up == ["the time budget is used up; the remaining images get empty masks"]
     assert "test01: empty mask, because the time budget was used up before its turn" in said

@@ -58,7 +58,7 @@ def test_small_mask_images_from_the_hosts_files_to_the_ledger(
     assert "already made" in capsys.readouterr().out
     with zipfile.ZipFile(out, "w") as packed:
         packed.writestr("other.png", b"")
-    with pytest.raises(ValueError, match="the linter refuses it"):
+    with pytest.raises(ValueError, match="the linter found errors"):
         lint_written(space, out)
     assert (space.own / "submission.refused.zip").is_file() and not out.exists()
 

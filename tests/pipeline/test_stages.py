@@ -192,7 +192,7 @@ def test_files_that_changed_since_stage_01_are_noticed(tmp_path: Path, capsys: p
     (tmp_path / "data/test/test00.png").unlink()
     with pytest.raises(SystemExit):
         stage("01_check_data")(arguments)
-    assert "files: there" in capsys.readouterr().err
+    assert "files: was" in capsys.readouterr().err
     listing, problems = list_images(rle_contract(), tmp_path / "data", "test")
     assert (len(listing), problems) == (5, [])
 

@@ -183,5 +183,5 @@ def test_members_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="merged as probs and as logits"):
         plan_passes(prepare_members([one, logits]))
     flipped = member(local(1, 0), settings(views=["hflip"]), **GREY)
-    with pytest.raises(ValueError, match="members have different views"):
+    with pytest.raises(ValueError, match="members have different TTA views"):
         predict_image([one, flipped], ArrayReader(drawn(1, 9, 8, 1)), [0], None, tmp_path / "image.h5", separate=True)

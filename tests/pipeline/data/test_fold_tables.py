@@ -173,7 +173,7 @@ def test_a_frozen_table_stays_until_another_is_asked_for(tmp_path: Path, capsys:
         split([*arguments, "--set", "seed=3"])
     assert "made by --folds, and the settings of the split changed since; give --folds again" in capsys.readouterr().err
     split([*arguments, "--overwrite"])
-    assert "the folds before were made by --folds, these by the splitter alone" in capsys.readouterr().out
+    assert "earlier folds were made by --folds, these without it" in capsys.readouterr().out
     assert open_folds(space)[1] == plain
 
 

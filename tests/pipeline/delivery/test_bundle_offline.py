@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Data and folder of a tiny run with its bundle, wheels and all."""
     here = ".".join(map(str, sys.version_info[:2]))
     if here not in PYTHONS:
-        pytest.skip(f"bundles carry wheels for Python {' and '.join(PYTHONS)}, this is {here}")
+        pytest.skip(f"bundles carry wheels for Python {' and '.join(PYTHONS)}, but this is {here}")
     folder = tmp_path_factory.mktemp("offline")
     arguments = write_tiny_experiment(folder)
     run_stages(arguments)

@@ -51,7 +51,7 @@ def test_stage_07_says_what_to_expect(arguments: list[str], capsys: pytest.Captu
     space, said = space_of(arguments), capsys.readouterr().out
     forecast = load_forecast(space.own / "tuning" / "forecast.json")
     assert {one.kind for one in forecast.episodes} >= {"within", "shift"}
-    assert "images like the training images" in said and "verdict: " in said and "most doubtful: " in said
+    assert "images like the training images" in said and "verdict: " in said and "lowest forecasts: " in said
     assert "a mean of 2, which is less extreme" in said
     table = pd.read_csv(space.own / "test" / "forecast.csv")
     assert list(table) == ["unit", "forecast", "low", "high", "strange"] and len(table) == 6
@@ -90,7 +90,7 @@ def test_the_bundle_says_the_same(arguments: list[str], tmp_path: Path, capsys: 
     stage("08_bundle")([*arguments, "--no-wheels"])
     said: list[str] = []
     run(space.own / "bundle", space.data, tmp_path / "submission.csv", device="cpu", report=said.append)
-    begins = ("CV ", "forecast ", "verdict: ", "most doubtful: ", "the forecast: ")
+    begins = ("CV ", "forecast ", "verdict: ", "lowest forecasts: ", "the forecast: ")
     lines = [line for line in printed.splitlines() if line.startswith(begins)]
     assert len(lines) >= 5 and [line for line in said if line.startswith(begins)] == lines
 

@@ -163,7 +163,7 @@ def test_a_child_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
     failed = subprocess.CompletedProcess([], 1, b"", b"out of memory")
     monkeypatch.setattr("subprocess.run", lambda *given, **more: failed)
     monkeypatch.setattr(sys, "modules", without)
-    with pytest.raises(RuntimeError, match="could not be tried:\nout of memory"):
+    with pytest.raises(RuntimeError, match="could not be checked:\nout of memory"):
         check_ahead(space)
 
 

@@ -74,7 +74,7 @@ def test_only_predictions_of_the_same_fold_of_the_same_split_are_taken(tmp_path:
         check_predictions(tmp_path, 1, "abc")
     folder = tmp_path / "test_folds" / "fold_1"
     folder.mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="not finished"):
+    with pytest.raises(FileNotFoundError, match="missing or unfinished"):
         check_predictions(tmp_path, 1, "abc")
     write_stage(folder, 1, "abc")
     assert check_predictions(tmp_path, 1, "abc") == folder
@@ -242,7 +242,7 @@ def test_two_other_contracts_are_trained_on_and_never_held_out(
     change_external(tmp_path, 1, weight=3.0)
     with pytest.raises(SystemExit):
         run_stages(arguments, ("04",))
-    assert "external: there" in capsys.readouterr().err
+    assert "external: was" in capsys.readouterr().err
 
 
 def change_external(folder: Path, number: int, **change: Any) -> None:

@@ -291,7 +291,7 @@ def test_two_runs_are_compared_source_by_source(tmp_path: Path) -> None:
     table = across_sources(a, b, METRIC, sources)
     assert table["source"].tolist() == ["s1", "s2"] and table["images"].tolist() == [2, 1]
     assert table["a"].tolist() == pytest.approx([0.85, 0.2]) and table["b"].tolist() == pytest.approx([0.7, 0.7])
-    assert "mean of sources: A 0.5250, B 0.7000; least: A 0.2000, B 0.7000" in across_text(table)
+    assert "mean of sources: A 0.5250, B 0.7000; lowest: A 0.2000, B 0.7000" in across_text(table)
     assert sources_of_run(tmp_path) == {}
     made = make_folds(pd.DataFrame({"image_id": list(sources)}), "kfold", 2, 0)
     made[SOURCE] = made["image_id"].map(sources)
