@@ -212,7 +212,7 @@ def test_drift_is_seen_where_it_is_and_not_where_it_is_not() -> None:
     found = drift(old, darker)
     rows = found.table.set_index("feature")
     assert rows.loc["area.disc", "drifted"] and rows.loc["area.disc", "outside"] > 0.5
-    assert any("share of pixels called disc" in warning for warning in found.warnings)
+    assert any("share of pixels predicted as disc" in warning for warning in found.warnings)
     assert "averaging" not in "".join(found.warnings)
     assert "a mean of 5 models, the out-of-fold ones of 1" in drift(old, darker, models=(1, 5)).warnings[-1]
     assert drift(old, same, models=(1, 5)).warnings == []
