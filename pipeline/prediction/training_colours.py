@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from folds.foldfile import read_folds
 from inference.colours import FILE, Colours, in_training_colours, learn_colours, load_colours, save_colours
-from inference.predict.image_list import Shown
 from inference.predict.inputs import value_maximum
 from inference.predict.shifts import ShiftedReader
 from pipeline.data.fold_tables import open_folds
@@ -19,6 +19,9 @@ from pipeline.runs import Run
 from pipeline.workspace import Workspace
 from submissions.images.measures import QUANTILES
 from submissions.images.opening import ImageReader
+
+if TYPE_CHECKING:
+    from inference.predict.image_list import Shown
 
 
 def quantiles_of(listing: pd.DataFrame) -> np.ndarray:

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
+import scipy
 
 from submissions.answers.answer import Fields, Others, Reader, Written
 from submissions.answers.coco_lint import lint_objects
@@ -62,7 +62,7 @@ class CocoAnswer:
         """The objects of one image."""
         key, found = self.image_key(fields), []
         for label, name, scores in self._labelled(said):
-            texts, boxes = encode_instances(label, RUNS), [box for box in ndimage.find_objects(label) if box]
+            texts, boxes = encode_instances(label, RUNS), [box for box in scipy.ndimage.find_objects(label) if box]
             for text, box, score in zip(texts, boxes, scores, strict=True):
                 runs = {"size": [int(side) for side in label.shape], "counts": text}
                 entry: Entry = {"image_id": key, "category_id": self.categories[name], "segmentation": runs}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from submissions.host.competition import Competition
 
@@ -27,5 +27,5 @@ def objects_by_class(
         count, label = cv2.connectedComponents(plane.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
         scores = np.ones(count - 1)
         if levels is not None and count > 1:
-            scores = np.asarray(ndimage.mean(levels[index], label, np.arange(1, count))) / 255
+            scores = np.asarray(scipy.ndimage.mean(levels[index], label, np.arange(1, count))) / 255
         yield name, label, [float(score) for score in scores]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
+import scipy
 
 from inference.forecast.forecast import Episode, said_of_set, said_of_units
 from inference.forecast.maps import AnyMap
@@ -166,4 +166,4 @@ def lower_bound(gains: np.ndarray) -> float:
     if len(gains) < LEAST_GAINS:
         return -math.inf
     spread = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-    return float(gains.mean() - stdtrit(len(gains) - 1, CONFIDENCE) * spread)
+    return float(gains.mean() - scipy.special.stdtrit(len(gains) - 1, CONFIDENCE) * spread)
