@@ -1,0 +1,63 @@
+"""What the forecast adds to stages 06 and 07: seconds within them and without, and the ratio.
+
+    python benchmarks/forecast_cost.py EXPERIMENT [--data DIR --runs DIR --set ...]      (stages 01 to 05 are done)
+
+Both stages are run again (--overwrite), with clocks around what the forecast alone needs: in 06 the copies' units,
+learning and writing; in 07 the features of each prediction and the forecast of the set. A line a stage.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
+
+PARTS = {
+    "06_tune": (("pipeline.06_tune", "taught_forecast"), ("pipeline.06_tune", "save_forecast"),
+                ("pipeline.tuning.search", "image_sums")),
+    "07_predict_test": (("pipeline.prediction.prediction", "image_sums"),
+                        ("pipeline.delivery.decided_submission", "forecast_of_test")),
+}  # fmt: skip
+
+
+def clocked(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """The function, its seconds added to `spent`."""
+
+    def timed(*given: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*given, **named)
+        finally:
+            spent.append(time.perf_counter() - began)
+
+    return timed
+
+
+def measured(stage: str, argv: Sequence[str]) -> tuple[float, float]:
+    """Seconds of a stage, and those of the forecast's parts in it; one worker, so that all of them are seen."""
+    spent: list[float] = []
+    main = importlib.import_module(f"pipeline.{stage}").main
+    with ExitStack() as patched:
+        for module, name in PARTS[stage]:
+            owner = importlib.import_module(module)
+            patched.enter_context(mock.patch.object(owner, name, clocked(getattr(owner, name), spent)))
+        began = time.perf_counter()
+        main([*argv, "--overwrite", "--workers", "1"])
+        return time.perf_counter() - began, sum(spent)
+
+
+def main(argv: Sequence[str]) -> None:
+    lines = []
+    for stage in PARTS:
+        whole, part = measured(stage, argv)
+        rest = whole - part
+        lines.append(f"{stage}: {rest:.2f} s without the forecast, {part:.2f} s for it: {whole / rest - 1:+.1%}")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
