@@ -59,7 +59,7 @@ class TableAnswer:
         instances = None if said is None or said.instances is None else said.instances[0]
         scores = None if said is None else said.scores
         rows = encode_rows(self.competition, fields, planes, instances=instances, scores=scores)
-        return decode_rows(self.competition, self._through_csv(rows), planes.shape[1:])
+        return decode_rows(self.competition, self._through_csv(rows), planes.shape[1:], fields=fields)
 
     def _through_csv(self, rows: list[Row]) -> list[Row]:
         """Rows after they were written as CSV text and read again; none of an empty mask where it has no row."""
@@ -155,7 +155,13 @@ class TableReader:
 
     def read(self, image_id: str, *, step: int = 1) -> Segmentation:
         """The masks of an image's rows; where masks of instances overlap, the later row has the pixel."""
-        return decode_image(self.competition, self._rows.get(image_id, []), self._shapes[image_id], step=step)
+        return decode_image(
+            self.competition,
+            self._rows.get(image_id, []),
+            self._shapes[image_id],
+            step=step,
+            fields=self.images.row(image_id),
+        )
 
     def truth(self, image_id: str) -> Truth:
         """The masks; a table says nothing of what is not scored."""

@@ -14,6 +14,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import read_mask_images, read_pixels
+from submissions.host.placed_dialect import placed
 from submissions.host.points import Place, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
@@ -131,17 +132,18 @@ class MaskReader:
         if rows is None and masks.dialect.empty != "missing":
             raise ValueError(f"{image_id}: no row in {masks.table.file if masks.table else ''}, expected at least one")
         depth, height, width = shape
+        dialect = placed(masks.dialect, row)
         planes = np.zeros((len(self.competition.classes), depth, height, width), bool)
         where = f"{masks.table.file if masks.table else ''}: id {image_id}"
         if masks.instances:
             texts = [text for text, _ in rows or []]
             names = [f"{where}, mask {number}" for number in range(1, len(texts) + 1)]
-            label = decode_instances(texts, (height, width), masks.dialect, where=names, overlap="last")
+            label = decode_instances(texts, (height, width), dialect, where=names, overlap="last")
             planes[0, 0] = label > 0
             return Truth(planes, instances=label[None])
         for text, name in rows or []:
             index = self._plane_index(name, where) if name is not None else 0
-            planes[index, 0] |= decode(text, (height, width), masks.dialect, where=where)
+            planes[index, 0] |= decode(text, (height, width), dialect, where=where)
         return completed(self.competition, planes)
 
     def _from_points(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:

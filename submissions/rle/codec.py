@@ -53,6 +53,11 @@ class Dialect(BaseModel):
     loss: float = Field(
         0.0, ge=0, lt=1, description="wkt, geojson: IoU that simplified outlines may lose; 0 keeps each corner [share]"
     )
+    span: tuple[str, str] | None = Field(
+        None,
+        description="wkt, geojson: x where an image's width and y where its height ends, as columns or numbers, for "
+        "W * W / (W + 1) of W pixels; default: outlines are in pixels",
+    )
     empty: str = Field(
         "", description="an empty mask: '', '-1', '-', '1 0', 'counts' (COCO), or 'missing' (it has no row)"
     )
@@ -77,8 +82,8 @@ class Dialect(BaseModel):
             raise ValueError(f"order is {self.order!r}, but COCO counts are read along columns: leave order out")
         if self.kind in POLYGONS and self.order != "column":
             raise ValueError(f"order is {self.order!r}, but kind {self.kind!r} has outlines and no order: leave it out")
-        if self.loss and self.kind not in POLYGONS:
-            raise ValueError(f"loss is for the outlines of {' and '.join(POLYGONS)}, not for kind {self.kind!r}")
+        if (self.loss or self.span) and self.kind not in POLYGONS:
+            raise ValueError(f"loss and span are for outlines ({', '.join(POLYGONS)}), not for kind {self.kind!r}")
         if self.empty == COUNTS and not coco:
             raise ValueError(f"empty is 'counts', which kind {self.kind!r} does not have: use '', '-1' or 'missing'")
         if re.fullmatch(r"\s*([0-9]+\s+0*[1-9][0-9]*\s*)+", self.empty):
@@ -130,7 +135,7 @@ def write_runs(runs: I64, shape: Shape, dialect: Dialect) -> str:
     if len(runs) == 0 and dialect.empty != COUNTS:
         return "" if dialect.empty == "missing" else dialect.empty
     if dialect.kind == "wkt" or dialect.kind == "geojson":
-        return polygons_from_runs(runs, shape, dialect.order, dialect.kind, loss=dialect.loss)
+        return polygons_from_runs(runs, shape, dialect.order, dialect.kind, loss=dialect.loss, span=dialect.span)
     if dialect.kind == "absolute":
         return rle_text.text_from_numbers(runs + np.array([dialect.base, 0]))
     if dialect.kind == "relative":
@@ -165,7 +170,7 @@ def read_runs(text: object, shape: Shape, dialect: Dialect, *, where: str = "") 
         if not isinstance(text, str):
             raise ValueError(f"{text!r} has type {type(text).__name__}, expected text: read the table with dtype=str")
         if dialect.kind == "wkt" or dialect.kind == "geojson":
-            return find_runs(mask_from_polygons(text, (height, width), dialect.kind), dialect.order)
+            return find_runs(mask_from_polygons(text, (height, width), dialect.kind, span=dialect.span), dialect.order)
         if dialect.kind in ("absolute", "relative"):
             return rle_text.pairs_from_text(text, dialect.base, total, dialect.kind == "relative")
         if dialect.kind == "coco":

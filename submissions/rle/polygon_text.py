@@ -16,8 +16,9 @@ from submissions.rle.text import I64
 Bool = npt.NDArray[np.bool_]
 Shape = tuple[int, int]
 Form = Literal["wkt", "geojson"]
+Span = tuple[str, str] | None
 STEPS = (8.0, 4.0, 2.0, 1.5, 1.0, 0.75, 0.5)  # tolerances of simplifying that are tried [pixels]
-DIGITS = 3
+DIGITS, FINE = 3, 9  # of coordinates, in pixels and in a span's units
 
 
 def require_shapely() -> Any:
@@ -31,10 +32,11 @@ def require_shapely() -> Any:
     return shapely
 
 
-def polygons_from_runs(runs: I64, shape: Shape, order: str, form: Form, *, loss: float) -> str:
+def polygons_from_runs(runs: I64, shape: Shape, order: str, form: Form, *, loss: float, span: Span = None) -> str:
     """Text of runs, int64 (n, 2) along `order`, of a mask of `shape` = (H, W).
 
-    loss: share of intersection over union, with the mask itself, that simplifying may cost; 0 keeps every corner.
+    span: see `_scale`. loss: share of intersection over union, with the mask itself, that simplifying may cost; 0 keeps
+    every corner.
     """
     shapely = require_shapely()
     along, across = (shape[0], shape[1]) if order == "column" else (shape[1], shape[0])
@@ -45,9 +47,26 @@ def polygons_from_runs(runs: I64, shape: Shape, order: str, form: Form, *, loss:
     assert not len(line) or line.max() < across, "runs lie within the mask"
     outline = shapely.union_all(shapely.box(*boxes))
     outline = _simplified(shapely, outline, shape, loss) if loss > 0 and len(line) else outline
+    if span is not None:
+        outline = shapely.transform(outline, lambda xy: xy / _scale(span, shape))
     if form == "geojson":
         return str(shapely.to_geojson(outline))
-    return str(shapely.to_wkt(outline, rounding_precision=DIGITS, trim=True))
+    return str(shapely.to_wkt(outline, rounding_precision=DIGITS if span is None else FINE, trim=True))
+
+
+def _scale(span: tuple[str, str], shape: Shape) -> npt.NDArray[np.float64]:
+    """float64 (2,): pixels a unit of x and y. ValueError where a span is no number but 0.
+
+    span: x and y that W * W / (W + 1) of W columns and H * H / (H + 1) of H rows reach (Dstl's page of 2017).
+    """
+    try:
+        x, y = (float(one) for one in span)
+    except ValueError:
+        x = y = 0.0
+    if not x or not y or not np.isfinite([x, y]).all():
+        raise ValueError(f"span {list(span)}, expected two numbers that are not 0 (columns of the image's tables)")
+    height, width = shape
+    return np.array([width * width / (width + 1) / x, height * height / (height + 1) / y])
 
 
 def _cut_at_lines(runs: I64, along: int) -> tuple[I64, I64]:
@@ -73,7 +92,7 @@ def _simplified(shapely: Any, outline: Any, shape: Shape, loss: float) -> Any:
     return outline
 
 
-def mask_from_polygons(text: str, shape: Shape, form: Form) -> Bool:
+def mask_from_polygons(text: str, shape: Shape, form: Form, *, span: Span = None) -> Bool:
     """bool (H, W) of a text. ValueError for one that is no polygon; outlines that cross themselves are mended."""
     shapely = require_shapely()
     try:
@@ -83,6 +102,8 @@ def mask_from_polygons(text: str, shape: Shape, form: Form) -> Bool:
     if outline is None or outline.geom_type not in ("Polygon", "MultiPolygon", "GeometryCollection"):
         kind = "nothing" if outline is None else outline.geom_type
         raise ValueError(f"{text[:60]!r} is a {kind}, expected POLYGON or MULTIPOLYGON")
+    if span is not None:
+        outline = shapely.transform(shapely.force_2d(outline), lambda xy: xy * _scale(span, shape))
     if not outline.is_valid:
         outline = shapely.make_valid(outline)
     left, top, right, bottom = shapely.bounds(outline) if not outline.is_empty else (0, 0, 0, 0)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,9 @@ import pandas as pd
 from submissions.host.answer_form import SubmissionFormat
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
+from submissions.host.placed_dialect import placed
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
-from submissions.rle.codec import decode
+from submissions.rle.codec import Dialect, decode
 from submissions.table.findings import Finding, Level, errors, rows_findings
 from submissions.table.lint_masks import extra_column_findings, read_masks
 from submissions.table.plausible import alignment_findings, size_findings
@@ -61,26 +63,43 @@ def lint_submission(
     if sample is not None:
         wanted = list(dict.fromkeys(row_keys(sample, form)))
     findings += _id_findings(competition, keys, wanted, ordered=sample is not None)
-    read = read_masks(competition, frame, keys, places=places, shapes=shapes)
-    findings += read.findings
     rows = {image_id: images.row(image_id) for image_id in images.ids}
+    read = read_masks(competition, frame, keys, places=places, shapes=shapes, rows_by_id=rows)
+    findings += read.findings
     findings += extra_column_findings(competition, frame, keys, rows_by_id=rows, places=places, shapes=shapes)
     if form.rows != "label":
         if training is not None:
             findings += size_findings(competition, read, shapes, training)
-        paint = partial(_painted, competition, frame[form.mask_column])
+        paint = partial(_painted, competition, frame[form.mask_column], _dialects(competition, keys, places, rows))
         findings += alignment_findings(competition, read, images, shapes, paint)
     return sorted(findings, key=lambda finding: finding.level != "error")
 
 
+def _dialects(
+    competition: Competition,
+    keys: Keys,
+    places: Mapping[tuple[str, ...], Place],
+    rows: Mapping[str, Mapping[str, Any]],
+) -> list[Dialect]:
+    """How each row's mask is written: with its image's span, where it has one."""
+    plain = competition.dialect
+    if plain.span is None:
+        return [plain] * len(keys)
+    return [placed(plain, rows[places[key].image_id]) if key in places else plain for key in keys]
+
+
 def _painted(
-    competition: Competition, cells: pd.Series, rows: Sequence[int], shape: tuple[int, int]
+    competition: Competition,
+    cells: pd.Series,
+    dialects: Sequence[Dialect],
+    rows: Sequence[int],
+    shape: tuple[int, int],
 ) -> npt.NDArray[np.bool_]:
     """bool (H, W): the masks of these rows together."""
     form, mask = submission_format(competition), np.zeros(shape, bool)
     for row in rows:
         for text, _ in cell_masks(form, cells.iloc[row]):
-            mask |= decode(text, shape, competition.dialect)
+            mask |= decode(text, shape, dialects[row])
     return mask
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from submissions.host.competition import Competition
 from submissions.host.patterns import FIELD, fill
+from submissions.host.placed_dialect import placed
 from submissions.host.sample import submission_format
 from submissions.rle.codec import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle.text import I64
@@ -44,6 +46,7 @@ def read_masks(
     *,
     places: Mapping[tuple[str, ...], Place],
     shapes: Mapping[str, Shape3],
+    rows_by_id: Mapping[str, Mapping[str, Any]],
 ) -> ReadMasks:
     """Read every mask of the table, `keys` being those of its rows.
 
@@ -74,7 +77,9 @@ def read_masks(
                 class_index[index] = found.class_index
         try:
             listed = cell_objects(form, cell)
-            runs = [read_runs(one.text, size, competition.dialect) for one in listed]
+            own = {} if found is None else rows_by_id[found.image_id]
+            dialect = competition.dialect if found is None else placed(competition.dialect, own)
+            runs = [read_runs(one.text, size, dialect) for one in listed]
             for one in listed if form.lists_classes else []:
                 label_index(competition, one.class_name)
         except ValueError as error:

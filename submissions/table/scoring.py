@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from submissions.host.masks import Truth
 from submissions.host.sample import row_keys
 from submissions.metrics import Metric, build_metric
 from submissions.table.rows import Place, Shape3
-from submissions.table.submission_table import Row, decode_rows, read_confidences
+from submissions.table.submission_table import NO_FIELDS, Row, decode_rows, read_confidences
 
 USAGE = "Usage"
 
@@ -128,16 +128,21 @@ def rows_by_image(
 
 
 def decode_image(
-    competition: Competition, rows: Sequence[tuple[int, Row]], shape: Shape3, *, step: int = 1
+    competition: Competition,
+    rows: Sequence[tuple[int, Row]],
+    shape: Shape3,
+    *,
+    step: int = 1,
+    fields: Mapping[str, Any] = NO_FIELDS,
 ) -> Segmentation:
     """The masks of one image's rows (slice, row), (Z, H, W) being its size; a slice without rows is empty.
 
-    step: every step-th row and column of each slice.
+    step: every step-th row and column of each slice. fields: the image's row of the listing.
     """
     slices: list[list[Row]] = [[] for _ in range(shape[0])]
     for z, row in rows:
         slices[z].append(row)
-    parts = [decode_rows(competition, part, shape[1:], step=step) for part in slices]
+    parts = [decode_rows(competition, part, shape[1:], step=step, fields=fields) for part in slices]
     planes = np.stack([part for part, _ in parts], axis=1)
     labels = [label for _, label in parts if label is not None]
     if len(labels) != 1:

@@ -16,11 +16,13 @@ from submissions.host.answer_form import SubmissionFormat
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill
+from submissions.host.placed_dialect import placed
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
-from submissions.rle.codec import decode, decode_instances, encode, encode_instances, thinned
+from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned
 from submissions.table.objects import objects_by_class
 
 Row = dict[str, str]
+NO_FIELDS: Mapping[str, Any] = {}
 
 
 def encode_rows(
@@ -48,25 +50,26 @@ def encode_rows(
             row for z in range(planes.shape[1]) for row in encode_rows(competition, {**fields, "z": z}, planes[:, z])
         ]
     given = {**fields, "id": fields["image_id"], "height": planes.shape[1], "width": planes.shape[2]}
+    dialect = placed(competition.dialect, given)
     if form.rows == "label":
         return [answer_row(form, given, competition.classes[int(planes.any(axis=(1, 2)).argmax())])]
     if form.rows == "image_class":
         return [
-            answer_row(form, {**given, "class": name}, encode(planes[index], competition.dialect))
+            answer_row(form, {**given, "class": name}, encode(planes[index], dialect))
             for index, name in enumerate(competition.classes)
             if index in competition.scored_classes
         ]
     if form.lists_classes:
-        return [answer_row(form, given, " ".join(_listed_objects(competition, form, planes, levels)))]
+        return [answer_row(form, given, " ".join(_listed_objects(competition, dialect, planes, levels)))]
     if form.rows == "image" and "{score}" not in form.mask_template:
         index = competition.scored_classes[0]
-        return [answer_row(form, given, encode(planes[index], competition.dialect))]
+        return [answer_row(form, given, encode(planes[index], dialect))]
     if instances is None:
         raise ValueError(
             f"{fields['image_id']}: the host wants instances, but the decision does not split masks; "
             "set tune.instances and run stage 06"
         )
-    texts = encode_instances(instances, competition.dialect)
+    texts = encode_instances(instances, dialect)
     confidence = list(scores) if scores is not None else [1.0] * len(texts)
     cells = [
         fill(form.mask_template, {"mask": text, "score": f"{score:.4f}"}, "submission.mask_template")
@@ -80,11 +83,12 @@ def encode_rows(
 
 
 def _listed_objects(
-    competition: Competition, form: SubmissionFormat, planes: np.ndarray, levels: np.ndarray | None
+    competition: Competition, dialect: Dialect, planes: np.ndarray, levels: np.ndarray | None
 ) -> Iterator[str]:
     """The text of each object of each class."""
+    form = submission_format(competition)
     for name, label, scores in objects_by_class(competition, planes, levels):
-        for text, score in zip(encode_instances(label, competition.dialect), scores, strict=True):
+        for text, score in zip(encode_instances(label, dialect), scores, strict=True):
             given = {"class": name, "mask": text, "score": f"{score:.4f}"}
             yield fill(form.mask_template, given, "submission.mask_template")
 
@@ -140,15 +144,22 @@ def _some(keys: Sequence[tuple[str, ...]], shown: int = 5) -> str:
 
 
 def decode_rows(
-    competition: Competition, rows: Sequence[Row], shape: tuple[int, int], *, step: int = 1
+    competition: Competition,
+    rows: Sequence[Row],
+    shape: tuple[int, int],
+    *,
+    step: int = 1,
+    fields: Mapping[str, Any] = NO_FIELDS,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Planes bool (K, H, W) and, where rows are instances, int32 (H, W), of one image's submission rows.
 
-    step: every step-th row and column of the image, whose size is `shape`.
+    step: every step-th row and column of the image, whose size is `shape`. fields: the image's row of the listing,
+    which a dialect with a span needs.
 
     Raises ValueError that names the row.
     """
     form = submission_format(competition)
+    dialect = placed(competition.dialect, fields)
     planes = np.zeros((len(competition.classes), *thinned(shape, step)), bool)
     if form.rows == "label":
         for cell in [row[form.mask_column] for row in rows]:
@@ -159,19 +170,19 @@ def decode_rows(
             for one in cell_objects(form, listed[form.mask_column]):
                 index = label_index(competition, one.class_name)
                 where = f"id {listed[form.id_column]}"
-                planes[index] |= decode(one.text, shape, competition.dialect, where=where, step=step)
+                planes[index] |= decode(one.text, shape, dialect, where=where, step=step)
         return planes, None
     if form.wants_objects:
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
         names = [f"id {rows[0][form.id_column]}, mask {number}" for number in range(1, len(texts) + 1)]
         overlap: Literal["error", "last"] = "last" if form.overlap else "error"
-        label = decode_instances(texts, shape, competition.dialect, where=names, overlap=overlap, step=step)
+        label = decode_instances(texts, shape, dialect, where=names, overlap=overlap, step=step)
         planes[competition.scored_classes[0]] = label > 0
         return planes, label
     for index, row in zip(competition.scored_classes, _by_class(competition, rows), strict=True):
         if row is not None:
             where = "/".join(row_keys(pd.DataFrame([row]), form)[0])
-            planes[index] = decode(row[form.mask_column], shape, competition.dialect, where=f"id {where}", step=step)
+            planes[index] = decode(row[form.mask_column], shape, dialect, where=f"id {where}", step=step)
     return planes, None
 
 

@@ -326,6 +326,31 @@ def spacenet(folder: Path) -> Layout:
     return Layout(truth, {test: SHAPE})
 
 
+def dstl(folder: Path) -> Layout:
+    rows, truth = [], {}
+    span, (height, width) = (0.0091, -0.0090), SHAPE
+    scale = (span[0] / (width * width / (width + 1)), span[1] / (height * height / (height + 1)))
+    for number, name in enumerate(("6010_1_2", "6040_4_4")):
+        planes = np.zeros((10, *SHAPE), bool)
+        corners = {number: _box(planes[number], 3, 5, 12, 20), 4: _box(planes[4], 20, 30, 35, 41)}
+        for k in range(10):
+            ring = np.array(corners.get(k, []))
+            ring = ring + (ring > ring.min(axis=0)) if len(ring) else ring  # the outer corner of the last pixel
+            text = ", ".join(f"{x * scale[0]:.9f} {y * scale[1]:.9f}" for x, y in [*ring, *ring[:1]])
+            wkt = f"MULTIPOLYGON ((({text})))" if len(ring) else "MULTIPOLYGON EMPTY"
+            rows.append({"ImageId": name, "ClassType": k + 1, "MultipolygonWKT": wkt})
+        _save(folder / f"three_band/{name}.tif", draw_image(planes.any(axis=0), number).astype(np.uint16) * 8)
+        truth[name] = planes
+    test = "6120_1_1"
+    _save(folder / f"three_band/{test}.tif", draw_image(draw_mask(6), 6).astype(np.uint16) * 8)
+    grid = [{"": name, "Xmax": span[0], "Ymin": span[1]} for name in (*truth, test, "6180_9_9")]
+    _table(folder, "train_wkt_v4.csv", rows)
+    _table(folder, "grid_sizes.csv", grid)
+    sample = [{"ImageId": test, "ClassType": k, "MultipolygonWKT": "MULTIPOLYGON EMPTY"} for k in range(1, 11)]
+    _table(folder, "sample_submission.csv", sample)
+    return Layout(truth, {test: SHAPE})
+
+
 def ultrasound(folder: Path) -> Layout:
     rows, truth = [], {}
     for number, mask in enumerate(_masks(4)):
@@ -466,6 +491,7 @@ LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     "carvana-2017": carvana,
     "cassava-2021": cassava,
     "cub-birds": cub,
+    "dstl-satellite-2017": dstl,
     "hpa-single-cell-2021": hpa,
     "hubmap-kidney-2021": hubmap_kidney,
     "hubmap-organs-2022": hubmap_organs,

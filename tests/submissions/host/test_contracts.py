@@ -30,6 +30,7 @@ from submissions.answers.scoring import score_submission
 from submissions.host.competition import Competition, list_competitions, load_competition
 from submissions.host.listing import list_images, pixel_size
 from submissions.host.masks import MaskReader
+from submissions.host.placed_dialect import placed
 from submissions.metrics import build_metric
 from submissions.rle.codec import decode
 from submissions.table.lint import errors, lint_submission
@@ -211,6 +212,13 @@ def check_cell(contract: Competition, row: dict[str, str], planes: np.ndarray) -
         masks = [coco.decode(count).astype(bool) for count in counts]
         np.testing.assert_array_equal(np.any(masks, axis=0), plane)
         assert (row["height"], row["width"]) == tuple(map(str, plane.shape))
+        return
+    if dialect.span is not None:
+        plane = planes[int(row["ClassType"]) - 1]
+        size = {"Xmax": "0.0091", "Ymin": "-0.009"}
+        assert cell.startswith("MULTIPOLYGON EMPTY" if not plane.any() else ("POLYGON", "MULTIPOLYGON"))
+        read = decode(cell, plane.shape, placed(dialect, size))
+        assert (read & plane).sum() >= 0.98 * (read | plane).sum()
         return
     if dialect.kind == "wkt":
         left = np.arange(plane.shape[1]) < 25

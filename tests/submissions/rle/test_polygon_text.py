@@ -122,3 +122,16 @@ def test_the_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ValueError, match=r"segmentation-pipeline\[polygons\]"):
         encode(ring(), WKT)
+
+
+def test_a_span_is_what_the_pixels_reach() -> None:
+    spanned = Dialect(kind="wkt", span=("0.0091", "-0.009"))
+    text = encode(ring(), spanned)
+    height, width = SHAPE
+    _, low, right, _ = shapely.from_wkt(text).bounds
+    assert right == pytest.approx(30 / (width**2 / (width + 1)) * 0.0091)
+    assert low == pytest.approx(33 / (height**2 / (height + 1)) * -0.009)
+    np.testing.assert_array_equal(decode(text, SHAPE, spanned), ring())
+    for span in (("{Xmax}", "-1"), ("0", "1")):
+        with pytest.raises(ValueError, match="expected two numbers that are not 0"):
+            encode(ring(), Dialect(kind="wkt", span=span))
