@@ -13,6 +13,9 @@ range: `predict.normalise: range`, the same of every image, foreign or not.
 norm_A: statistics of batch norms a share A of the way to those of the part's first 12 images.
 size: everything larger or smaller, so that the part's median object is as large as the held-out third's.
 views: the eight views of D4, at eight times the time.
+thresholds: nothing is predicted anew; of LEVELS the threshold of whose gain the forecast is sure, by a map taught on
+out-of-fold images and shifted copies decided by that threshold, and by how far such gains were off on what it had not
+seen.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import argparse
 import copy
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,13 +42,21 @@ from forecast_caches import SPLITS, Sample, Split, predicted
 from inference.colours import Colours, in_training_colours, learn_colours, measured_quantiles
 from inference.decide.decision import Decision, apply
 from inference.decide.postprocess import label_components
+from inference.decide.rules import ThresholdRule
+from inference.forecast.forecast import said_of_set
 from inference.predict.members import ReadyMember, prepare_members
 from inference.weights import LoadedModel, load_model
+from pipeline.tuning.forecast.judging import judge_kind
+from pipeline.tuning.forecast.known_units import joined, scored_names
+from pipeline.tuning.forecast.lessons import Lesson, fit_maps, left_out, span_of, stand_ins, way_of
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.search import tune
 from submissions.images.opening import ArrayReader
 
-ARMS = ("colour", "range", "norm_0.25", "norm_0.5", "size", "views")
+ARMS = ("colour", "range", "norm_0.25", "norm_0.5", "size", "views", "thresholds")
+LEVELS = (51, 90, 128, 166, 205)
+SURE = 0.8  # share of the gains left out that were no less than what is counted on
+MAP = "neighbours"
 RESULTS = Path("benchmarks/results/adapt.csv")
 NORM_IMAGES, LARGEST = 12, 2.0
 Pixels = dict[str, np.ndarray]
@@ -150,8 +161,9 @@ def measured(split: Split, folder: Path, arms: Sequence[str], most: int) -> list
     decision = tune(terms, cache.own).decision
     parts = {part: spread(cache.test[part], most) for part in PARTS} | {"own": spread(cache.own, most)}
     rows = []
+    rows += chosen_thresholds(split, cache, terms, decision, parts) if "thresholds" in arms else []
     for arm in arms:
-        for part, items in parts.items():
+        for part, items in parts.items() if arm != "thresholds" else ():
             if part == "own" and arm not in ("colour", "range", "views"):
                 continue
             way = way_of_arm(arm, loaded, items, cache, pixels=pixels, decision=decision)
@@ -161,6 +173,71 @@ def measured(split: Split, folder: Path, arms: Sequence[str], most: int) -> list
                          "after": after, "gain": after - before})  # fmt: skip
             print(split.name, part, arm, f"{before:.3f} -> {after:.3f}", flush=True)
     return rows
+
+
+def chosen_thresholds(
+    split: Split, cache: Cache, terms: Terms, decision: Decision, parts: dict[str, list[CachedItem]]
+) -> list[dict[str, Any]]:
+    """A row a test part: the score by the decision as learned, and by the threshold that the forecast chooses for it.
+
+    The best gain that any of the thresholds has, which nobody can know, is `most`. Nothing of exclusive classes.
+    """
+    if cache.competition.exclusive:
+        return []
+    classes = scored_names(cache.competition)
+    decisions = {"learned": decision} | {
+        str(level): decision.model_copy(update={"rule": ThresholdRule(thresholds=[level] * len(decision.classes))})
+        for level in LEVELS
+    }
+    arms = {name: forecast_of_arm(cache, terms, one, parts, classes) for name, one in decisions.items()}
+    rows = []
+    for part in PARTS:
+        sure = {name: sure_gain(arms["learned"], arm, part) for name, arm in arms.items()}
+        chosen, true = max(sure, key=lambda name: sure[name]), {name: arm.true[part] for name, arm in arms.items()}
+        row = {"before": true["learned"], "after": true[chosen], "gain": true[chosen] - true["learned"]}
+        rows.append({"split": split.name, "part": part, "arm": "thresholds", "images": len(parts[part]), **row,
+                     "most": max(true.values()) - true["learned"]})  # fmt: skip
+        print(split.name, part, "thresholds", chosen, f"{true['learned']:.3f} -> {true[chosen]:.3f}", flush=True)
+    return rows
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is said of test parts under a decision, the truth, and how far off it was on what was left out."""
+
+    said: dict[str, float]
+    true: dict[str, float]
+    off: dict[str, float]
+
+
+def forecast_of_arm(
+    cache: Cache, terms: Terms, decision: Decision, parts: dict[str, list[CachedItem]], classes: list[str]
+) -> Arm:
+    """Teach a map on own images and copies that are decided so, and ask it about the test parts decided so."""
+    copies = [decided_units(terms, decision, items, shift) for shift, items in cache.copies.items()]
+    known = joined([decided_units(terms, decision, cache.own), *copies])
+    lesson = Lesson(known, terms.metric, classes, left_out(known), span_of(known))
+    maps = fit_maps(MAP, known, terms.metric, classes, span=lesson.span)
+    options: dict[str, Any] = {
+        "classes": classes,
+        "span": lesson.span,
+        "known": stand_ins(known, maps, terms.metric, lesson.span),
+    }
+    tests = {part: decided_units(terms, decision, parts[part]) for part in PARTS}
+    way = way_of(terms.metric)
+    return Arm(
+        {part: said_of_set(way, maps, terms.metric, test.units, **options) for part, test in tests.items()},
+        {part: float(terms.metric.score(test.rows)) for part, test in tests.items()},
+        {one.name: one.said - one.truth for one in judge_kind(MAP, lesson).episodes},
+    )
+
+
+def sure_gain(learned: Arm, arm: Arm, part: str) -> float:
+    """The gain that is said, less what one in five such gains was below what had been said of it; 0 of the same arm."""
+    if arm is learned:
+        return 0.0
+    off = [arm.off[name] - learned.off[name] for name in learned.off if name in arm.off]
+    return arm.said[part] - learned.said[part] - max(float(np.quantile(off, SURE)) if off else 1.0, 0.0)
 
 
 def anew(items: Sequence[CachedItem], pixels: Pixels, way: Way) -> list[CachedItem]:
