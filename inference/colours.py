@@ -77,6 +77,12 @@ def nearest(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.asarray(np.sort(apart, axis=1)[:, :NEIGHBOURS].mean(axis=1))
 
 
+def reaches_away(colours: Colours, quantiles: np.ndarray) -> np.ndarray:
+    """float64 (N,): distance of images (N, C, 5) to the nearest training images, in reaches; beyond FOREIGN foreign."""
+    rows = quantiles.reshape(len(quantiles), -1)
+    return np.concatenate([nearest(row[None], np.array(colours.rows)) for row in rows]) / colours.reach
+
+
 def measured_quantiles(reader: ImageReader) -> np.ndarray:
     """float64 (C, 5): quantiles of an image's channels as shares of what its type can hold (of floats as they are).
 
@@ -136,16 +142,14 @@ def in_training_colours(reader: ImageReader, colours: Colours) -> ImageReader:
     if reader.shape[3] != colours.channels:
         return reader
     own = measured_quantiles(reader)
-    known = np.array(colours.rows)
     if not np.isfinite(own).all():
         return reader
-    negative = (1 - own)[:, ::-1]
-    apart, apart_negative = (float(nearest(one.reshape(1, -1), known)[0]) for one in (own, negative))
-    foreign = apart > FOREIGN * colours.reach
+    apart = float(reaches_away(colours, own[None])[0])
+    foreign = apart > FOREIGN
     if not (foreign or colours.everything):
         return reader
-    inverted = foreign and apart_negative < INVERTED * apart
-    target = np.median(known, axis=0).reshape(colours.channels, -1)
+    inverted = foreign and float(reaches_away(colours, (1 - own)[None, :, ::-1])[0]) < INVERTED * apart
+    target = np.median(colours.rows, axis=0).reshape(colours.channels, -1)
     first, last = (own[:, -1], own[:, 0]) if inverted else (own[:, 0], own[:, -1])
     span = last - first
     wanted = target[:, -1] - target[:, 0]
@@ -153,7 +157,7 @@ def in_training_colours(reader: ImageReader, colours: Colours) -> ImageReader:
         return reader
     factor = wanted / span
     start = (target[:, 0] - factor * first) * value_maximum(reader.dtype)
-    attrs = {"colours": {"distance": round(apart / colours.reach, 2), "foreign": foreign, "inverted": inverted}}
+    attrs = {"colours": {"distance": round(apart, 2), "foreign": foreign, "inverted": inverted}}
     return Recoloured(reader, factor, start, attrs)
 
 

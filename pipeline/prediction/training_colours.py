@@ -6,39 +6,20 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from folds.foldfile import read_folds
 from inference.colours import FILE, Colours, in_training_colours, learn_colours, load_colours, save_colours
-from inference.predict.inputs import value_maximum
 from inference.predict.shifts import ShiftedReader
 from pipeline.data.fold_tables import open_folds
 from pipeline.prediction.prediction_stages import decision_path
 from pipeline.runs import Run
+from pipeline.shift.colours import quantiles_of
 from pipeline.workspace import Workspace
-from submissions.images.measures import QUANTILES
 from submissions.images.opening import ImageReader
 
 if TYPE_CHECKING:
     from inference.predict.image_list import Shown
-
-
-def quantiles_of(listing: pd.DataFrame) -> np.ndarray:
-    """float64 (N, C, 5) of rows of the inventory, shares of what each image's type can hold, NaN where not measured.
-
-    C is the number of channels that most images have; the others are NaN. Raises ValueError for an
-    inventory without measures.
-    """
-    count = int(listing["channels"].astype(int).mode().iloc[0])
-    names = [f"image_channel_{channel}_{name}" for channel in range(count) for name in QUANTILES]
-    missing = [name for name in names if name not in listing]
-    if missing:
-        raise ValueError(f"the inventory has no column {missing[0]!r}; run 01_check_data.py again with --overwrite")
-    values = listing[names].to_numpy(dtype=np.float64, copy=True)
-    most = np.array([value_maximum(np.dtype(str(name))) for name in listing["dtype"]])
-    values[(listing["channels"].astype(int) != count).to_numpy()] = np.nan
-    return np.asarray((values / most[:, None]).reshape(len(values), count, len(QUANTILES)))
 
 
 def colours_of_training(space: Workspace, folds: pd.DataFrame, how: str) -> Colours | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.inventory_table import SOURCE
 from pipeline.shift.appearance import appearance, require_measures
+from pipeline.shift.colours import unlike_in_colours
 from pipeline.shift.foreign import NEAREST, Foreign, nearest_training, tell_apart
 from pipeline.shift.one_sided import FIRST, only_in_test
 from pipeline.shift.pictures import draw_copies, draw_map, draw_sources
@@ -87,7 +88,8 @@ def compare_sets(table: pd.DataFrame, looks: pd.DataFrame, groups: np.ndarray, c
     unseen = ~table[SOURCE].astype(str).isin(set(table.loc[~test, SOURCE].astype(str))).to_numpy() & test
     foreign = unseen | (told.foreign if told is not None else False)
     share = float(foreign[test].mean())
-    sentences = [_difference(told, test, foreign), *_details(one_sided, copies, unseen, test)]
+    sentences = [_difference(told, test, foreign), *_unlike(unlike_in_colours(table, groups), test)]
+    sentences += _details(one_sided, copies, unseen, test)
     sentences.append(
         _recommendation(told, share, table.loc[~test, SOURCE].astype(str), _unseen_column(one_sided, table, test))
     )
@@ -126,6 +128,11 @@ def _difference(told: Foreign | None, test: np.ndarray, foreign: np.ndarray) -> 
         f"the test images differ from training ({area}){why}; {int(foreign.sum())} of {int(test.sum())} test "
         "images are foreign"
     )
+
+
+def _unlike(number: int, test: np.ndarray) -> list[str]:
+    said = f"{number} of {int(test.sum())} test images have values unlike those of all training images"
+    return [f"{said}; predict.normalise: colour shows them to the network in the range of these"] if number else []
 
 
 def _details(one_sided: pd.DataFrame, copies: pd.DataFrame, unseen: np.ndarray, test: np.ndarray) -> list[str]:

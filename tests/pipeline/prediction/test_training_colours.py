@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-import numpy as np
-import pandas as pd
 import pytest
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.bundle.bundle import run
 from inference.colours import FILE, load_colours
 from inference.predict.store import open_prediction
-from pipeline.prediction.training_colours import fold_colours, keep_colours, quantiles_of
+from pipeline.prediction.training_colours import fold_colours, keep_colours
 from pipeline.runs import open_runs
 from pipeline.sequence import run_stages
 
@@ -122,16 +120,6 @@ def test_too_few_images_leave_no_file(made: tuple[Path, list[str], str], capsys:
     keep_colours(space, open_runs(space_of(arguments)))
     assert "too few training images" in capsys.readouterr().out and not path.is_file()
     path.write_bytes(before)
-
-
-def test_quantiles_are_shares_of_what_the_type_holds() -> None:
-    names = [f"image_channel_0_{name}" for name in ("p01", "p25", "p50", "p75", "p99")]
-    rows = [["uint8", 1, *[0, 51, 102, 153, 255]], ["uint16", 1, *[65535] * 5], ["uint8", 3, *[1] * 5]]
-    found = quantiles_of(pd.DataFrame(rows, columns=["dtype", "channels", *names]))
-    np.testing.assert_allclose(found[:2, 0], [[0, 0.2, 0.4, 0.6, 1], [1] * 5])
-    assert np.isnan(found[2]).all()
-    with pytest.raises(ValueError, match="run 01_check_data"):
-        quantiles_of(pd.DataFrame({"dtype": ["uint8"], "channels": [2], names[0]: [1.0]}))
 
 
 def test_classifiers_are_not_shown_other_colours(tmp_path: Path) -> None:

@@ -49,15 +49,17 @@ def test_like_images_recommend_a_split_within_sources() -> None:
     found = compared({("train", "plain"): 60, ("test", "plain"): 30})
     assert found.summary["sentences"][0].startswith("the test images are like training (AUC 0.")
     assert found.summary["sentences"][-1].startswith("a split within sources resembles the test set: ")
+    assert not any("predict.normalise" in sentence for sentence in found.summary["sentences"])
     assert found.summary["interval"][0] < 0.6 and found.summary["unseen_sources"] == 0
 
 
 def test_a_foreign_source_recommends_a_split_across_sources() -> None:
     found = compared({("train", "plain"): 40, ("train", "purple"): 30, ("test", "blurred"): 25})
-    first, *_, unseen, last = found.summary["sentences"]
+    first, colours, *_, unseen, last = found.summary["sentences"]
     assert first.startswith("the test images differ from training (AUC ") and first.endswith(
         "25 of 25 test images are foreign"
     )
+    assert colours.startswith("25 of 25 test images have values unlike") and "predict.normalise: colour" in colours
     assert unseen == "25 of 25 test images come from sources that training does not have"
     assert last.endswith("folds.method: leave_one_group_out, folds.group: source, folds.n: 2")
     assert found.images["foreign"].is_monotonic_decreasing and found.images["nearest_3"].str.startswith("train").all()
