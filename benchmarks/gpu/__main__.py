@@ -42,9 +42,14 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
         self.waiting = b""
 
+    @property
+    def starting(self) -> bool:
+        """Whether the next question begins with a new process."""
+        return self.process is None or self.process.poll() is not None
+
     def ask(self, part: str) -> None:
         """Begin a part."""
-        if self.process is None or self.process.poll() is not None:
+        if self.starting:
             self.waiting = b""
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
@@ -79,14 +84,15 @@ class Worker:
             self.process.wait()
 
 
-def measure(part: Part, asked: str, worker: Worker, seconds: float, book: Book) -> None:
-    """Let a worker do one part within its seconds."""
+def measure(part: Part, asked: str, worker: Worker, seconds: float, book: Book, *, end: float) -> None:
+    """Let a worker do one part within its seconds, which begin where the process is ready, and before `end`."""
     began = time.monotonic()
+    deadline = end if worker.starting else began + seconds
     part.state = "running"
     worker.ask(asked)
     while part.state == "running":
         try:
-            answer = worker.answer(began + seconds)
+            answer = worker.answer(min(deadline, end))
         except EOFError:
             answer = {"ended": None}
         if answer is None:
@@ -98,6 +104,7 @@ def measure(part: Part, asked: str, worker: Worker, seconds: float, book: Book) 
         elif "row" in answer:
             part.rows.append(Row(**answer["row"]))
         elif "facts" in answer:
+            deadline = time.monotonic() + seconds
             book.facts.update(answer["facts"] if not part.name.startswith("as on a T4") else {})
         elif "error" in answer:
             part.error = answer["error"]
@@ -143,7 +150,7 @@ def run(arguments: argparse.Namespace) -> list[Part]:
             workers[other].stop()  # it holds memory; one that is asked again begins anew
         if pretend not in workers:
             workers[pretend] = Worker(arguments.device, pretend or arguments.pretend, log)
-        measure(part, asked, workers[pretend], seconds, book)
+        measure(part, asked, workers[pretend], seconds, book, end=end)
         print(
             f"{part.name}: {part.state} after {part.seconds:.0f} s, {len(part.rows)} figures {part.error}", flush=True
         )

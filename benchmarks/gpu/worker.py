@@ -22,6 +22,8 @@ PARTS = ("stages", "prediction", "training", "models", "memory", "compiled")
 def serve(device: str, pretend: str | None, answers: TextIO) -> None:
     """Do the parts that are named on standard input, a line each."""
     place = take_place(device, pretend)
+    for part in PARTS:
+        import_module(f"benchmarks.gpu.{part}")  # what it takes to begin counts for no part
     _say(answers, facts=describe(place))
     for line in sys.stdin:
         do_part(line.strip(), place, answers)
