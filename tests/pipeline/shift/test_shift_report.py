@@ -48,7 +48,7 @@ def compared(counts: Counts, **columns: Any) -> Shift:
 def test_like_images_recommend_a_split_within_sources() -> None:
     found = compared({("train", "plain"): 60, ("test", "plain"): 30})
     assert found.summary["sentences"][0].startswith("the test images are like training (AUC 0.")
-    assert found.summary["sentences"][-1].startswith("a split within sources resembles the test set: ")
+    assert found.summary["sentences"][-1].startswith("a split within sources is like the test set: ")
     assert not any("predict.normalise" in sentence for sentence in found.summary["sentences"])
     assert found.summary["interval"][0] < 0.6 and found.summary["unseen_sources"] == 0
 
