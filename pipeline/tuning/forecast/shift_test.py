@@ -17,7 +17,6 @@ from folds.foldfile import SOURCE
 from inference.decide.decision import load_decision
 from inference.forecast.forecast import apply_forecast
 from pipeline.data.fold_tables import open_folds
-from pipeline.inventory_table import read_inventory
 from pipeline.prediction.prediction_stages import decision_path
 from pipeline.runs import open_runs
 from pipeline.stage import read_stage
@@ -38,13 +37,12 @@ def training_sources(space: Workspace) -> pd.Series:
 
     Raises ValueError where fewer than two sources are known.
     """
-    table, _ = read_inventory(space.inventory)
-    train = table[table["split"] == "train"]
+    train, _ = space.training_images()
     counts = train[SOURCE].astype(str).value_counts() if SOURCE in train else pd.Series(dtype=int)
     if len(counts) < 2:
         raise ValueError(
             f"{space.competition.name}: {len(counts)} source(s) of training images are known, and a shift test "
-            f"needs two or more; name a column with --set 'folds.sources={{column: ...}}' and run stage 01 again"
+            f"needs two or more; name a column with --set 'folds.sources={{column: ...}}'"
         )
     return counts
 

@@ -14,7 +14,6 @@ from inference.forecast.forecast import Forecast, load_forecast
 from inference.forecast.test_images import forecast_facts, forecast_test_images, write_forecast
 from inference.forecast.verdict import forecast_lines
 from inference.submission import open_test_images
-from pipeline.inventory_table import read_inventory
 from pipeline.prediction.prediction_stages import decision_path
 from pipeline.runs import Run
 from pipeline.workspace import Workspace
@@ -48,7 +47,7 @@ def source_lines(space: Workspace, forecast: Forecast, sums: pd.DataFrame, stack
 
     Nothing where no source is known, or where training shows all of them.
     """
-    table, _ = read_inventory(space.inventory)
+    table, _ = space.all_images()
     if SOURCE not in table or not forecast.maps:
         return []
     known = set(table.loc[table["split"] == "train", SOURCE].astype(str)) - {""}

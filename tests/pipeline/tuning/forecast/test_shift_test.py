@@ -19,6 +19,7 @@ from pipeline.tuning.forecast.shift_test import (
     leave_sources_out,
     shift_sentences,
     split_by_source,
+    training_sources,
 )
 from submissions.metrics import build_metric
 
@@ -76,6 +77,12 @@ def test_one_source_cannot_be_left_out(arguments: list[str]) -> None:
     assert not split_by_source(space)
     with pytest.raises(ValueError, match="a shift test needs two or more"):
         across_arguments(space, None)
+
+
+def test_a_column_of_the_host_names_the_sources(arguments: list[str]) -> None:
+    """Also where stage 01 found one source only, and without running it again."""
+    named = training_sources(space_of(arguments, "--set", "folds.sources={column: image_id}"))
+    assert len(named) == 12 and set(named) == {1}
 
 
 def test_the_word_trains_a_fold_a_source(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
