@@ -84,7 +84,7 @@ def _unit_attributes(competition: Competition, images: ListedImages, solution: R
                 seen.add(str({**listed, **row}.get(name, "")).strip())
     for unit, known in values.items():
         if len(known[USAGE]) > 1:
-            raise ValueError(f"{unit}: its rows in the solution are {sorted(known[USAGE])}, not one Usage")
+            raise ValueError(f"{unit}: its rows in the solution have the Usage {sorted(known[USAGE])}; expected one")
     plain = {
         unit: {name: next(iter(seen)) if len(seen) == 1 else "" for name, seen in known.items()}
         for unit, known in values.items()

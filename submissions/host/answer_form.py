@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from submissions.host.patterns import FIELD, check_inside
+from submissions.host.patterns import FIELD, check_inside, fill
 from submissions.host.settings import Settings
 from submissions.rle.codec import Dialect
 
@@ -152,3 +153,11 @@ class SubmissionFormat(Settings):
         if self.kind == "table":
             return self.rows == "instance" or (self.rows == "image" and "{score" in self.mask_template)
         return self.kind == "coco" or self.files.objects
+
+
+def placed(dialect: Dialect, fields: Mapping[str, Any]) -> Dialect:
+    """The dialect of an image whose row of the listing is `fields`. ValueError where it has no such column."""
+    if dialect.span is None:
+        return dialect
+    span = (fill(dialect.span[0], fields, "dialect.span"), fill(dialect.span[1], fields, "dialect.span"))
+    return dialect.model_copy(update={"span": span})

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from submissions.host.answer_form import placed
 from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import read_mask_images, read_pixels
-from submissions.host.placed_dialect import placed
 from submissions.host.points import Place, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat
+from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
-from submissions.host.placed_dialect import placed
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import Dialect, decode
 from submissions.table.findings import Finding, Level, errors, rows_findings

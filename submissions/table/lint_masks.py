@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from submissions.host.answer_form import placed
 from submissions.host.competition import Competition
 from submissions.host.patterns import FIELD, fill
-from submissions.host.placed_dialect import placed
 from submissions.host.sample import submission_format
 from submissions.rle.codec import PLACEHOLDER, find_overlap, read_runs
 from submissions.rle.text import I64

@@ -12,11 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat
+from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill
-from submissions.host.placed_dialect import placed
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned
 from submissions.table.objects import objects_by_class
@@ -246,7 +245,7 @@ def cell_objects(form: SubmissionFormat, cell: str) -> list[CellObject]:
     while position < len(text) or not (listed or found):
         match = pattern.match(text, position)
         if match is None:
-            raise ValueError(f"{text[position:][:60]!r} is not written as the contract's {template!r}")
+            raise ValueError(f"{text[position:][:60]!r} does not match the contract's mask_template {template!r}")
         groups = match.groupdict()
         found.append(CellObject(match["mask"], _score(groups.get("score", "1")), groups.get("class", "")))
         position = match.end()

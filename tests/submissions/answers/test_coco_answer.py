@@ -152,9 +152,9 @@ def test_files_that_are_no_list_of_objects(tmp_path: Path) -> None:
     path.write_text(json.dumps([*entries, entries[0]]))
     found = [str(one) for one in errors(lint_answer(path, competition, tmp_path / "data"))]
     assert any("row 4: image test00: shares a pixel with object 1" in one for one in found)
-    assert any("the host takes at most 10" in one for one in found)
+    assert any("the host accepts at most 10" in one for one in found)
     training = pd.DataFrame({"height": [40] * 30, "width": [56] * 30, "area_thing": [3] * 30})
-    assert "at most 0.1% in training" in str(lint_answer(path, competition, tmp_path / "data", training=training))
+    assert "covers 21." in str(lint_answer(path, competition, tmp_path / "data", training=training))
 
 
 def test_a_solution_may_be_an_annotated_document_with_crowds_and_polygons(tmp_path: Path) -> None:

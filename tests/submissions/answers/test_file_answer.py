@@ -216,7 +216,7 @@ def test_what_is_no_zip_too_large_or_twice(tmp_path: Path) -> None:
     form = {"kind": "images", "max_bytes": 100}
     competition = rle_contract(submission=form)
     out = write(competition, tmp_path / "data", tmp_path / "submission.zip", drawn(tmp_path))
-    assert "the host takes at most 100" in str(lint_answer(out, competition, tmp_path / "data")[0])
+    assert "the host accepts at most 100" in str(lint_answer(out, competition, tmp_path / "data")[0])
     with zipfile.ZipFile(out, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
         packed.writestr("test00.png", packed.read("test00.png"))
     assert "'test00.png' comes 2 times" in str(lint_answer(out, competition, tmp_path / "data"))

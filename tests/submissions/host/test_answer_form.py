@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from drawn_hosts import rle_contract
 
+from submissions.host.answer_form import placed
+from submissions.rle.codec import Dialect
+
 VOLUMES = {"kind": "volumes", "train": "train/{id}.nii", "test": "test/{id}.nii"}
 IMAGES = {"train": "train/{id}.png", "test": "test/{id}.png"}
 
@@ -16,7 +19,7 @@ IMAGES = {"train": "train/{id}.png", "test": "test/{id}.png"}
     [
         ({"kind": "images", "files": {"path": "{id}.jpg"}}, "images are written without loss"),
         ({"kind": "volumes", "files": {"path": "{id}.png"}}, "volumes are written without loss"),
-        ({"kind": "images", "files": {"path": "../{id}.png"}}, "below the data folder"),
+        ({"kind": "images", "files": {"path": "../{id}.png"}}, "inside the data folder"),
         ({"kind": "images", "files": {"values": {"thing": 300}}}, "expected 0 to 255"),
         ({"kind": "images", "files": {"values": {"other": 3}}}, r"files.values names \['other'\]"),
         ({"kind": "images", "files": {"objects": True, "values": {"thing": 1}}}, "leave out values"),
@@ -54,3 +57,11 @@ def test_two_classes_of_one_value_and_objects_of_two_classes() -> None:
     both = {"kind": "images", "files": {"path": "{class}_{id}.png", "values": {"a": 1, "b": 1}}}
     form = rle_contract(classes=["a", "b"], submission=both).submission
     assert form is not None and form.files.by_class and not form.wants_objects and not form.has_table
+
+
+def test_a_span_is_filled_from_the_row_and_a_missing_column_is_named() -> None:
+    dialect = Dialect(kind="wkt", span=("{Xmax}", "-1"))
+    assert placed(dialect, {"Xmax": "0.009"}).span == ("0.009", "-1")
+    assert placed(Dialect(), {}) == Dialect()
+    with pytest.raises(ValueError, match=r"dialect.span: template '{Xmax}' cannot be filled: no field \['Xmax'\]"):
+        placed(dialect, {"id": "x"})

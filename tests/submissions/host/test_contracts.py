@@ -27,10 +27,10 @@ from inference.submission import make_submission, open_test_images
 from pipeline.data.inventory import check_masks_aligned
 from pipeline.inventory_table import MEASURED, read_inventory
 from submissions.answers.scoring import score_submission
+from submissions.host.answer_form import placed
 from submissions.host.competition import Competition, list_competitions, load_competition
 from submissions.host.listing import list_images, pixel_size
 from submissions.host.masks import MaskReader
-from submissions.host.placed_dialect import placed
 from submissions.metrics import build_metric
 from submissions.rle.codec import decode
 from submissions.table.lint import errors, lint_submission

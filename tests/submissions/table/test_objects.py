@@ -68,6 +68,6 @@ def test_such_a_table_is_linted_and_scored(tmp_path: Path) -> None:
     assert errors(lint_answer(out, LISTED, tmp_path, training=training)) == []
     assert score_submission(LISTED, out, out, tmp_path).score == 1
     out.write_text(out.read_text().replace("b 1.0000", "c 1.0000", 1))
-    assert "'c' is no class of drawn" in str(errors(lint_answer(out, LISTED, tmp_path))[0])
-    with pytest.raises(ValueError, match="'c' is no class of drawn"):
+    assert "'c' is not a class of drawn" in str(errors(lint_answer(out, LISTED, tmp_path))[0])
+    with pytest.raises(ValueError, match="'c' is not a class of drawn"):
         score_submission(LISTED, out, out, tmp_path)

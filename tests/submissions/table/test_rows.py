@@ -49,7 +49,7 @@ def test_places_of_rows(tmp_path: Path) -> None:
     ):
         row_places(rle_contract(submission={}), images, shapes)
     alike = rle_contract(submission={"id_template": "all"})
-    with pytest.raises(ValueError, match="name the fields that tell them apart"):
+    with pytest.raises(ValueError, match="add fields that differ"):
         row_places(alike, images, dict.fromkeys(("test00", "test01"), (1, *SHAPE)))
 
 
