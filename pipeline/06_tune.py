@@ -53,8 +53,8 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     _, score = score_through_submission(found.terms, found.items, result.decision)
     if score != result.cv and not (isnan(score) and isnan(result.cv)):
         raise ValueError(
-            f"CV is {result.cv}, but {score} through the submission table: a mask is changed on the "
-            "way; run `python -m submissions lint` on the submission of stage 07"
+            f"CV is {result.cv}, but {score} through the submission table: a mask is changed on the way; run "
+            "`python -m submissions lint` on the submission of stage 07"
         )
     extras = measure(space, runs, found)
     forecast = taught_forecast(space, runs, found.terms, result)

@@ -44,8 +44,8 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
         return
     if arguments.keep_folds and arguments.time_budget:
         raise ValueError(
-            "--keep-folds predicts every image once more, which a time budget does not allow; leave "
-            "out --keep-folds or --time-budget"
+            "--keep-folds predicts every image once more, which a time budget does not allow; leave out "
+            "--keep-folds or --time-budget"
         )
     if space.shard is not None and arguments.time_budget:
         raise ValueError("--time-budget needs one process that predicts all images; leave out --time-budget or --shard")

@@ -150,7 +150,7 @@ def upload(
         bundled = code[0] / "decision.json"
         if bundled.is_file() and file_hash(bundled) != file_hash(decision_path(space)):
             again = f"run 08_bundle.py {space.experiment.name} --overwrite"
-            raise ValueError(f"{bundled}: not the decision that lies in tuning/; {again}")
+            raise ValueError(f"{bundled}: not the current decision in tuning/; {again}")
         file = answer_path(space.competition, space.own).name
         return submit_code(client, name, *code, message, file_name=file, patience=patience, report=report)
     path = submission_path(space)

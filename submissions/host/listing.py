@@ -229,8 +229,8 @@ def _join(
     known = {row["image_id"] for row in rows}
     hint = difference(set(attributes) - known, known - set(attributes))
     problems = [
-        Problem(f"{table.file}: id {name!r}", "no image of that id", "a file that fits the contract's pattern",
-                hint or "download the image or take the row out")
+        Problem(f"{table.file}: id {name!r}", "no image with that id", "a file that matches the contract's pattern",
+                hint or "download the image or delete the row")
         for name in attributes
         if name not in known and not competition.images.only_listed and not table.both_splits
     ]  # fmt: skip
@@ -242,7 +242,7 @@ def _join(
         if extra is None and not _may_be_missing(competition, table):
             problems.append(
                 Problem(row["path"], f"id {row['image_id']!r} without a row", f"a row in {table.file}",
-                        hint or "add the row or take the image out")
+                        hint or "add the row or remove the image")
             )  # fmt: skip
         joined.append({**(extra or {}), **row})
     return joined, problems

@@ -1,4 +1,4 @@
-"""Opening the host's masks: runs, images with a value map, polygons, points; one form comes out."""
+"""Reads the host's masks, whether given as runs, images or polygons, into one form (`Truth`)."""
 
 from __future__ import annotations
 

@@ -94,8 +94,8 @@ def read_masks(
     findings = rows_findings("error", "masks that do not decode", faults)
     findings += rows_findings("error", "masks that overlap", _overlaps(kept, list(images), shapes, competition))
     if blind:
-        cause = "are not read" if sized else "are read without knowing where the image ends"
-        findings.append(Finding("warning", None, f"{blind} row(s) are of no image under the data folder; they {cause}"))
+        cause = "are not read" if sized else "are read without knowing the size of the image"
+        findings.append(Finding("warning", None, f"{blind} row(s) belong to no image in the data folder; they {cause}"))
     findings += _placeholders(frame[form.mask_column], competition)
     return ReadMasks(list(images), place, class_index, area, findings)
 

@@ -65,8 +65,8 @@ def encode_rows(
         return [answer_row(form, given, encode(planes[index], dialect))]
     if instances is None:
         raise ValueError(
-            f"{fields['image_id']}: the host wants instances, but the decision does not split masks; "
-            "set tune.instances and run stage 06"
+            f"{fields['image_id']}: the host wants instances, but the decision does not split masks; set "
+            "tune.instances and run stage 06"
         )
     texts = encode_instances(instances, dialect)
     confidence = list(scores) if scores is not None else [1.0] * len(texts)

@@ -135,8 +135,8 @@ def doubts(known: Known, lefts: Sequence[Left]) -> list[str]:
         said.append("there are no two sources with three units each, so no source could be left out")
     if "shift" not in kinds:
         said.append(
-            "no shifted copies were predicted (tune.copies), so the forecast does not know scores below "
-            "those out of fold"
+            "no shifted copies were predicted (tune.copies), so the forecast does not know scores below those "
+            "out of fold"
         )
     return said
 

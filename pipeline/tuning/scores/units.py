@@ -100,8 +100,8 @@ def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.Data
             values = sorted({str(getattr(item, what)) for item in made.items})
             if len(values) > 1:
                 raise ValueError(
-                    f"stack {made.name!r} lies in the {what}s {values}, but it is scored as one; use "
-                    "a folds.method that keeps stacks whole"
+                    f"stack {made.name!r} lies in the {what}s {values}, but it is scored as one; use a "
+                    "folds.method that keeps stacks whole"
                 )
     rows = [(made.name, made.fold, str(made.items[0].group), str(made.items[0].stratum)) for made in units]
     return units, pd.DataFrame(rows, columns=["image_id", "fold", "group", "stratum"])
