@@ -107,7 +107,7 @@ def _split_empties(texts: Sequence[object]) -> tuple[str, list[int], list[str]]:
 
 
 def _kind(pairs: list[tuple[str, Shape]], reasons: list[str]) -> tuple[str, float]:
-    kinds = [kind for kind in get_args(Kind) if kind in DIALECTS]  # outlines are no runs
+    kinds = [kind for kind in get_args(Kind) if kind not in ("wkt", "geojson")]  # outlines are no runs
     fits = np.array([[_fits(text, size, kind) for kind in kinds] for text, size in pairs]).reshape(-1, len(kinds))
     whole = [kind for i, kind in enumerate(kinds) if fits[:, i].all()]
     if not pairs or not whole:
