@@ -77,6 +77,10 @@ def _classifies(run: FinishedRun) -> bool:
     return run.space.experiment.task == "classify"
 
 
+def contents(run: FinishedRun) -> dict[str, str]:
+    """Heading of each section of the run's page by its id."""
+    return {name: title for name, title in CONTENTS.items() if name != "answers" or _classifies(run)}
+
+
 def _contents(run: FinishedRun) -> Safe:
-    shown = {name: title for name, title in CONTENTS.items() if name != "answers" or _classifies(run)}
-    return element("nav", *(element("a", title, href=f"#{name}") for name, title in shown.items()))
+    return element("nav", *(element("a", title, href=f"#{name}") for name, title in contents(run).items()))
