@@ -101,7 +101,7 @@ def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     assert np.mean(right) > 0.75
     assert json.loads((own / "fold_0/stage.json").read_text())["identity"]["settings"]["task"] == "classify"
     page = page_of(tmp_path, "lenet")
-    assert "lenet answers for whole images and draws no mask" in page and "<canvas" not in page
+    assert "lenet predicts whole images and has no masks" in page and "<canvas" not in page
     assert "share of validation images classified correctly" in page and 'id="class-scores-figure"' in page
     assert 'id="confusion-figure"' in page and "Expected calibration error 0." in page and 'href="#answers"' in page
     finished = open_finished(own, data=tmp_path / "data", competition=tmp_path / "kinds.yaml")

@@ -174,7 +174,7 @@ def test_what_is_missing_is_said(folder: Path, tmp_path: Path) -> None:
         path.write_text(json.dumps(document))
     page = render(reopened(tmp_path, "nowhere"), ledger=tmp_path / "ledger.csv")
     for sentence in (
-        "the host&#x27;s files are not at", "No fold left a log", "no balance.csv", "no leaks.csv",
+        "the host&#x27;s files are not in", "No fold left a log", "no balance.csv", "no leaks.csv",
         "TTA views were not measured", "no averaging was measured", "Not measured: set tune.sample",
         "No submission to drawn is in the ledger", "did not note their commands",
     ):  # fmt: skip
@@ -191,7 +191,7 @@ def test_a_classifier_has_no_pictures(folder: Path, tmp_path: Path) -> None:
     document["identity"]["settings"]["task"] = "classify"
     made.write_text(json.dumps(document))
     page = render(reopened(tmp_path), ledger=tmp_path / "ledger.csv")
-    assert "tiny answers for whole images and draws no mask" in page and "<canvas" not in page
+    assert "tiny predicts whole images and has no masks" in page and "<canvas" not in page
     assert ">train00<" in page
 
 
