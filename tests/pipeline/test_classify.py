@@ -130,7 +130,7 @@ def test_a_classifier_gates_the_masks_of_another_experiment(
 ) -> None:
     folder, own, classifier = gated
     stage("06_tune")(classifier)
-    assert "nothing to do here. Another experiment asks it: tune.gate=lenet" in capsys.readouterr().out
+    assert "nothing to do here. Another experiment can use it as its gate: tune.gate=lenet" in capsys.readouterr().out
     with_rule = [*own, "--set", "tune.gate=lenet", "--set", "tune.rule=gated_classifier"]
     run_stages(with_rule, ("06", "07"))
     made = folder / "runs/drawn/tiny"
@@ -167,7 +167,7 @@ def test_a_gate_that_is_not_out_of_fold_or_no_classifier_is_refused(
     assert "run 05_predict_oof.py again" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         stage("06_tune")([*own, "--set", "tune.gate=tiny", "--overwrite"])
-    assert "'tiny' is a unet, which answers for pixels" in capsys.readouterr().err
+    assert "'tiny' is a unet, which predicts pixels" in capsys.readouterr().err
     other = [*classifier, "--set", "name=other", "--set", "seed=5", "--set", "folds.use=[0]"]
     run_stages(other, ("02", "04", "05"))
     with pytest.raises(SystemExit):

@@ -166,5 +166,5 @@ def test_a_second_seed_shows_what_a_mean_changes(
     path.write_text(json.dumps(document))
     with pytest.raises(SystemExit):
         stage("06_tune")([*own, *more])
-    assert "'other' differs in ['seed', 'train'], expected to differ in the seed only" in capsys.readouterr().err
+    assert "'other' differs in ['seed', 'train']; expected to differ in the seed only" in capsys.readouterr().err
     path.write_text(before)

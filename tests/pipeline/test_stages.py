@@ -85,7 +85,7 @@ def test_other_settings_are_refused_with_status_1(
     said = capsys.readouterr().err
     assert words in said
     command = shlex.join(["python", f"pipeline/{name}.py", *finished[1], "--set", setting, "--overwrite"])
-    assert (command in said) == ("there" in words)
+    assert (command in said) == ("is now" in words)
 
 
 def test_stages_cannot_be_run_before_what_they_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,7 +231,7 @@ def test_an_unknown_word_lists_the_known_ones(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as caught:
         main(["fly"])
     assert caught.value.code == 2
-    assert "found 'fly', expected one of run, demo" in capsys.readouterr().out
+    assert "unknown word 'fly', expected one of run, demo" in capsys.readouterr().out
 
 
 def test_a_contract_without_test_images_ends_after_stage_06(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -276,7 +276,7 @@ def test_a_launcher_that_started_one_process_only_is_noticed(monkeypatch: pytest
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(trainer, "Accelerator", lambda **_: Alone())
-    with pytest.raises(RuntimeError, match="WORLD_SIZE=2, but 1"):
+    with pytest.raises(RuntimeError, match="WORLD_SIZE is 2, but 1"):
         trainer.start_processes("cpu")
 
 

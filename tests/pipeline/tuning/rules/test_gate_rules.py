@@ -64,7 +64,7 @@ def test_an_image_level_gate_is_chosen_with_its_threshold_where_it_helps(kind: s
     plain = next(report for report in result.rules if report.name in ("global", "grid"))
     assert result.nested > plain.nested + 0.1
     assert result.chosen.score == pytest.approx(result.cv)
-    assert any(reason.startswith("rule 'gated_present' decides") for reason in result.reasons)
+    assert any(reason.startswith("rule 'gated_present' is chosen") for reason in result.reasons)
 
 
 def test_a_gate_that_says_nothing_is_not_used() -> None:
@@ -112,7 +112,7 @@ def test_exclusive_classes_give_their_pixels_to_background() -> None:
 @pytest.mark.parametrize(
     ("contract", "items", "settings", "message"),
     [
-        (drawn_contract(), draw_items(4), {"gate": "other"}, "an image-level gate does not suit drawn"),
+        (drawn_contract(), draw_items(4), {"gate": "other"}, "an image-level gate cannot be used for drawn"),
         (drawn_contract(), draw_items(4), {"rules": ["gated_present"]}, "'gated_present' does not suit drawn"),
     ],
 )
