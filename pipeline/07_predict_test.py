@@ -35,10 +35,7 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     from pipeline.prediction.prediction import left_of_test, predict_folds, predict_test_shard
 
     if space.competition.submission is None:
-        print(
-            f"07_predict_test: the contract of {space.competition.name} has no test images, so there is nothing "
-            "to submit"
-        )
+        print(f"07_predict_test: nothing to submit, the contract of {space.competition.name} has no test images")
         return
     if only_a_gate(space, "07_predict_test"):
         return

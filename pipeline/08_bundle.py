@@ -69,20 +69,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     here = ".".join(map(str, sys.version_info[:2]))
     parser.add_argument("others", nargs="*", metavar="EXPERIMENT", help="further experiments of the same ensemble")
-    parser.add_argument(
-        "--fp16",
-        action="store_true",
-        help="half the size: weights are stored in half precision and computed with in float32",
-    )
+    parser.add_argument("--fp16", action="store_true", help="half the size: weights are stored in half precision")
     parser.add_argument("--python", choices=PYTHONS, default=here if here in PYTHONS else PYTHONS[-1],
                         help="Python version of the host, to fetch wheels for (default: %(default)s)")  # fmt: skip
     parser.add_argument("--no-wheels", action="store_true", help="fetch no wheels: the host's image has all packages")
-    parser.add_argument(
-        "--max-size",
-        default="20GB",
-        metavar="20GB",
-        help="largest size of the bundle; a larger one is refused (default: 20GB)",
-    )
+    parser.add_argument("--max-size", default="20GB", metavar="20GB", help="refuse a larger bundle (default: 20GB)")
     parser.add_argument("--user", help="your user name on the host, for the metadata files")
     parser.add_argument("--slug", help="name of the data set (default: <competition>-<experiment>)")
     run_stage(bundle, parser, argv)

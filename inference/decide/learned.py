@@ -40,7 +40,7 @@ def load_learned(kind: type[L], path: Path, *, fingerprint: str | None = None) -
     learned = validate(kind, document, str(path))
     if fingerprint is not None and learned.fingerprint != fingerprint:
         raise ValueError(
-            f"{path}: the {what} was learned from the predictions {learned.fingerprint!r}, these weights belong to "
+            f"{path}: the {what} was learned from the predictions {learned.fingerprint!r}, but these weights belong to "
             f"{fingerprint!r}; run stage 06_tune for this experiment"
         )
     return learned

@@ -75,7 +75,7 @@ def test_incomplete_folders_are_named(folder: Path, tmp_path: Path) -> None:
         train_model(folder, out=tmp_path / "model", **TINY)
     for path in (folder / "masks").iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"images images/{id}\.png and no masks for them"):
+    with pytest.raises(ValueError, match=r"images images/{id}\.png but no masks for them"):
         train_model(folder, **TINY)
     for path in (folder / "images").iterdir():
         path.unlink()

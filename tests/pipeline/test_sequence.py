@@ -74,21 +74,23 @@ def test_an_unknown_word_names_the_known_ones(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit) as caught:
         main(["train"])
     assert caught.value.code == 2
-    assert "found 'train', expected one of run, demo" in capsys.readouterr().out
+    assert "unknown word 'train', expected one of run, demo" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("number", "ends"), [(errno.ENOSPC, True), (errno.EIO, False)])
+@pytest.mark.parametrize(("number", "full"), [(errno.ENOSPC, True), (errno.EIO, False)])
 def test_a_full_disk_ends_a_stage_with_a_sentence(
-    number: int, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: int, full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = write_tiny_experiment(tmp_path)
 
     def fail(self: Path, *rest: object, **more: object) -> None:
         raise OSError(number, "the system's word")
 
-    with monkeypatch.context() as patched, pytest.raises(SystemExit if ends else OSError):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit, match="^1$"):
         patched.setattr(Path, "write_text", fail)
         main(["01_check_data", *arguments])
-    if ends:
+    said = capsys.readouterr().err
+    assert ("the disk is full" in said) == full and said.startswith("error: ")
+    if full:
         runs = tmp_path / "runs/drawn"
-        assert re.search(rf"error: {runs}/.*: the disk is full: [\d,]+ bytes are needed", capsys.readouterr().err)
+        assert re.search(rf"error: {runs}/.*: the disk is full: [\d,]+ bytes are needed", said)

@@ -42,7 +42,7 @@ def test_the_forecast_is_that_of_the_time_budget(parts: tuple[Path, dict[str, An
     folder, answer = parts
     found = dry_run(folder / "bundle", folder / "data", copies=9, seconds=600, work=folder)
     assert found.measured[0].value == 60 + 600 * (1 + 3) / 200 + 2  # the first image, which warms up, does not count
-    assert found.fits and "copies of 3; 3 were predicted" in str(found) and "no GPU here" in str(found)
+    assert found.fits and "made from 3, which were predicted" in str(found) and "no GPU here" in str(found)
     assert str(found).endswith("\nno preview")
     answer["one_by_one"] = False
     voted = dry_run(folder / "bundle", folder / "data", copies=9, seconds=60, work=folder)

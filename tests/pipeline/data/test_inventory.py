@@ -179,7 +179,7 @@ def test_mask_files_that_change_change_the_digest_of_the_host(name: str, tmp_pat
     patterns = [pattern for pattern in (competition.masks.path, competition.masks.valid) if pattern]
     for pattern in patterns:
         before = host_digest(competition, tmp_path)
-        path = tmp_path / fill(pattern, {**row, "id": row["image_id"]}, "masks")
+        path = tmp_path / fill(pattern, {**row, "id": row["image_id"], "class": competition.classes[0]}, "masks")
         path.write_bytes(path.read_bytes() + b"mended")
         assert host_digest(competition, tmp_path) != before
 

@@ -51,7 +51,7 @@ def test_a_bundle_over_its_cap_leaves_the_one_before(tuned: list[str], capsys: p
     before = (space_of(tuned).own / "bundle/MANIFEST.json").read_bytes()
     with pytest.raises(SystemExit):
         bundle([*tuned, "--max-size", "1MB"])
-    assert "--max-size is 0.001 GB: the largest are weights/tiny/fold_" in capsys.readouterr().err
+    assert "--max-size is 0.001 GB; the largest files are weights/tiny/fold_" in capsys.readouterr().err
     assert [path.name for path in space_of(tuned).own.glob("bundle*")] == ["bundle"]
     assert (space_of(tuned).own / "bundle/MANIFEST.json").read_bytes() == before
 
@@ -67,7 +67,7 @@ def test_experiments_without_a_common_decision_are_told_how_to_get_one(
 def test_without_a_user_name_that_is_said_first(tuned: list[str]) -> None:
     bundle(tuned)
     lines = write_upload_files(space_of(tuned), space_of(tuned).own / "bundle", None, "drawn-tiny")
-    assert "first put your user name for your-user-name in both metadata files" in lines[0]
+    assert "first replace your-user-name by your user name in both metadata files" in lines[0]
 
 
 def test_a_code_competition_is_told_of_stage_09(tuned: list[str]) -> None:

@@ -200,5 +200,5 @@ def test_code_competitions_hand_in_folders(space: Workspace, monkeypatch: pytest
     assert given == [host, "salt", code.own / "bundle", code.own / "kernel", "text"]
     (code.own / "bundle").mkdir()
     (code.own / "bundle/decision.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"not the decision that lies in tuning/; run 08_bundle\.py mine --overwrite"):
+    with pytest.raises(ValueError, match=r"not the current decision in tuning/; run 08_bundle\.py mine --overwrite"):
         upload(code, host, "salt", "text", code=code_folders(code, None, None), patience=Patience())

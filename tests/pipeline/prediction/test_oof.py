@@ -132,8 +132,8 @@ def test_what_was_measured_is_said() -> None:
     gain = Interval(0.01, 0.0, 0.02, 0.95, 20, np.zeros(3))
     extras = Extras(views=ViewWorth(table, ["identity"]), ensemble=EnsembleShift(128, 120, -8, -9, -7, gain, 0.001))
     said = measured_reasons(extras)
-    assert said[0].startswith("views hflip do harm") and "for those of identity alone" in said[0]
-    assert said[1] == "a mean of two models: score +0.0100, best threshold moved by -8"
+    assert said[0].startswith("TTA views hflip lower the score") and "for those of identity alone" in said[0]
+    assert said[1] == "mean of two models: score +0.0100, best threshold moved by -8"
     assert measured_reasons(Extras()) == []
 
 

@@ -245,7 +245,7 @@ def test_test_images_unlike_those_learned_on_are_noticed(
     features.to_csv(own / "tuning/features.csv", index=False)
     again(arguments)
     (own / "tuning/features.csv").write_bytes(kept)
-    assert "drift: share of pixels called thing" in capsys.readouterr().out
-    assert "share of pixels called thing" in (own / "test/drift.md").read_text()
+    assert "drift: share of pixels predicted as thing" in capsys.readouterr().out
+    assert "share of pixels predicted as thing" in (own / "test/drift.md").read_text()
     assert (own / "test/drift_histograms.csv").is_file()
     assert cv2.imread(str(own.parents[2] / "data/test/test00.png")) is not None
