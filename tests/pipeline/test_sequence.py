@@ -86,7 +86,7 @@ def test_a_full_disk_ends_a_stage_with_a_sentence(
     def fail(self: Path, *rest: object, **more: object) -> None:
         raise OSError(number, "the system's word")
 
-    with monkeypatch.context() as patched, pytest.raises(SystemExit, match="^1$"):
+    with monkeypatch.context() as patched, pytest.raises(SystemExit, match=r"^1$"):
         patched.setattr(Path, "write_text", fail)
         main(["01_check_data", *arguments])
     said = capsys.readouterr().err
