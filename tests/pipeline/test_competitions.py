@@ -15,7 +15,7 @@ from submissions.table.lint import lint_submission
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
 
-COMMON = ["train.epochs=1", "train.validate_images=2", "predict.views=[identity]", "tune.rounds=100"]
+COMMON = ["tune.copies=12", "train.epochs=1", "train.validate_images=2", "predict.views=[identity]", "tune.rounds=100"]
 SMOKE = {
     "tgs-salt": ["limit=60", "folds.n=2", "folds.use=[0]", "train.steps_per_epoch=10", "train.batch_size=8"],
     "dsb2018": ["limit=24", "folds.n=2", "folds.use=[0]", "train.steps_per_epoch=6", "train.batch_size=4"],
