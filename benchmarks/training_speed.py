@@ -89,10 +89,11 @@ def processor_seconds() -> float:
 
 
 class Ours:
-    """Our loop, one step at a time."""
+    """Our loop, one step at a time, with everything it does: loader, augmentation, averaged weights."""
 
-    def __init__(self, store: Store, names: list[str], steps: int, device: str) -> None:
-        settings = experiment(steps)
+    def __init__(
+        self, settings: Experiment, store: Store, names: list[str], *, device: str, workers: int = 0, pin: bool = False
+    ) -> None:
         inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": 0})
         folds = pd.DataFrame({"image_id": names, "fold": 1, "excluded_from": ""})
         source = training_set(settings, 0, store=store, folds=folds, inventory=inventory)
@@ -104,7 +105,10 @@ class Ours:
         self.trainer = Trainer(
             model, settings.train, settings.loss, accelerator=accelerator, device=place, seed=0, in_channels=3
         )
-        self.batches = load_batches(source, first_epoch=0, epochs=1, batches_per_epoch=steps, batch_size=BATCH)
+        self.batches = load_batches(
+            source, first_epoch=0, epochs=1, batches_per_epoch=settings.train.steps_per_epoch,
+            batch_size=settings.train.batch_size, workers=workers, pin=pin,
+        )  # fmt: skip
         self.trainer.begin_epoch(0)
         self.number, self.waited = 0, 0.0
 
@@ -145,7 +149,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store, names = write_data(folder)
-        ours = Ours(store, names, total, "cpu")
+        ours = Ours(experiment(total), store, names, device="cpu")
         recipe = smp_recipe.Recipe(folder, steps=total, size=SIZE, batch=BATCH, encoder=ours.encoder)
         sides = {"ours": ours, "smp recipe": recipe}
         speeds: dict[str, list[float]] = {name: [] for name in sides}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.gpu.place import Place
 from benchmarks.gpu.rows import Row
-from benchmarks.gpu.training import COUNT, Ours, sizes, write_data
+from benchmarks.gpu.training import COUNT, ours_of, sizes, write_data
 
 FIRST = 3
 
@@ -22,7 +22,7 @@ def run(place: Place) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         store, names = write_data(Path(scratch), size, 6 if place.small else COUNT)
         for title, mode in modes.items():
-            side = Ours(place, store, names, size=size, batch=batch, steps=steps + FIRST)
+            side = ours_of(place, store, names, size=size, batch=batch, steps=steps + FIRST)
             if mode is not None:
                 side.trainer.net.compile(mode=mode)
             began = place.seconds(lambda side=side: [side.step() for _ in range(FIRST)])

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from benchmarks.gpu.place import Place
 from benchmarks.gpu.rows import Row
 from benchmarks.peers import smp_recipe
 from benchmarks.prediction_speed import draw_discs
+from benchmarks.training_speed import Ours
 from pipeline.data.store import Store, create_store
 from pipeline.experiment import Experiment
-from pipeline.training.fold_training import initial_model, training_set, worker_count
-from pipeline.training.loader import load_batches
-from pipeline.training.trainer import Trainer, start_processes
+from pipeline.training.fold_training import worker_count
 
 ENCODER, COUNT = "tf_efficientnet_b0", 48
 
@@ -40,7 +37,7 @@ def run(place: Place) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store, names = write_data(folder, size, 6 if place.small else COUNT)
-        ours = Ours(place, store, names, size=size, batch=batch, steps=steps * rounds + 8)
+        ours = ours_of(place, store, names, size=size, batch=batch, steps=steps * rounds + 8)
         yield from _beside_the_recipe(place, ours, folder, batch=batch, steps=steps, rounds=rounds, size=size)
         yield Row("loader processes of either side", worker_count(None, place.device) or 2)
 
@@ -94,34 +91,11 @@ def write_data(folder: Path, size: int, count: int) -> tuple[Store, list[str]]:
     return store, names
 
 
-class Ours:
-    """Our loop, one step at a time, with everything it does: loader, augmentation, averaged weights."""
-
-    def __init__(self, place: Place, store: Store, names: list[str], *, size: int, batch: int, steps: int) -> None:
-        settings = Experiment(
-            name="speed", competition="drawn", model={"architecture": "unet", "encoder": ENCODER, "weights": "none"},
-            train={"epochs": 1, "steps_per_epoch": steps, "batch_size": batch, "patch": (size, size), "ema": 0.9},
-        )  # fmt: skip
-        inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": 0})
-        folds = pd.DataFrame({"image_id": names, "fold": 1, "excluded_from": ""})
-        source = training_set(settings, 0, store=store, folds=folds, inventory=inventory)
-        accelerator, device = start_processes(str(place.device))
-        self.trainer = Trainer(
-            initial_model(settings, 0), settings.train, settings.loss,
-            accelerator=accelerator, device=device, seed=0, in_channels=3,
-        )  # fmt: skip
-        self.batches = load_batches(
-            source, first_epoch=0, epochs=1, batches_per_epoch=steps, batch_size=batch,
-            workers=worker_count(None, device), pin=not place.small,
-        )  # fmt: skip
-        self.trainer.begin_epoch(0)
-        self.number, self.waited = 0, 0.0
-
-    def step(self) -> float:
-        """One batch; returns its loss."""
-        began = time.perf_counter()
-        batch = next(self.batches)
-        self.waited += time.perf_counter() - began
-        loss = self.trainer.step([batch], 0, self.number).loss
-        self.number += 1
-        return loss
+def ours_of(place: Place, store: Store, names: list[str], *, size: int, batch: int, steps: int) -> Ours:
+    """Our side on this device, with as many loader processes as a training takes there."""
+    settings = Experiment(
+        name="speed", competition="drawn", model={"architecture": "unet", "encoder": ENCODER, "weights": "none"},
+        train={"epochs": 1, "steps_per_epoch": steps, "batch_size": batch, "patch": (size, size), "ema": 0.9},
+    )  # fmt: skip
+    workers = worker_count(None, place.device)
+    return Ours(settings, store, names, device=str(place.device), workers=workers, pin=not place.small)
