@@ -18,7 +18,7 @@ from submissions.host.atomic import write_atomic
 from submissions.host.settings import Settings, read_yaml, validate
 from submissions.images.measures import QUANTILES
 from submissions.images.opening import ImageReader
-from submissions.images.readers import valid_pixels
+from submissions.images.readers import WrappedReader, valid_pixels
 
 FILE = "colours.json"
 MOST_ROWS = 500
@@ -105,19 +105,12 @@ def measured_quantiles(reader: ImageReader) -> np.ndarray:
     return np.quantile(values, list(QUANTILES.values()), axis=0).T / value_maximum(reader.dtype)
 
 
-class Recoloured:
+class Recoloured(WrappedReader):
     """An opened image whose channels are value * factor + start, in the type that it has."""
 
     def __init__(self, reader: ImageReader, factor: np.ndarray, start: np.ndarray, attrs: dict[str, Any]) -> None:
-        self.reader, self.factor, self.start, self.attrs = reader, factor, start, attrs
-        self.shape, self.dtype = reader.shape, reader.dtype
-        self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
-        self.spacing = getattr(reader, "spacing", None)
-        self.void = bool(getattr(reader, "void", False))
-
-    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
-        """bool (h, w), False where a window holds no data; None where all does."""
-        return valid_pixels(self.reader, z, rows, cols)
+        super().__init__(reader)
+        self.factor, self.start, self.attrs = factor, start, attrs
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
@@ -125,10 +118,6 @@ class Recoloured:
         if np.issubdtype(self.dtype, np.floating):
             return values.astype(self.dtype)
         return np.clip(np.rint(values), 0, value_maximum(self.dtype)).astype(self.dtype)
-
-    def close(self) -> None:
-        """Close the image."""
-        self.reader.close()
 
 
 def in_training_colours(reader: ImageReader, colours: Colours) -> ImageReader:

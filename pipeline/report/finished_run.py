@@ -71,12 +71,16 @@ class FinishedRun:
         return [index for index in self.space.competition.scored_classes if classes[index] != "background"]
 
     @property
+    def classifies(self) -> bool:
+        """Whether it predicts the classes of whole images and draws no mask."""
+        return self.space.experiment.task == "classify"
+
+    @property
     def unpictured(self) -> str:
         """Why no picture can be drawn, as a part of a sentence; '' where they can."""
         if not self.space.data.is_dir():
             return f"the host's files are not in {self.space.data}; name them with --data"
-        answers = self.space.experiment.task == "classify"
-        return f"{self.name} predicts whole images and has no masks" if answers else ""
+        return f"{self.name} predicts whole images and has no masks" if self.classifies else ""
 
     @cached_property
     def units(self) -> list[Unit]:

@@ -37,7 +37,7 @@ def write_report(
 def render(run: FinishedRun, *, ledger: Path = LEDGER, progress: Progress = quiet) -> str:
     """The page as text; of the pictures it opens the host's files, of the ledger the rows of this competition."""
     body = [
-        _header(run), sections.headline(run), _contents(run), *([answers(run)] if _classifies(run) else []),
+        _header(run), sections.headline(run), _contents(run), *([answers(run)] if run.classifies else []),
         images.explorer(run, progress=progress), images.scores(run, progress=progress),
         test_images(run, progress=progress), sections.learning(run),
         sections.folds(run), shift_section.test_against_training(run), sections.averages(run), sections.shifts(run),
@@ -73,13 +73,9 @@ def _header(run: FinishedRun) -> Safe:
     return element("header", element("h1", run.name), element("p", words))
 
 
-def _classifies(run: FinishedRun) -> bool:
-    return run.space.experiment.task == "classify"
-
-
 def contents(run: FinishedRun) -> dict[str, str]:
     """Heading of each section of the run's page by its id."""
-    return {name: title for name, title in CONTENTS.items() if name != "answers" or _classifies(run)}
+    return {name: title for name, title in CONTENTS.items() if name != "answers" or run.classifies}
 
 
 def _contents(run: FinishedRun) -> Safe:

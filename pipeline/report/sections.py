@@ -94,7 +94,7 @@ def learning(run: FinishedRun) -> Safe:
     if curves.empty:
         return section("learning", "Learning curves", absent("No fold left a log."))
     note = "Each dot is an epoch. The score is that of validation images, at their best threshold; it is not CV."
-    if run.space.experiment.task == "classify":
+    if run.classifies:
         note = "Each dot is an epoch. The score is the share of validation images classified correctly; it is not CV."
     if not curves["score"].notna().any():
         note = "Nothing was validated while training (train.validate_every)."

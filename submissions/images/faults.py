@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from submissions.images.readers import ImageReader, valid_pixels
+from submissions.images.readers import ImageReader, WrappedReader, valid_pixels
 
 ROWS = 1024
 SATURATED = 0.5  # share of an image at the top of its type that is worth a word
@@ -14,17 +14,15 @@ ROUGHER = 4.0  # an image this much rougher than itself with swapped bytes was w
 FAULTS = ("nodata", "nan", "constant", "saturated", "byte_order", "orientation")
 
 
-class FiniteReader:
+class FiniteReader(WrappedReader):
     """A reader of floats in which what is no number (NaN, infinity) is a value, or refused.
 
     value: what is shown instead; None: reading such a window raises ValueError with the number of them in the image.
     """
 
     def __init__(self, reader: ImageReader, value: float | None, where: str) -> None:
-        self.reader, self.value, self.where = reader, value, where
-        self.shape, self.dtype = reader.shape, reader.dtype
-        self.void = bool(getattr(reader, "void", False))
-        self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
+        super().__init__(reader)
+        self.value, self.where = value, where
         self.replaced: dict[tuple[int, int, int, int, int], int] = {}
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
@@ -41,18 +39,10 @@ class FiniteReader:
         pixels[~finite] = self.value
         return pixels
 
-    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
-        """bool (h, w), False where the window holds no data."""
-        return valid_pixels(self.reader, z, rows, cols)
-
     def __getattr__(self, name: str) -> Any:
         if name in ("reader", "__setstate__"):
             raise AttributeError(name)
         return getattr(self.reader, name)
-
-    def close(self) -> None:
-        """Close the reader underneath."""
-        self.reader.close()
 
 
 def count_not_finite(reader: ImageReader) -> int:

@@ -181,6 +181,28 @@ def valid_pixels(reader: Any, z: int, rows: slice | None = None, cols: slice | N
     return None if valid is None or valid.all() else valid
 
 
+class WrappedReader:
+    """Another reader of the same shape and type whose pixels are seen otherwise: `read` of a subclass says how.
+
+    What else is known of the reader underneath stays so: where data are, whether it decodes whole, its spacing.
+    """
+
+    def __init__(self, reader: ImageReader) -> None:
+        self.reader = reader
+        self.shape, self.dtype = reader.shape, reader.dtype
+        self.void = bool(getattr(reader, "void", False))
+        self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
+        self.spacing: tuple[float, float, float] | None = getattr(reader, "spacing", None)
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
+        """bool (h, w), False where a window holds no data; None where all does."""
+        return valid_pixels(self.reader, z, rows, cols)
+
+    def close(self) -> None:
+        """Close the reader underneath."""
+        self.reader.close()
+
+
 def pixel_size_of(reader: Any) -> float | None:
     """µm a pixel as the file of any reader says it, of the first file of several; None where it does not."""
     while not isinstance(reader, FileReader):
