@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import cv2
@@ -43,7 +44,7 @@ def tile_positions(size: int, tile: int, overlap: float) -> tuple[int, ...]:
         raise ValueError(f"overlap is {overlap}, expected a share from 0 to below 1")
     if tile < 1 or size < tile:
         raise ValueError(f"a tile of {tile} does not fit into {size} pixels: expected 1 <= tile <= size")
-    step = max(1, math.floor(tile * (1 - overlap) + 1e-9))
+    step = max(1, math.floor(tile * (1 - Fraction(str(overlap)))))  # exact: as a float, 1 - 0.9 is less than a tenth
     number = 1 + math.ceil((size - tile) / step)
     return tuple(int(round(value)) for value in np.linspace(0, size - tile, number))
 

@@ -28,6 +28,8 @@ def test_positions_by_hand() -> None:
     assert tile_positions(1000, 512, 0.5) == (0, 244, 488)
     assert tile_positions(512, 512, 0.5) == (0,)
     assert tile_positions(1025, 512, 0) == (0, 256, 513)
+    assert tile_positions(100, 50, 0.9) == tuple(range(0, 51, 5))
+    assert tile_positions(4, 2, 1.5e-10) == (0, 1, 2)  # two tiles would not overlap at all
 
 
 @given(st.integers(1, 300), st.integers(1, 128), st.floats(0, 0.9), st.sampled_from(["gaussian", "uniform"]))
