@@ -1,21 +1,20 @@
-"""What is wrong with images that decode, in words; and photos with an EXIF orientation: which way do masks fit them?"""
+"""What is wrong with images that decode, in words; and do masks lie on their images, or photos in another reading?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pipeline.data.inventory import ALIGNMENT_SAMPLE, LEAST_SHOWN, MOST_SHOWN
 from submissions.host.competition import Competition
 from submissions.host.listing import open_row
 from submissions.host.masks import MaskReader
 from submissions.host.problems import Problem
 from submissions.images.faults import FAULTS, describe_faults
-from submissions.table.alignment import MARGIN, check_alignment
-
-SAMPLE = 60
+from submissions.table.alignment import MARGIN, Alignment, Measured, check_alignment, judge_alignment, measure_alignment
 
 
 def fault_lines(competition: Competition, table: pd.DataFrame) -> list[str]:
@@ -39,7 +38,7 @@ def check_orientation(competition: Competition, data: Path, table: pd.DataFrame)
     marked = table[(table["split"] == "train") & (table["orientation"] > 1)]
     if not len(marked):
         return []
-    chosen = marked.iloc[:: max(1, len(marked) // SAMPLE)][:SAMPLE]
+    chosen = _spread(marked, ALIGNMENT_SAMPLE)
     now = competition.images.exif
     other = "turned" if now == "stored" else "stored"
     turned = competition.model_copy(update={"images": competition.images.model_copy(update={"exif": other})})
@@ -55,6 +54,35 @@ def check_orientation(competition: Competition, data: Path, table: pd.DataFrame)
     return [Problem(where, found, "photos read the way their masks were drawn", f"set images.exif: {other}")]
 
 
+def check_masks_aligned(
+    competition: Competition, data: Path, table: pd.DataFrame, measured: Mapping[str, Measured] | None = None
+) -> Alignment | None:
+    """The alignment test on a spread sample of training images with a mask; None where none has any.
+
+    `measured`: what stage 01 found of some by their ids, while it had them open; only what these lack of the sample
+    is read again.
+    """
+    if competition.masks.kind == "none" or "depth" not in table:
+        return None
+    names = [f"area_{name}" for name in competition.classes if name != "background"]
+    train = table[(table["split"] == "train") & (table["depth"] == 1)]
+    share = train[names].sum(axis=1) / (train["height"] * train["width"])
+    train = train[(share > LEAST_SHOWN) & (share < MOST_SHOWN)]
+    if not len(train):
+        return None
+    known = measured or {}
+    found = [known[name] for name in train["image_id"] if name in known][:ALIGNMENT_SAMPLE]
+    lacking = _spread(train[~train["image_id"].isin([*known])], ALIGNMENT_SAMPLE - len(found))
+    pairs = _pairs(competition, competition, MaskReader(competition, data), lacking)
+    read = (measure_alignment(image, mask, number) for number, (image, mask) in enumerate(pairs))
+    return judge_alignment([*found, *(one for one in read if one is not None)])
+
+
+def _spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many rows, evenly spread."""
+    return rows.iloc[:: max(1, len(rows) // max(1, most))][:most]
+
+
 def _pairs(
     competition: Competition, reading: Competition, masks: MaskReader, chosen: pd.DataFrame
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -63,6 +91,7 @@ def _pairs(
         source = open_row(reading, masks.data, {str(name): value for name, value in row.items()})
         shape = (int(row["depth"]), int(row["height"]), int(row["width"]))
         if source.shape[:3] == shape:
-            truth = masks.read({str(name): value for name, value in row.items()}, shape)
-            yield source.read(0), np.asarray(truth.planes[foreground, 0].any(axis=0))
+            pixels = source.read(0)
+            truth = masks.read({str(name): value for name, value in row.items()}, shape, source)
+            yield pixels, np.asarray(truth.planes[foreground, 0].any(axis=0))
         source.close()

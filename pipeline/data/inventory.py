@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,16 @@ from submissions.host.problems import Problem, problem_table
 from submissions.images.faults import FaultCounter
 from submissions.images.measures import Meter, brightness
 from submissions.images.opening import ImageReader
-from submissions.table.alignment import Alignment, check_alignment
+from submissions.table.alignment import ORIENTATIONS, Measured, measure_alignment
 
 THUMBNAIL = 64
 STRIP = 1024
 ALIGNMENT_SAMPLE = 60
+LEAST_SHOWN, MOST_SHOWN = 0.005, 0.995  # of an image, that a mask which tells of its alignment covers
 PROBED = 64
 NAMES_SHOWN = 3
 CHUNK = 32  # images inspected in one go
-PARTS = "parts"
+PARTS = "inspections"
 
 
 @dataclass(frozen=True)
@@ -45,33 +46,45 @@ class Inspection:
     """What was seen of one image; `row` is empty where it could not be read.
 
     unreadable: a test image that could not be read. It stops nothing that is trained: stage 07 can leave it empty.
+    alignment: how the mask lies on the image, of the images of the alignment test.
     """
 
     row: dict[str, Any]
     thumbnail: np.ndarray  # uint8 (64, 64)
     problems: list[Problem]
     unreadable: list[Problem] = field(default_factory=list)
+    alignment: Measured | None = None
 
 
 def inspect_images(
-    competition: Competition, data: Path, listing: pd.DataFrame, image_ids: Sequence[str]
+    competition: Competition,
+    data: Path,
+    listing: pd.DataFrame,
+    image_ids: Sequence[str],
+    *,
+    aligned: Collection[str] = (),
 ) -> list[Inspection]:
-    """Look at some images of a listing; runs in any process, its arguments are plain."""
+    """Look at some images of a listing, and of those in `aligned` how their masks lie on them.
+
+    Runs in any process, its arguments are plain. Every file is decoded once.
+    """
     cv2.setNumThreads(0)
     images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
-    return [_inspect(competition, images, masks, image_id) for image_id in image_ids]
+    return [_inspect(competition, images, masks, image_id, keep=image_id in aligned) for image_id in image_ids]
 
 
-def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, image_id: str) -> Inspection:
+def _inspect(
+    competition: Competition, images: ListedImages, masks: MaskReader, image_id: str, *, keep: bool
+) -> Inspection:
     row = dict(images.row(image_id))
     try:
         source = images.open_alone(image_id)
-        row["content_hash"], thumbnail, measures = scan(source)
+        kept: list[np.ndarray] | None = [] if keep and source.shape[0] == 1 else None
+        row["content_hash"], thumbnail, measures = scan(source, kept)
         size = pixel_size(competition, row, source)
     except (ValueError, OSError) as error:
         return _unread(row, error)
     depth, height, width, channels = source.shape
-    source.close()
     row |= {
         "depth": depth,
         "height": height,
@@ -81,13 +94,28 @@ def _inspect(competition: Competition, images: ListedImages, masks: MaskReader, 
     }
     row |= {"pixel_size_um": size, **measures}
     if row["split"] == "test" or competition.masks.kind == "none":
+        source.close()
         return Inspection(row, thumbnail, [])
     try:
-        truth = masks.read(row, (depth, height, width))
+        truth = masks.read(row, (depth, height, width), source)
     except (ValueError, OSError) as error:
         problem = Problem(f"mask of {image_id}", str(error), "a mask as described in the contract", "mend the mask")
         return Inspection(row, thumbnail, [problem])
-    return Inspection(row | _measured(competition, truth), thumbnail, [])
+    finally:
+        source.close()
+    found = Inspection(row | _measured(competition, truth), thumbnail, [])
+    shown = telling(competition, truth)
+    if not kept or shown is None:
+        return found
+    return replace(found, alignment=measure_alignment(np.concatenate(kept), shown))
+
+
+def telling(competition: Competition, truth: Truth) -> np.ndarray | None:
+    """The foreground of the first slice as bool (H, W); None where it covers too little or too much to be compared."""
+    foreground = [index for index, name in enumerate(competition.classes) if name != "background"]
+    share = float(truth.planes[foreground].sum() / truth.planes[0].size)
+    shown = np.asarray(truth.planes[foreground, 0].any(axis=0))
+    return shown if LEAST_SHOWN < share < MOST_SHOWN else None
 
 
 def _unread(row: dict[str, Any], error: Exception) -> Inspection:
@@ -111,11 +139,11 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
     return found | {"mask_hash": truth_hash(truth)}
 
 
-def scan(source: ImageReader) -> tuple[str, np.ndarray, dict[str, float]]:
+def scan(source: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str, np.ndarray, dict[str, float]]:
     """SHA-256 of the pixels; of the middle slice a 64 x 64 uint8 grey thumbnail and the measures; read in strips.
 
-    Beside the measures what is wrong with the whole image (`FAULTS`). The thumbnail spans the slice's own range of
-    values (percentiles 1 and 99), whatever the host's type.
+    `kept` is given the strips, where it is a list. Beside the measures what is wrong with the whole image (`FAULTS`).
+    The thumbnail spans the slice's own range of values (percentiles 1 and 99), whatever the host's type.
     """
     depth, height, width, _ = source.shape
     meter, faults = Meter(height, width), FaultCounter(source)
@@ -125,6 +153,8 @@ def scan(source: ImageReader) -> tuple[str, np.ndarray, dict[str, float]]:
         for top in range(0, height, STRIP):
             pixels = source.read(z, slice(top, min(top + STRIP, height)), None)
             checksum.update(np.ascontiguousarray(pixels).data)
+            if kept is not None:
+                kept.append(pixels)
             faults.add(z, slice(top, min(top + STRIP, height)), pixels)
             if z == depth // 2:
                 grey = brightness(pixels)
@@ -151,10 +181,14 @@ def truth_hash(truth: Truth) -> str:
 
 @dataclass(frozen=True)
 class _Task:
-    """Some neighbours of a listing, inspected in one go; `listing` is theirs alone, so that a task stays small."""
+    """Some neighbours of a listing, inspected in one go; `listing` is theirs alone, so that a task stays small.
+
+    aligned: those among them whose masks are laid on their images.
+    """
 
     name: str
     listing: pd.DataFrame
+    aligned: set[str]
 
     @property
     def ids(self) -> list[str]:
@@ -172,9 +206,12 @@ def _tasks(competition: Competition, data: Path, chunk: int) -> tuple[list[Probl
     for split in ("train", "test"):
         listing, found = list_images(competition, data, split)  # type: ignore[arg-type]
         problems += found
+        step = max(1, len(listing) // ALIGNMENT_SAMPLE)
+        aligned = {*listing["image_id"][::step][:ALIGNMENT_SAMPLE]} if split == "train" else set()
+        parts = [listing.iloc[start : start + chunk] for start in range(0, len(listing), chunk)]
         tasks += [
-            _Task(f"{split}-{start:08d}", listing.iloc[start : start + chunk])
-            for start in range(0, len(listing), chunk)
+            _Task(f"{split}-{number * chunk:08d}", part, aligned & {*part["image_id"]})
+            for number, part in enumerate(parts)
         ]
     return problems, tasks
 
@@ -219,18 +256,23 @@ def uninspected(competition: Competition, data: Path, parts: Path) -> int:
 def _inspect_task(competition: Competition, data: Path, parts: Path | None, task: _Task) -> list[Inspection]:
     """Read what was left in `parts`, else inspect and leave it there."""
     if parts is None:
-        return inspect_images(competition, data, task.listing, task.ids)
+        return inspect_images(competition, data, task.listing, task.ids, aligned=task.aligned)
     path = task.path(parts)
     if not path.is_file():
-        _save_part(path, inspect_images(competition, data, task.listing, task.ids))
+        _save_part(path, inspect_images(competition, data, task.listing, task.ids, aligned=task.aligned))
     return _load_part(path)
 
 
 def _save_part(path: Path, inspections: Sequence[Inspection]) -> None:
-    """Rows and problems as JSON, thumbnails as an array, in one file that is there or not."""
+    """Rows, problems and alignments as JSON, thumbnails as an array, in one file that is there or not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     said = [
-        (one.row, [astuple(each) for each in one.problems], [astuple(each) for each in one.unreadable])
+        (
+            one.row,
+            [astuple(each) for each in one.problems],
+            [astuple(each) for each in one.unreadable],
+            one.alignment and (one.alignment.votes, one.alignment.parts.tolist()),
+        )
         for one in inspections
     ]
     partial = partial_path(path)
@@ -246,8 +288,14 @@ def _load_part(path: Path) -> list[Inspection]:
     with np.load(path) as part:
         said, thumbnails = json.loads(str(part["said"])), part["thumbnails"]
     return [
-        Inspection(row, thumbnail, [Problem(*one) for one in problems], [Problem(*one) for one in unreadable])
-        for (row, problems, unreadable), thumbnail in zip(said, thumbnails, strict=True)
+        Inspection(
+            row,
+            thumbnail,
+            [Problem(*one) for one in problems],
+            [Problem(*one) for one in unreadable],
+            alignment and Measured(alignment[0], np.array(alignment[1], float).reshape(-1, len(ORIENTATIONS))),
+        )
+        for (row, problems, unreadable, alignment), thumbnail in zip(said, thumbnails, strict=True)
     ]
 
 
@@ -351,39 +399,6 @@ def _write_thumbnails(path: Path, waiting: Any, order: Sequence[int]) -> None:
     for place, index in enumerate(order):
         made[place] = found[index]
     made.flush()
-
-
-def check_masks_aligned(competition: Competition, data: Path, table: pd.DataFrame) -> Alignment | None:
-    """The alignment test on a spread sample of training images with a mask; None where none has any."""
-    if competition.masks.kind == "none":
-        return None
-    foreground = [name for name in competition.classes if name != "background"]
-    train = table[(table["split"] == "train") & (table["depth"] == 1)] if "depth" in table else table.iloc[:0]
-    areas = train[[f"area_{name}" for name in foreground]].sum(axis=1) if len(train) else pd.Series(dtype=int)
-    share = areas / (train["height"] * train["width"]) if len(train) else areas
-    train = train[(share > 0.005) & (share < 0.995)] if len(train) else train
-    if not len(train):
-        return None
-    step = max(1, len(train) // ALIGNMENT_SAMPLE)
-    chosen = train.iloc[::step][:ALIGNMENT_SAMPLE]
-    images, masks = ListedImages(competition, data, chosen), MaskReader(competition, data)
-    return check_alignment(_pairs(competition, images, masks, chosen, foreground))
-
-
-def _pairs(
-    competition: Competition,
-    images: ListedImages,
-    masks: MaskReader,
-    chosen: pd.DataFrame,
-    foreground: list[str],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    indices = [competition.classes.index(name) for name in foreground]
-    for image_id in chosen["image_id"].astype(str):
-        source = images.open_alone(image_id)
-        truth = masks.read(images.row(image_id), source.shape[:3])
-        mask = np.asarray(truth.planes[indices, 0].any(axis=0))
-        yield source.read(0), mask
-        source.close()
 
 
 def host_digest(competition: Competition, data: Path) -> str:

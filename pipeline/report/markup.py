@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
 
 
 class Safe(str):
@@ -94,10 +93,9 @@ def _exact(value: object) -> str:
 
 
 def figure(made: go.Figure, name: str) -> Safe:
-    """A figure as a `div` with the id `name`; the page carries plotly's script once."""
-    config = {"displayModeBar": False, "responsive": True}
-    drawn = plotly.io.to_html(made, include_plotlyjs=False, full_html=False, div_id=name, config=config)
-    return element("div", Safe(drawn), class_="figure")
+    """A figure as a `div` with the id `name`, which the page's script draws when it comes into view."""
+    place = element("div", id_=name, style=f"height:{made.layout.height}px")
+    return element("div", place, data_script(f"{name}-data", json.loads(made.to_json())), class_="figure")
 
 
 def data_script(name: str, value: Mapping[str, Any]) -> Safe:

@@ -40,9 +40,37 @@ for (const image of document.querySelectorAll("td img")) {
   });
 }
 
+// Figures: plotly's script is unpacked for the first one that comes near, and each is drawn when it does.
+const bytes = text => Uint8Array.from(atob(text), sign => sign.charCodeAt(0));
+const drawn = new Map();
+let unpacked = null;
+
+async function unpack() {
+  const packed = new Blob([bytes(document.getElementById("plotly").textContent)]);
+  const script = document.createElement("script");
+  script.textContent = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  document.head.append(script);
+}
+
+async function drawOnce(place) {
+  unpacked ??= unpack();
+  await unpacked;
+  const { data, layout } = JSON.parse(document.getElementById(`${place.id}-data`).textContent);
+  await Plotly.newPlot(place, data, layout, { displayModeBar: false, responsive: true });
+}
+
+function draw(place) {
+  if (!drawn.has(place.id)) drawn.set(place.id, drawOnce(place));
+  return drawn.get(place.id);
+}
+
+const near = new IntersectionObserver(
+  seen => { for (const entry of seen) if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); } },
+  { rootMargin: "400px" });
+for (const place of document.querySelectorAll(".figure > div")) near.observe(place);
+
 // Thresholds: the slider moves the numbers, the line in the figure and the masks.
 const COLOURS = { right: [46, 160, 67], missed: [33, 118, 210], extra: [214, 69, 45] };
-const bytes = text => Uint8Array.from(atob(text), sign => sign.charCodeAt(0));
 const shown = value => value === null ? "–" : value.toFixed(4);
 
 function paint(canvas, picture, threshold) {
@@ -84,8 +112,12 @@ if (source) {
     for (const name of ["grey", "probs", "truth"]) picture[name] = bytes(picture[name]);
   }
   const slider = document.getElementById("slider");
-  const line = () => Plotly.relayout("thresholds-figure", {
-    [`shapes[${data.line}].x0`]: slider.value / 255, [`shapes[${data.line}].x1`]: slider.value / 255 });
+  const line = async () => {
+    const figure = document.getElementById("thresholds-figure");
+    await draw(figure);
+    Plotly.relayout(figure, {
+      [`shapes[${data.line}].x0`]: slider.value / 255, [`shapes[${data.line}].x1`]: slider.value / 255 });
+  };
   slider.addEventListener("input", () => { moveTo(data, Number(slider.value)); line(); });
   moveTo(data, Number(slider.value));
 }

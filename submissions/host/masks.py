@@ -19,7 +19,7 @@ from submissions.host.points import Place, document_points, draw_points, point_t
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed
-from submissions.images.readers import valid_pixels
+from submissions.images.readers import ImageReader, valid_pixels
 from submissions.rle.codec import decode, decode_instances
 
 __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
@@ -72,9 +72,10 @@ class MaskReader:
         """Points of the host's table by volume."""
         return point_table(self.competition, self.data)
 
-    def read(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
+    def read(self, row: Mapping[str, Any], shape: tuple[int, int, int], image: ImageReader | None = None) -> Truth:
         """Truth of the image in `row` (of `list_images`) whose shape is (Z, H, W).
 
+        `image`: its reader where it is open; asked for what holds no data, it need not read the file again.
         Raises ValueError / FileNotFoundError that names the image, what was found and what was expected.
         """
         masks = self.competition.masks
@@ -86,7 +87,7 @@ class MaskReader:
             truth = self._from_points(row, shape)
         else:
             truth = self._from_polygons(row, shape) if masks.kind == "polygons" else self._from_labels(row, shape)
-        truth = self._with_data(truth, row)
+        truth = self._with_data(truth, row, image)
         if masks.valid is None:
             return truth
         file = filled(masks.valid, row, "masks.valid")
@@ -95,17 +96,18 @@ class MaskReader:
         )
         return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
 
-    def _with_data(self, truth: Truth, row: Mapping[str, Any]) -> Truth:
+    def _with_data(self, truth: Truth, row: Mapping[str, Any], image: ImageReader | None) -> Truth:
         """The truth with nothing where the image's file says that it has no data."""
-        if not all(path.exists() for path in row_paths(self.data, row)):
+        if image is None and not all(path.exists() for path in row_paths(self.data, row)):
             return truth
-        reader = open_row(self.competition, self.data, row)
+        reader = image or open_row(self.competition, self.data, row)
         try:
             if not getattr(reader, "void", False):
                 return truth
             known = [valid_pixels(reader, z) for z in range(reader.shape[0])]
         finally:
-            reader.close()
+            if image is None:
+                reader.close()
         if all(one is None for one in known):
             return truth
         full = np.ones(truth.planes.shape[2:], bool)

@@ -23,7 +23,7 @@ class FiniteReader(WrappedReader):
     def __init__(self, reader: ImageReader, value: float | None, where: str) -> None:
         super().__init__(reader)
         self.value, self.where = value, where
-        self.replaced: dict[tuple[int, int, int, int, int], int] = {}
+        self.replaced = 0  # pixels of the windows that were read
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C), all of it finite."""
@@ -36,6 +36,7 @@ class FiniteReader(WrappedReader):
                 f"{self.where}: {count_not_finite(self.reader)} pixels are not a number (NaN or infinite): "
                 "images.nan: 0 (or another value) says what they are, or mend the file"
             )
+        self.replaced += int((~finite).any(axis=2).sum())
         pixels[~finite] = self.value
         return pixels
 
@@ -60,6 +61,7 @@ class FaultCounter:
 
     def __init__(self, reader: ImageReader) -> None:
         self.reader = reader
+        self.replaced = reader.replaced if isinstance(reader, FiniteReader) else 0
         self.nodata = self.top = self.seen = 0
         self.low, self.high = np.inf, -np.inf
         self.roughness = np.zeros(2)
@@ -84,7 +86,7 @@ class FaultCounter:
         straight, swapped = self.roughness
         return {
             "nodata": self.nodata,
-            "nan": count_not_finite(self.reader.reader) if isinstance(self.reader, FiniteReader) else 0,
+            "nan": self.reader.replaced - self.replaced if isinstance(self.reader, FiniteReader) else 0,
             "constant": int(self.low == self.high),
             "saturated": int(self.seen > 0 and self.top >= SATURATED * self.seen and self.low < self.high),
             "byte_order": int(straight > ROUGHER * swapped and swapped > 0),

@@ -73,6 +73,14 @@ class Alignment:
     message: str
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one image and its mask say: votes for the reading order, and scores (n, 8) of n parts of the border."""
+
+    votes: list[float]
+    parts: Float
+
+
 def check_alignment(
     pairs: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]], *, max_images: int = 200
 ) -> Alignment:
@@ -83,13 +91,26 @@ def check_alignment(
     at. A mask of shape (W, H) on a non-square image is 'misaligned'; the orientations that fit are scored.
     Raises ValueError where mask and image have different shapes, or the mask is not bool.
     """
-    measured: list[Float] = []
-    votes: list[float] = []
-    for image, mask in _usable(pairs, max_images):
-        votes += _order_votes(mask)
-        parts = _scores_of_parts(image, mask)
-        if parts.shape[0]:
-            measured.append(parts)
+    found = (measure_alignment(image, mask, number) for number, (image, mask) in enumerate(pairs))
+    return judge_alignment(itertools.islice((one for one in found if one is not None), max_images))
+
+
+def measure_alignment(image: npt.NDArray[Any], mask: npt.NDArray[np.bool_], number: int = 0) -> Measured | None:
+    """One pair of `check_alignment`, which `number` names in an error; None where it is passed over."""
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ValueError(f"mask {number} has dtype {mask.dtype}, shape {mask.shape}: expected bool (H, W)")
+    if image.ndim not in (2, 3) or mask.shape not in (image.shape[:2], image.shape[1::-1]):
+        raise ValueError(f"image {number} has shape {image.shape}, its mask {mask.shape}: expected one (H, W)")
+    if not mask.any() or mask.all() or not image.min() < image.max():
+        return None
+    return Measured(_order_votes(mask), _scores_of_parts(image, mask))
+
+
+def judge_alignment(pairs: Iterable[Measured]) -> Alignment:
+    """The verdict over what was measured of each pair."""
+    found = list(pairs)
+    votes = [vote for one in found for vote in one.votes]
+    measured = [one.parts for one in found if one.parts.shape[0]]
     if not measured:
         return Alignment("unknown", "none", 0.0, _named(np.full(8, np.nan)), 0, "no image has a usable mask")
     per_image = np.stack([parts.mean(axis=0) for parts in measured])
@@ -140,21 +161,6 @@ def _judged(samples: Float, scores: dict[str, float], images: int) -> Alignment:
         return Alignment("misaligned", names[best], confidence, scores, images, message)
     message = f"no orientation fits clearly better than the others ({told})"
     return Alignment("unknown", names[best], confidence, scores, images, message)
-
-
-def _usable(
-    pairs: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]], max_images: int
-) -> Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
-    def fit() -> Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
-        for i, (image, mask) in enumerate(pairs):
-            if mask.ndim != 2 or mask.dtype != np.bool_:
-                raise ValueError(f"mask {i} has dtype {mask.dtype}, shape {mask.shape}: expected bool (H, W)")
-            if image.ndim not in (2, 3) or mask.shape not in (image.shape[:2], image.shape[1::-1]):
-                raise ValueError(f"image {i} has shape {image.shape}, its mask {mask.shape}: expected one (H, W)")
-            if mask.any() and not mask.all() and image.min() < image.max():
-                yield image, mask
-
-    return itertools.islice(fit(), max_images)
 
 
 def _order_votes(mask: npt.NDArray[np.bool_]) -> list[float]:

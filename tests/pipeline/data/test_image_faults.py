@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from inference.config import InputConfig
 from inference.predict.inputs import statistics
-from pipeline.data.image_faults import check_orientation, fault_lines
+from pipeline.data.image_faults import check_masks_aligned, check_orientation, fault_lines
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.targets import build_target
 from pipeline.inventory_table import inventory_digest, read_inventory
@@ -23,6 +24,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader
 from submissions.host.problems import Problem
+from submissions.images import rasters
 
 
 def contract(images: dict[str, Any]) -> Competition:
@@ -151,3 +153,33 @@ def test_nothing_is_asked_where_no_photo_has_an_orientation(tmp_path: Path) -> N
     table, _ = look(competition, tmp_path)
     assert check_orientation(competition, tmp_path, table) == []
     assert check_orientation(competition, tmp_path, table.drop(columns="orientation")) == []
+
+
+def test_every_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(k: int, image: np.ndarray, path: Path) -> None:
+        alpha = np.full(SHAPE, 255, np.uint8)
+        alpha[:4, :5] = 0
+        Image.fromarray(np.dstack([image, alpha])).save(path.with_suffix(".png"))
+
+    write_host(tmp_path, draw, count=9)
+    competition = contract({"train": "images/{id}.png"})
+    read: Counter[str] = Counter()
+    inside = rasters._decoded
+
+    def counted(data: bytes, path: Path, *, as_mask: bool) -> Any:
+        read[str(path.relative_to(tmp_path))] += 1
+        return inside(data, path, as_mask=as_mask)
+
+    monkeypatch.setattr(rasters, "_decoded", counted)
+    parts = tmp_path / "parts"
+    found = [one for _, _, some in take_inventory(competition, tmp_path, chunk=4, parts=parts) for one in some]
+    (tmp_path / "out").mkdir()
+    table, problems = write_inventory(tmp_path / "out", found)
+    measured = {str(one.row["image_id"]): one.alignment for one in found if one.alignment is not None}
+    alignment = check_masks_aligned(competition, tmp_path, table, measured)
+    assert problems == [] and table["nodata"].tolist() == [20] * 9 == table["void"].tolist()
+    assert read == Counter({f"{folder}/{k}.png": 1 for folder in ("images", "masks") for k in range(9)})
+    assert alignment is not None and (alignment.verdict, alignment.images) == ("aligned", 9)
+    again = check_masks_aligned(competition, tmp_path, table, {name: measured[name] for name in ("2", "7")})
+    assert again is not None and again.scores == pytest.approx(alignment.scores, nan_ok=True)
+    assert read["images/2.png"] == 1 and read["images/3.png"] == 2  # what was not measured is read

@@ -10,8 +10,8 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_ho
 from drawn_layouts import LAYOUTS
 
 from inference.decide.decision import decision_group
+from pipeline.data.image_faults import check_masks_aligned
 from pipeline.data.inventory import (
-    check_masks_aligned,
     host_digest,
     peak_memory,
     scan,

@@ -41,6 +41,7 @@ def head(browser: Any, title: str) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("width", [1280, 800])
 def test_the_page_works_with_no_network(page: Path, width: int) -> None:
+    wait = pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
     with offline_browser(width) as browser:
         browser.get(page.as_uri())
         before = (text_of(browser, "score"), text_of(browser, "own-0"), text_of(browser, "at"))
@@ -52,8 +53,8 @@ def test_the_page_works_with_no_network(page: Path, width: int) -> None:
         assert text_of(browser, "at") == "0.9804 (250 of 255)"
         assert (text_of(browser, "score"), text_of(browser, "at")) != (before[0], before[2])
         assert browser.execute_script(paint) != drawn
-        line = browser.execute_script("return document.getElementById('thresholds-figure').layout.shapes.at(-1).x0")
-        assert line == pytest.approx(250 / 255)
+        line = "return document.getElementById('thresholds-figure').layout?.shapes.at(-1).x0"
+        wait(browser, 20).until(lambda _: browser.execute_script(line) == pytest.approx(250 / 255))
 
         index, heading = head(browser, "score")
         for descending in (False, True):
@@ -66,8 +67,12 @@ def test_the_page_works_with_no_network(page: Path, width: int) -> None:
 
         browser.find_element("css selector", "#scores-table td img").click()
         assert browser.execute_script("return document.querySelector('dialog').open")
-        plots = browser.execute_script("return document.querySelectorAll('.figure .main-svg').length")
-        assert plots >= 3
+        figures = browser.find_elements("css selector", ".figure > div")
+        undrawn = [each for each in figures if not each.find_elements("css selector", ".main-svg")]
+        assert len(figures) >= 3 and undrawn  # what is out of view waits
+        for each in undrawn:
+            browser.execute_script("arguments[0].scrollIntoView()", each)
+            wait(browser, 20).until(lambda _, each=each: each.find_elements("css selector", ".main-svg"))
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         assert [entry for entry in browser.get_log("browser") if entry["level"] != "DEBUG"] == []
         assert requested(browser) == [page.as_uri()]

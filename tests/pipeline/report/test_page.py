@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shlex
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+import plotly.offline
 import pytest
 from tiny_run import write_tiny_experiment
 
@@ -57,9 +61,9 @@ def reopened(folder: Path, data: str = "data") -> FinishedRun:
 
 def without_plotly(page: str) -> str:
     """The page without the script that is not ours."""
-    parts = re.split(r"<script>.*?plotly\.js v.*?</script>", page, maxsplit=1, flags=re.DOTALL)
-    assert len(parts) == 2
-    return "".join(parts)
+    own, found = re.subn(r'(<script type="application/gzip" id="plotly">)[^<]*', r"\1", page)
+    assert found == 1
+    return own
 
 
 class Tags(HTMLParser):
@@ -118,6 +122,19 @@ def test_the_page_needs_nothing_but_itself(page: str) -> None:
     own = without_plotly(page)
     assert "@import" not in own and "url(" not in own and "fetch(" not in own
     assert "default-src 'none'" in page
+
+
+def test_a_page_is_small_and_has_what_its_figures_need(page: str) -> None:
+    assert len(page.encode()) < 3_000_000
+    packed = re.search(r'id="plotly">([^<]*)', page)
+    assert packed is not None and gzip.decompress(base64.b64decode(packed[1])).decode() == plotly.offline.get_plotlyjs()
+    figures = re.findall(r'<div class="figure"><div id="([^"]+)" style="height:(\d+)px"></div>', page)
+    assert len(figures) >= 5
+    for name, height in figures:
+        stored = re.search(rf'<script type="application/json" id="{name}-data">([^<]*)</script>', page)
+        assert stored is not None
+        figure = go.Figure(json.loads(stored[1]))
+        assert figure.data and figure.layout.height == int(height)
 
 
 def test_the_same_run_gives_the_same_page(page: str, folder: Path) -> None:

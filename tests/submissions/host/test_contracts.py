@@ -24,7 +24,7 @@ from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ThresholdRule
 from inference.predict.store import prediction_path, write_prediction
 from inference.submission import make_submission, open_test_images
-from pipeline.data.inventory import check_masks_aligned
+from pipeline.data.image_faults import check_masks_aligned
 from pipeline.inventory_table import MEASURED, read_inventory
 from submissions.answers.scoring import score_submission
 from submissions.host.answer_form import placed

@@ -168,7 +168,9 @@ def test_faults_are_counted(tmp_path: Path) -> None:
     assert _counted(open_image(tmp_path / "e.png"))["nodata"] == HOLE.size
     broken = RGB[None].astype(np.float32)
     broken[0, 1, 1] = np.nan
-    assert _counted(FiniteReader(ArrayReader(broken), 0, "a"))["nan"] == 1
+    source = FiniteReader(ArrayReader(broken), 0, "a")
+    assert [_counted(source)["nan"] for _ in range(2)] == [1, 1]
+    assert source.replaced == 2  # of what was read, and it was read twice
 
 
 def test_faults_are_said_with_what_is_done() -> None:
