@@ -221,6 +221,11 @@ class TrainSettings(Settings):
     skip_bad_losses: int = Field(
         0, ge=0, description="NaN or infinite losses that are skipped before training stops [steps]"
     )
+    loggers: list[Literal["tensorboard", "wandb", "mlflow"]] = Field(
+        default=["tensorboard"],
+        description="what shows the training beside log.jsonl; wandb and mlflow are extras and write files in the "
+        "fold's folder, unless WANDB_MODE or MLFLOW_TRACKING_URI say otherwise",
+    )
     sync_batch_norm: bool = Field(False, description="compute batch norm statistics over all GPUs together")
     pseudo_labels: str | None = Field(
         None, description="experiment whose test predictions, made fold by fold, are used as pseudo-labels"

@@ -31,6 +31,7 @@ from pipeline.experiment import Experiment
 from pipeline.stage import digest
 from pipeline.training.fold_training import check_loss, check_model
 from pipeline.training.optimisation import build_optimizer, parameter_groups
+from pipeline.training.training_log import check_loggers
 from pipeline.workspace import Workspace
 from submissions.metrics import build_metric
 from submissions.table.scoring import host_metric
@@ -79,6 +80,7 @@ def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "loss", lambda: check_loss(experiment)
     yield "augment.recipe", lambda: _check_recipe(experiment)
     yield "predict.views", lambda: build_views(experiment.predict.views, experiment.input)
+    yield "train.loggers", lambda: check_loggers(experiment.train.loggers)
     yield "train.optimizer", lambda: _check_optimizer(experiment)
 
 

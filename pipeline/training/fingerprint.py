@@ -20,7 +20,9 @@ def fold_settings(space: Workspace) -> dict[str, Any]:
     experiment = space.experiment
     settings = experiment.model_dump(
         mode="json", include={"seed", "input", "model", "loss", "augment", "train", "external"},
-        exclude={"train": {"workers", "validate_every", "validate_images"}, "external": {"__all__": {"data"}}},
+        exclude={
+            "train": {"workers", "validate_every", "validate_images", "loggers"}, "external": {"__all__": {"data"}},
+        },
     )  # fmt: skip
     if experiment.task != "segment":
         settings["task"] = experiment.task

@@ -58,13 +58,13 @@ def train_fold(
     """Train on every image that is not of fold `fold` nor kept apart from it; returns facts about the
     training.
 
-    Writes `log.jsonl` (a row an epoch), TensorBoard events, `last.pt` after every epoch, and at the end
+    Writes `log.jsonl` (a row an epoch), what `train.loggers` show, `last.pt` after every epoch, and at the end
     `weights.safetensors` and `model.json`, into `folder`. Where `last.pt` lies there, training goes on after
     its epoch and ends, on a CPU, with the very weights and log of a training that was never stopped.
 
     `validate(model)` gets the network whose weights would be kept (float32, evaluation mode) and returns
     numbers by name, the score that `keep` and `patience` judge first (higher is better), and pictures (H, W,
-    3) uint8 for TensorBoard. It is called every `validate_every` epochs and after the last.
+    3) uint8 for the loggers. It is called every `validate_every` epochs and after the last.
     """
     with torch.random.fork_rng():
         accelerator, place = start_processes(device)
@@ -198,11 +198,19 @@ class _Run:
         background = background if model.activation == "softmax" else None
         return BatchMixer(augment, seed_of(self.experiment.seed, "mix"), background)
 
+    def journal(self) -> Journal:
+        """The log, from the epoch that this training begins with."""
+        own = self.experiment
+        return Journal(
+            self.folder, resumed=self.epoch, loggers=self.settings.loggers, name=f"{own.name} {self.folder.name}",
+            project=Path(own.competition).stem, settings=own.model_dump(mode="json", exclude_unset=True),
+        )  # fmt: skip
+
     def finish(self) -> dict[str, Any]:
         """Train what is left, keep the weights, say what was done."""
         rows: list[dict[str, Any]] = []
         with contextlib.ExitStack() as stack:
-            journal = stack.enter_context(Journal(self.folder, resumed=self.epoch)) if self.main else None
+            journal = stack.enter_context(self.journal()) if self.main else None
             batches = self.batches(self.epoch, self.settings.epochs)
             total = self.trainer.total_steps
             bar = stack.enter_context(

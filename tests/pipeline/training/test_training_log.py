@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.training.training_log import Journal, read_log
@@ -40,3 +42,50 @@ def test_a_restart_takes_out_what_will_be_trained_again(tmp_path: Path) -> None:
 
 def test_no_log_is_no_rows(tmp_path: Path) -> None:
     assert read_log(tmp_path / "log.jsonl") == []
+
+
+def train_and_go_on(folder: Path, logger: str) -> None:
+    """Two epochs and a picture, then a restart that trains the second anew."""
+    named: dict[str, Any] = {"loggers": [logger], "name": "tiny fold_0", "project": "drawn", "settings": {"seed": 3}}
+    with Journal(folder, **named) as journal:
+        journal.write({"epoch": 0, "loss": 0.5, "validation": {"score": 0.25}})
+        journal.write({"epoch": 1, "loss": math.nan})
+        journal.picture("worst_0", np.zeros((5, 7, 3), np.uint8), 1)
+    with pytest.raises(RuntimeError, match="stopped"), Journal(folder, resumed=1, **named) as journal:
+        journal.write({"epoch": 1, "loss": 0.125})
+        raise RuntimeError("stopped")
+    assert [row["loss"] for row in read_log(folder / "log.jsonl")] == [0.5, 0.125]
+    assert not (folder / "tensorboard").exists()
+
+
+def test_wandb_writes_offline_runs_that_are_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="not installed: pip install 'segmentation-pipeline[wandb]'")
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    train_and_go_on(tmp_path, "wandb")
+    runs = sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
+    assert len(runs) == 2 and runs[0].name == runs[1].name
+    first, second = (path.read_bytes() for path in runs)
+    assert b"validation/score" in first and b"0.25" in first and b"tiny fold_0" in first and b"0.125" in second
+    assert len(list(runs[0].parent.glob("files/media/images/worst_0_*.png"))) == 1
+
+
+def test_mlflow_writes_a_local_store_with_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="not installed: pip install 'segmentation-pipeline[mlflow]'")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    train_and_go_on(tmp_path, "mlflow")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("drawn").experiment_id])
+    assert run.info.run_name == "tiny fold_0" and run.info.status == "FAILED"
+    metrics = {
+        name: [one.value for one in client.get_metric_history(run.info.run_id, name)] for name in run.data.metrics
+    }
+    assert metrics["validation/score"] == [0.25] and metrics["loss"][0] == 0.5 and metrics["loss"][-1] == 0.125
+    assert len(list(tmp_path.glob(f"mlflow/{run.info.run_id}/artifacts/images/worst_0*.png"))) == 1
+    assert json.loads(next(tmp_path.glob("mlflow/*/artifacts/settings.json")).read_text()) == {"seed": 3}
+
+
+def test_a_logger_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.training.training_log.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"'wandb' is not installed: pip install 'segmentation-pipeline\[wandb\]'"):
+        Journal(tmp_path, loggers=["wandb"])
+    assert not list(tmp_path.iterdir())
