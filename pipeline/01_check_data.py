@@ -53,7 +53,7 @@ def check_data(space: Workspace, arguments: argparse.Namespace) -> None:
         print(f"{stage.name}: needs at most {memory:.1f} GB of memory")
     else:
         deque(inspected(space, parts, shard, []), maxlen=0)
-        left = uninspected(competition, space.data, parts)
+        left = len(uninspected(competition, space.data, parts))
     with finishing(stage, shard, left) as mine:
         if mine:
             finish_inventory(space, stage, parts)

@@ -248,9 +248,10 @@ def take_inventory(
         yield done, total, found
 
 
-def uninspected(competition: Competition, data: Path, parts: Path) -> int:
-    """Number of images whose inspections do not lie in `parts` yet."""
-    return sum(len(task.listing) for task in _tasks(competition, data, CHUNK)[1] if not task.path(parts).is_file())
+def uninspected(competition: Competition, data: Path, parts: Path, shard: Shard | None = None) -> list[str]:
+    """Ids of the images, or those of a shard, whose inspections do not lie in `parts` yet."""
+    tasks = share(_tasks(competition, data, CHUNK)[1], shard)
+    return [name for task in tasks if not task.path(parts).is_file() for name in task.ids]
 
 
 def _inspect_task(competition: Competition, data: Path, parts: Path | None, task: _Task) -> list[Inspection]:

@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from inference.progress import progress_bar
-from pipeline.distributed.units import SPREAD, Unit, stage_units
+from pipeline.distributed.units import SPREAD, Unit, stage_units, unfinished
 from pipeline.sequence import STAGES, run_stages
 from pipeline.workspace import Workspace
 
@@ -31,7 +32,8 @@ RETRIES = 5  # nodes that may die under one unit
 SHARDS_A_CPU = 4  # so that an unlucky shard keeps few others waiting, and a dead node costs little
 POLL = 5.0
 ANSWER = 10.0  # seconds that a cluster has to answer
-LATE = 60.0  # seconds without progress after which a unit is called late
+LATE = 60.0  # seconds without a finished unit after which those under way are called late, and again after twice that
+NAMED = 4  # late units that are named
 PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NO_ALBUMENTATIONS_UPDATE", "CUBLAS_WORKSPACE_CONFIG")
 USUAL = (" is done, ", "needs at most", "already made", "planned memory")  # what a unit says that nobody waits for
 
@@ -68,7 +70,8 @@ def run_on_ray(cluster: Cluster, space: Workspace, argv: Sequence[str], stages: 
             if stage in SPREAD:
                 shards = cluster.shards or max(1, SHARDS_A_CPU * int(ray.cluster_resources().get("CPU", 1)))
                 arguments = [*argv, "--runs", str(space.runs.resolve())] if cluster.working_dir else list(argv)
-                run_units(ray, cluster, stage_units(stage, space, arguments, shards), resources(ray, space, stage))
+                units = stage_units(stage, space, arguments, shards)
+                run_units(ray, cluster, units, resources(ray, space, stage), where=partial(_place, space))
             run_stages(argv, (stage,))
 
 
@@ -166,33 +169,52 @@ def do_unit(unit: Unit, folder: str | None) -> Done:
 
 
 def run_units(
-    ray: Any, cluster: Cluster, units: Sequence[Unit], needs: dict[str, Any], report: Callable[[str], None] = tqdm.write
+    ray: Any,
+    cluster: Cluster,
+    units: Sequence[Unit],
+    needs: dict[str, Any],
+    *,
+    where: Callable[[Unit], str] = lambda unit: unit.name,
+    report: Callable[[str], None] = tqdm.write,
 ) -> None:
-    """Run the units of a stage side by side, beside one bar; raises ValueError that lists those that failed."""
+    """Run the units of a stage side by side, beside one bar; raises ValueError that lists those that failed.
+
+    where: name of a unit with the image that it is at, for those that are late or die.
+    """
     folder = None if cluster.working_dir is not None else str(Path.cwd())
     task = ray.remote(max_retries=RETRIES, **needs)(do_unit)
     waiting = {task.options(name=f"{unit.stage} {unit.name}").remote(unit, folder): unit for unit in units}
     failed: list[str] = []
     with progress_bar(total=len(units), desc=STAGES[units[0].stage], unit="unit") as bar:
-        changed = time.monotonic()
+        changed, patience = time.monotonic(), LATE
         while waiting:
-            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL)
+            ready, _ = ray.wait(list(waiting), num_returns=1, timeout=min(POLL, patience))
             for reference in ready:
-                unit, changed = waiting.pop(reference), time.monotonic()
-                failed += _told(ray, reference, unit, report)
+                failed += _told(ray, reference, waiting.pop(reference), where, report)
+                changed, patience = time.monotonic(), LATE
                 bar.update()
-            if not ready and time.monotonic() - changed > LATE:
-                bar.set_postfix_str(f"waiting for {', '.join(sorted(one.name for one in waiting.values())[:4])}")
+            if time.monotonic() - changed > patience:
+                named = [where(unit) for unit in list(waiting.values())[:NAMED]]  # in the order they were begun
+                report(f"no unit has ended for {time.monotonic() - changed:.0f} s; waiting for {'; '.join(named)}")
+                patience *= 2
     if failed:
         raise ValueError("\n".join([f"{len(failed)} unit(s) failed, the others are done:", *failed]))
 
 
-def _told(ray: Any, reference: Any, unit: Unit, report: Callable[[str], None]) -> list[str]:
+def _place(space: Workspace, unit: Unit) -> str:
+    """A unit's name, with the image that it is at where it is a shard that began."""
+    left = unfinished(space, unit)
+    return f"{unit.name} at image {left[0]!r} ({len(left)} left)" if left else unit.name
+
+
+def _told(
+    ray: Any, reference: Any, unit: Unit, where: Callable[[Unit], str], report: Callable[[str], None]
+) -> list[str]:
     """Report what a unit said; the sentence of its failure, if it failed."""
     try:
         done: Done = ray.get(reference)
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.RayTaskError) as error:
-        return [f"  {unit.name}: {type(error).__name__}: {str(error).strip().splitlines()[-1]}"]
+        return [f"  {where(unit)}: {type(error).__name__}: {str(error).strip().splitlines()[-1]}"]
     for line in done.said.splitlines():
         if line.strip() and not any(words in line for words in USUAL):
             report(line)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pipeline.distributed.shards import parse_shard, share
 from pipeline.sequence import STAGES
 from pipeline.workspace import Workspace
 
@@ -44,6 +45,33 @@ def stage_units(stage: str, space: Workspace, argv: Sequence[str], shards: int) 
             for fold in space.experiment.used_folds
         ]
     return [Unit(stage, "everything", tuple(argv))]
+
+
+def unfinished(space: Workspace, unit: Unit) -> list[str]:
+    """Ids of the images of a unit that are not done yet, in its order: it is at the first, or at its neighbours.
+
+    None where the unit is no shard, or works at what comes after its images (other views, another split).
+    """
+    if "--shard" not in unit.arguments:
+        return []
+    own = replace(space, shard=parse_shard(unit.arguments[unit.arguments.index("--shard") + 1]))
+    if unit.stage == "01":
+        from pipeline.data.inventory import PARTS, uninspected
+
+        return uninspected(space.competition, space.data, space.inventory / PARTS, own.shard)
+    if unit.stage == "03":
+        from pipeline.data.prepare import prepare_stage, unstored
+
+        return unstored(own, prepare_stage(own).folder)
+    folder = own.own / ("oof" if unit.stage == "05" else "test")
+    if not folder.is_dir():
+        return []
+    from pipeline.prediction.oof_steps import unpredicted
+    from pipeline.prediction.prediction import open_test_images, untested
+
+    if unit.stage == "05":
+        return unpredicted(own, folder)
+    return untested(share(open_test_images(own.competition, own.data).ids, own.shard), folder)
 
 
 def _splits(space: Workspace) -> list[tuple[str, list[str]]]:

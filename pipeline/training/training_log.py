@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +62,7 @@ class WandbLogger:
     """A run of Weights & Biases; a restart goes on with the run of that id."""
 
     def __init__(self, folder: Path, *, name: str, project: str, settings: Mapping[str, Any], resumed: int) -> None:
-        mode = os.environ.get("WANDB_MODE", "offline")
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         if mode == "offline":  # read when wandb is imported: its reports of its own errors go over the network
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
@@ -117,7 +117,11 @@ class MlflowLogger:
         self.client.set_terminated(self.run, "FAILED" if failed else "FINISHED")
 
 
-LOGGERS = {"tensorboard": TensorBoardLogger, "wandb": WandbLogger, "mlflow": MlflowLogger}
+LOGGERS: dict[str, Callable[..., Logger]] = {
+    "tensorboard": TensorBoardLogger,
+    "wandb": WandbLogger,
+    "mlflow": MlflowLogger,
+}
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -165,8 +169,12 @@ class Journal:
         self.path = folder / LOG
         kept = [row for row in read_log(self.path) if row["epoch"] < resumed]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
-        run = {"name": name or folder.name, "project": project or folder.name, "settings": settings or {}}
-        self.loggers: list[Logger] = [LOGGERS[one](folder, **run, resumed=resumed) for one in loggers]
+        run: dict[str, Any] = {
+            "name": name or folder.name,
+            "project": project or folder.name,
+            "settings": settings or {},
+        }
+        self.loggers = [LOGGERS[one](folder, **run, resumed=resumed) for one in loggers]
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append an epoch: `epoch` (int), numbers, and mappings of numbers; NaN and infinity are written

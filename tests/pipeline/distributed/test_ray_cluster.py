@@ -19,7 +19,7 @@ from pipeline.__main__ import main
 from pipeline.sequence import run_stages
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'segmentation-pipeline[ray]'")
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
 SIZES: dict[str, Any] = {"train": 60, "test": 24}
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -120,7 +120,7 @@ def driver(arguments: list[str], *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(ready: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(ready: Callable[[], bool], seconds: float = 400) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, "waited in vain"

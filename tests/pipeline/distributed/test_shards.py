@@ -9,6 +9,7 @@ import pytest
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from pipeline.distributed.shards import Shard, parse_shard, share
+from pipeline.distributed.units import stage_units, unfinished
 from pipeline.sequence import run_stages
 
 SHARDED = ("01_check_data", "03_prepare_data", "05_predict_oof", "07_predict_test")
@@ -58,10 +59,15 @@ def test_shards_in_any_order_end_as_one_process_does(tmp_path: Path, capsys: pyt
 
 def stages(name: str, arguments: list[str]) -> None:
     """A stage in three shards, the last one first; the others whole."""
-    for number in (3, 1, 2) if name in SHARDED else ():
-        stage(name)([*arguments, "--shard", f"{number}/3"])
     if name not in SHARDED:
-        stage(name)(arguments)
+        return stage(name)(arguments)
+    space = space_of(arguments)
+    first, _, last = stage_units(name[:2], space, arguments, 3)
+    for number in (3, 1, 2):
+        stage(name)([*arguments, "--shard", f"{number}/3"])
+        if number == 3:
+            left = unfinished(space, first)
+            assert left and len(left) == len(set(left)) and not unfinished(space, last)
 
 
 def test_the_command_without_a_shard_finishes_what_shards_began(tmp_path: Path) -> None:
