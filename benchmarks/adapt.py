@@ -46,9 +46,9 @@ from inference.decide.rules import ThresholdRule
 from inference.forecast.forecast import said_of_set
 from inference.predict.members import ReadyMember, prepare_members
 from inference.weights import LoadedModel, load_model
-from pipeline.tuning.forecast.judging import judge_kind
+from pipeline.tuning.forecast.judging import judged_kinds
 from pipeline.tuning.forecast.known_units import joined, scored_names
-from pipeline.tuning.forecast.lessons import Lesson, fit_maps, left_out, span_of, stand_ins, way_of
+from pipeline.tuning.forecast.lessons import Lesson, fit_maps, left_out, span_of, stand_ins, targets_of, way_of
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.search import tune
 from submissions.images.opening import ArrayReader
@@ -217,7 +217,7 @@ def forecast_of_arm(
     copies = [decided_units(terms, decision, items, shift) for shift, items in cache.copies.items()]
     known = joined([decided_units(terms, decision, cache.own), *copies])
     lesson = Lesson(known, terms.metric, classes, left_out(known), span_of(known))
-    maps = fit_maps(MAP, known, terms.metric, classes, span=lesson.span)
+    maps = fit_maps(MAP, targets_of(known, terms.metric, classes, lesson.span))
     options: dict[str, Any] = {
         "classes": classes,
         "span": lesson.span,
@@ -228,7 +228,7 @@ def forecast_of_arm(
     return Arm(
         {part: said_of_set(way, maps, terms.metric, test.units, **options) for part, test in tests.items()},
         {part: float(terms.metric.score(test.rows)) for part, test in tests.items()},
-        {one.name: one.said - one.truth for one in judge_kind(MAP, lesson).episodes},
+        {one.name: one.said - one.truth for one in judged_kinds([MAP], lesson)[0].episodes},
     )
 
 

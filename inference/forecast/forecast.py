@@ -15,7 +15,7 @@ from pydantic import Field
 from inference.decide.decision import Decision, Mask
 from inference.decide.learned import Learned, load_learned
 from inference.forecast.features import LARGEST_OF, SUMS, as_row, class_features, class_sums, unit_features
-from inference.forecast.maps import AnyMap, Map, apply_map, columns, in_deviations, squared_distances
+from inference.forecast.maps import AnyMap, Map, Table, apply_map, columns, in_deviations, squared_distances
 from submissions.host.atomic import write_atomic
 from submissions.host.settings import Settings
 from submissions.metrics import Metric, build_metric
@@ -157,7 +157,7 @@ def expected_counts(
     return pd.DataFrame({f"{name}_{k}": by_unit[i, :, k] for i, name in enumerate(names) for k in range(len(classes))})
 
 
-def said_of_units(maps: Mapping[str, AnyMap], units: pd.DataFrame, span: tuple[float, float]) -> np.ndarray:
+def said_of_units(maps: Mapping[str, AnyMap], units: Table, span: tuple[float, float]) -> np.ndarray:
     """float64 (N,): the score that is expected of each unit of a table (`unit_table`)."""
     return span[0] + (span[1] - span[0]) * apply_map(maps["score"], units)
 

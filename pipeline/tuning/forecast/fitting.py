@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from inference.forecast.maps import (
     AnyMap,
@@ -13,15 +13,16 @@ from inference.forecast.maps import (
     ForestMap,
     LinearMap,
     NeighbourMap,
-    Tree,
+    Table,
     columns,
     in_deviations,
     squared_distances,
 )
+from pipeline.tuning.forecast.trees import grow_trees
 
 KINDS = ("soft", "doc", "ridge", "forest", "neighbours")  # in the order of how little they can learn
 PENALTIES = np.logspace(-1, 3, 9)
-TREES, LEAF, SHARE = 40, 3, 0.5
+TREES = 40
 NEAR = 8  # neighbour whose distance sets a kernel's width
 LEAST_SCALE = 1e-6
 MOST_ROWS = 800  # known rows that a map learns from, drawn where there are more
@@ -29,30 +30,32 @@ DECIMALS = 5
 
 
 def fit_map(
-    kind: str, table: pd.DataFrame, target: np.ndarray, weights: np.ndarray, *, soft: str, seed: int = 0
+    kind: str, table: Table, target: np.ndarray, weights: np.ndarray, *, soft: str, seed: int = 0, trees: int = TREES
 ) -> AnyMap:  # fmt: skip
     """A map of one kind from the columns of `table` to `target` (N,), rows weighed by `weights` (N,).
 
-    soft: the feature that is taken at its word by the kind 'soft'. Raises ValueError for an unknown kind.
+    soft: the feature that is taken at its word by the kind 'soft'. trees: of a forest. Raises ValueError for an
+    unknown kind.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of map {kind!r}, expected one of {', '.join(KINDS)}")
     if kind == "soft":
         return FeatureMap(feature=soft)
-    if len(table) > MOST_ROWS:
-        kept = np.sort(np.random.default_rng(seed).permutation(len(table))[:MOST_ROWS])
-        table, target, weights = table.iloc[kept], target[kept], weights[kept]
-    if kind == "neighbours":
-        return _neighbours(table, target, weights)
-    if kind == "forest":
-        return _forest(table, target, weights, seed)
-    return _linear(table[["doc"]] if kind == "doc" else table, target, weights)
-
-
-def deviations(table: pd.DataFrame, weights: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names, means and standard deviations of the features that differ at all; of none the first one."""
-    names = [str(name) for name in table]
+    names = ["doc"] if kind == "doc" else [str(name) for name in table]
     values = columns(table, names)
+    if len(values) > MOST_ROWS:
+        kept = np.sort(np.random.default_rng(seed).permutation(len(values))[:MOST_ROWS])
+        values, target, weights = values[kept], target[kept], weights[kept]
+    if kind == "neighbours":
+        return _neighbours(names, values, target, weights)
+    if kind == "forest":
+        grown = grow_trees(values, target, weights, trees=trees, seed=seed)
+        return ForestMap(features=names, trees=grown, factor=1 / trees)
+    return _linear(names, values, target, weights)
+
+
+def deviations(names: list[str], values: np.ndarray, weights: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Of those features (N, F) that differ at all, of none the first one: names, means and standard deviations."""
     mean = np.average(values, axis=0, weights=weights)
     scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weights))
     kept = np.flatnonzero(scale > LEAST_SCALE)
@@ -60,51 +63,40 @@ def deviations(table: pd.DataFrame, weights: np.ndarray) -> tuple[list[str], np.
     return [names[k] for k in kept], mean[kept], np.maximum(scale[kept], LEAST_SCALE)
 
 
-def _linear(table: pd.DataFrame, target: np.ndarray, weights: np.ndarray) -> LinearMap:
-    """Ridge regression, its penalty chosen by the error on each row left out (efficient leave-one-out)."""
-    from sklearn.linear_model import RidgeCV
-
-    names, mean, scale = deviations(table, weights)
-    z = in_deviations(columns(table, names), mean, scale)
-    model = RidgeCV(alphas=PENALTIES).fit(z, target, sample_weight=weights)
-    return LinearMap(
-        features=names, mean=_plain(mean), scale=_plain(scale), weights=_plain(model.coef_),
-        start=round(float(model.intercept_), DECIMALS),
-    )  # fmt: skip
+def _standardised(names: list[str], values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Features (N, F') in standard deviations, and `features`, `mean`, `scale` of a map that does the same."""
+    kept, mean, scale = deviations(names, values, weights)
+    places = [names.index(name) for name in kept]
+    facts = {"features": kept, "mean": _plain(mean), "scale": _plain(scale)}
+    return in_deviations(values[:, places], mean, scale), facts
 
 
-def _forest(table: pd.DataFrame, target: np.ndarray, weights: np.ndarray, seed: int) -> ForestMap:
-    """Extremely randomised trees (Geurts et al., 2006)."""
-    from sklearn.ensemble import ExtraTreesRegressor
+def _linear(names: list[str], values: np.ndarray, target: np.ndarray, weights: np.ndarray) -> LinearMap:
+    """Ridge regression, its penalty the one of PENALTIES with the least error on each row left out.
 
-    names = [str(name) for name in table]
-    model = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, max_features=SHARE, random_state=seed)
-    model.fit(columns(table, names), target, sample_weight=weights)
-    trees = []
-    for one in model.estimators_:
-        tree = one.tree_
-        trees.append(
-            Tree(
-                feature=np.maximum(tree.feature, -1).tolist(),
-                threshold=tree.threshold.tolist(),
-                left=tree.children_left.tolist(),
-                right=tree.children_right.tolist(),
-                value=_plain(tree.value[:, 0, 0]),
-            )
-        )
-    return ForestMap(features=names, trees=trees, factor=1 / len(trees))
+    That error is known without fitting again: a row's error over 1 less its leverage (Allen's PRESS).
+    """
+    z, facts = _standardised(names, values, weights)
+    share, root = weights / weights.sum(), np.sqrt(weights)
+    middle, level = share @ z, float(share @ target)
+    x, y = (z - middle) * root[:, None], (target - level) * root
+    squares, turned = np.linalg.eigh(x.T @ x)
+    shrunk = 1 / (np.maximum(squares, 0.0)[None] + PENALTIES[:, None])  # (penalties, F)
+    along, pull = x @ turned, turned.T @ (x.T @ y)
+    left = (y - (shrunk * pull) @ along.T) / np.maximum(1 - share - shrunk @ (along**2).T, 1e-9)
+    best = int(np.argmin((left**2).sum(axis=1)))
+    slope = turned @ (shrunk[best] * pull)
+    return LinearMap(**facts, weights=_plain(slope), start=round(level - float(middle @ slope), DECIMALS))
 
 
-def _neighbours(table: pd.DataFrame, target: np.ndarray, weights: np.ndarray) -> NeighbourMap:
+def _neighbours(names: list[str], values: np.ndarray, target: np.ndarray, weights: np.ndarray) -> NeighbourMap:
     """The known rows themselves."""
-    names, mean, scale = deviations(table, weights)
-    z = in_deviations(columns(table, names), mean, scale)
-    apart = np.sort(squared_distances(z, z), axis=1)
-    width = max(float(np.median(apart[:, min(NEAR, len(z) - 1)])), LEAST_SCALE)
-    return NeighbourMap(
-        features=names, mean=_plain(mean), scale=_plain(scale), rows=[_plain(row) for row in z],
-        values=_plain(target), weights=_plain(weights), width=width,
-    )  # fmt: skip
+    z, facts = _standardised(names, values, weights)
+    place = min(NEAR, len(z) - 1)
+    apart = np.partition(squared_distances(z, z), place, axis=1)[:, place]
+    width = max(float(np.median(apart)), LEAST_SCALE)
+    rows = [_plain(row) for row in z]
+    return NeighbourMap(**facts, rows=rows, values=_plain(target), weights=_plain(weights), width=width)
 
 
 def _plain(values: np.ndarray | Sequence[float]) -> list[float]:

@@ -18,15 +18,19 @@ from pipeline.tuning.forecast.lessons import (
     Known,
     Left,
     Lesson,
+    Target,
+    features_of,
     fit_maps,
     row_weights,
     stand_ins,
+    targets_of,
     way_of,
 )
 
 LEAST_TAUGHT = 6
 LEAST_GAINS = 2
 CONFIDENCE = 0.8
+TREES_JUDGED = 10  # of a forest: a quarter of those that are kept is enough to compare it
 
 
 @dataclass(frozen=True)
@@ -53,62 +57,87 @@ class Judged:
         return float(np.mean([np.mean(errors) for errors in by_kind.values()])) if by_kind else math.inf
 
 
-def judge_kind(kind: str, lesson: Lesson) -> Judged:
-    """Ask a kind of map about everything that is left out in turn, by halves of the groups."""
-    known, score = lesson.known, lesson.known.rows["score"].to_numpy(float)
-    episodes: list[Episode] = []
-    off: list[np.ndarray] = []
-    gains: list[pd.Series] = []
-    for left in lesson.lefts:
-        parts = list(_asked_by_half(kind, lesson, left))
-        gains += [_gains(lesson, part) for part in parts if left.kind != "within"]
-        said = [score[part.asked] - said_of_units(part.maps, known.units[part.asked], lesson.span) for part in parts]
-        off.append(np.concatenate([*said, np.empty(0)]))
-        for name, rows in _sets(known, left):
-            episode = _episode(name, rows, left.kind, parts, lesson)
-            episodes += [] if episode is None else [episode]
-    own, every = (values[np.isfinite(values)] for values in (off[0], np.concatenate(off)))
-    each = pd.concat(gains).dropna() if gains else pd.Series(dtype=float)
-    return Judged(kind, episodes, own, every, each.groupby(level=0).mean().to_numpy())
-
-
-def _gains(lesson: Lesson, part: Part) -> pd.Series:
-    """By group, a row a unit asked: squared error of the mean score of what was seen minus that of the map."""
-    known, score = lesson.known, lesson.known.rows["score"].to_numpy(float)[part.asked]
-    said = said_of_units(part.maps, known.units[part.asked], lesson.span)
-    return pd.Series((score - part.mean) ** 2 - (score - said) ** 2, index=known.meta["group"].astype(str)[part.asked])
-
-
 @dataclass(frozen=True)
 class Part:
-    """Half of what is left out: bool (N,) of the rows asked, maps that saw none of their groups, and what these saw.
+    """Half of what is left out, bool (N,) of the rows `asked`, with their features, and what is known without them.
 
-    seen: rows that stand for unknown ones, where the metric needs such. cv, plain: as in `Episode`; mean: of the
-    scores of the units seen, weighed as the maps weigh them.
+    seen: rows that neither are of their groups nor left out, and what maps are fitted to of these. cv, plain: as in
+    `Episode`; mean: of the scores of the units seen, weighed as the maps weigh them.
     """
 
     asked: np.ndarray
-    maps: dict[str, AnyMap]
-    seen: pd.DataFrame | None
+    features: dict[str, np.ndarray]
+    seen: Known
+    targets: dict[str, Target]
     cv: float
     plain: float
     mean: float
 
 
-def _asked_by_half(kind: str, lesson: Lesson, left: Left) -> Iterator[Part]:
-    """Each half of the groups, and maps that saw neither these groups nor what is left out."""
+def judged_kinds(kinds: Sequence[str], lesson: Lesson) -> list[Judged]:
+    """Ask kinds of map about all that is left out in turn, by halves of the groups; what they share is made once."""
+    parts = [list(_parts(lesson, left)) for left in lesson.lefts]
+    return [_judge(kind, lesson, parts) for kind in kinds]
+
+
+def _parts(lesson: Lesson, left: Left) -> Iterator[Part]:
+    """Each half of the groups, with what neither are these groups nor is left out."""
     known, metric = lesson.known, lesson.metric
     for half in (known.halves, ~known.halves):
         asked, taught = left.asked & half, ~half & ~left.hidden
         if asked.any() and taught.sum() >= LEAST_TAUGHT:
             seen = known.at(taught)
-            maps = fit_maps(kind, seen, metric, lesson.classes, span=lesson.span, seed=lesson.seed)
-            cv = metric.score(seen.rows[seen.own]) if seen.own.any() else math.nan
             weights, score = row_weights(seen), seen.rows["score"].to_numpy(float)
             there = np.isfinite(score)
-            mean = float(np.average(score[there], weights=weights[there])) if there.any() else math.nan
-            plain = metric.score(seen.rows, weights)
-            yield Part(asked, maps, stand_ins(seen, maps, metric, lesson.span), cv, plain, mean)
+            yield Part(
+                asked, features_of(known.units, asked), seen, targets_of(seen, metric, lesson.classes, lesson.span),
+                cv=metric.score(seen.rows[seen.own]) if seen.own.any() else math.nan,
+                plain=metric.score(seen.rows, weights),
+                mean=float(np.average(score[there], weights=weights[there])) if there.any() else math.nan,
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """What maps of a kind say of the units asked; known: rows that stand for unknown ones."""
+
+    part: Part
+    maps: dict[str, AnyMap]
+    of_units: np.ndarray
+    known: pd.DataFrame | None
+
+
+def _judge(kind: str, lesson: Lesson, parts: Sequence[Sequence[Part]]) -> Judged:
+    """parts: of each of `lesson.lefts`."""
+    score = lesson.known.rows["score"].to_numpy(float)
+    episodes: list[Episode] = []
+    off: list[np.ndarray] = []
+    gains: list[np.ndarray] = []
+    group = pd.factorize(lesson.known.meta["group"].astype(str), sort=True)[0]
+    for left, of_left in zip(lesson.lefts, parts, strict=True):
+        told = [_told(kind, lesson, part) for part in of_left]
+        off.append(np.concatenate([*(score[one.part.asked] - one.of_units for one in told), np.empty(0)]))
+        gains += [np.stack([group[one.part.asked], _gain(score, one)]) for one in told if left.kind != "within"]
+        for name, rows in _sets(lesson.known, left):
+            episode = _episode(name, rows, left.kind, told, lesson)
+            episodes += [] if episode is None else [episode]
+    own, every = (values[np.isfinite(values)] for values in (off[0], np.concatenate(off)))
+    of_group, gain = np.concatenate([*gains, np.empty((2, 0))], axis=1)
+    known = np.isfinite(gain)
+    of_groups = pd.Series(gain[known]).groupby(of_group[known]).mean().to_numpy()
+    return Judged(kind, episodes, own, every, of_groups)
+
+
+def _told(kind: str, lesson: Lesson, part: Part) -> Told:
+    maps = fit_maps(kind, part.targets, seed=lesson.seed, trees=TREES_JUDGED)
+    said = said_of_units(maps, part.features, lesson.span)
+    return Told(part, maps, said, stand_ins(part.seen, maps, lesson.metric, lesson.span))
+
+
+def _gain(score: np.ndarray, told: Told) -> np.ndarray:
+    """Of each unit asked: squared error of the mean score of what was seen minus that of the map."""
+    of_asked = score[told.part.asked]
+    return (of_asked - told.part.mean) ** 2 - (of_asked - told.of_units) ** 2
 
 
 def _sets(known: Known, left: Left) -> Iterator[tuple[str, np.ndarray]]:
@@ -123,26 +152,34 @@ def _sets(known: Known, left: Left) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _episode(
-    name: str, rows: np.ndarray, kind: Literal["within", "source", "shift"], parts: Sequence[Part], lesson: Lesson
+    name: str, rows: np.ndarray, kind: Literal["within", "source", "shift"], told: Sequence[Told], lesson: Lesson
 ) -> Episode | None:
     """What was said of a set by the maps of both halves, and the truth; None of too few units, or without a score."""
-    metric, units = lesson.metric, lesson.known.units
-    told, sizes, asked_rows = [], [], np.zeros(len(rows), bool)
-    for part in parts:
-        chosen = part.asked & rows
+    metric = lesson.metric
+    found, sizes, asked_rows = [], [], np.zeros(len(rows), bool)
+    for one in told:
+        chosen = rows[one.part.asked]
         if chosen.any():
-            options: dict[str, Any] = {"classes": lesson.classes, "span": lesson.span, "known": part.seen}
-            said = said_of_set(way_of(metric), part.maps, metric, units[chosen], **options)
-            told.append((said, part.cv, part.plain))
+            found.append((_of_set(one, chosen, lesson), one.part.cv, one.part.plain))
             sizes.append(int(chosen.sum()))
-            asked_rows |= chosen
+            asked_rows |= one.part.asked & rows
     if sum(sizes) < LEAST_EPISODE:
         return None
-    truth, means = metric.score(lesson.known.rows[asked_rows]), np.average(told, axis=0, weights=sizes)
+    truth, means = metric.score(lesson.known.rows[asked_rows]), np.average(found, axis=0, weights=sizes)
     if not (math.isfinite(truth) and math.isfinite(means[0])):
         return None
     cv, plain = (float(value) if math.isfinite(value) else None for value in means[1:])
     return Episode(name=name, kind=kind, units=sum(sizes), truth=truth, said=float(means[0]), cv=cv, plain=plain)
+
+
+def _of_set(told: Told, chosen: np.ndarray, lesson: Lesson) -> float:
+    """The metric that is said of those units asked where bool (n,) `chosen`."""
+    way = way_of(lesson.metric)
+    if way == "mean":
+        return float(told.of_units[chosen].mean())
+    options: dict[str, Any] = {"classes": lesson.classes, "span": lesson.span, "known": told.known}
+    units = lesson.known.units[told.part.asked][chosen]
+    return said_of_set(way, told.maps, lesson.metric, units, **options)
 
 
 def gain_over(episodes: Sequence[Episode], what: Literal["cv", "plain"]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,13 +11,14 @@ import pandas as pd
 from folds.foldfile import SOURCE
 from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, unit_table
+from inference.predict.store import prediction_path
 from pipeline.prediction.copies import copies_folder, finished_copies
 from pipeline.prediction.oof import run_items
 from pipeline.runs import Run, runs_fingerprint
 from pipeline.tuning.forecast.learning import learn_forecast, named_metric
 from pipeline.tuning.forecast.lessons import NONE, Known
 from pipeline.tuning.scores.criteria import Terms
-from pipeline.tuning.scores.units import make_units
+from pipeline.tuning.scores.units import Unit, make_units
 from pipeline.tuning.scores.workers import worker_pool
 from pipeline.tuning.search import TuneResult, final_pass
 from pipeline.workspace import Workspace
@@ -89,29 +91,35 @@ def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str
 
 
 def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, sources: dict[str, str]) -> list[Known]:
-    """Units of the copies, by shift; none where stage 05 predicted none."""
+    """Units of the copies of all shifts in one table, named `<shift> <unit>`; none where stage 05 predicted none."""
     plan, _ = finished_copies(run.folder)
-    made = {}
+    if not plan:
+        return []
+    items = run_items(space, run, only={name for names in plan.values() for name in names})
+    units: list[Unit] = []
+    metas, shifts = [], []
     for shift, names in plan.items():
-        items = run_items(space, run, copies_folder(run.folder, shift), only=names)
-        made[shift] = make_units(items, terms.competition.metric.unit)
-    units = [unit for of_shift, _ in made.values() for unit in of_shift]
+        folder, wanted = copies_folder(run.folder, shift), set(names)
+        paths = {name: prediction_path(folder, name) for name in wanted}
+        seen = [(str(item.fields["image_id"]), item) for item in items]
+        copies = [replace(item, path=paths[name]) for name, item in seen if name in wanted]
+        of_shift, meta = make_units(copies, terms.competition.metric.unit)
+        units += [replace(unit, name=f"{shift} {unit.name}") for unit in of_shift]
+        metas.append(meta.assign(image_id=[f"{shift} {name}" for name in meta["image_id"]]))
+        shifts += [shift] * len(of_shift)
     with worker_pool(terms.workers) as pool:
         rows, _, sums = final_pass(terms, decision, units, pool, what="shifted copies")
-    found, first_row, first_image = [], 0, 0
-    for shift, (of_shift, meta) in made.items():
-        last_row, last_image = first_row + len(of_shift), first_image + sum(len(unit.items) for unit in of_shift)
-        table = pd.concat([meta, rows.iloc[first_row:last_row].reset_index(drop=True)], axis=1)
-        of_images = sums.iloc[first_image:last_image].reset_index(drop=True)
-        found.append(known_part(table, of_images, scored_names(space.competition), sources, shift))
-        first_row, first_image = last_row, last_image
-    return found
+    table = pd.concat([pd.concat(metas, ignore_index=True), rows], axis=1)
+    return [known_part(table, sums, scored_names(space.competition), sources, shifts)]
 
 
 def known_part(
-    table: pd.DataFrame, sums: pd.DataFrame, classes: Sequence[str], sources: dict[str, str], shift: str
+    table: pd.DataFrame, sums: pd.DataFrame, classes: Sequence[str], sources: dict[str, str], shift: str | list[str]
 ) -> Known:
-    """table: a row a unit with META and the metric's columns; sums: a row an image with its `unit`."""
+    """table: a row a unit with META and the metric's columns; sums: a row an image with its `unit`.
+
+    shift: of all units, or one each.
+    """
     units = unit_table(sums, classes, list(sums["unit"]))
     names = table["image_id"].astype(str).reset_index(drop=True)
     units = units.set_index("unit").loc[list(names)].reset_index()

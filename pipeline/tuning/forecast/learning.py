@@ -18,7 +18,7 @@ from inference.forecast.features import FEATURES
 from inference.forecast.forecast import Forecast, Neighbourhood, Way, neighbour_distance
 from inference.forecast.maps import columns, in_deviations
 from pipeline.tuning.forecast.fitting import KINDS, deviations
-from pipeline.tuning.forecast.judging import Judged, gain_over, judge_kind, rests_on_one_group
+from pipeline.tuning.forecast.judging import Judged, gain_over, judged_kinds, rests_on_one_group
 from pipeline.tuning.forecast.lessons import (
     LEAST_UNITS,
     Known,
@@ -28,6 +28,7 @@ from pipeline.tuning.forecast.lessons import (
     left_out,
     span_of,
     stand_ins,
+    targets_of,
     way_of,
 )
 from submissions.metrics import Metric
@@ -59,7 +60,7 @@ def learn_forecast(
     if reasons:
         return Forecast(**plain, doubts=reasons)
     lesson = Lesson(known, metric, classes, left_out(known), span_of(known), seed)
-    judged = [judge_kind(kind, lesson) for kind in KINDS]
+    judged = judged_kinds(KINDS, lesson)
     best = min(judged, key=lambda one: one.error)
     plain |= {
         "errors": {one.kind: _number(one.error) for one in judged}, "episodes": best.episodes,
@@ -68,7 +69,7 @@ def learn_forecast(
     reasons = no_better(best, way_of(metric))
     if reasons:
         return Forecast(**plain, doubts=reasons)
-    maps = fit_maps(best.kind, known, metric, classes, span=lesson.span, seed=seed)
+    maps = fit_maps(best.kind, targets_of(known, metric, classes, lesson.span), seed=seed)
     seen = stand_ins(known, maps, metric, lesson.span)
     whole = lesson.span[1] - lesson.span[0]
     return Forecast(
@@ -146,9 +147,10 @@ def neighbourhood(known: Known) -> Neighbourhood | None:
     own = known.at(known.own)
     if len(own.units) < LEAST_UNITS:
         return None
-    table = own.units[[name for name in own.units if name in FEATURES]]
-    names, mean, scale = deviations(table, np.ones(len(table)))
-    z = in_deviations(columns(table, names), mean, scale)
+    features = [name for name in map(str, own.units) if name in FEATURES]
+    values = columns(own.units, features)
+    names, mean, scale = deviations(features, values, np.ones(len(values)))
+    z = in_deviations(columns(own.units, names), mean, scale)
     reach = float(np.quantile(neighbour_distance(z, z, itself=True), NEARLY_ALL))
     return Neighbourhood(
         features=names, mean=mean.tolist(), scale=scale.tolist(), rows=np.round(z, 5).tolist(), reach=reach

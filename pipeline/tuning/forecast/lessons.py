@@ -11,9 +11,9 @@ import pandas as pd
 
 from inference.forecast.features import FEATURES, OF_SEVERAL
 from inference.forecast.forecast import Way, class_table, said_of_units
-from inference.forecast.maps import AnyMap
+from inference.forecast.maps import AnyMap, Table, columns
 from inference.predict.shifts import parse_shifts
-from pipeline.tuning.forecast.fitting import fit_map
+from pipeline.tuning.forecast.fitting import TREES, fit_map
 from submissions.metrics import CountMetric, Metric
 from submissions.metrics.base import MeanMetric
 
@@ -111,28 +111,37 @@ def span_of(known: Known) -> tuple[float, float]:
     return float(score.min()), max(float(score.max()), float(score.min()) + LEAST_SPAN)
 
 
-def fit_maps(
-    kind: str, known: Known, metric: Metric, classes: Sequence[str], *, span: tuple[float, float] = (0.0, 1.0),
-    seed: int = 0,
-) -> dict[str, AnyMap]:  # fmt: skip
-    """Maps by target: `score` of a unit, and where counts are summed `precision` and `total` of a class."""
+@dataclass(frozen=True)
+class Target:
+    """What a map is fitted to: value (N,) from 0 to 1 by the features of a table, weighed by weights (N,).
+
+    soft: the feature that stands for the value itself.
+    """
+
+    table: Table
+    value: np.ndarray
+    weights: np.ndarray
+    soft: str
+
+
+def targets_of(
+    known: Known, metric: Metric, classes: Sequence[str], span: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, Target]:
+    """By name: `score` of a unit, and where counts are summed `precision` and `total` of a class."""
     weights = row_weights(known)
-    features = [name for name in map(str, known.units) if name in (*FEATURES, *OF_SEVERAL)]
     score = (known.rows["score"].to_numpy(float) - span[0]) / (span[1] - span[0])
     there = np.isfinite(score)
-    maps = {
-        "score": fit_map(
-            kind, known.units.loc[there, features], score[there], weights[there], soft=soft_feature(metric), seed=seed,
-        )
-    }  # fmt: skip
-    if way_of(metric) == "counts":
-        maps |= _count_maps(kind, known, classes, weights, seed=seed)
-    return maps
+    found = {"score": Target(features_of(known.units, there), score[there], weights[there], soft_feature(metric))}
+    return found | (_count_targets(known, classes, weights) if way_of(metric) == "counts" else {})
 
 
-def _count_maps(
-    kind: str, known: Known, classes: Sequence[str], weights: np.ndarray, *, seed: int
-) -> dict[str, AnyMap]:
+def features_of(units: pd.DataFrame, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """The features of the units where bool (N,) `chosen`, as arrays: maps are fitted and asked by the hundred."""
+    names = [name for name in map(str, units) if name in (*FEATURES, *OF_SEVERAL)]
+    return dict(zip(names, columns(units, names)[chosen].T, strict=True))
+
+
+def _count_targets(known: Known, classes: Sequence[str], weights: np.ndarray) -> dict[str, Target]:
     table = class_table(known.units, classes)
     features = [name for name in map(str, table) if not name.endswith("_sum")]
     size = len(classes)
@@ -143,17 +152,25 @@ def _count_maps(
         "total": (tp + fn, tp + fn + soft, (tp + fn + soft) / table["pixels_sum"].to_numpy(float)),
     }
     owners = np.repeat(weights, size)
-    maps: dict[str, AnyMap] = {}
+    found: dict[str, Target] = {}
     for name, (part, whole, amount) in shares.items():
         there = whole > 0
         if there.sum() < LEAST_UNITS:
             there[:] = True
         value = np.divide(part, whole, out=np.full(len(part), 0.5), where=whole > 0)
-        maps[name] = fit_map(
-            kind, table.loc[there, features], value[there], (owners * np.maximum(amount, 1e-6))[there],
-            soft="inside" if name == "precision" else "half", seed=seed,
+        found[name] = Target(
+            table.loc[there, features], value[there], (owners * np.maximum(amount, 1e-6))[there],
+            "inside" if name == "precision" else "half",
         )  # fmt: skip
-    return maps
+    return found
+
+
+def fit_maps(kind: str, targets: Mapping[str, Target], *, seed: int = 0, trees: int = TREES) -> dict[str, AnyMap]:
+    """A map of one kind for each of `targets_of`."""
+    return {
+        name: fit_map(kind, one.table, one.value, one.weights, soft=one.soft, seed=seed, trees=trees)
+        for name, one in targets.items()
+    }
 
 
 def stand_ins(
