@@ -20,7 +20,7 @@ from submissions.metrics.base import MeanMetric
 LEAST_UNITS = 8
 LEAST_SPAN = 1e-6
 LEAST_EPISODE = 3  # units of a source, or copies under a kind of shift, that an error is taken of
-COPIES_AGAINST_OWN = 1.0  # all copies together weigh so many times what the images as they are do
+COPIES_AGAINST_OWN = 0.5  # all copies together weigh so many times what the images as they are do
 NONE = "none"
 
 
