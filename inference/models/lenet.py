@@ -31,5 +31,5 @@ class LeNet(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, n_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        small = F.interpolate(images, size=(32, 32), mode="bilinear", align_corners=False, antialias=True)
-        return self.head(self.features(small))
+        small = F.interpolate(images.float(), size=(32, 32), mode="bilinear", align_corners=False, antialias=True)
+        return self.head(self.features(small.to(images.dtype)))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
-import nibabel
 import numpy as np
 import tifffile
 
@@ -88,6 +87,8 @@ def printing_of(path: Path) -> Printing | None:
 
 
 def _write_nifti(path: Path, slices: Slices, shape: Shape3, dtype: str, source: Any) -> None:
+    import nibabel
+
     volume = np.empty(shape, dtype)
     for number, one in enumerate(slices):
         volume[number] = one

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 
 from submissions.images.oriented import OrientedReader
@@ -17,6 +16,8 @@ _KEPT_BYTES = 512 << 20  # a gzipped volume up to this size is decompressed once
 
 def load_nifti(path: Path) -> Any:
     """Open a NIfTI file without reading voxels; damage becomes a ValueError that names the file."""
+    import nibabel
+
     try:
         image = nibabel.load(path)
     except Exception as error:

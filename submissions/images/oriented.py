@@ -10,7 +10,6 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 
 from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 
@@ -22,6 +21,8 @@ class OrientedReader(FileReader):
 
     def _orient(self, affine: np.ndarray, file_shape: tuple[int, ...], stored: np.dtype, *, scaled: bool) -> None:
         """Take over the header: file_shape (x, y[, z[, c]]); scaled: stored numbers are not what is returned."""
+        from nibabel.orientations import io_orientation
+
         self.affine: np.ndarray = affine
         self.file_shape: tuple[int, ...] = file_shape
         sizes = (*file_shape, 1, 1)[:4]
@@ -69,6 +70,8 @@ class OrientedReader(FileReader):
         """Turn a canonical volume (Z, Y, X) back to the axes of the file, as a host wants its masks."""
         if volume.shape != self.shape[:3]:
             raise ValueError(f"volume {volume.shape} does not fit {self.path}, expected {self.shape[:3]} (Z, Y, X)")
+        from nibabel.orientations import apply_orientation, ornt_transform
+
         canonical = np.array([[0, 1], [1, 1], [2, 1]])
         turned = apply_orientation(volume.transpose(2, 1, 0), ornt_transform(canonical, self._orientation))
         return np.ascontiguousarray(turned).reshape((*self.file_shape, 1)[:3])

@@ -37,6 +37,14 @@ def conv_norm(
     return nn.Sequential(*layers, *([nn.LeakyReLU(SLOPE, inplace=True)] if act else []))
 
 
+class MeanPool3d(nn.AvgPool3d):
+    """`nn.AvgPool3d` that is computed in float32: on a processor torch has no bfloat16 for it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """`(N, C, D, H, W)` -> the mean of each window, in the number format of `input`."""
+        return super().forward(input.float()).to(input.dtype)
+
+
 class PlainStage(nn.Sequential):
     """`depth` convolutions, the first with the stage's stride."""
 
@@ -56,7 +64,7 @@ class ResidualBlock(nn.Module):
         self.first = conv_norm(in_channels, out_channels, kernel, stride=stride)
         self.second = conv_norm(out_channels, out_channels, kernel, act=False)
         strided = max(stride) > 1
-        pool = nn.AvgPool3d(tuple(stride), tuple(stride)) if strided else nn.Identity()  # type: ignore[arg-type]
+        pool = MeanPool3d(tuple(stride), tuple(stride)) if strided else nn.Identity()  # type: ignore[arg-type]
         changed = in_channels != out_channels
         project = conv_norm(in_channels, out_channels, (1, 1, 1), bias=False, act=False) if changed else nn.Identity()
         self.skip = nn.Sequential(pool, project)

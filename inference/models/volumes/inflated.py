@@ -15,7 +15,7 @@ from timm.layers import BatchNormAct2d, DropPath
 from torch import Tensor, nn
 
 from inference.models.encoders import build_encoder, channels_of
-from inference.models.volumes.blocks import initialise_volume
+from inference.models.volumes.blocks import MeanPool3d, initialise_volume
 from inference.models.volumes.decoder import VolumeDecoder
 from inference.models.volumes.segmenter import VolumeLevels, resize_volume
 
@@ -55,7 +55,7 @@ def _counterpart(layer: nn.Module, halve_depth: bool) -> nn.Module | None:
     if type(layer) in (nn.MaxPool2d, nn.AvgPool2d):
         pool: Any = layer
         size, stride, padding = (_pair(value) for value in (pool.kernel_size, pool.stride, pool.padding))
-        kind = nn.MaxPool3d if type(layer) is nn.MaxPool2d else nn.AvgPool3d
+        kind = nn.MaxPool3d if type(layer) is nn.MaxPool2d else MeanPool3d
         deep = (size[0], stride[0], padding[0]) if halve_depth else (1, 1, 0)
         return kind((deep[0], *size), (deep[1], *stride), (deep[2], *padding), ceil_mode=pool.ceil_mode)
     return None

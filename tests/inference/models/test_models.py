@@ -60,7 +60,7 @@ def small_config(name: str, *, in_channels: int = 4, **options: object) -> Model
 
 
 def check_model(name: str) -> None:
-    """Odd size, several input channels, a gradient in every trainable parameter, another size afterwards."""
+    """Odd size, several input channels, a gradient in every trainable parameter, another size afterwards, bfloat16 too."""
     model = build_model(small_config(name))
     classify = MODELS[name].task == "classify"
     outputs = model(torch.randn(2, 4, 101, 83))
@@ -72,7 +72,9 @@ def check_model(name: str) -> None:
     model.eval()
     with torch.no_grad():
         outputs = model(torch.randn(1, 4, 33, 70))
-    assert outputs.shape == ((1, 2) if classify else (1, 2, 33, 70))
+        halved = model.to(torch.bfloat16)(torch.randn(1, 4, 33, 70, dtype=torch.bfloat16))
+    assert outputs.shape == halved.shape == ((1, 2) if classify else (1, 2, 33, 70))
+    assert torch.isfinite(halved).all()
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -53,6 +53,8 @@ def test_any_size_comes_out_as_it_went_in_and_everything_learns(name: str) -> No
     assert not idle, "DDP would wait for these"
     with torch.no_grad():
         assert model.eval()(torch.randn(2, 2, 1, 5, 9)).shape == (2, 2, 1, 5, 9)
+        halved = model.to(torch.bfloat16)(torch.randn(2, 2, 4, 5, 9, dtype=torch.bfloat16))
+    assert halved.dtype == torch.bfloat16 and torch.isfinite(halved).all()
 
 
 @pytest.mark.parametrize("name", list(SMALL))
