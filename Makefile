@@ -22,7 +22,7 @@ demo-short: install
 	$(BIN)/python -m pipeline demo --short
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 -m 'not smoke' $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m 'not smoke' $(PYTEST_ARGS)
 
 # All malformed inputs; a tenth of them is among the tests.
 fuzz: install

@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Settings(BaseModel):
-    """Base of every settings section: an unknown key is an error, values are checked on assignment too."""
+    """Base of every settings section: an unknown key is an error, values are checked on assignment too.
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    The check of a section is built when it is first used, so that `--help` does not wait for it.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
 
 
 WHOLE = "(document)"

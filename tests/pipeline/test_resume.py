@@ -13,32 +13,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from forked_runs import start_run
 from tiny_run import write_tiny_experiment
 
 import pipeline
 from pipeline.sequence import run_stages
 
 
-def start(folder: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
-    log = (folder / "log.txt").open("ab")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
-    command = [sys.executable, "-m", "pipeline", "run", *arguments]
-    return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-
-
 def run(folder: Path, arguments: list[str]) -> None:
-    process = start(folder, arguments)
-    assert process.wait(timeout=280) == 0, (folder / "log.txt").read_text()[-4000:]
+    process = start_run(arguments, folder / "log.txt")
+    process.join(280)
+    assert process.exitcode == 0, (folder / "log.txt").read_text()[-4000:]
 
 
 def kill_when(folder: Path, arguments: list[str], ready: Callable[[], bool]) -> None:
     """SIGKILL to the whole process group the moment `ready` says so."""
-    process = start(folder, arguments)
+    process = start_run(arguments, folder / "log.txt")
     while not ready():
-        assert process.poll() is None, (folder / "log.txt").read_text()[-4000:]
+        assert process.is_alive(), (folder / "log.txt").read_text()[-4000:]
         time.sleep(0.002)
+    assert process.pid is not None
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
 
 
 def count(folder: Path, pattern: str) -> int:

@@ -60,7 +60,7 @@ def small_config(name: str, *, in_channels: int = 4, **options: object) -> Model
 
 
 def check_model(name: str) -> None:
-    """Odd size, several input channels, a gradient in every trainable parameter, another size afterwards, bfloat16 too."""
+    """Odd size, several input channels, a gradient in every trainable parameter, another size, bfloat16."""
     model = build_model(small_config(name))
     classify = MODELS[name].task == "classify"
     outputs = model(torch.randn(2, 4, 101, 83))
