@@ -10,6 +10,7 @@ from submissions.images.measures import measured_columns
 
 MANY = 20  # values of a column in training beyond which its range counts, not each value
 SHOWN = 5
+UNIQUE = 0.9  # share of different values beyond which a column names single images
 FIRST = ("size", "depth", "channels", "dtype", "pixel_size_um")
 INTERNAL = {
     "image_id", "split", "path", "page", "stack", "z", "series", "content_hash", "mask_hash", "height", "width",
@@ -22,7 +23,7 @@ def only_in_test(training: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
 
     Numbers with more than 20 different values in training count where they lie outside of its range; anything else
     where the value is not among training's. Properties are size, depth, channels, dtype, pixel size, and the columns of
-    the host's tables that both sets fill in.
+    the host's tables that both sets fill in; a column that names single images is none.
     """
     rows = []
     for name, ours, theirs in _properties(training, test):
@@ -41,12 +42,23 @@ def _properties(training: pd.DataFrame, test: pd.DataFrame) -> list[tuple[str, p
         for table in (training, test)
     ]
     own = {*INTERNAL, *FIRST, *measured_columns(training.columns)}
+    own |= {name for name in training if name not in own and names_single_images(training, str(name))}
     names = [*FIRST, *(name for name in training if name not in own and not str(name).startswith("area_"))]
     found = []
     for name in names:
         if all(name in table and not (table[name].isna() | table[name].astype(str).eq("")).any() for table in tables):
             found.append((str(name), tables[0][name], tables[1][name]))
     return found
+
+
+def names_single_images(table: pd.DataFrame, column: str) -> bool:
+    """Whether (nearly) every image has a value of its own that is no measure: a file name, a part of the id."""
+    values = table[column].astype(str)
+    if values.nunique() <= UNIQUE * len(values):
+        return False
+    if as_numbers(table[column]) is None or "image_id" not in table:
+        return True
+    return all(value in name for value, name in zip(values, table["image_id"].astype(str), strict=True))
 
 
 def _strange(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:

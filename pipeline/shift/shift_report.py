@@ -156,10 +156,11 @@ def _details(one_sided: pd.DataFrame, copies: pd.DataFrame, unseen: np.ndarray, 
 def _unseen_column(one_sided: pd.DataFrame, table: pd.DataFrame, test: np.ndarray) -> tuple[str, int] | None:
     """The host's column of which most test images have values that training does not show, and how many.
 
-    Only columns of which training shows several values, so that it can be divided by them.
+    Only columns of which training shows several values, most of them in several images, so that it can be divided by
+    them.
     """
     own = one_sided[~one_sided["property"].isin(FIRST) & (one_sided["images"] >= FOREIGN_SHARE * test.sum())]
-    own = own[[table.loc[~test, name].nunique() > 1 for name in own["property"]]]
+    own = own[[1 < table.loc[~test, name].nunique() <= (~test).sum() / 2 for name in own["property"]]]
     if own.empty:
         return None
     row = own.sort_values("images", ascending=False, kind="stable").iloc[0]

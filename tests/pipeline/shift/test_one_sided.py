@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
-from pipeline.shift.one_sided import only_in_test
+from pipeline.shift.one_sided import names_single_images, only_in_test
 
 
 def sides(training: dict[str, list], test: dict[str, list]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -27,7 +28,11 @@ def test_sizes_types_and_values_that_training_lacks() -> None:
 
 
 def test_numbers_of_many_values_count_outside_their_range() -> None:
-    training, test = sides({"depth_ft": [str(k) for k in range(100, 160)]}, {"depth_ft": ["90", "120.5", "500"]})
+    names = {"image_id": [f"t{k}" for k in range(60)]}
+    training, test = sides(
+        {**names, "depth_ft": [str(k) for k in range(100, 160)]},
+        {"image_id": list("abc"), "depth_ft": ["90", "120.5", "500"]},
+    )
     found = only_in_test(training, test)
     assert found.values.tolist() == [["depth_ft", 2, "500, 90", "100 to 159"]]
 
@@ -52,6 +57,18 @@ def test_names_of_single_images_blanks_and_own_columns_say_nothing() -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    training, test = sides({"site": list("abcdefg")}, {"site": list("tuvwxyz")})
+    training, test = sides({"site": list("abcdefg") * 2}, {"site": list("tuvwxyz")})
     row = only_in_test(training, test).iloc[0]
     assert row["values"] == "t, u, v, w, x and 2 more" and row["training"].endswith(" and 2 more")
+
+
+@pytest.mark.parametrize("count", [1, 4, 30])
+@pytest.mark.parametrize("field", ["{:03d}", "{}", "x{:03d}"])
+def test_a_column_that_names_single_images_is_no_finding(count: int, field: str) -> None:
+    names, others = ([field.format(k) for k in range(a, a + count)] for a in (0, 900))
+    training, test = sides(
+        {"image_id": [f"case_{name}" for name in names], "id": names, "organ": ["lung"] * count},
+        {"image_id": [f"case_{name}" for name in others], "id": others, "organ": ["lung"] * count},
+    )
+    assert names_single_images(training, "id")
+    assert only_in_test(training, test).empty

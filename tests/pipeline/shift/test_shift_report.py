@@ -77,6 +77,11 @@ def test_values_of_a_column_that_training_lacks_are_what_to_split_by() -> None:
     assert found.summary["sentences"][-1].endswith("folds.method: group, folds.group: organ")
     one = compared({("train", "plain"): 40, ("test", "plain"): 12}, organ=["lung"] * 40 + ["spleen"] * 12)
     assert "folds.group: organ" not in one.summary["sentences"][-1]
+    names = [f"x{k}" for k in range(52)]
+    own = compared({("train", "plain"): 40, ("test", "plain"): 12}, name=names, depth_ft=[*range(100, 140), *range(12)])
+    assert not any(" name " in sentence for sentence in own.summary["sentences"])
+    assert any("depth_ft" in sentence for sentence in own.summary["sentences"])
+    assert "folds.group" not in own.summary["sentences"][-1]
 
 
 def test_one_test_image_is_compared_without_a_classifier() -> None:
