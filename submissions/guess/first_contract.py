@@ -16,7 +16,7 @@ from submissions.guess.image_section import put_group, put_images
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import put_other_masks, put_runs
 from submissions.guess.pairing import Finder, Masks
-from submissions.guess.tables import FoundTable, find_tables
+from submissions.guess.tables import FoundTable, find_tables, samples_of
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill
@@ -148,7 +148,7 @@ def _put_submission(
     draft: Draft, tables: Sequence[FoundTable], test: FileGroup | None, runs: FoundTable | None
 ) -> None:
     """The submission as the sample shows it; a plain one without a sample."""
-    sample = next((table for table in tables if table.is_sample), None)
+    samples = samples_of(tables)
     if test is None:
         images = draft.sections["images"]
         images["test"] = images["train"]
@@ -156,15 +156,24 @@ def _put_submission(
             "guess: no test images were found, so the training images stand in for them to make everything run; "
             "change it"
         )
-    if test is None or sample is None:
-        _put_plain_submission(draft)
+    if test is None or not samples:
+        why = (
+            f"{samples[0].file} is of test images, and none were found" if samples else "no sample submission was found"
+        )
+        _put_plain_submission(draft, why)
+        return
+    sample, *others = samples
+    unused = [f"not used: {other.file}" + (f" ({other.fault})" if other.fault else "") for other in others]
+    if sample.fault:
+        _put_plain_submission(draft, f"{sample.file} is not readable, and stage 01 says so", *unused)
+        draft.sections["submission"]["sample"] = sample.file
         return
     columns = [str(name) for name in sample.frame.columns]
     keys = re.findall(r"{(\w+)}", sample.id)
     section: dict[str, Any] = {"sample": sample.file, "id_column": keys[0]}
     rest = [name for name in columns if name not in keys]
     section["mask_column"] = next((name for name in rest if runs and name == runs.runs), rest[-1] if rest else keys[0])
-    notes = [f"{sample.file} has the columns {columns}"]
+    notes = [f"{sample.file} has the columns {columns}", *unused]
     ending = f"{{id}}{sample.strip}" + ("_{class}" if sample.row_class else "")
     if ending != "{id}":
         section["id_template"] = ending
@@ -183,7 +192,7 @@ def _put_submission(
     draft.put("submission", section, *notes)
 
 
-def _put_plain_submission(draft: Draft) -> None:
+def _put_plain_submission(draft: Draft, why: str, *notes: str) -> None:
     """A table of ids and runs, where no sample says what the host wants."""
     masks, classes = draft.sections["masks"], draft.sections["classes"]
     scored = draft.sections["metric"].get("classes", classes)
@@ -198,5 +207,6 @@ def _put_plain_submission(draft: Draft) -> None:
     draft.put(
         "submission",
         section,
-        "no sample submission was found; assumed: a table of ids and runs, with empty cells for empty masks",
+        f"{why}; assumed: a table of ids and runs, with empty cells for empty masks",
+        *notes,
     )

@@ -15,7 +15,11 @@ from submissions.host.patterns import fill
 from submissions.host.text_tables import read_text_table
 
 RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*")
-TABLE = re.compile(r"[^.].*\.(csv|tsv|csv\.gz|tsv\.gz|parquet)", re.IGNORECASE)
+TABLE = re.compile(r"[^.].*\.(csv|tsv|csv\.gz|tsv\.gz|parquet|pq)", re.IGNORECASE)
+SAMPLE = re.compile(r"sample|submission", re.IGNORECASE)
+USUAL_SAMPLE = re.compile(
+    r"(sample|example)[_ -]?(sub|subm|submission)s?(?![a-z])|submission[_ -]?(format|sample|example)", re.I
+)
 MOST_TABLES, LOOKED_AT, MATCHED = 30, 400, 2000
 
 
@@ -25,7 +29,7 @@ class FoundTable:
 
     train, test: share of its ids that are training and test images. id: template over its columns; strip: an
     ending to take off. row_class: ids end in '_<class>'. runs: column of run-length texts; class_column: column
-    that tells the rows of one image apart.
+    that tells the rows of one image apart. fault: why the table cannot be read, '' where it can.
     """
 
     file: str
@@ -38,11 +42,13 @@ class FoundTable:
     ids: list[str] = field(default_factory=list)
     runs: str | None = None
     class_column: str | None = None
+    fault: str = ""
 
     @property
     def is_sample(self) -> bool:
-        """Whether the file's name says that it is a sample submission."""
-        return bool(re.search(r"sample|submission", Path(self.file).name.lower()))
+        """Whether the file's name says that it is a sample submission, and its rows name no training images."""
+        name = Path(self.file).name
+        return bool(USUAL_SAMPLE.search(name)) or (bool(SAMPLE.search(name)) and self.train <= self.test)
 
     @property
     def source(self) -> dict[str, str]:
@@ -70,7 +76,10 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
     for path in paths[:MOST_TABLES]:
         try:
             frame = read_text_table(path)
-        except (ValueError, OSError):  # no table that pandas reads: it says nothing about images
+        except (ValueError, OSError) as error:  # it says nothing about images; a sample's faults stage 01 names
+            if SAMPLE.search(path.name):
+                file = path.relative_to(root).as_posix()
+                found.append(FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=" ".join(str(error).split())))
             continue
         table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test))
         if table is None:
@@ -80,6 +89,12 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
         table.class_column = _class_column(table, named_by)
         found.append(table)
     return found
+
+
+def samples_of(tables: Sequence[FoundTable]) -> list[FoundTable]:
+    """Sample submissions, the likeliest first: a usual name, readable, ids of the test images."""
+    found = [table for table in tables if table.is_sample]
+    return sorted(found, key=lambda one: (not USUAL_SAMPLE.search(Path(one.file).name), bool(one.fault), -one.test))
 
 
 def _named(file: str, frame: pd.DataFrame, train: set[str], test: set[str]) -> FoundTable | None:
@@ -104,7 +119,7 @@ def _named(file: str, frame: pd.DataFrame, train: set[str], test: set[str]) -> F
     if best is not None:
         cells = [fill(best.id, row, file).strip() for row in _records(frame)]
         best.ids = [_identity(cell, best.strip, best.row_class) for cell in cells]
-    if best is None and columns and re.search(r"sample|submission", Path(file).name.lower()):
+    if best is None and columns and SAMPLE.search(Path(file).name):
         return FoundTable(file, frame, templates[0], "", 0.0, 0.0, ids=frame[columns[0]].tolist())
     return best
 

@@ -12,6 +12,7 @@ from drawn_layouts import LAYOUTS, slow_runs
 
 from pipeline.__main__ import main
 from pipeline.experiment import load_experiment
+from submissions.answers import check_answer
 from submissions.guess.files import group_files
 from submissions.guess.first_contract import draft_contract, write_first_contract
 from submissions.guess.pairing import Finder
@@ -46,6 +47,53 @@ def test_the_drawn_host_is_guessed_whole(tmp_path: Path) -> None:
         {"image_id": "train00", "path": "train/train00.png", "page": -1}, (1, *SHAPE)
     )
     np.testing.assert_array_equal(truth.planes[0, 0], draw_mask(0))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SampleSubmission.csv", "sample_sub.CSV", "stage1_sample_submission.csv.gz", "submission_format.csv",
+        "tables/sample_submission.parquet", "sample.tsv",
+    ],
+)  # fmt: skip
+def test_a_sample_submission_is_found_under_its_usual_names(name: str, tmp_path: Path) -> None:
+    write_rle_host(tmp_path / "host")
+    (tmp_path / "host/train.csv").rename(tmp_path / "host/train_samples.csv")  # of training images: it is no sample
+    frame = pd.read_csv(tmp_path / "host/sample_submission.csv", dtype=str, keep_default_na=False)
+    (tmp_path / "host/sample_submission.csv").unlink()
+    path = tmp_path / "host" / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.submission is not None and contract.submission.sample == name
+    assert check_answer(contract, tmp_path / "host") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "words"),
+    [
+        ("", "utf-8", "the file is empty"),
+        ("id;rle\ntest00;\ntest01;\ntest02;\n", "utf-8", "separated by ';'"),
+        ("id,rle\ntest00,\ntest01,\ntest02,\n", "utf-16", "encoded as UTF-16"),
+        ("id,rle\ntest00,\ntest00,\ntest01,\ntest02,\n", "utf-8", "in more than one row: test00"),
+        ("id,rle\ntest00,\ntest01,\ntest02,\n77,\n", "utf-8", "without a test image: 77"),
+        ("id,rle\na,\nb,\nc,\n", "utf-8", "without a test image: a, b, c"),
+    ],
+)
+def test_a_faulty_sample_is_named_by_the_contract_and_by_stage_01(
+    text: str, encoding: str, words: str, tmp_path: Path
+) -> None:
+    write_rle_host(tmp_path / "host")
+    (tmp_path / "host/sample_submission.csv").write_text(text, encoding=encoding)
+    (tmp_path / "host/sample_old.csv").write_text("")
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.submission is not None and contract.submission.sample == "sample_submission.csv"
+    assert words in " ".join(map(str, check_answer(contract, tmp_path / "host")))
+    assert "# guess: not used: sample_old.csv (" in (tmp_path / "first.yaml").read_text()
 
 
 def test_the_command_says_what_it_found_and_writes_nothing_over(
