@@ -299,4 +299,4 @@ def decided_image(
         probs = read[0][1]
         mask = apply(probs, decision, group=group)
     decided(fields["image_id"], probs, mask)
-    return as_said(competition, probs, mask, decision)
+    return as_said(probs, mask, decision)

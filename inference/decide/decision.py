@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,24 +141,18 @@ class Mask:
     scores: list[float] | None = None
 
 
-def as_volume(mask: Mask) -> Segmentation:
-    """A mask in the form that is scored and written: planes (K, Z, H, W), instances (Z, H, W)."""
-    flat = mask.planes.ndim == 3
-    planes = mask.planes[:, None] if flat else mask.planes
-    label = mask.instances
-    return Segmentation(planes, label[None] if flat and label is not None else label, mask.scores)
-
-
-def as_said(competition: Competition, probs: np.ndarray, mask: Mask, decision: Decision) -> Segmentation:
-    """`as_volume`, with the classes' probabilities where the answer wants objects and the decision makes none.
+def as_said(probs: np.ndarray, mask: Mask, decision: Decision) -> Segmentation:
+    """A mask in the form that is scored and written: planes (K, Z, H, W), and instances (Z, H, W) or probabilities.
 
     probs: uint8 (channels, H, W), or (channels, Z, H, W), that the mask was made of.
     """
-    said, form = as_volume(mask), competition.submission
-    if form is None or not form.wants_objects or mask.instances is not None:
-        return said
-    levels = probs[[decision.channels.index(name) for name in decision.classes]]
-    return replace(said, levels=levels if levels.ndim == 4 else levels[:, None])
+    flat = mask.planes.ndim == 3
+    planes = mask.planes[:, None] if flat else mask.planes
+    if mask.instances is not None:
+        return Segmentation(planes, mask.instances[None] if flat else mask.instances, mask.scores)
+    k, own = len(decision.classes), [decision.channels.index(name) for name in decision.classes]
+    levels = probs[:k] if own == list(range(k)) else probs[own]
+    return Segmentation(planes, levels=levels[:, None] if flat else levels)
 
 
 def save_decision(path: Path, decision: Decision) -> None:

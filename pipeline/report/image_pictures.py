@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from folds.blocks import extent
-from inference.decide.decision import as_volume
+from inference.decide.decision import as_said
 from pipeline.pictures import new_figure
 from pipeline.report.finished_run import FinishedRun
 from pipeline.tuning.scores.units import OofItem, Unit, decided
@@ -71,7 +71,7 @@ def look_at(run: FinishedRun, unit: Unit) -> Look:
     """The slice of a unit with the largest true area; raises as the readers of images and masks do."""
     item = max(unit.items, key=lambda each: (_listed_area(run, each), -each.z))
     truth, probs = item.truth(), item.probs()
-    said = as_volume(decided(item, probs, run.decision))
+    said = as_said(probs, decided(item, probs, run.decision), run.decision)
     chosen = run.foreground
     z = int(truth.planes[chosen].any(axis=0).sum(axis=(1, 2)).argmax())
     channels = [run.decision.channels.index(run.space.competition.classes[index]) for index in chosen]

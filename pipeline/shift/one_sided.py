@@ -42,7 +42,7 @@ def _properties(training: pd.DataFrame, test: pd.DataFrame) -> list[tuple[str, p
         for table in (training, test)
     ]
     own = {*INTERNAL, *FIRST, *measured_columns(training.columns)}
-    own |= {name for name in training if name not in own and names_single_images(training, str(name))}
+    own |= {str(name) for name in training if name not in own and names_single_images(training, str(name))}
     names = [*FIRST, *(name for name in training if name not in own and not str(name).startswith("area_"))]
     found = []
     for name in names:

@@ -12,7 +12,7 @@ import pandas as pd
 from torch import nn
 
 from folds.blocks import Block, blocks_of, extent
-from inference.decide.decision import ArgmaxRule, Decision, ThresholdRule, apply, as_volume
+from inference.decide.decision import ArgmaxRule, Decision, ThresholdRule, apply, as_said
 from inference.decide.instances import InstanceSettings
 from inference.predict.devices import pick_device
 from inference.predict.image_list import predict_listed
@@ -82,7 +82,7 @@ def _score_all(
     for image_id, path, blocks in found:
         for block, probs, truth in _read_parts(path, masks, images.row(image_id), blocks):
             for name, decision in decisions.items():
-                said = as_volume(apply(probs, decision))
+                said = as_said(probs, apply(probs, decision), decision)
                 rows[name].append(unit_row(metric, space.competition, said, truth))
                 if name == "at 0.5":
                     pictures.append(_picture(images, image_id, block, said, truth))

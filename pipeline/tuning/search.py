@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import Decision, as_volume
+from inference.decide.decision import Decision, as_said
 from inference.forecast.forecast import image_sums
 from pipeline.prediction.drift import image_features, learned_ranges
 from pipeline.tuning.postprocessing import PostReport, choose_post
@@ -178,7 +178,7 @@ def _final_unit(
     for item in unit.items:
         probs, truth = item.probs(), item.truth()
         mask = decided(item, probs, decision)
-        parts.append((as_volume(mask), truth))
+        parts.append((as_said(probs, mask, decision), truth))
         features.append({"image_id": item.image_id, **image_features(probs, mask, decision)})
         sums.append({"image_id": item.image_id, "unit": unit.name, **image_sums(probs, mask, decision)})
     return scored_row(competition, metric, parts), features, sums

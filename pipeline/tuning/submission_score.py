@@ -33,7 +33,7 @@ def _unit_row(competition: Competition, metric: Metric, decision: Decision, unit
     parts = []
     for item in unit.items:
         probs = item.probs()
-        said = as_said(competition, probs, decided(item, probs, decision), decision)
+        said = as_said(probs, decided(item, probs, decision), decision)
         if competition.submission is not None:
             said = answer_of(competition).through({**item.fields, "image_id": item.image_id}, said)
         parts.append((said, item.truth()))

@@ -28,9 +28,9 @@ from submissions.host.sample import submission_format
 from submissions.host.truth import Truth, completed
 from submissions.rle.codec import Dialect, encode_instances
 from submissions.table.findings import Finding
-from submissions.table.objects import objects_by_class
+from submissions.table.objects import ClassObjects
 from submissions.table.rows import Shape3, answer_shape
-from submissions.table.scoring import Segmentation
+from submissions.table.scoring import Segmentation, class_objects
 
 RUNS = Dialect(kind="coco_compressed")
 
@@ -73,13 +73,7 @@ class CocoAnswer:
 
     def _labelled(self, said: Segmentation) -> Iterator[tuple[np.ndarray, str, Sequence[float]]]:
         """Objects int32 (H, W), their class and scores."""
-        if said.instances is not None:
-            count = len(np.unique(said.instances)) - int((said.instances == 0).any())
-            name = self.competition.classes[self.competition.scored_classes[0]]
-            yield said.instances[0], name, said.scores if said.scores is not None else [1.0] * count
-            return
-        levels = None if said.levels is None else said.levels[:, 0]
-        for name, label, scores in objects_by_class(self.competition, said.planes[:, 0], levels):
+        for name, label, scores in class_objects(self.competition, said):
             if name in self.categories:
                 yield label, name, scores
 
@@ -97,18 +91,20 @@ class CocoAnswer:
         return self.decoded(entries, (1, said.planes.shape[2], said.planes.shape[3]))
 
     def decoded(self, entries: Sequence[Entry], shape: Shape3, *, step: int = 1) -> Segmentation:
-        """What objects say of an image: planes; of one class objects too, the later on top, with their scores."""
-        truth, scores = self._drawn(entries, shape, step)
-        return Segmentation(truth.planes, truth.instances, scores)
+        """What objects say of an image: planes, and of each class objects, the later on top, with their scores."""
+        truth, objects = self._drawn(entries, shape, step)
+        if truth.instances is not None:
+            return Segmentation(truth.planes, truth.instances, objects[0].scores if objects else [])
+        return Segmentation(truth.planes, objects=objects)
 
     def truth(self, entries: Sequence[Entry], shape: Shape3) -> Truth:
         """The same of a solution, whose crowds are not scored."""
         return self._drawn(entries, shape, 1)[0]
 
-    def _drawn(self, entries: Sequence[Entry], shape: Shape3, step: int) -> tuple[Truth, list[float] | None]:
+    def _drawn(self, entries: Sequence[Entry], shape: Shape3, step: int) -> tuple[Truth, list[ClassObjects]]:
         names = {number: name for name, number in self.categories.items()}
         thin = (1, -(-shape[1] // step), -(-shape[2] // step))
-        planes, label = np.zeros((len(self.competition.classes), *thin), bool), np.zeros(thin, np.int32)
+        planes, labels = np.zeros((len(self.competition.classes), *thin), bool), dict[str, np.ndarray]()
         valid, given = np.ones(thin, bool), []
         for number, entry in enumerate(entries, start=1):
             mask = entry_mask(entry, shape[1:], f"image {entry['image_id']}, object {number}")[::step, ::step]
@@ -116,14 +112,15 @@ class CocoAnswer:
             if entry.get("iscrowd"):
                 valid[0] &= ~mask
                 continue
-            planes[self.competition.classes.index(names[entry["category_id"]]), 0] |= mask
-            label[0][mask] = number
-        single = len(self.competition.scored_classes) == 1
-        truth = completed(
-            self.competition, planes, valid=None if valid.all() else valid, instances=label if single else None
-        )
-        left = [given[value - 1] for value in np.unique(label).tolist() if value]
-        return truth, left if single else None
+            name = names[entry["category_id"]]
+            planes[self.competition.classes.index(name), 0] |= mask
+            labels.setdefault(name, np.zeros(thin[1:], np.int32))[mask] = number
+        instances = None
+        if len(self.competition.scored_classes) == 1:
+            instances = next(iter(labels.values()), np.zeros(thin[1:], np.int32))[None]
+        truth = completed(self.competition, planes, valid=None if valid.all() else valid, instances=instances)
+        found = {name: [given[value - 1] for value in np.unique(one).tolist() if value] for name, one in labels.items()}
+        return truth, [ClassObjects(name, labels[name], scores) for name, scores in found.items()]
 
     def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
         """Every entry, the images it names, sizes and places of the masks."""

@@ -44,7 +44,11 @@ class TableAnswer:
         return TableReader(self.competition, path, images, others)
 
     def through(self, fields: Fields, said: Segmentation) -> Segmentation:
-        """Rows, CSV text, rows, masks; slice by slice of a volume. Confidences, which the text rounds, stay."""
+        """Rows, CSV text, rows, masks; of a volume slice by slice. Confidences of one class, rounded there, stay."""
+        if self.form.lists_classes and said.planes.shape[1] == 1:
+            rows = self._through_csv(encode_rows(self.competition, fields, said.planes[:, 0], levels=_first(said)))
+            shape = (1, said.planes.shape[2], said.planes.shape[3])
+            return decode_image(self.competition, [(0, row) for row in rows], shape, fields=fields)
         if self.form.rows == "image" and "{score}" in self.form.mask_template:
             return said
         if self.competition.images.kind == "volumes" or said.planes.shape[1] > 1:
@@ -78,6 +82,11 @@ class TableAnswer:
         return check_sample(self.competition, data)
 
 
+def _first(said: Segmentation) -> np.ndarray | None:
+    """Probabilities (K, H, W) of the first slice, where there are any."""
+    return None if said.levels is None else said.levels[:, 0]
+
+
 class TableWriter:
     """Collects rows; the table is written whole, in the order of the sample."""
 
@@ -95,8 +104,7 @@ class TableWriter:
         volume = self.competition.images.kind == "volumes"
         planes = said.planes if volume else said.planes[:, 0]
         label = None if said.instances is None else said.instances[0]
-        levels = None if said.levels is None else said.levels[:, 0]
-        rows = encode_rows(self.competition, fields, planes, instances=label, scores=said.scores, levels=levels)
+        rows = encode_rows(self.competition, fields, planes, instances=label, scores=said.scores, levels=_first(said))
         self._take(str(fields["image_id"]), rows)
 
     def add_empty(self, image_id: str) -> None:

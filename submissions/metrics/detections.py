@@ -1,15 +1,25 @@
-"""Average precision of instances with confidences, at one IoU."""
+"""Average precision of objects with confidences, at one IoU, of one class or as the mean over several."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
-from submissions.metrics.base import Metric, Needs, checked_multiplicities, checked_valid, columns_of
+from submissions.metrics.base import (
+    Metric,
+    Needs,
+    checked_multiplicities,
+    checked_valid,
+    columns_of,
+    mean_where_defined,
+    number_of_classes,
+)
 from submissions.metrics.instances import (
     Instances,
     Overlaps,
@@ -41,8 +51,7 @@ class AveragePrecision(Metric):
     needs: ClassVar[Needs] = "instances"
 
     def __post_init__(self) -> None:
-        if not 0 < self.iou <= 1 or not four_decimals(self.iou):
-            raise ValueError(f"iou={self.iou!r}, expected a number in (0, 1] with at most four decimals")
+        _check_iou(self.iou)
 
     def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
         """Row of one image: truths, conf_i and tp_i of each detection by falling confidence, and score.
@@ -53,48 +62,109 @@ class AveragePrecision(Metric):
         is left out.
         Raises ValueError where there are not as many confidences as detections, or one is not finite.
         """
-        pred, confidences = split_confidences(pred)
-        pred = np.asarray(pred)
-        if pred.dtype == np.bool_:
-            n, found, kept = len(pred), *_mask_overlaps(pred, truth, valid)
-        else:
-            names = compact_labels(checked_label("prediction", pred))[1]
-            n, found = len(names), overlaps(pred, truth, valid)
-            kept = np.arange(n) if valid is None else np.flatnonzero(np.isin(names, pred[valid]))
-        scores = np.ones(n) if confidences is None else np.asarray(confidences, dtype=np.float64)
-        if scores.shape != (n,) or not np.isfinite(scores).all():
-            raise ValueError(f"confidences have shape {scores.shape}, expected {n} finite numbers: one an instance")
-        order, hit = _match(found, scores[kept], self.iou)
-        row = {"truths": float(len(found.truth_areas))}
-        for i, (confidence, tp) in enumerate(zip(scores[kept][order], hit, strict=True)):
-            row |= {f"conf_{i}": float(confidence), f"tp_{i}": float(tp)}
-        one = np.ones((1, 1))
-        where = np.zeros(len(hit), dtype=np.int64)
-        return row | {"score": float(_areas(scores[kept][order], hit, where, one, one[0] * row["truths"])[0])}
+        return _detections(pred, truth, valid, self.iou)
 
     def score(self, table: pd.DataFrame, weights: np.ndarray | None = None) -> float:
-        if weights is None:
-            weights = np.ones(len(table))
-        weights = checked_multiplicities(weights, len(table), dimensions=1)
-        return float(self.bootstrap(table, weights[None])[0])
+        return float(self.bootstrap(table, _one_round(table, weights))[0])
+
+    def bootstrap(self, table: pd.DataFrame, multiplicities: np.ndarray) -> np.ndarray:
+        return _precisions(table, checked_multiplicities(multiplicities, len(table)))
+
+
+@dataclass(frozen=True)
+class MeanAveragePrecision(Metric):
+    """Mean over classes of `openimages_ap`: of each class the area under the curve of its objects in all images.
+
+    Empty: a class with no truth in any image is left out of the mean, whatever was found of it; NaN where that is all.
+    Source: OpenImages instance segmentation challenge 2019, as Human Protein Atlas - Single Cell Classification (Kaggle
+    2021) uses it with 19 classes and IoU 0.6.
+    """
+
+    iou: float = 0.6
+    name: ClassVar[str] = "openimages_map"
+    needs: ClassVar[Needs] = "objects"
+
+    def __post_init__(self) -> None:
+        _check_iou(self.iou)
+
+    def rows(
+        self, pred: Sequence[Instances], truth: Sequence[np.ndarray], valid: np.ndarray | None = None
+    ) -> dict[str, float]:
+        """Row of one image: truths_k, conf_k_i and tp_k_i of each class k as `AveragePrecision.rows`, and score.
+
+        `pred` and `truth`: for each class what `AveragePrecision.rows` takes, in the same order.
+        Raises as that, and where there are not as many classes in both.
+        """
+        if len(pred) != len(truth):
+            raise ValueError(f"objects of {len(pred)} classes were found, and the truth has {len(truth)}")
+        row: dict[str, float] = {}
+        scores = []
+        for k, (found, there) in enumerate(zip(pred, truth, strict=True)):
+            own = _detections(found, there, valid, self.iou)
+            scores.append(own.pop("score"))
+            row |= {name.replace("_", f"_{k}_") if "_" in name else f"{name}_{k}": value for name, value in own.items()}
+        return row | {"score": float(mean_where_defined(np.array(scores)))}
+
+    def score(self, table: pd.DataFrame, weights: np.ndarray | None = None) -> float:
+        return float(self.bootstrap(table, _one_round(table, weights))[0])
 
     def bootstrap(self, table: pd.DataFrame, multiplicities: np.ndarray) -> np.ndarray:
         weights = checked_multiplicities(multiplicities, len(table))
-        truths = weights @ columns_of(table, ["truths"])[:, 0]
-        numbers = sorted(int(c[5:]) for c in map(str, table.columns) if c.startswith("conf_"))
-        if not numbers:
-            return np.where(truths > 0, 0.0, math.nan)
-        confidence = columns_of(table, [f"conf_{i}" for i in numbers])
-        tp = columns_of(table, [f"tp_{i}" for i in numbers])
-        row, column = np.nonzero(~np.isnan(confidence))
-        order = np.argsort(-confidence[row, column], kind="stable")
-        row, column = row[order], column[order]
-        step = max(1, _CELLS // max(1, len(row)))
-        parts = [
-            _areas(confidence[row, column], tp[row, column], row, weights[i : i + step], truths[i : i + step])
-            for i in range(0, len(weights), step)
-        ]
-        return np.concatenate(parts) if parts else np.empty(0)
+        classes = range(number_of_classes(table, "truths"))
+        return mean_where_defined(np.stack([_precisions(table, weights, f"_{k}") for k in classes]), axis=0)
+
+
+def _check_iou(iou: float) -> None:
+    if not 0 < iou <= 1 or not four_decimals(iou):
+        raise ValueError(f"iou={iou!r}, expected a number in (0, 1] with at most four decimals")
+
+
+def _one_round(table: pd.DataFrame, weights: np.ndarray | None) -> np.ndarray:
+    """Multiplicities (1, N) of a table that is scored once."""
+    weights = np.ones(len(table)) if weights is None else weights
+    return checked_multiplicities(weights, len(table), dimensions=1)[None]
+
+
+def _detections(pred: Instances, truth: np.ndarray, valid: np.ndarray | None, iou: float) -> dict[str, float]:
+    """See `AveragePrecision.rows`."""
+    pred, confidences = split_confidences(pred)
+    pred = np.asarray(pred)
+    if pred.dtype == np.bool_:
+        n, found, kept = len(pred), *_mask_overlaps(pred, truth, valid)
+    else:
+        names = compact_labels(checked_label("prediction", pred))[1]
+        n, found = len(names), overlaps(pred, truth, valid)
+        kept = np.arange(n) if valid is None else np.flatnonzero(np.isin(names, pred[valid]))
+    scores = np.ones(n) if confidences is None else np.asarray(confidences, dtype=np.float64)
+    if scores.shape != (n,) or not np.isfinite(scores).all():
+        raise ValueError(f"confidences have shape {scores.shape}, expected {n} finite numbers: one an instance")
+    order, hit = _match(found, scores[kept], iou)
+    row = {"truths": float(len(found.truth_areas))}
+    for i, (confidence, tp) in enumerate(zip(scores[kept][order], hit, strict=True)):
+        row |= {f"conf_{i}": float(confidence), f"tp_{i}": float(tp)}
+    one = np.ones((1, 1))
+    where = np.zeros(len(hit), dtype=np.int64)
+    return row | {"score": float(_areas(scores[kept][order], hit, where, one, one[0] * row["truths"])[0])}
+
+
+def _precisions(table: pd.DataFrame, weights: np.ndarray, of: str = "") -> np.ndarray:
+    """AP (B,) of a table whose rows count `weights` (B, N) times; `of`: what the class's columns bear, such as '_3'."""
+    truths = weights @ columns_of(table, [f"truths{of}"])[:, 0]
+    pattern = re.compile(rf"conf{of}_([0-9]+)")
+    numbers = sorted(int(match[1]) for match in map(pattern.fullmatch, map(str, table.columns)) if match)
+    if not numbers:
+        return np.where(truths > 0, 0.0, math.nan)
+    confidence = columns_of(table, [f"conf{of}_{i}" for i in numbers])
+    tp = columns_of(table, [f"tp{of}_{i}" for i in numbers])
+    row, column = np.nonzero(~np.isnan(confidence))
+    order = np.argsort(-confidence[row, column], kind="stable")
+    row, column = row[order], column[order]
+    step = max(1, _CELLS // max(1, len(row)))
+    parts = [
+        _areas(confidence[row, column], tp[row, column], row, weights[i : i + step], truths[i : i + step])
+        for i in range(0, len(weights), step)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _mask_overlaps(masks: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> tuple[Overlaps, np.ndarray]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from submissions.metrics.base import Metric
 from submissions.metrics.boundary import BoundaryF1
-from submissions.metrics.detections import AveragePrecision
+from submissions.metrics.detections import AveragePrecision, MeanAveragePrecision
 from submissions.metrics.distances import ASSD, HD95
-from submissions.metrics.instances import Dsb2018Precision, F2OverIoU, PanopticQuality
+from submissions.metrics.instances import Dsb2018Precision, F2OverIoU, ObjectF1, PanopticQuality
 from submissions.metrics.overlap import (
     BalancedAccuracy,
     Dice,
@@ -44,6 +44,8 @@ METRICS: dict[str, type[Metric]] = {
         HD95,
         IoU,
         Mcc,
+        MeanAveragePrecision,
+        ObjectF1,
         PanopticQuality,
         PixelAccuracy,
         Precision,

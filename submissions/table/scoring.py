@@ -12,10 +12,12 @@ import pandas as pd
 from submissions.host.answer_form import SubmissionFormat
 from submissions.host.competition import Competition, MetricSettings
 from submissions.host.masks import Truth
-from submissions.host.sample import row_keys
+from submissions.host.sample import row_keys, submission_format
 from submissions.metrics import Metric, build_metric
+from submissions.rle.codec import thinned
+from submissions.table.objects import ClassObjects, objects_by_class
 from submissions.table.rows import Place, Shape3
-from submissions.table.submission_table import NO_FIELDS, Row, decode_rows, read_confidences
+from submissions.table.submission_table import NO_FIELDS, Row, decode_rows, read_confidences, read_objects
 
 USAGE = "Usage"
 
@@ -24,13 +26,15 @@ USAGE = "Usage"
 class Segmentation:
     """What is said about one image: planes bool (K, Z, H, W), instances int32 (Z, H, W), confidences.
 
-    levels: uint8 (K, Z, H, W), the classes' probabilities, where objects of several classes are scored by them.
+    levels: uint8 (K, Z, H, W), the classes' probabilities, by which objects of several classes are scored.
+    objects: of several classes, as an answer lists them; None where they are the connected parts of planes.
     """
 
     planes: np.ndarray
     instances: np.ndarray | None = None
     scores: Sequence[float] | None = None
     levels: np.ndarray | None = None
+    objects: Sequence[ClassObjects] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,44 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
         labels, wanted = _flat(said.instances), _flat(truth.instances)
         pred = labels if said.scores is None else (labels, np.asarray(said.scores))
         return metric.rows(pred, wanted, None if valid is None else _flat(valid))
+    if metric.needs == "objects":
+        wanted = [one.label for one in class_objects(competition, Segmentation(truth.planes, truth.instances))]
+        pred = [(one.label, np.asarray(one.scores)) for one in class_objects(competition, said)]
+        return metric.rows(pred, wanted, None if valid is None else valid[0])
     chosen = competition.scored_classes
     pred, true = said.planes[chosen], truth.planes[chosen]
     if metric.needs == "planes" and pred.shape[1] == 1:
         return metric.rows(pred[:, 0], true[:, 0], None if valid is None else valid[0])
     return metric.rows(pred, true, valid)
+
+
+def class_objects(competition: Competition, said: Segmentation) -> list[ClassObjects]:
+    """The objects of each scored class but the background: those listed, instances, or the parts of planes.
+
+    Raises ValueError for a volume of several slices.
+    """
+    if said.planes.shape[1] > 1:
+        raise ValueError(f"objects by class are of single images, not of {said.planes.shape[1]} slices")
+    listed = {one.name: one for one in said.objects or ()}
+    names = [competition.classes[index] for index in competition.scored_classes]
+    if said.objects is not None:
+        nothing = np.zeros(said.planes.shape[2:], np.int32)
+        return [listed.get(name, ClassObjects(name, nothing, [])) for name in names if name != "background"]
+    if said.instances is not None:
+        count = len(np.unique(said.instances)) - int((said.instances == 0).any())
+        return [ClassObjects(names[0], said.instances[0], list(said.scores or [1.0] * count))]
+    levels = None if said.levels is None else said.levels[:, 0]
+    return list(objects_by_class(competition, said.planes[:, 0], levels))
+
+
+def check_metric(competition: Competition) -> Metric:
+    """The contract's metric; ValueError where it asks for what the contract's masks do not tell."""
+    metric = host_metric(competition.metric)
+    if metric.needs == "instances" and not competition.masks.instances:
+        raise ValueError(f"metric {metric.name} compares objects: set masks.instances, or name a metric of pixels")
+    if metric.needs == "objects" and (competition.images.kind == "volumes" or competition.metric.unit == "stack"):
+        raise ValueError(f"metric {metric.name} is of objects in single images, not of volumes or stacks")
+    return metric
 
 
 def _flat(volume: np.ndarray) -> np.ndarray:
@@ -142,6 +179,12 @@ def decode_image(
     slices: list[list[Row]] = [[] for _ in range(shape[0])]
     for z, row in rows:
         slices[z].append(row)
+    if submission_format(competition).lists_classes and shape[0] == 1:
+        objects = list(read_objects(competition, slices[0], shape[1:], step=step, fields=fields))
+        planes = np.zeros((len(competition.classes), *thinned(shape[1:], step)), bool)
+        for one in objects:
+            planes[competition.classes.index(one.name)] = one.label > 0
+        return Segmentation(planes[:, None], objects=objects)
     parts = [decode_rows(competition, part, shape[1:], step=step, fields=fields) for part in slices]
     planes = np.stack([part for part, _ in parts], axis=1)
     labels = [label for _, label in parts if label is not None]

@@ -18,7 +18,7 @@ from submissions.host.competition import Competition
 from submissions.host.patterns import fill
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned
-from submissions.table.objects import objects_by_class
+from submissions.table.objects import ClassObjects, objects_by_class
 
 Row = dict[str, str]
 NO_FIELDS: Mapping[str, Any] = {}
@@ -165,11 +165,8 @@ def decode_rows(
             planes[label_index(competition, cell)] = True
         return planes, None
     if form.lists_classes:
-        for listed in rows:
-            for one in cell_objects(form, listed[form.mask_column]):
-                index = label_index(competition, one.class_name)
-                where = f"id {listed[form.id_column]}"
-                planes[index] |= decode(one.text, shape, dialect, where=where, step=step)
+        for found in read_objects(competition, rows, shape, step=step, fields=fields):
+            planes[competition.classes.index(found.name)] = found.label > 0
         return planes, None
     if form.wants_objects:
         texts = [text for row in rows for text, _ in cell_masks(form, row[form.mask_column])]
@@ -183,6 +180,31 @@ def decode_rows(
             where = "/".join(row_keys(pd.DataFrame([row]), form)[0])
             planes[index] = decode(row[form.mask_column], shape, dialect, where=f"id {where}", step=step)
     return planes, None
+
+
+def read_objects(
+    competition: Competition,
+    rows: Sequence[Row],
+    shape: tuple[int, int],
+    *,
+    step: int = 1,
+    fields: Mapping[str, Any] = NO_FIELDS,
+) -> Iterator[ClassObjects]:
+    """Objects of one image whose cell lists those of all classes, by class; of one class the later lies on top.
+
+    Parameters and errors as of `decode_rows`.
+    """
+    form = submission_format(competition)
+    dialect = placed(competition.dialect, fields)
+    by_class: dict[str, list[tuple[str, float, str]]] = {}
+    for listed in rows:
+        for one in cell_objects(form, listed[form.mask_column]):
+            name = competition.classes[label_index(competition, one.class_name)]
+            by_class.setdefault(name, []).append((one.text, one.score, f"id {listed[form.id_column]}"))
+    for name, objects in by_class.items():
+        texts, scores, where = (list(part) for part in zip(*objects, strict=True))
+        label = decode_instances(texts, shape, dialect, where=where, overlap="last", step=step)
+        yield ClassObjects(name, label, [scores[value - 1] for value in np.unique(label).tolist() if value])
 
 
 def label_index(competition: Competition, cell: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import Block
-from inference.decide.decision import Decision, Mask, apply, as_volume
+from inference.decide.decision import Decision, Mask, apply, as_said
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.workers import over_units
 from submissions.host.competition import Competition
@@ -130,7 +130,7 @@ def decided_rows(
     read = [(item, item.probs(), item.truth()) for item in unit.items]
     rows = []
     for decision in decisions:
-        parts = [(as_volume(decided(item, probs, decision)), truth) for item, probs, truth in read]
+        parts = [(as_said(probs, decided(item, probs, decision), decision), truth) for item, probs, truth in read]
         rows.append(scored_row(competition, metric, parts))
     return rows
 

@@ -117,7 +117,7 @@ def test_an_iou_on_the_threshold_is_no_match() -> None:
     assert build_metric("openimages_ap", iou=0.6001).rows(pred, truth)["score"] == 0.0
 
 
-@pytest.mark.parametrize("name", ["dsb2018_precision", "f2_over_iou", "panoptic_quality", "openimages_ap"])
+@pytest.mark.parametrize("name", ["dsb2018_precision", "f2_over_iou", "object_f1", "panoptic_quality", "openimages_ap"])
 def test_the_numbers_that_instances_bear_do_not_matter(name: str) -> None:
     metric, truth = build_metric(name), drawn(4)
     pred = shaken(truth, 4)
@@ -164,7 +164,7 @@ def test_predictions_mostly_in_the_void_are_no_false_positives() -> None:
 
 def test_an_image_all_void_has_no_score() -> None:
     nothing = np.zeros(SHAPE, dtype=bool)
-    for name in ("dsb2018_precision", "f2_over_iou", "panoptic_quality", "openimages_ap"):
+    for name in ("dsb2018_precision", "f2_over_iou", "object_f1", "panoptic_quality", "openimages_ap"):
         assert math.isnan(build_metric(name).rows(drawn(1), drawn(2), nothing)["score"])
 
 
@@ -242,6 +242,80 @@ def test_masks_that_overlap_are_scored_like_labels_where_they_do_not() -> None:
     assert metric.rows((twice, np.array([0.5, 0.9])), truth)["tp_1"] == 0.0
 
 
+def test_mean_average_precision_is_the_mean_over_classes_that_exist() -> None:
+    metric, none = build_metric("openimages_map", iou=0.75), np.zeros(SHAPE, dtype=np.int32)
+    images = ap_images()
+    turned = [(p[::-1], t[::-1], c[::-1]) for p, t, c in images[3:] + images[:3]]
+    rows = [
+        metric.rows([(p, c), (q, d), (q, d)], [t, u, none])  # of the last class there is nothing to find
+        for (p, t, c), (q, u, d) in zip(images, turned, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    slow = [[(pixels(p), pixels(t), list(c)) for p, t, c in of_class] for of_class in (images, turned)]
+    assert metric.score(table) == pytest.approx(np.mean([slow_ap(one, 0.75) for one in slow]))
+    for k, row in enumerate(rows):
+        assert row["score"] == pytest.approx(np.mean([slow_ap([one[k]], 0.75) for one in slow]))
+    draws = np.random.default_rng(5).integers(0, 3, (4, len(rows)))
+    for drawn_again, got in zip(draws, metric.bootstrap(table, draws), strict=True):
+        again = [np.repeat(np.arange(len(rows)), drawn_again)] * 2
+        expected = np.mean([slow_ap([one[i] for i in chosen], 0.75) for one, chosen in zip(slow, again, strict=True)])
+        assert got == pytest.approx(expected) == metric.score(table, drawn_again)
+    assert math.isnan(metric.score(pd.DataFrame([metric.rows([drawn(1)], [none])])))
+    single = build_metric("openimages_ap", iou=0.75)
+    alone = pd.DataFrame([metric.rows([(p, c)], [t]) for p, t, c in images])
+    assert metric.score(alone) == single.score(pd.DataFrame([single.rows((p, c), t) for p, t, c in images]))
+    with pytest.raises(ValueError, match="of 1 classes were found, and the truth has 2"):
+        metric.rows([none], [none, none])
+    with pytest.raises(ValueError, match="lacks the columns"):
+        metric.score(alone.drop(columns="truths_0"))
+
+
+def slow_f1(images: list[tuple[list[set], list[set]]], iou: float, min_area: int) -> tuple[int, int, int, float]:
+    """As solaris counts: proposals one after another, each against the truths that are left."""
+    tp = fp = fn = 0
+    for pred, truth in images:
+        left = [one for one in truth if len(one) >= min_area]
+        for proposal in [one for one in pred if len(one) > min_area]:
+            ious = [slow_iou(proposal, one) for one in left]
+            if ious and max(ious) > Fraction(iou):
+                left.pop(ious.index(max(ious)))
+                tp += 1
+            else:
+                fp += 1
+        fn += len(left)
+    precision, recall = tp / max(1, tp + fp), tp / max(1, tp + fn)
+    return tp, fp, fn, 2 * precision * recall / (precision + recall) if tp else 0.0
+
+
+@pytest.mark.parametrize("min_area", [0, 6])
+def test_f1_of_objects_as_the_hosts_library_counts_it(min_area: int) -> None:
+    metric = build_metric("object_f1", min_area=min_area)
+    found = [(p, t) for p, t, _ in ap_images()]
+    table = pd.DataFrame([metric.rows(p, t) for p, t in found])
+    slow = [(pixels(p), pixels(t)) for p, t in found]
+    tp, fp, fn, f1 = slow_f1(slow, 0.5, min_area)
+    assert table[["tp", "fp", "fn"]].sum().tolist() == [tp, fp, fn] and tp and fp and fn
+    assert metric.score(table) == pytest.approx(f1) != table["score"].mean()
+    for row, one in zip(table["score"], slow, strict=True):
+        assert row == pytest.approx(slow_f1([one], 0.5, min_area)[3])
+    draws = np.random.default_rng(0).integers(0, 3, (3, len(slow)))
+    again = [slow_f1([slow[i] for i in np.repeat(np.arange(len(slow)), n)], 0.5, min_area)[3] for n in draws]
+    np.testing.assert_allclose(metric.bootstrap(table, draws), again)
+    none = np.zeros(SHAPE, dtype=np.int32)
+    nothing = metric.rows(none, none)
+    assert math.isnan(nothing["score"]) and metric.score(pd.DataFrame([nothing])) == 0.0
+
+
+def test_an_object_of_exactly_half_is_no_match_and_small_ones_are_left_out() -> None:
+    truth, pred = np.zeros(SHAPE, np.int32), np.zeros(SHAPE, np.int32)
+    truth[:4, :5], pred[:4, :5], pred[2:4, :5] = 1, 1, 2  # two halves
+    truth[8, :5], pred[10, :5] = 2, 3
+    assert [build_metric("object_f1").rows(pred, truth)[name] for name in ("tp", "fp", "fn")] == [0, 3, 2]
+    assert [build_metric("object_f1", min_area=5).rows(pred, truth)[name] for name in ("tp", "fp", "fn")] == [0, 2, 2]
+    assert [build_metric("object_f1", min_area=6).rows(pred, truth)[name] for name in ("tp", "fp", "fn")] == [0, 2, 1]
+    assert build_metric("object_f1", iou=0.5).rows(truth, truth)["score"] == 1
+
+
 def test_detections_and_truths_that_are_not_there() -> None:
     metric, none = build_metric("openimages_ap"), np.zeros(SHAPE, dtype=np.int32)
     missed, extra, nothing = metric.rows(none, drawn(1)), metric.rows(drawn(1), none), metric.rows(none, none)
@@ -295,6 +369,9 @@ def test_wrong_input_is_named() -> None:
         ("f2_over_iou", {"thresholds": [0.55555]}, "four decimals"),
         ("openimages_ap", {"iou": 0}, "iou=0"),
         ("openimages_ap", {"iou": 0.61234}, "four decimals"),
+        ("openimages_map", {"iou": 1.5}, "iou=1.5"),
+        ("object_f1", {"iou": 0.4}, "iou=0.4"),
+        ("object_f1", {"min_area": -1}, "min_area=-1"),
         ("panoptic_quality", {"over": "all"}, "over='all'"),
         ("panoptic_quality", {"empty": -1}, "empty=-1"),
     ],
@@ -304,7 +381,7 @@ def test_wrong_parameters_are_named(name: str, params: dict, said: str) -> None:
         build_metric(name, **params)
 
 
-@pytest.mark.parametrize("name", ["panoptic_quality", "openimages_ap", "dsb2018_precision", "voi", "adapted_rand"])
+@pytest.mark.parametrize("name", ["panoptic_quality", "openimages_ap", "object_f1", "dsb2018_precision", "voi", "adapted_rand"])
 def test_a_volume_is_scored_as_its_pixels_whichever_way_they_are_laid_out(name: str) -> None:
     pred, truth = shaken(drawn(2), 3), drawn(2)
     valid = np.random.default_rng(4).random(SHAPE) < 0.9
