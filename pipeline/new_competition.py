@@ -80,19 +80,24 @@ def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
         try:
             source = images.open_alone(image_id)
             truth = reader.read(images.row(image_id), source.shape[:3])
+            label = truth.instances if truth.instances is not None else _numbered(truth.planes[shown])
+            z = int(np.argmax((label > 0).sum(axis=(1, 2))))
+            pixels = source.read(z)
         except (ValueError, OSError) as error:  # stage 01 lists them all
             fault = str(error)
             continue
-        label = np.zeros(source.shape[:3], np.int32)
-        for number, index in enumerate(shown, start=1):
-            label[truth.planes[index]] = number
-        if truth.instances is not None:
-            label = truth.instances
-        z = int(np.argmax((label > 0).sum(axis=(1, 2))))
         what = f"{image_id}" + (f", slice {z}" if source.shape[0] > 1 else "")
-        cells.append((what, source.read(z), label[z], None if truth.valid is None else ~truth.valid[z]))
+        cells.append((what, pixels, label[z], None if truth.valid is None else ~truth.valid[z]))
         source.close()
     if not cells:
         raise ValueError(fault)
     draw_guess(cells, path, names=[] if competition.masks.instances else [competition.classes[k] for k in shown])
     return path
+
+
+def _numbered(planes: np.ndarray) -> np.ndarray:
+    """int32 (Z, H, W): 1, 2, ... where a plane of bool (K, Z, H, W) is set, the later on top."""
+    label = np.zeros(planes.shape[1:], np.int32)
+    for number, plane in enumerate(planes, start=1):
+        label[plane] = number
+    return label

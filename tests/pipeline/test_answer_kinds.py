@@ -12,10 +12,15 @@ import pandas as pd
 import pytest
 import yaml
 from drawn_hosts import SHAPE, draw_mask
+from drawn_layouts import LAYOUTS
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from pipeline.delivery.submitting import submission_path
 from pipeline.prediction.prediction_stages import lint_written
+from pipeline.sequence import run_stages
+from submissions.answers import answer_of, answer_path
+from submissions.host.competition import load_competition
+from submissions.host.listing import ListedImages, list_images
 
 SIZE = (20, 28)
 FORM = {"kind": "images", "files": {"path": "masks/{id}.png", "values": {"thing": 255}}, "size": list(SIZE)}
@@ -61,6 +66,35 @@ def test_small_mask_images_from_the_hosts_files_to_the_ledger(
     with pytest.raises(ValueError, match="the linter found errors"):
         lint_written(space, out)
     assert (space.own / "submission.refused.zip").is_file() and not out.exists()
+
+
+SMALL = [
+    *("tune.copies=0", "tune.rounds=100", "train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=2"),
+    *("train.patch=[32, 32]", "train.validate_images=1", "folds.n=2", "folds.use=[0, 1]", "input.scale=1"),
+    *("model.encoder=mobilenetv3_small_050", "model.weights=none", "predict={mode: whole, views: [identity]}"),
+]
+OF_LAYOUTS: dict[str, list[str]] = {
+    "dstl-satellite-2017": [],
+    "hpa-single-cell-2021": [],
+    "oxford-pets-species": ["folds.method=kfold", "model.architecture=unet", "model.options={}", "train.freeze=null"],
+    "spacenet-buildings": [],
+}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", OF_LAYOUTS)
+def test_an_experiment_that_comes_along_takes_its_hosts_layout_to_a_linted_answer(name: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    layout = LAYOUTS[name](tmp_path / "data")
+    places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    changes = [word for change in [*SMALL, *OF_LAYOUTS[name]] for word in ("--set", change)]
+    run_stages([name, *places, *changes])  # stage 07 refuses an answer that the linter does
+    competition = load_competition(name)
+    out = answer_path(competition, tmp_path / "runs" / name / name)
+    listing, _ = list_images(competition, tmp_path / "data", "test")
+    read = answer_of(competition).open(out, ListedImages(competition, tmp_path / "data", listing))
+    assert read.image_ids == list(layout.test)
+    assert 0 <= json.loads((out.parent / "tuning/stage.json").read_text())["score"] <= 1
 
 
 def test_what_cannot_be_written_is_said_before_stage_01_looks_at_images(

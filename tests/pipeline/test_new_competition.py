@@ -257,3 +257,15 @@ def test_what_is_there_is_not_written_over(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ValueError, match=r"host-baseline\.yaml exists and is not overwritten"):
         start_competition(Path("host"))
     assert Path("host-baseline.yaml").read_text() == "mine"
+
+
+def test_an_image_with_values_that_are_no_numbers_is_left_out_of_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(4):
+        grey = draw_image(draw_mask(k), k)[..., 0].astype(np.float32)
+        grey[3, 3] = np.nan if k == 0 else grey[3, 3]
+        write(tmp_path / f"mine/images/{k}.tif", grey)
+        write(tmp_path / f"mine/masks/{k}.png", white(draw_mask(k)))
+    monkeypatch.chdir(tmp_path)
+    assert "masks as understood -> guess.png" in start_competition(Path("mine"))

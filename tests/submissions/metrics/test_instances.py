@@ -381,7 +381,9 @@ def test_wrong_parameters_are_named(name: str, params: dict, said: str) -> None:
         build_metric(name, **params)
 
 
-@pytest.mark.parametrize("name", ["panoptic_quality", "openimages_ap", "object_f1", "dsb2018_precision", "voi", "adapted_rand"])
+@pytest.mark.parametrize(
+    "name", ["panoptic_quality", "openimages_ap", "object_f1", "dsb2018_precision", "voi", "adapted_rand"]
+)
 def test_a_volume_is_scored_as_its_pixels_whichever_way_they_are_laid_out(name: str) -> None:
     pred, truth = shaken(drawn(2), 3), drawn(2)
     valid = np.random.default_rng(4).random(SHAPE) < 0.9
