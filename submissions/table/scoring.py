@@ -62,9 +62,9 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
         pred = labels if said.scores is None else (labels, np.asarray(said.scores))
         return metric.rows(pred, wanted, None if valid is None else _flat(valid))
     if metric.needs == "objects":
-        wanted = [one.label for one in class_objects(competition, Segmentation(truth.planes, truth.instances))]
-        pred = [(one.label, np.asarray(one.scores)) for one in class_objects(competition, said)]
-        return metric.rows(pred, wanted, None if valid is None else valid[0])
+        there = [one.label for one in class_objects(competition, Segmentation(truth.planes, truth.instances))]
+        found = [(one.label, np.asarray(one.scores)) for one in class_objects(competition, said)]
+        return metric.rows(found, there, None if valid is None else valid[0])
     chosen = competition.scored_classes
     pred, true = said.planes[chosen], truth.planes[chosen]
     if metric.needs == "planes" and pred.shape[1] == 1:

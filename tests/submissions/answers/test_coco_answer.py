@@ -98,7 +98,9 @@ def test_several_classes_have_an_object_a_part_scored_by_its_mean_probability(tm
         assert entry["score"] == pytest.approx(levels[0, 0][inside].mean() / 255, abs=1e-6)
     through = answer_of(competition).through({"image_id": "test00"}, one)
     np.testing.assert_array_equal(through.planes, planes)
-    assert through.instances is None
+    assert through.instances is None and {one.name for one in through.objects or ()} == {"a", "b"}
+    (own,) = [one for one in through.objects or () if one.name == "a"]
+    assert own.scores == [entry["score"] for entry in first] and len(np.unique(own.label)) == 4
     assert score_submission(competition, out, out, tmp_path / "data").score == 1
     plain = answer_of(competition).through({"image_id": "test00"}, Segmentation(planes))
     np.testing.assert_array_equal(plain.planes, planes)

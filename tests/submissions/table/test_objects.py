@@ -12,9 +12,10 @@ from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 from submissions.answers import answer_of, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.host.listing import ListedImages, list_images
+from submissions.host.truth import Truth
 from submissions.table.findings import errors
 from submissions.table.objects import objects_by_class
-from submissions.table.scoring import Segmentation
+from submissions.table.scoring import Segmentation, check_metric, class_objects, unit_row
 from submissions.table.submission_table import CellObject, cell_objects, decode_rows, encode_rows
 
 FORM = {"mask_template": "{class} {score} {mask}", "dialect": {"kind": "coco_zlib"}}
@@ -71,3 +72,40 @@ def test_such_a_table_is_linted_and_scored(tmp_path: Path) -> None:
     assert "'c' is not a class of drawn" in str(errors(lint_answer(out, LISTED, tmp_path))[0])
     with pytest.raises(ValueError, match="'c' is not a class of drawn"):
         score_submission(LISTED, out, out, tmp_path)
+
+
+def test_confidences_of_every_class_come_through_the_answer_and_are_scored() -> None:
+    contract = rle_contract(
+        classes=["background", "a", "b"], submission=FORM, metric={"name": "openimages_map", "params": {"iou": 0.6}}
+    )
+    levels = np.full((3, *SHAPE), 102, np.uint8)
+    levels[1, 20:30, 20:40] = 204
+    said = Segmentation(planes()[:, None], levels=levels[:, None])
+    through = answer_of(contract).through({"image_id": "x"}, said)
+    assert [(one.name, one.scores) for one in through.objects or ()] == [("a", [0.4, 0.8]), ("b", [0.4])]
+    np.testing.assert_array_equal(through.planes[1:], said.planes[1:])
+    truth = planes()[:, None]
+    truth[1, 0, 2:9, 3:9] = False  # of class a the one with the lower confidence is wrong
+    for one in (said, through):
+        assert unit_row(check_metric(contract), contract, one, Truth(truth))["score"] == 1
+    levels[1, 20:30, 20:40] = 51
+    wrong = answer_of(contract).through({"image_id": "x"}, said)
+    assert unit_row(check_metric(contract), contract, wrong, Truth(truth))["score"] == pytest.approx((0.5 + 1) / 2)
+    none = answer_of(contract).through({"image_id": "x"}, Segmentation(np.zeros_like(said.planes)))
+    assert [one.scores for one in class_objects(contract, none)] == [[], []]
+
+
+def test_objects_are_of_single_images_and_a_metric_says_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="objects by class are of single images, not of 2 slices"):
+        class_objects(LISTED, Segmentation(np.zeros((3, 2, *SHAPE), bool)))
+    with pytest.raises(ValueError, match=r"object_f1 compares objects: set masks\.instances"):
+        check_metric(rle_contract(metric={"name": "object_f1"}))
+    stacks = {"name": "openimages_map", "unit": "stack"}
+    with pytest.raises(ValueError, match="openimages_map is of objects in single images"):
+        check_metric(rle_contract(metric=stacks))
+    masks = {"kind": "rle", "table": {"file": "train.csv"}, "instances": True}
+    single = rle_contract(masks=masks, metric={"name": "openimages_map"}, submission={"rows": "instance"})
+    label = np.zeros((1, *SHAPE), np.int32)
+    label[0, 3:9, 3:9], label[0, 3:9, 9:20] = 1, 2  # they touch, and stay two
+    (one,) = class_objects(single, Segmentation(label[None] > 0, label))
+    assert len(one.scores) == 2 and one.label.max() == 2
