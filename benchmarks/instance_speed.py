@@ -3,8 +3,8 @@
 python benchmarks/instance_speed.py --against REVISION [--images 30] [--rounds 3]
 
 Drawn nuclei on 256 x 320 pixels, each image decided at five thresholds and three depths of the valley and scored by
-the metric of DSB2018, as `decided_rows` does. Both sides take turns, each in a process of its own; the masks and scores
-of both have to be the same.
+the metric of DSB2018 by `decided_rows`. Both sides take turns, each in a process of its own; scores, and the masks and
+confidences that `apply` gives one by one, have to be the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +27,7 @@ import numpy as np
 THRESHOLDS, DEPTHS, SHAPE = (77, 102, 128, 153, 179), (0.1, 0.2, 0.4), (256, 320)
 
 
+@cache
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities uint8 (1, H, W) of drawn nuclei, and their instances int32 (H, W)."""
     rng = np.random.default_rng(seed)
@@ -35,14 +39,49 @@ def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(probs, 0, 255).astype(np.uint8)[None], label
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """An out-of-fold item as stage 06 sees one."""
+
+    seed: int
+    fold: int = 0
+    group: str = ""
+    stratum: str = ""
+    stack: str = ""
+    z: int = 0
+    block: None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def image_id(self) -> str:
+        return str(self.seed)
+
+    def probs(self) -> np.ndarray:
+        return draw(self.seed)[0]
+
+    def truth(self) -> Any:
+        from submissions.host.masks import Truth
+
+        label = draw(self.seed)[1]
+        return Truth((label > 0)[None, None], None, label[None])
+
+
 def side(images: int) -> None:
     """Decide and score every image under every decision; prints processor seconds and a digest as JSON."""
     from inference.decide.decision import Decision, apply
     from inference.decide.instances import InstanceSettings
     from inference.decide.rules import ThresholdRule
+    from pipeline.tuning.scores.units import Unit, decided_rows
+    from submissions.host.competition import Competition
     from submissions.metrics import build_metric
 
     metric, digest = build_metric("dsb2018_precision"), hashlib.sha256()
+    contract = Competition.model_validate(
+        {
+            "name": "drawn", "images": {"train": "{id}.png"}, "classes": ["nucleus"],
+            "masks": {"kind": "images", "path": "{id}.png", "instances": True}, "metric": {"name": metric.name},
+        }
+    )  # fmt: skip
     decisions = [
         Decision(
             fingerprint="drawn", classes=["nucleus"], channels=["nucleus"], rule=ThresholdRule(thresholds=[threshold]),
@@ -50,15 +89,17 @@ def side(images: int) -> None:
         )
         for threshold in THRESHOLDS for depth in DEPTHS
     ]  # fmt: skip
-    drawn = [draw(seed) for seed in range(images)]
-    apply(drawn[0][0], decisions[0])  # kernels are compiled
+    items = [Drawn(seed) for seed in range(images)]
+    for item in items:
+        item.probs()  # drawn before the clock runs
+    for decision in decisions:  # kernels are compiled too
+        said = apply(items[0].probs(), decision)
+        assert said.instances is not None
+        digest.update(said.instances.tobytes() + json.dumps(said.scores).encode())
     began = time.process_time()
-    for probs, truth in drawn:
-        for decision in decisions:
-            said = apply(probs, decision)
-            assert said.instances is not None
-            row = metric.rows((said.instances, np.asarray(said.scores)), truth, None)
-            digest.update(said.instances.tobytes() + json.dumps([row, said.scores]).encode())
+    for item in items:
+        rows = decided_rows(contract, metric, (Unit(item.image_id, (item,)), decisions))
+        digest.update(json.dumps(rows).encode())
     print(json.dumps({"seconds": time.process_time() - began, "digest": digest.hexdigest()}))
 
 

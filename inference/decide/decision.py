@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from inference.decide.instances import InstanceSettings, confidences, split
+from inference.decide.instances import InstanceSettings, confidences, relief_of, split
 from inference.decide.learned import Learned, load_learned
 from inference.decide.postprocess import close_mask, fill_holes, keep_largest, open_mask, remove_small
 from inference.decide.rules import ArgmaxRule, Count, Level, Rule, ThresholdRule, class_planes
+from inference.decide.watershed import Relief
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.settings import Settings
@@ -175,13 +177,30 @@ def apply(probs: np.ndarray, decision: Decision, *, group: str | None = None) ->
 
     Raises ValueError for another dtype or number of channels.
     """
+    return next(apply_each(probs, [decision], group=group))
+
+
+def apply_each(probs: np.ndarray, decisions: Iterable[Decision], *, group: str | None = None) -> Iterator[Mask]:
+    """`apply` of one decision after the other; what one has in common with the one before is made once.
+
+    Where all of it is in common, the very same `Mask` is given again.
+    """
+    for _, alike in groupby(decisions, key=lambda one: one.model_copy(update={"instances": None})):
+        finished: _Finished | None = None
+        for decision in alike:
+            finished = finished or _Finished(probs, _planes(probs, decision, group), decision)
+            yield finished.mask(decision.instances)
+
+
+def _planes(probs: np.ndarray, decision: Decision, group: str | None) -> np.ndarray:
+    """bool (K, ...) as the rule says."""
     if probs.dtype != np.uint8 or probs.ndim not in (3, 4) or len(probs) != len(decision.channels):
         raise ValueError(
             f"probs are {probs.dtype} {probs.shape}, expected uint8 with the {len(decision.channels)} "
             f"channels {decision.channels}, then [depth,] height and width"
         )
     of_classes = [probs[decision.channels.index(name)] for name in decision.classes]
-    return finish(probs, class_planes(of_classes, decision.rule, decision.classes, group=group), decision)
+    return class_planes(of_classes, decision.rule, decision.classes, group=group)
 
 
 def apply_vote(folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, group: str | None = None) -> Mask:
@@ -203,24 +222,43 @@ def apply_vote(folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, g
         votes += class_planes(of_classes, rule, decision.classes, group=group)
         total += probs
     mean = ((total + len(folds) // 2) // len(folds)).astype(np.uint8)
-    return finish(mean, votes * 2 >= len(folds), decision)
+    return _Finished(mean, votes * 2 >= len(folds), decision).mask(decision.instances)
 
 
-def finish(probs: np.ndarray, planes: np.ndarray, decision: Decision) -> Mask:
-    """Gate, post-processing and instances of planes bool (K, ...) that a rule made of `probs`."""
-    if decision.gate is not None:
-        planes = _gated(probs, planes, decision, decision.gate)
-    for step in decision.post:
-        planes = _processed(planes, step, decision)
-    if decision.instances is None:
-        return Mask(planes)
-    settings = decision.instances
-    own = probs[decision.channels.index(decision.classes[settings.plane])]
-    guide = probs[decision.channels.index(settings.channel)] if settings.channel else None
-    label = split(planes[settings.plane], settings, probs=own, guide=guide)
-    planes = planes.copy()
-    planes[settings.plane] = label > 0
-    return Mask(planes, label, confidences(label, own))
+class _Finished:
+    """Planes bool (K, ...) that a rule made of `probs`, after gate and post-processing, and their instances.
+
+    It holds what the settings asked for last were split by.
+    """
+
+    def __init__(self, probs: np.ndarray, planes: np.ndarray, decision: Decision) -> None:
+        if decision.gate is not None:
+            planes = _gated(probs, planes, decision, decision.gate)
+        for step in decision.post:
+            planes = _processed(planes, step, decision)
+        self.probs, self.planes, self.decision = probs, planes, decision
+        self.split_by: tuple[str, int, float] | None = None
+        self.relief: Relief | None = None
+        self.last = Mask(planes)
+
+    def mask(self, settings: InstanceSettings | None) -> Mask:
+        """The planes, with instances where there are settings for them."""
+        if settings is None:
+            return Mask(self.planes)
+        names = self.decision.channels
+        own = self.probs[names.index(self.decision.classes[settings.plane])]
+        guide = self.probs[names.index(settings.channel)] if settings.channel else None
+        plane = self.planes[settings.plane]
+        if settings.relief != self.split_by:
+            whole = settings.method == "components"
+            self.relief = None if whole else relief_of(plane, settings, probs=own, guide=guide)
+            self.split_by, self.last = settings.relief, Mask(self.planes)
+        label = split(plane, settings, probs=own, guide=guide, relief=self.relief)
+        if self.last.instances is None or not np.array_equal(self.last.instances, label):
+            planes = self.planes.copy()
+            planes[settings.plane] = label > 0
+            self.last = Mask(planes, label, confidences(label, own))
+        return self.last
 
 
 def _gated(probs: np.ndarray, planes: np.ndarray, decision: Decision, gate: Gate) -> np.ndarray:

@@ -10,7 +10,7 @@ import scipy
 from pydantic import Field
 
 from inference.decide.postprocess import label_components
-from inference.decide.watershed import watershed
+from inference.decide.watershed import Relief, cut, make_relief
 from submissions.host.settings import Settings
 
 STEPS = 16  # levels of the height map a pixel of distance
@@ -41,6 +41,11 @@ class InstanceSettings(Settings):
     min_area: int = Field(0, ge=0, description="instances of fewer pixels are left out [pixels]")
 
     @property
+    def relief(self) -> tuple[str, int, float]:
+        """What the height map depends on; settings alike in this share it."""
+        return self.method, self.plane, self.smooth
+
+    @property
     def channel(self) -> str | None:
         """Name of the channel that the method reads beside the class; None where it needs none."""
         return self.method if self.method in ("centre", "border") else None
@@ -52,6 +57,7 @@ def split(
     *,
     probs: np.ndarray | None = None,
     guide: np.ndarray | None = None,
+    relief: Relief | None = None,
 ) -> np.ndarray:
     """Instances int32, 0 background and 1..n in raster order of their first pixel.
 
@@ -60,15 +66,23 @@ def split(
     mask : bool (H, W) or (Z, H, W); distances and smoothing of a volume are in voxels, alike along all axes
     probs : uint8 as mask, the class's probability; needed by 'border'
     guide : uint8 as mask, the channel of centre or border; needed by those methods
+    relief : of `relief_of`, where it is made already
 
     Raises ValueError where a channel that the method reads is missing.
     """
     if settings.method == "components":
         return number_by_raster(label_components(mask)[0], settings.min_area)
+    made = relief or relief_of(mask, settings, probs=probs, guide=guide)
     unit = STEPS if settings.method == "distance" else 2.55
-    height = _height(mask, settings, probs, guide)
-    label = watershed(height, mask, depth=settings.depth, floor=settings.floor * unit)
+    label = cut(made, depth=settings.depth, floor=settings.floor * unit)
     return number_by_raster(label, settings.min_area)
+
+
+def relief_of(
+    mask: np.ndarray, settings: InstanceSettings, *, probs: np.ndarray | None = None, guide: np.ndarray | None = None
+) -> Relief:
+    """The height map that `split` cuts, the same for settings of the same `InstanceSettings.relief`."""
+    return make_relief(_height(mask, settings, probs, guide), mask)
 
 
 def number_by_raster(label: np.ndarray, min_area: int = 0) -> np.ndarray:
@@ -85,7 +99,9 @@ def number_by_raster(label: np.ndarray, min_area: int = 0) -> np.ndarray:
     order = order[np.argsort(first[order], kind="stable")]
     lookup = np.zeros(len(areas), np.int32)
     lookup[order] = np.arange(1, len(order) + 1, dtype=np.int32)
-    return lookup.take(label)
+    numbered = np.zeros(flat.size, np.int32)
+    numbered[inside] = lookup[labels]
+    return numbered.reshape(label.shape)
 
 
 def confidences(label: np.ndarray, probs: np.ndarray) -> list[float]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from folds.blocks import Block
-from inference.decide.decision import Decision, Mask, apply, as_said
+from inference.decide.decision import Decision, Mask, apply_each, as_said
 from pipeline.tuning.scores.criteria import Terms
 from pipeline.tuning.scores.workers import over_units
 from submissions.host.competition import Competition
@@ -108,8 +109,17 @@ def make_units(items: Iterable[OofItem], unit: str) -> tuple[list[Unit], pd.Data
 
 
 def decided(item: OofItem, probs: np.ndarray, decision: Decision) -> Mask:
-    """Mask of one item. A classifier's channels come last; a decision that does not ask it knows nothing of them."""
-    return apply(probs[: len(decision.channels)], decision, group=str(item.stratum))
+    """Mask of one item."""
+    return next(decided_each(item, probs, [decision]))
+
+
+def decided_each(item: OofItem, probs: np.ndarray, decisions: Sequence[Decision]) -> Iterator[Mask]:
+    """Masks of one item, a decision each; the very same one again where the next decision changes nothing.
+
+    A classifier's channels come last; a decision that does not ask it knows nothing of them.
+    """
+    for channels, alike in groupby(decisions, key=lambda one: len(one.channels)):
+        yield from apply_each(probs[:channels], alike, group=str(item.stratum))
 
 
 def scored_row(
@@ -128,9 +138,15 @@ def decided_rows(
     if not decisions:
         return []
     read = [(item, item.probs(), item.truth()) for item in unit.items]
-    rows = []
-    for decision in decisions:
-        parts = [(as_said(probs, decided(item, probs, decision), decision), truth) for item, probs, truth in read]
+    rows: list[dict[str, float]] = []
+    before: tuple[Mask, ...] = ()
+    each = zip(*(decided_each(item, probs, decisions) for item, probs, _ in read), strict=True)
+    for decision, masks in zip(decisions, each, strict=True):
+        if rows and all(one is other for one, other in zip(masks, before, strict=True)):
+            rows.append(dict(rows[-1]))
+            continue
+        before = masks
+        parts = [(as_said(probs, mask, decision), truth) for mask, (_, probs, truth) in zip(masks, read, strict=True)]
         rows.append(scored_row(competition, metric, parts))
     return rows
 

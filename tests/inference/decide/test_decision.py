@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.decide.decision import Decision, Gate, PostStep, apply, apply_vote, load_decision, save_decision
+from inference.decide.decision import (
+    Decision,
+    Gate,
+    PostStep,
+    apply,
+    apply_each,
+    apply_vote,
+    load_decision,
+    save_decision,
+)
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import NEVER, ArgmaxRule, HysteresisRule, QuantileRule, ThresholdRule, quantile_threshold
 
@@ -240,3 +249,29 @@ def test_other_arrays_are_refused() -> None:
     for wrong in (np.zeros((2, 4, 5)), np.zeros((3, 4, 5), np.uint8), np.zeros((4, 5), np.uint8)):
         with pytest.raises(ValueError, match="expected uint8 with the 2 channels"):
             apply(wrong, made)
+
+
+def test_many_decisions_in_one_go_are_those_one_by_one(probs: np.ndarray) -> None:
+    smooth = np.repeat(np.repeat(probs, 2, axis=-1), 2, axis=-2)
+    splits = [
+        InstanceSettings(plane=1, depth=0.0, floor=0.0), InstanceSettings(plane=1, depth=0.0, floor=0.0),
+        InstanceSettings(plane=1, depth=0.9), InstanceSettings(plane=0, depth=0.9), InstanceSettings(smooth=0.0),
+        InstanceSettings(method="components"), InstanceSettings(method="components", min_area=9), None,
+        InstanceSettings(),
+    ]  # fmt: skip
+    rules = [ThresholdRule(thresholds=values) for values in ([90, 120], [90, 120], [180, 60])]
+    asked = [
+        decision(rule, instances=split, post=post)
+        for rule in rules
+        for post in ([], [PostStep(step="min_area", values=[3, 0])])
+        for split in splits
+    ]
+    made = list(apply_each(smooth, asked))
+    assert len(made) == len(asked)
+    for mask, one in zip(made, asked, strict=True):
+        alone = apply(smooth, one)
+        np.testing.assert_array_equal(mask.planes, alone.planes)
+        assert (mask.instances is None) == (alone.instances is None) and mask.scores == alone.scores
+        if mask.instances is not None:
+            np.testing.assert_array_equal(mask.instances, alone.instances)
+    assert made[1] is made[0] and made[2] is not made[1]  # what is asked for twice is scored once
