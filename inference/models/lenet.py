@@ -14,22 +14,27 @@ from torch import Tensor, nn
 
 
 class LeNet(nn.Module):
-    """`(N, C, H, W)` -> logits `(N, K)`; 61,706 parameters with one input channel and ten classes."""
+    """`(N, C, H, W)` -> logits `(N, K)`; 61,706 parameters with one input channel and ten classes.
 
-    def __init__(self, in_channels: int, n_classes: int) -> None:
+    norm: batch norm after every convolution, as today's users put it in; dropout: before either fully connected layer.
+    """
+
+    def __init__(self, in_channels: int, n_classes: int, *, norm: bool = False, dropout: float = 0.0) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 6, 5),
-            nn.Tanh(),
+            *_conv(in_channels, 6, norm),
             nn.AvgPool2d(2),
-            nn.Conv2d(6, 16, 5),
-            nn.Tanh(),
+            *_conv(6, 16, norm),
             nn.AvgPool2d(2),
-            nn.Conv2d(16, 120, 5),
-            nn.Tanh(),
+            *_conv(16, 120, norm),
         )
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, n_classes))
+        hidden = [nn.Dropout(dropout), nn.Linear(120, 84), nn.Tanh()]
+        self.head = nn.Sequential(nn.Flatten(), *hidden, nn.Dropout(dropout), nn.Linear(84, n_classes))
 
     def forward(self, images: Tensor) -> Tensor:
         small = F.interpolate(images.float(), size=(32, 32), mode="bilinear", align_corners=False, antialias=True)
         return self.head(self.features(small.to(images.dtype)))
+
+
+def _conv(before: int, after: int, norm: bool) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, 5), *([nn.BatchNorm2d(after)] if norm else []), nn.Tanh()]

@@ -75,6 +75,13 @@ def _light_colour() -> list[Any]:
     return [_jitter(0.2, 0.03, 0.5)]
 
 
+def _upright_shape(size: tuple[int, int]) -> list[Any]:
+    moved = A.Affine(
+        scale=(0.85, 1.15), rotate=(-12, 12), translate_percent=(-0.08, 0.08), shear=(-8, 8), border_mode=_MIRROR, p=0.8
+    )
+    return [moved]
+
+
 def _heavy_shape(size: tuple[int, int]) -> list[Any]:
     return [*_symmetries(size), _affine((0.6, 1.6), 45, 0.7), _warps(0.4)]
 
@@ -210,6 +217,11 @@ RECIPES: dict[str, Recipe] = {
     "light": Recipe(
         "Symmetries, small turns and sizes, slight colour: the default, for short trainings and much data.",
         _light_shape,
+        _light_colour,
+    ),
+    "upright": Recipe(
+        "Never mirrored, hardly turned: digits, letters, signs, whatever a mirror makes something else of.",
+        _upright_shape,
         _light_colour,
     ),
     "heavy": Recipe(
