@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from inference.progress import progress_bar
 from pipeline.distributed.units import SPREAD, Unit, stage_units, unfinished
-from pipeline.sequence import STAGES, run_stages
+from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace
 
 RETRIES = 5  # nodes that may die under one unit
@@ -69,10 +69,14 @@ def run_on_ray(cluster: Cluster, space: Workspace, argv: Sequence[str], stages: 
         for stage in stages:
             if stage in SPREAD:
                 shards = cluster.shards or max(1, SHARDS_A_CPU * int(ray.cluster_resources().get("CPU", 1)))
-                arguments = [*argv, "--runs", str(space.runs.resolve())] if cluster.working_dir else list(argv)
-                units = stage_units(stage, space, arguments, shards)
+                units = stage_units(stage, space, sent(cluster, space, argv), shards)
                 run_units(ray, cluster, units, resources(ray, space, stage), where=partial(_place, space))
             run_stages(argv, (stage,))
+
+
+def sent(cluster: Cluster, space: Workspace, argv: Sequence[str]) -> list[str]:
+    """The arguments for other nodes: where the folder is sent there, the results still lie in one place."""
+    return [*argv, "--runs", str(space.runs.resolve())] if cluster.working_dir else list(argv)
 
 
 @contextmanager
@@ -138,7 +142,7 @@ def resources(ray: Any, space: Workspace, stage: str) -> dict[str, Any]:
     """What a unit of a stage takes of a node: CPUs, a GPU where the stage uses one, memory where it is known."""
     found: dict[str, Any] = {"num_cpus": max(1, space.workers)}
     on_gpu = (space.device or "cuda").startswith("cuda")
-    if stage in ("04", "05", "07") and on_gpu and ray.cluster_resources().get("GPU", 0) > 0:
+    if stage in ("04", "05", "07", "tune") and on_gpu and ray.cluster_resources().get("GPU", 0) > 0:
         found["num_gpus"] = 1
     if stage in ("01", "03"):
         found["memory"] = int(peak_memory(space, stage) * 1e9)
@@ -161,7 +165,7 @@ def do_unit(unit: Unit, folder: str | None) -> Done:
     said, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(said), redirect_stderr(errors):
         try:
-            importlib.import_module(f"pipeline.{STAGES[unit.stage]}").main(list(unit.arguments))
+            importlib.import_module("pipeline.__main__").main([unit.word, *unit.arguments])
             status = 0
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
@@ -185,7 +189,7 @@ def run_units(
     task = ray.remote(max_retries=RETRIES, **needs)(do_unit)
     waiting = {task.options(name=f"{unit.stage} {unit.name}").remote(unit, folder): unit for unit in units}
     failed: list[str] = []
-    with progress_bar(total=len(units), desc=STAGES[units[0].stage], unit="unit") as bar:
+    with progress_bar(total=len(units), desc=units[0].word, unit="unit") as bar:
         changed, patience = time.monotonic(), LATE
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1, timeout=min(POLL, patience))

@@ -18,16 +18,21 @@ SPREAD = (*BY_IMAGES, BY_FOLDS)
 
 @dataclass(frozen=True)
 class Unit:
-    """One command of a stage: its number such as "03", what the unit is called, and the arguments of the stage."""
+    """One command of a stage: its number such as "03" (or another word), what the unit is called, and the arguments."""
 
     stage: str
     name: str
     arguments: tuple[str, ...]
 
     @property
+    def word(self) -> str:
+        """What the command line calls it, such as "03_prepare_data"."""
+        return STAGES.get(self.stage, self.stage)
+
+    @property
     def command(self) -> str:
         """The command line, as for a shell."""
-        return f"python -m pipeline.{STAGES[self.stage]} {shlex.join(self.arguments)}"
+        return f"python -m pipeline.{self.word} {shlex.join(self.arguments)}"
 
 
 def stage_units(stage: str, space: Workspace, argv: Sequence[str], shards: int) -> list[Unit]:

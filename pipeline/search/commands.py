@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from inference.predict.time_budget import parse_budget
+from pipeline.distributed.commands import add_ray, cluster_of
+from pipeline.sequence import started_as
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 
 
@@ -76,15 +79,23 @@ def tune_command(argv: Sequence[str]) -> None:
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--trials", type=int, default=30, help="number of trials, earlier calls included (default: 30)")
     own.add_argument("--hours", type=float, help="start no new trial after so many hours")
+    own.add_argument("--part", help=argparse.SUPPRESS)  # what a task of a cluster is to do of the search
+    add_ray(own)
     taken, plain = own.parse_known_args(list(argv))
     parser = stage_parser("Search the ranges in the section `search` of an experiment; continues an earlier search.")
-    parser.add_argument("--trials", help=argparse.SUPPRESS)
-    space = open_workspace(parser.parse_args(plain))
+    whole = argparse.ArgumentParser(parents=[parser, own], add_help=False, description=parser.description)
+    whole.prog = f"{started_as()} tune"
+    space = open_workspace(whole.parse_args(list(argv)))
     if taken.trials < 1:
         raise ValueError(f"--trials is {taken.trials}, expected 1 or more")
+    if taken.part is not None:
+        from pipeline.search.parts import do_part
+
+        return do_part(space, plain, json.loads(taken.part))
     from pipeline.search.tuning_run import tune_experiment
 
-    print(f"search -> {tune_experiment(space, plain, trials=taken.trials, hours=taken.hours)}")
+    cluster = None if taken.ray is None else cluster_of(taken)
+    print(f"search -> {tune_experiment(space, plain, trials=taken.trials, hours=taken.hours, cluster=cluster)}")
 
 
 def lr_range_command(argv: Sequence[str]) -> None:

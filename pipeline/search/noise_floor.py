@@ -28,18 +28,23 @@ def noise_floor(scores: Sequence[float]) -> float:
     return float(TWO_ERRORS * np.sqrt(2) * np.std(np.asarray(scores, float), ddof=1))
 
 
+def _known(folder: Path) -> dict[str, float]:
+    path = folder / NOISE
+    return dict(json.loads(path.read_text(encoding="utf-8"))["scores"]) if path.is_file() else {}
+
+
+def unknown_seeds(folder: Path, seed: int) -> list[int]:
+    """The seeds of a noise floor that are not scored yet."""
+    return [number for number in range(seed, seed + SEEDS + 1) if str(number) not in _known(folder)]
+
+
 def measure_noise(folder: Path, score: Callable[[int], float], seed: int) -> float:
     """The noise floor of an experiment whose `score` at a seed is asked for; written into its `folder` as it goes.
 
     Seeds that were scored before are not scored again.
     """
-    path = folder / NOISE
-    known: dict[str, float] = {}
-    if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))["scores"]
-    for number in range(seed, seed + SEEDS + 1):
-        if str(number) not in known:
-            known[str(number)] = score(number)
-        floor = noise_floor(list(known.values())) if len(known) > 1 else 0.0
-        write_atomic(path, json.dumps({"floor": floor, "scores": known}, indent=1) + "\n")
-    return floor
+    for number in unknown_seeds(folder, seed):
+        scores = {**_known(folder), str(number): score(number)}
+        floor = noise_floor(list(scores.values())) if len(scores) > 1 else 0.0
+        write_atomic(folder / NOISE, json.dumps({"floor": floor, "scores": scores}, indent=1) + "\n")
+    return noise_floor(list(_known(folder).values()))

@@ -14,6 +14,7 @@ import shutil
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,40 +150,54 @@ def run_trials(
 
     The experiment as it is comes first. A trial whose settings do not go together fails with a sentence.
     """
+    study = open_study(space)
+    left = take_up(study, space.experiment, process_name(), trials)
+    if left > 0:
+        from optuna.study import MaxTrialsCallback
+
+        enough = MaxTrialsCallback(trials, states=tuple(state for state in _states() if state.is_finished()))
+        ask = partial(_objective, space, argv, process=process_name(), report=report)
+        study.optimize(ask, n_trials=left, timeout=seconds, catch=(ValueError,), callbacks=[enough])
+    return study
+
+
+def run_trial(space: Workspace, argv: Sequence[str], process: str, report: Callable[[str], None] = print) -> None:
+    """One trial in the name of `process` (a `process_name`, slash, number): again the one that it was at, if any."""
+    study = open_study(space)
+    take_up(study, space.experiment, process, 0)
+    ask = partial(_objective, space, argv, process=process, report=report)
+    study.optimize(ask, n_trials=1, catch=(ValueError,))
+
+
+def _objective(
+    space: Workspace, argv: Sequence[str], trial: Any, *, process: str, report: Callable[[str], None]
+) -> float:
+    """The score of a trial; raises TrialPruned where it lags, ValueError where its settings do not go together."""
     import optuna
 
-    study, (seen, _) = open_study(space), search_folds(space.experiment)
-    _take_up(study, space.experiment)
+    (seen, _), search = search_folds(space.experiment), space.experiment.search
+    trial.set_user_attr("process", process)
+    settings, steps = suggest(trial, space.experiment), iter(range(10**9))
 
-    def objective(trial: Any) -> float:
-        trial.set_user_attr("process", _process())
-        settings, steps = suggest(trial, space.experiment), iter(range(10**9))
+    def observe(fold: int, score: float) -> None:
+        if fold == seen[0] and search.pruner != "none":
+            trial.report(score, next(steps))
+            if trial.should_prune():
+                raise optuna.TrialPruned
 
-        def observe(fold: int, score: float) -> None:
-            if fold == seen[0] and space.experiment.search.pruner != "none":
-                trial.report(score, next(steps))
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-
-        name = f"{space.experiment.name}-trial-{digest(settings)[:8]}"
-        changed = {**settings, "folds.use": seen, "train.validate_every": max(1, space.experiment.train.validate_every)}
-        try:
-            found = judge(space, argv, name, changed, observe)
-        except optuna.TrialPruned:
-            shutil.rmtree(space.shared / name)
-            raise
-        except ValueError as error:
-            report(str(error))
-            raise
-        trial.set_user_attr("scores", found.scores)
-        score = found.scores[space.experiment.search.objective]
-        report(f"{name}: {space.experiment.search.objective} {score:.4f} {settings}")
-        return score
-
-    left = trials - len(finished(study))
-    if left > 0:
-        study.optimize(objective, n_trials=left, timeout=seconds, catch=(ValueError,))
-    return study
+    name = f"{space.experiment.name}-trial-{digest(settings)[:8]}"
+    changed = {**settings, "folds.use": seen, "train.validate_every": max(1, space.experiment.train.validate_every)}
+    try:
+        found = judge(space, argv, name, changed, observe)
+    except optuna.TrialPruned:
+        shutil.rmtree(space.shared / name)
+        raise
+    except ValueError as error:
+        report(str(error))
+        raise
+    trial.set_user_attr("scores", found.scores)
+    report(f"{name}: {search.objective} {found.scores[search.objective]:.4f} {settings}")
+    return found.scores[search.objective]
 
 
 def finished(study: Any) -> list[Any]:
@@ -190,21 +205,30 @@ def finished(study: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.state.is_finished()]
 
 
-def _process() -> str:
+def _states() -> Any:
+    from optuna.trial import TrialState
+
+    return TrialState
+
+
+def process_name() -> str:
+    """This process, as trials note whose they are."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _take_up(study: Any, experiment: Experiment) -> None:
-    """Enqueue again what dead processes of this machine were at; in a new study, the experiment as it is."""
-    import optuna
-
-    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        host, _, number = str(trial.user_attrs.get("process", "")).rpartition(":")
-        if host == socket.gethostname() and not Path(f"/proc/{number}").exists():
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+def take_up(study: Any, experiment: Experiment, process: str, trials: int) -> int:
+    """Enqueue again what dead processes of this machine, or an earlier attempt of this one, were at; in a new study,
+    the experiment as it is. Returns how many of `trials` are left.
+    """
+    for trial in study.get_trials(states=(_states().RUNNING,)):
+        owner = str(trial.user_attrs.get("process", ""))
+        host, _, number = owner.partition("/")[0].rpartition(":")
+        if owner == process or (host == socket.gethostname() and not Path(f"/proc/{number}").exists()):
+            study.tell(trial.number, state=_states().FAIL)
             study.enqueue_trial(trial.params, skip_if_exists=False)
     if not study.trials:
         study.enqueue_trial(_as_it_is(experiment))
+    return trials - len(finished(study))
 
 
 def _as_it_is(experiment: Experiment) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.search.noise_floor import measure_noise
+from pipeline.distributed.ray_cluster import Cluster
+from pipeline.search.noise_floor import measure_noise, unknown_seeds
+from pipeline.search.parts import Ahead, run_part, spread, trial_parts
 from pipeline.search.trials import (
     FOLDER,
     best_settings,
@@ -24,39 +27,63 @@ TABLE, REPORT = "trials.csv", "report.md"
 
 
 def tune_experiment(
-    space: Workspace, argv: Sequence[str], *, trials: int, hours: float | None, report: Callable[[str], None] = print
+    space: Workspace,
+    argv: Sequence[str],
+    *,
+    trials: int,
+    hours: float | None,
+    cluster: Cluster | None = None,
+    report: Callable[[str], None] = print,
 ) -> Path:
     """Search, and leave trials.csv, pictures, best.yaml and report.md in the folder `search`; returns the report.
 
-    Stages 01 and 02 of the experiment have to be done. Raises ValueError where no trial could be scored.
+    Stages 01 and 02 of the experiment have to be done. With a `cluster`, its nodes do trials and other runs side by
+    side, on the same journal. Raises ValueError where no trial could be scored.
     """
-    seen, unseen = search_folds(space.experiment)
+    _, unseen = search_folds(space.experiment)
     open_study(space)  # what is missing is said before anything is trained
     name, goal = space.experiment.name, space.experiment.search.objective
-
-    def at_seed(seed: int) -> float:
-        found = judge(space, argv, f"{name}-seed{seed}", {"seed": seed, "folds.use": seen})
-        report(f"{found.name}: {goal} {found.scores[goal]:.4f}")
-        return found.scores[goal]
-
-    floor = measure_noise(space.own, at_seed, space.experiment.seed)
-    report(f"noise floor: {floor:.4f}; runs that differ by less may differ only by their seed")
-    study = run_trials(space, argv, trials=trials, seconds=None if hours is None else hours * 3600, report=report)
-    scored = [trial for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
-    if not scored:
-        raise ValueError(f"none of {len(study.trials)} trials could be scored; {space.own / FOLDER} says why")
-    settings = best_settings(space, study)
-    best = write_best(space, settings)
-    table = trial_table(study, floor)
-    write_atomic(space.own / FOLDER / TABLE, table.to_csv(index=False, lineterminator="\n"))
-    draw_study(study, space.own / FOLDER)
-    base = judge(space, argv, f"{name}-unseen", {"folds.use": unseen}).scores[goal]
-    other = judge(space, argv, f"{name}-best-unseen", {**settings, "folds.use": unseen}).scores[goal]
+    with spread(cluster, space, argv) as ahead:
+        floor = _floor(space, argv, ahead, report)
+        until = None if hours is None else time.time() + hours * 3600
+        ahead(trial_parts(space, trials, until) if cluster is not None else [])
+        seconds = None if until is None else max(0.0, until - time.time())
+        study = run_trials(space, argv, trials=trials, seconds=seconds, report=report)
+        scored = [trial for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
+        if not scored:
+            raise ValueError(f"none of {len(study.trials)} trials could be scored; {space.own / FOLDER} says why")
+        settings = best_settings(space, study)
+        best = write_best(space, settings)
+        table = trial_table(study, floor)
+        write_atomic(space.own / FOLDER / TABLE, table.to_csv(index=False, lineterminator="\n"))
+        draw_study(study, space.own / FOLDER)
+        last = [(f"{name}-unseen", {"folds.use": unseen}), (f"{name}-best-unseen", {**settings, "folds.use": unseen})]
+        ahead([run_part(*one) for one in last])
+        base, other = (judge(space, argv, *one).scores[goal] for one in last)
     lines = verdict(base, other, first=scored[0].value, top=study.best_value, floor=floor)
     report("\n".join(lines))
     text = [f"# Search of {name}", "", *(f"- {line}" for line in lines), "", f"Best: {settings}, as {best}.", ""]
     write_atomic(space.own / FOLDER / REPORT, "\n".join(text))
     return space.own / FOLDER / REPORT
+
+
+def _floor(space: Workspace, argv: Sequence[str], ahead: Ahead, report: Callable[[str], None]) -> float:
+    """The noise floor on the folds of the search."""
+    name, goal = space.experiment.name, space.experiment.search.objective
+    seen, _ = search_folds(space.experiment)
+
+    def run_at(seed: int) -> tuple[str, dict[str, Any]]:
+        return f"{name}-seed{seed}", {"seed": seed, "folds.use": seen}
+
+    def score(seed: int) -> float:
+        found = judge(space, argv, *run_at(seed))
+        report(f"{found.name}: {goal} {found.scores[goal]:.4f}")
+        return found.scores[goal]
+
+    ahead([run_part(*run_at(seed)) for seed in unknown_seeds(space.own, space.experiment.seed)])
+    floor = measure_noise(space.own, score, space.experiment.seed)
+    report(f"noise floor: {floor:.4f}; runs that differ by less may differ only by their seed")
+    return floor
 
 
 def verdict(base: float, other: float, *, first: float, top: float, floor: float) -> list[str]:

@@ -13,6 +13,7 @@ from tiny_run import space_of, write_tiny_experiment
 
 from pipeline.__main__ import main
 from pipeline.search import trials as module
+from pipeline.search.parts import do_part, trial_parts
 from pipeline.search.trials import assignments, judge, open_study, run_trials, search_folds
 from pipeline.search.tuning_run import verdict
 from pipeline.sequence import run_stages
@@ -76,6 +77,44 @@ def test_what_a_killed_search_was_at_is_taken_up_again(
     monkeypatch.setattr(module, "judge", fake)
     run_trials(space, searched[1], trials=known + 2, seconds=None, report=lambda text: None)
     assert len(asked) == 1 and settings.items() <= asked[0].items()
+
+
+def test_a_task_does_one_trial_and_its_next_attempt_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = space_of(write_tiny_experiment(tmp_path, search=SEARCH))
+    asked: list[dict[str, Any]] = []
+
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+        asked.append(settings)
+        return module.Judged(name, settings, {"nested": 0.5, "worst_source": 0.4})
+
+    monkeypatch.setattr(module, "judge", fake)
+    first, second, third = trial_parts(space, 3, None)
+    do_part(space, [], first)
+    killed = open_study(space).ask()
+    settings = module.suggest(killed, space.experiment)
+    killed.set_user_attr("process", second["trial"])
+    do_part(space, [], third)
+    do_part(space, [], second)
+    assert len(asked) == 3 and settings.items() <= asked[2].items() and not settings.items() <= asked[1].items()
+    assert [trial.state.name for trial in open_study(space).trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    do_part(space, [], {**third, "until": 1.0})
+    assert len(asked) == 3, "what would begin too late does nothing"
+
+
+@pytest.mark.smoke
+def test_a_search_on_a_cluster_shares_one_journal(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'segmentation-pipeline[ray]'")
+    arguments = write_tiny_experiment(tmp_path, search=SEARCH)
+    run_stages(arguments, ("01", "02"))
+    main(["tune", *arguments, "--trials", "3", "--ray", "local"])
+    own = tmp_path / "runs/drawn/tiny"
+    trials = open_study(space_of(arguments)).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3
+    assert len({trial.user_attrs["process"] for trial in trials}) == 3, "each a task of its own"
+    assert len(json.loads((own / "noise_floor.json").read_text())["scores"]) == 3
+    assert "optimism of the search" in (own / "search/report.md").read_text()
 
 
 def test_a_trial_that_lags_is_stopped_and_its_folder_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
