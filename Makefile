@@ -43,9 +43,9 @@ pages: install
 offline: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py $(PYTEST_ARGS)
 
-# Runs shared out on a Ray cluster of several nodes on this machine, with nodes, head and driver killed.
+# Runs and a search shared out on a Ray cluster of several nodes on this machine, with nodes, head and driver killed.
 cluster: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/distributed $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/distributed tests/pipeline/search $(PYTEST_ARGS)
 
 # inference and submissions under versions as old as those of Kaggle's image; that torch brings its GPU libraries, 4 GB.
 test-old: .venv-old/installed

@@ -19,6 +19,7 @@ ZOOMED = (60, 56, 52, 48, 44)
 STRIPS = (56, 48)
 ZOOM_STEP = 4
 _SAMPLE = 60_000
+_BLOCK = 512  # images described at once: the windows of all of them would take 80 kB an image
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -128,12 +129,18 @@ def window_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     that common layouts (bright sky above) count for less. Windows without contrast are zeros.
     """
     places = CELLS - WINDOW + 1
+    count = places * places
     cells = cell_means(thumbnails, CELLS)
     windows = np.lib.stride_tricks.sliding_window_view(cells, (WINDOW, WINDOW), axis=(1, 2))
-    windows = windows.reshape(len(cells), places * places, WINDOW * WINDOW).transpose(1, 0, 2)
-    flat = _contrasts(windows.reshape(-1, WINDOW * WINDOW))
-    vectors = unit_rows(flat @ _whitening(flat[:: max(1, len(flat) // _SAMPLE)]))
-    vectors = vectors.reshape(places * places, len(thumbnails), WINDOW_DIMENSIONS)
+    number = count * len(cells)
+    which, image = np.divmod(np.arange(0, number, max(1, number // _SAMPLE)), len(cells))
+    sample = windows[image, which // places, which % places].reshape(-1, WINDOW * WINDOW)
+    basis = _whitening(_contrasts(sample))
+    vectors = np.empty((count, len(cells), WINDOW_DIMENSIONS), np.float32)
+    for start in range(0, len(cells), _BLOCK):
+        block = windows[start : start + _BLOCK]
+        flat = block.reshape(len(block), count, WINDOW * WINDOW).transpose(1, 0, 2).reshape(-1, WINDOW * WINDOW)
+        vectors[:, start : start + _BLOCK] = unit_rows(_contrasts(flat) @ basis).reshape(count, len(block), -1)
     corners = [places * (places - 1), places * places - 1]
     return vectors, vectors[corners]
 
@@ -162,16 +169,19 @@ def zoom_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     of its mean, scaled and whitened over the data set as `window_descriptors` are.
     """
     boxes = np.vstack([zoom_boxes(), [[0, 0, SIDE, SIDE]]])
-    images = thumbnails.astype(np.float32)
 
     def contrasts(of: np.ndarray, box: np.ndarray) -> np.ndarray:
         top, left, height, width = box.tolist()
         means = _span_means(top, height) @ of @ _span_means(left, width).T
         return _contrasts(means.reshape(len(of), WINDOW * WINDOW))
 
-    sample = images[:: max(1, len(images) * len(boxes) // _SAMPLE)]
+    sample = thumbnails[:: max(1, len(thumbnails) * len(boxes) // _SAMPLE)].astype(np.float32)
     basis = _whitening(np.concatenate([contrasts(sample, box) for box in boxes]))
-    vectors = np.stack([unit_rows(contrasts(images, box) @ basis) for box in boxes])
+    vectors = np.empty((len(boxes), len(thumbnails), WINDOW_DIMENSIONS), np.float32)
+    for start in range(0, len(thumbnails), _BLOCK):
+        block = thumbnails[start : start + _BLOCK].astype(np.float32)
+        for row, box in zip(vectors, boxes, strict=True):
+            row[start : start + _BLOCK] = unit_rows(contrasts(block, box) @ basis)
     return vectors[:-1], vectors[-1:]
 
 

@@ -35,7 +35,7 @@ ANSWER = 10.0  # seconds that a cluster has to answer
 LATE = 60.0  # seconds without a finished unit after which those under way are called late, and again after twice that
 NAMED = 4  # late units that are named
 PASSED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NO_ALBUMENTATIONS_UPDATE", "CUBLAS_WORKSPACE_CONFIG")
-USUAL = (" is done, ", "needs at most", "already made", "planned memory")  # what a unit says that nobody waits for
+USUAL = (" is done; ", "needs at most", "already made", "planned memory")  # what a unit says that nobody waits for
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,11 @@ def suggest(trial: Any, experiment: Experiment) -> dict[str, Any]:
     return found
 
 
-def open_study(space: Workspace) -> Any:
-    """The study in the experiment's folder, new or gone on with. Raises ValueError without Optuna or ranges."""
+def open_study(space: Workspace, process: str = "") -> Any:
+    """The study in the experiment's folder, new or gone on with. Raises ValueError without Optuna or ranges.
+
+    process: whose trials it asks for (this process if empty); others ask for other ones, though they begin alike.
+    """
     try:
         import optuna
         from optuna.storages.journal import JournalFileBackend
@@ -135,10 +138,11 @@ def open_study(space: Workspace) -> Any:
         "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=experiment.train.epochs),
         "none": optuna.pruners.NopPruner(),
     }
+    own = int(digest(process or process_name())[:6], 16)
     name = digest([settings.model_dump(mode="json"), experiment.model_dump(mode="json", exclude={"search"})])
     return optuna.create_study(
         study_name=name, storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        sampler=optuna.samplers.TPESampler(seed=settings.seed + os.getpid(), multivariate=True, group=True),
+        sampler=optuna.samplers.TPESampler(seed=settings.seed + own, multivariate=True, group=True),
         pruner=pruners[settings.pruner], direction="maximize", load_if_exists=True,
     )  # fmt: skip
 
@@ -163,7 +167,7 @@ def run_trials(
 
 def run_trial(space: Workspace, argv: Sequence[str], process: str, report: Callable[[str], None] = print) -> None:
     """One trial in the name of `process` (a `process_name`, slash, number): again the one that it was at, if any."""
-    study = open_study(space)
+    study = open_study(space, process)
     take_up(study, space.experiment, process, 0)
     ask = partial(_objective, space, argv, process=process, report=report)
     study.optimize(ask, n_trials=1, catch=(ValueError,))

@@ -92,8 +92,8 @@ def _interval(scores: np.ndarray, test: np.ndarray, groups: np.ndarray) -> tuple
     generator = np.random.default_rng(0)
     sides = []
     for side in (test, ~test):
-        names = sorted(set(groups[side]))
-        sides.append([np.flatnonzero(side & (groups == name)) for name in names])
+        rows_of = pd.Series(np.flatnonzero(side)).groupby(groups[side], sort=True)
+        sides.append([rows.to_numpy() for _, rows in rows_of])
     found = []
     for _ in range(RESAMPLES):
         rows = [side[pick] for side in sides for pick in generator.integers(len(side), size=len(side))]

@@ -65,7 +65,11 @@ def test_what_dies_is_named_with_its_image_after_the_others_are_done() -> None:
     outcomes = {
         "shard 2/6": WorkerCrashedError("the worker died\nby SIGSEGV"),
         "shard 4/6": Done(1, "", "error: image 'x' cannot be prepared"),
-        "shard 5/6": Done(0, "03_prepare_data: shard 5/6 is done, 3 left\nwarning: image 'y' is black\n", ""),
+        "shard 5/6": Done(
+            0,
+            "03_prepare_data: shard 5/6 is done; 3 left\nwarning: image 'y' is black\n",
+            "",
+        ),
     }
     said: list[str] = []
     with pytest.raises(ValueError, match=r"2 unit\(s\) failed, the others are done") as caught:
