@@ -94,7 +94,7 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
 
     Files of one folder pattern are one group, or one for each ending that many names have (`x.png`, `x_mask.png`).
     """
-    paths = sorted(_files(root, suffixes))
+    paths = sorted(walk_files(root, suffixes))
     varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path})
     splits = _split_words(paths)
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, Fields]]] = {}
@@ -127,8 +127,8 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
     return sorted(found, key=lambda group: (-len(group.files), group.pattern))
 
 
-def _files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
-    """Relative paths; links to folders are followed, each folder once."""
+def walk_files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
+    """Relative paths of files with these endings; links to folders are followed, each folder once."""
     seen: set[Path] = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = Path(folder).resolve()

@@ -16,6 +16,7 @@ from submissions.guess.image_section import put_group, put_images
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import put_other_masks, put_runs
 from submissions.guess.pairing import Finder, Masks
+from submissions.guess.split_lists import put_split_lists
 from submissions.guess.tables import FoundTable, find_tables, samples_of
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
@@ -65,10 +66,11 @@ def draft_contract(folder: Path, name: str) -> Draft:
         put_labels(draft, folder)
     else:
         put_other_masks(draft, folder, train, tables)
+    divided = put_split_lists(draft, folder, layout)
     _put_columns(draft, tables)
     if runs is not None:
         _put_sampled_classes(draft, tables, runs)
-    put_group(draft, layout)
+    put_group(draft, layout, by_names=not divided)
     _put_metric(draft)
     _put_submission(draft, tables, test, runs)
     if draft.sections["images"]["id"] == "{name}":  # the shorter way to say it
@@ -149,8 +151,8 @@ def _put_submission(
 ) -> None:
     """The submission as the sample shows it; a plain one without a sample."""
     samples = samples_of(tables)
-    if test is None:
-        images = draft.sections["images"]
+    images = draft.sections["images"]
+    if test is None and "test" not in images:
         images["test"] = images["train"]
         draft.notes["images"].append(
             "guess: no test images were found, so the training images stand in for them to make everything run; "

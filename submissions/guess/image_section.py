@@ -83,8 +83,11 @@ def _put_short(draft: Draft, train: FileGroup) -> None:
     ]
 
 
-def put_group(draft: Draft, layout: Layout) -> None:
-    """The group, where folders or parts of names say which images belong together; a table's column has precedence."""
+def put_group(draft: Draft, layout: Layout, *, by_names: bool = True) -> None:
+    """The group, where folders or parts of names say which images belong together; a table's column has precedence.
+
+    by_names: False leaves names whole, where the host divides its images itself.
+    """
     for name in draft.same:
         draft.rename(f"{{{name}}}", "{name}")
     if "group" in draft.sections or draft.sections["images"].get("kind") == "pages":
@@ -94,7 +97,8 @@ def put_group(draft: Draft, layout: Layout) -> None:
         field, why, is_group = found
         draft.put("group" if is_group else "strata", field if is_group else [field], why)
         return
-    _put_parts(draft, layout)
+    if by_names:
+        _put_parts(draft, layout)
 
 
 def _put_parts(draft: Draft, layout: Layout) -> None:

@@ -113,7 +113,10 @@ class Images(Settings):
 class Table(Settings):
     """A table of the host, with one or several rows per image."""
 
-    file: str = Field(description="path relative to the data folder; a COCO .json gives its list of images")
+    file: str = Field(
+        description="path relative to the data folder, or a pattern of several files whose fields become columns; a "
+        "COCO .json gives its list of images"
+    )
     id: str = Field("{id}", description="how the image id is made from the table's columns, e.g. '{subject}_{img}'")
     strip: str = Field("", description="ending to remove from the id, e.g. '.png'")
     separator: str | None = Field(
@@ -128,6 +131,11 @@ class Table(Settings):
         default_factory=dict, description="column -> values; only rows with these values count"
     )
     both_splits: bool = Field(False, description="the table lists training and test images together")
+
+    @field_validator("file")
+    @classmethod
+    def _fields_are_known(cls, file: str) -> str:
+        return check_apart(file) if FIELD.search(file) else file
 
     @field_validator("parts")
     @classmethod

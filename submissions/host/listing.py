@@ -14,7 +14,7 @@ import pandas as pd
 from submissions.host.competition import Competition, Table
 from submissions.host.mask_files import mask_files, scan_masks, unpaired_masks
 from submissions.host.near_ids import difference
-from submissions.host.patterns import fill, pattern_regex, scan
+from submissions.host.patterns import FIELD, fill, pattern_regex, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
@@ -42,13 +42,7 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
     Of a COCO document it is the list of images. Rows that `only` does not name are left out.
     Raises FileNotFoundError or ValueError that names the file and the column it lacks.
     """
-    path = path_inside(data, table.file)
-    if not path.is_file():
-        raise FileNotFoundError(f"{table.file}: no such file under {data}; the contract lists it as a table")
-    if path.suffix == ".json":
-        frame = _coco_images(path)
-    else:
-        frame = read_text_table(path, separator=table.separator, columns=table.columns)
+    frame = _read_files(data, table)
     for column, pattern in table.parts.items():
         frame = _taken_apart(frame, column, pattern, table.file)
     for column, wanted in table.only.items():
@@ -61,6 +55,22 @@ def read_table(data: Path, table: Table) -> pd.DataFrame:
     frame = frame.rename(columns=table.rename).drop(columns="image_id", errors="ignore")
     frame.insert(0, "image_id", pd.Series(ids, dtype=object, index=frame.index))
     return frame
+
+
+def _read_files(data: Path, table: Table) -> pd.DataFrame:
+    """The table's file, or the files that fit its pattern one below the other, the pattern's fields as columns."""
+    found = scan(data, table.file).files if FIELD.search(table.file) else [(table.file, {})]
+    if not found or not path_inside(data, found[0][0]).is_file():
+        raise FileNotFoundError(f"{table.file}: no such file under {data}; the contract lists it as a table")
+    frames = []
+    for name, fields in found:
+        path = path_inside(data, name)
+        if path.suffix == ".json":
+            frame = _coco_images(path)
+        else:
+            frame = read_text_table(path, separator=table.separator, columns=table.columns)
+        frames.append(frame.assign(**fields))
+    return pd.concat(frames, ignore_index=True).fillna("") if len(frames) > 1 else frames[0]
 
 
 def _taken_apart(frame: pd.DataFrame, column: str, pattern: str, file: str) -> pd.DataFrame:

@@ -152,11 +152,33 @@ def a_row_an_image_and_class(root: Path) -> None:
     (root / "sample_submission.csv").write_text("\n".join(["ImageId_ClassId,EncodedPixels", *sample]) + "\n")
 
 
+def voc(root: Path) -> None:
+    lists: dict[str, list[str]] = {"train": [], "val": []}
+    for k in range(14):
+        name, mask = f"{2007 + k % 3}_{k:06d}", draw_mask(k)
+        write(root / f"JPEGImages/{name}.jpg", draw_image(mask, k))
+        if k >= 9:
+            continue  # no mask: listed for detection only
+        for folder, value in (("SegmentationClass", 12), ("SegmentationObject", 1)):
+            label = mask.astype(np.uint8) * value
+            label[:2] = 255
+            write(root / f"{folder}/{name}.png", label)
+        lists["val" if k % 3 == 0 else "train"].append(name)
+    names = sorted(path.stem for path in (root / "JPEGImages").iterdir())
+    for place, words in (("Segmentation", lists), ("Main", {"train": names[::2], "val": names[1::2]})):
+        for word, of_word in {**words, "trainval": sorted(words["train"] + words["val"])}.items():
+            path = root / f"ImageSets/{place}/{word}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(of_word) + "\n")
+    (root / "ImageSets/Main/cat_train.txt").write_text("\n".join(f"{name} -1" for name in names))
+
+
 LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "object-files": (object_files, 8, None),
     "cityscapes": (cityscapes, 9, None),
     "isic": (isic, 6, None),
     "lgg": (lgg, 12, "folder1"),
+    "voc": (voc, 9, None),
     "two-observers": (two_observers, 10, "person"),
     "medical-decathlon": (medical_decathlon, 4, None),
     "one-pair": (one_pair, 1, None),
@@ -183,6 +205,32 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
     check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_options(space))
     assert _masks_shown(competition, Path(name)) > 0
+
+
+def test_lists_of_names_say_which_images_count_and_what_is_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voc(tmp_path / "voc")
+    (tmp_path / "voc/ImageSets/Segmentation/broken\n.txt").write_bytes(b"\xff\xfe\x00")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("voc"))
+    competition = load_competition(Path("voc.yaml"))
+    listing, _ = list_images(competition, Path("voc"), "train")
+    assert {name: len(rows) for name, rows in listing.groupby("subset")} == {"train": 6, "val": 3}
+    test, problems = list_images(competition, Path("voc"), "test")
+    assert test["image_id"].tolist() == listing.loc[listing["subset"] == "val", "image_id"].tolist() and not problems
+    assert "so those of val stand in for them" in Path("voc.yaml").read_text()
+    experiment = load_experiment("voc-baseline.yaml")
+    assert experiment.folds.method == "predefined" and experiment.folds.use == [1]
+    assert competition.masks.path == "SegmentationClass/{id}.png" and competition.masks.missing == "refuse"
+    lists = Path("voc/ImageSets/Segmentation")
+    (lists / "test.txt").write_text((lists / "val.txt").read_text())
+    (lists / "val.txt").unlink()
+    start_competition(Path("voc"), name="tested")
+    competition = load_competition(Path("tested.yaml"))
+    assert competition.tables[0].file == "ImageSets/Segmentation/trainval.txt"
+    assert competition.test_tables[0].file == "ImageSets/Segmentation/test.txt"
+    assert "stand in" not in Path("tested.yaml").read_text()
 
 
 CHANNELS = {"two-channels": 2, "two-channel-volumes": 2, "bands-first": 6}

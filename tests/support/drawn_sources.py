@@ -44,9 +44,10 @@ def drawn_inventory(counts: Mapping[tuple[str, str], int], *, seed: int = 0) -> 
             image = seen_by(source, 1000 * seed + number)
             content, thumbnail, measures = scan(ArrayReader(image[None]))
             sizes = {"depth": 1, "height": image.shape[0], "width": image.shape[1], "channels": 3, "dtype": "uint8"}
+            name = f"{split}{number:04d}"
             rows.append(
-                {"image_id": f"{split}{number:04d}", "split": split, "truth": source, "content_hash": content,
-                 "stack": f"{split}{number:04d}", **sizes, "pixel_size_um": np.nan, **measures}
+                {"image_id": name, "split": split, "truth": source, "content_hash": content, "stack": name,
+                 "path": f"{name}.png", "page": -1, **sizes, "pixel_size_um": np.nan, **measures}
             )  # fmt: skip
             thumbnails.append(thumbnail)
     return pd.DataFrame(rows), np.stack(thumbnails)

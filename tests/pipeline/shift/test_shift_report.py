@@ -111,6 +111,16 @@ def test_without_test_images_sources_are_shown_all_the_same(tmp_path: Path) -> N
     assert (tmp_path / "sources.png").is_file() and not (tmp_path / "shift.json").exists()
 
 
+def test_training_images_that_stand_in_for_test_images_are_not_compared(tmp_path: Path) -> None:
+    space = space_of({("train", "plain"): 4, ("test", "plain"): 3})
+    table = space.all_images()[0]
+    table.loc[table["split"] == "test", "path"] = table["path"].head(3).tolist()
+    assert report_shift(space, tmp_path)[1:] == [
+        "the test images are training images, by their paths: nothing to compare"
+    ]
+    assert not (tmp_path / "shift.json").exists()
+
+
 def test_an_old_inventory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no column 'image_noise'"):
         report_shift(space_of({("train", "plain"): 4}, drop="image_noise"), tmp_path)

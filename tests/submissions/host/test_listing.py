@@ -258,3 +258,23 @@ def test_a_column_is_taken_apart_by_a_pattern(tmp_path: Path) -> None:
         read_table(tmp_path, Table(file="t.csv", parts={"other": "{image}-{label}"}, id="{image}"))
     with pytest.raises(ValueError, match="can be taken apart in several ways"):
         Table(file="t.csv", parts={"name": "{image}{label}"})
+
+
+def test_a_table_of_several_files_has_the_fields_of_their_names(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/train.txt").write_text("a\nb\n")
+    (tmp_path / "lists/val.txt").write_text("c\n")
+    (tmp_path / "lists/trainval.txt").write_text("a\nb\nc\n")
+    table = Table(file="lists/{subset:train|val}.txt", columns=["id"])
+    found = read_table(tmp_path, table)
+    assert found.drop(columns="id").to_dict("list") == {
+        "image_id": ["a", "b", "c"],
+        "subset": ["train", "train", "val"],
+    }
+    (tmp_path / "lists/val.txt").write_text("c;7\nd;\n")
+    mixed = read_table(tmp_path, Table(file="lists/{part}l.txt", columns=["id", "n"]))
+    assert mixed["n"].tolist() == ["", "", "", "7", ""]
+    with pytest.raises(FileNotFoundError, match=r"lists/\{part\}\.csv: no such file"):
+        read_table(tmp_path, Table(file="lists/{part}.csv"))
+    with pytest.raises(ValueError, match="nothing stands between"):
+        Table(file="lists/{part}{subset}.txt")
