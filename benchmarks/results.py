@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -38,7 +39,8 @@ HEAD = """# Results
 Written by `python benchmarks/results.py table` from `benchmarks/results/*.json`; each line by
 `python benchmarks/results.py run ROW`, with the settings of `benchmarks/results/rows.yaml`. Scores are out of fold: the
 training images of the folds named, each predicted by the network that had not seen it, with the decision of stage 06;
-*nested*: each fold decided by what the other folds taught; of a single fold, its halves by turns as stage 06 says.
+*nested*: each part decided by what the others taught (folds; of a single fold, parts of its groups). *Recall*: of all
+pixels (digits: images), mean of the classes. *Parameters* with the running means of batch norm.
 The interval is stage 06's 95 %, by bootstrap over groups. *Beside*: what others publish or ask for, and whether the two
 can be compared.
 """
@@ -66,7 +68,7 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
     told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set {one}" for one in settings[1:])])
     return {
         "row": name, "command": told, "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
-        **scores_of(run), "parameters": _parameters(run), "curve": _curve(run),
+        **scores_of(run), "parameters": _parameters(run), **_curve(run),
     }  # fmt: skip
 
 
@@ -91,23 +93,17 @@ def _parameters(run: Path) -> int:
     path = next(iter(sorted(run.glob("fold_*/weights.safetensors"))))
     with safe_open(path, "pt") as weights:
         shapes = [weights.get_slice(key).get_shape() for key in weights.keys()]  # noqa: SIM118 - no mapping
-    total = 0
-    for shape in shapes:
-        size = 1
-        for side in shape:
-            size *= side
-        total += size
-    return total
+    return sum(math.prod(shape) for shape in shapes)
 
 
-def _curve(run: Path) -> list[dict[str, float]]:
+def _curve(run: Path) -> dict[str, Any]:
     first = next(iter(sorted(run.glob("fold_*/log.jsonl"))))
     curve = []
     for line in first.read_text().splitlines():
         epoch = json.loads(line)
         point = {"epoch": epoch["epoch"], "loss": round(epoch["loss"], 5)}
         curve.append(point | {key: round(value, 5) for key, value in epoch.get("validation", {}).items()})
-    return curve
+    return {"fold": int(first.parent.name.removeprefix("fold_")), "curve": curve}
 
 
 def _revision() -> str:

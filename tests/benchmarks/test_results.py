@@ -1,0 +1,101 @@
+"""Kept results: what is taken from a run, the table, the tables of the notebook, a check that can fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.report.kept_results import kept_curves, kept_results
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import results
+
+    yield results
+    sys.modules.pop("results")
+
+
+def write_run(run: Path) -> None:
+    (run / "tuning").mkdir(parents=True)
+    (run / "fold_1").mkdir()
+    learned = {"metric": "iou", "cv": 0.71234, "nested": 0.7, "interval": [0.65, 0.75], "images": 2}
+    (run / "tuning/decision.json").write_text(json.dumps({"classes": ["a", "b", "c"], "learned": learned}))
+    counts = {"tp_0": [3, 5], "fn_0": [1, 1], "tp_1": [2, 0], "fn_1": [0, 2], "tp_2": [0, 0], "fn_2": [0, 0]}
+    pd.DataFrame(counts).to_csv(run / "tuning/scores.csv", index=False)
+    epochs = [{"epoch": 0, "loss": 1.25}, {"epoch": 1, "loss": 0.5, "validation": {"score": 0.6}}]
+    (run / "fold_1/log.jsonl").write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    save_file({"w": torch.zeros(3, 4), "b": torch.zeros(4)}, run / "fold_1/weights.safetensors")
+
+
+def kept(row: str, score: float) -> dict[str, Any]:
+    return {
+        "row": row, "command": f"python -m pipeline run {row}", "revision": "abc", "hardware": "1 core", "images": 60,
+        "metric": "iou", "score": score, "nested": score, "interval": [score - 0.02, score + 0.02], "parameters": 1234,
+        "recalls": {"a": 0.5, "b": 0.7}, "minutes": {"01": 0.5, "04": 2.0}, "fold": 0,
+        "curve": [{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5, "score": 0.6}],
+    }  # fmt: skip
+
+
+def test_what_is_kept_of_a_run(results: Any, tmp_path: Path) -> None:
+    write_run(tmp_path)
+    found = results.scores_of(tmp_path)
+    assert (found["score"], found["nested"], found["interval"], found["images"]) == (0.7123, 0.7, [0.65, 0.75], 2)
+    assert found["recalls"] == {"a": 0.8, "b": 0.5}, "a class that never occurs has no recall"
+    assert results._parameters(tmp_path) == 16
+    assert results._curve(tmp_path) == {
+        "fold": 1, "curve": [{"epoch": 0, "loss": 1.25}, {"epoch": 1, "loss": 0.5, "score": 0.6}]
+    }  # fmt: skip
+
+
+def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "".join(
+        f"{name}: {{section: One, about: Small., experiment: mnist, data: mnist, beside: none}}\n" for name in "xyz"
+    )
+    (tmp_path / "rows.yaml").write_text(rows)
+    for name, score in (("x", 0.8), ("z", 0.9)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(kept(name, score)))
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    lines = results.table().splitlines()
+    assert "| `x` | iou | **0.8000** | 0.7800 to 0.8200 | 0.8000 | 0.6000 | 1,234 | 2.0 min | 2.5 min | none |" in lines
+    assert sum(line.startswith("| `") for line in lines) == 2 and lines.count("## One") == 1
+    assert "- `z`: `python -m pipeline run z`, 60 images, revision `abc`, 1 core." in lines
+
+
+def test_a_score_that_left_its_interval_is_refused(results: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    results.check("x", kept("x", 0.8), kept("x", 0.819))
+    assert "0.8190, kept 0.8000 (0.7800 to 0.8200)" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="the score left its interval"):
+        results.check("x", kept("x", 0.8), kept("x", 0.821))
+
+
+def test_the_committed_table_is_that_of_the_committed_results(results: Any) -> None:
+    assert (BENCHMARKS.parent / "docs/results.md").read_text() == results.table()
+    names = {path.stem for path in (BENCHMARKS / "results").glob("*.json")} & set(results.read_rows())
+    assert names, "no result is kept"
+
+
+def test_tables_for_the_notebook(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no result"):
+        kept_results(tmp_path)
+    (tmp_path / "b.json").write_text(json.dumps(kept("b", 0.9)))
+    (tmp_path / "a.json").write_text(json.dumps(kept("a", 0.8)))
+    (tmp_path / "other.json").write_text("[1, 2]")
+    table = kept_results(tmp_path)
+    assert table["row"].tolist() == ["a", "b"] and table["estimate"].tolist() == [0.8, 0.9]
+    np.testing.assert_allclose(
+        table[["low", "recall", "minutes", "training"]], [[0.78, 0.6, 2.5, 2], [0.88, 0.6, 2.5, 2]]
+    )
+    curves = kept_curves(tmp_path)
+    assert len(curves) == 4 and curves["score"].isna().tolist() == [True, False] * 2
