@@ -2,9 +2,15 @@
 PYTHON ?= python3
 PYTHON_OLD ?= python3.11
 BIN := .venv/bin
+SMOKE := tests/pipeline/test_competitions.py
+PAGES := tests/notebooks tests/pipeline/report/test_browser.py
+OFFLINE := tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: install demo demo-short test fuzz test-all test-old smoke pages offline cluster lint docs clean
+.PHONY: install demo demo-short test test-all test-old slow fuzz smoke pages offline cluster lint docs clean
+
+# Tests of a module stay on one worker: what they share is made once.
+SPREAD := -n 2 --dist loadscope --no-loadscope-reorder
 
 install: .venv/installed
 
@@ -22,7 +28,11 @@ demo-short: install
 	$(BIN)/python -m pipeline demo --short
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m 'not smoke' $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(SPREAD) -m 'not smoke' $(PYTEST_ARGS)
+
+# What CI runs beside the tests, as two workers share it out: all of fuzz, smoke, pages and offline below.
+slow: install
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(SPREAD) -m smoke tests/fuzz $(SMOKE) $(PAGES) $(OFFLINE) $(PYTEST_ARGS)
 
 # All malformed inputs; a tenth of them is among the tests.
 fuzz: install
@@ -33,15 +43,15 @@ test-all: install
 
 # The six real competitions in their smoke size, from ../shared/data where it is at hand.
 smoke: install
-	$(BIN)/pytest -q -m smoke tests/pipeline/test_competitions.py $(PYTEST_ARGS)
+	$(BIN)/pytest -q -m smoke $(SMOKE) $(PYTEST_ARGS)
 
 # The page of a run in a browser with no network (Debian's chromium and chromium-driver), and the notebooks.
 pages: install
-	$(BIN)/pytest -q -m smoke tests/notebooks tests/pipeline/report/test_browser.py $(PYTEST_ARGS)
+	$(BIN)/pytest -q -m smoke $(PAGES) $(PYTEST_ARGS)
 
 # A bundle as the host runs it: a fresh environment, no network, the notebook, the dry run; wheels come from the index.
 offline: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m smoke $(OFFLINE) $(PYTEST_ARGS)
 
 # Runs and a search shared out on a Ray cluster of several nodes on this machine, with nodes, head and driver killed.
 cluster: install
