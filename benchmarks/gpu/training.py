@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.experiment import Experiment
 from pipeline.training.fold_training import worker_count
 
 ENCODER, COUNT = "tf_efficientnet_b0", 48
+MODEL = {"architecture": "unet", "encoder": ENCODER, "weights": "none"}
 
 
 class Side(Protocol):
@@ -91,10 +92,12 @@ def write_data(folder: Path, size: int, count: int) -> tuple[Store, list[str]]:
     return store, names
 
 
-def ours_of(place: Place, store: Store, names: list[str], *, size: int, batch: int, steps: int) -> Ours:
+def ours_of(
+    place: Place, store: Store, names: list[str], *, size: int, batch: int, steps: int, model: dict[str, Any] = MODEL
+) -> Ours:
     """Our side on this device, with as many loader processes as a training takes there."""
     settings = Experiment(
-        name="speed", competition="drawn", model={"architecture": "unet", "encoder": ENCODER, "weights": "none"},
+        name="speed", competition="drawn", model=model,
         train={"epochs": 1, "steps_per_epoch": steps, "batch_size": batch, "patch": (size, size), "ema": 0.9},
     )  # fmt: skip
     workers = worker_count(None, place.device)

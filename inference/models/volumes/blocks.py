@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 SLOPE = 0.01
 
@@ -19,6 +21,23 @@ def as_triples(values: Sequence[int | Triple], what: str, number: int) -> list[t
     return [(int(z), int(y), int(x)) for z, y, x in triples]
 
 
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d` that learns in bf16 on a CPU, too, from maps of fewer slices than its kernel is deep.
+
+    oneDNN (as of torch 2.14) reads beyond such maps for the weight's gradient, which then holds whatever lay in memory;
+    padded beforehand they are deep enough.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits or features `(N, K, d, h, w)` of `(N, C, d, h, w)`."""
+        thin = 1 < x.shape[2] < self.kernel_size[0] and self.padding[0] != 0
+        if not (thin and x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")):
+            return super().forward(x)
+        depth, *plane = (int(side) for side in self.padding)
+        padded = functional.pad(x, (0, 0, 0, 0, depth, depth))
+        return functional.conv3d(padded, self.weight, self.bias, self.stride, (0, *plane), self.dilation, self.groups)
+
+
 def conv_norm(
     in_channels: int,
     out_channels: int,
@@ -31,7 +50,7 @@ def conv_norm(
     """Convolution that keeps the size but for its stride, instance norm with scale and shift, leaky ReLU."""
     padding = [(side - 1) // 2 for side in kernel]
     layers: list[nn.Module] = [
-        nn.Conv3d(in_channels, out_channels, tuple(kernel), tuple(stride), padding=tuple(padding), bias=bias),  # type: ignore[arg-type]
+        Conv3d(in_channels, out_channels, tuple(kernel), tuple(stride), padding=tuple(padding), bias=bias),  # type: ignore[arg-type]
         nn.InstanceNorm3d(out_channels, affine=True),
     ]
     return nn.Sequential(*layers, *([nn.LeakyReLU(SLOPE, inplace=True)] if act else []))

@@ -15,7 +15,7 @@ from timm.layers import BatchNormAct2d, DropPath
 from torch import Tensor, nn
 
 from inference.models.encoders import build_encoder, channels_of
-from inference.models.volumes.blocks import MeanPool3d, initialise_volume
+from inference.models.volumes.blocks import Conv3d, MeanPool3d, initialise_volume
 from inference.models.volumes.decoder import VolumeDecoder
 from inference.models.volumes.segmenter import VolumeLevels, resize_volume
 
@@ -64,7 +64,7 @@ def _counterpart(layer: nn.Module, halve_depth: bool) -> nn.Module | None:
 def _inflate_conv(conv: nn.Conv2d, halve_depth: bool) -> nn.Conv3d:
     if not isinstance(conv.padding, tuple) or conv.padding_mode != "zeros":
         raise ValueError(f"its convolutions pad by {conv.padding!r} ({conv.padding_mode}), which 3D ones do not")
-    made = nn.Conv3d(
+    made = Conv3d(
         conv.in_channels, conv.out_channels, (conv.kernel_size[0], *_pair(conv.kernel_size)),
         (conv.stride[0] if halve_depth else 1, *_pair(conv.stride)), padding=(conv.padding[0], *_pair(conv.padding)),
         dilation=(conv.dilation[0], *_pair(conv.dilation)), groups=conv.groups, bias=conv.bias is not None,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from inference.models.volumes.blocks import Conv3d
 from inference.models.volumes.segmenter import VolumeLevels, resize_volume
 
 GROUPS = 8
@@ -32,7 +33,7 @@ class PreActivated(nn.Module):
 
 
 def _half(channels: int) -> list[nn.Module]:
-    conv = nn.Conv3d(channels, channels, 3, padding=1, bias=False)
+    conv = Conv3d(channels, channels, 3, padding=1, bias=False)
     return [nn.GroupNorm(GROUPS, channels), nn.ReLU(inplace=True), conv]
 
 
@@ -53,10 +54,10 @@ class SegResNet(VolumeLevels):
                 "than down, at least one"
             )
         widths = [width * 2**i for i in range(len(down))]
-        self.stem = nn.Conv3d(in_channels, width, 3, padding=1, bias=False)
+        self.stem = Conv3d(in_channels, width, 3, padding=1, bias=False)
         self.stages = nn.ModuleList()
         for i, (channels, blocks) in enumerate(zip(widths, down, strict=True)):
-            enter = nn.Conv3d(channels // 2, channels, 3, 2, padding=1, bias=False) if i else nn.Identity()
+            enter = Conv3d(channels // 2, channels, 3, 2, padding=1, bias=False) if i else nn.Identity()
             self.stages.append(nn.Sequential(enter, *(PreActivated(channels) for _ in range(blocks))))
         above = widths[-2::-1]
         self.ups = nn.ModuleList(nn.Conv3d(2 * channels, channels, 1, bias=False) for channels in above)

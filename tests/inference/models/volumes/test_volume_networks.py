@@ -11,6 +11,7 @@ from torch import nn
 from inference.config import ModelConfig
 from inference.models import MODELS, build_model, count_parameters
 from inference.models.pretrained import fill_encoder
+from inference.models.volumes.blocks import Conv3d
 from inference.models.volumes.inflated import inflate
 from inference.models.volumes.segmenter import VolumeSegmenter, pad_volume
 
@@ -152,3 +153,19 @@ def test_an_encoder_that_reckons_in_two_dimensions_is_refused() -> None:
         inflate(nn.Conv2d(1, 1, 3, padding="same"))
     with pytest.raises(ValueError, match="no levels to supervise"):
         small("unet3d", features=[4, 8], strides=[1, 2], depths=[1, 1], kernels=None, deep_supervision=True)
+
+
+@pytest.mark.parametrize(("kernel", "depth"), [(3, 2), (3, 1), (3, 3), (5, 2), (5, 4)])
+def test_thin_maps_are_learned_from_in_bf16(kernel: int, depth: int) -> None:
+    torch.manual_seed(0)
+    conv = Conv3d(8, 16, (kernel, 3, 1), (1, 2, 1), padding=(kernel // 2, 1, 0))
+    x, gradients, shown = torch.randn(2, 8, depth, 7, 6), [], []
+    for half in (False, True):
+        conv.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            made = conv(x)
+        shown.append(made.float())
+        (made.float() * torch.linspace(0, 1, made.numel()).reshape(made.shape)).sum().backward()
+        gradients.append(conv.weight.grad.clone())
+    torch.testing.assert_close(shown[1], shown[0], atol=0.03, rtol=0.03)
+    assert float((gradients[1] - gradients[0]).abs().max()) < 0.03 * float(gradients[0].abs().max())
