@@ -24,6 +24,7 @@ from pipeline.experiment import Experiment, load_experiment, resolve
 from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.locks import release_all
 from pipeline.origin import EXPERIMENT, data_of, is_run
+from pipeline.remote_data import data_place, fetched
 from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.command_exit import sentence
@@ -101,7 +102,10 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
     """Arguments that every numbered stage takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", help="name in pipeline/experiments/, a YAML file, or the folder of a run")
-    parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>, or where they were)")
+    parser.add_argument(
+        "--data", type=data_place, help="the host's files, a folder or a URL such as s3://bucket/folder, which is "
+        "fetched once (default: data/<competition>, or where they were)",
+    )  # fmt: skip
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=5")
     parser.add_argument(
@@ -119,13 +123,15 @@ def open_workspace(arguments: argparse.Namespace) -> Workspace:
     experiment = load_experiment(folder / EXPERIMENT if given else arguments.experiment, arguments.set)
     competition = load_competition(experiment.competition)
     runs = folder.resolve().parents[1] if given else arguments.runs
-    usual = Path("data") / competition.name
-    if given or not usual.is_dir():
-        usual = data_of(runs / competition.name / experiment.name, competition.name)
+    data = arguments.data or Path("data") / competition.name
+    if isinstance(data, str):
+        data = fetched(data, runs / competition.name)
+    elif not arguments.data and (given or not data.is_dir()):
+        data = data_of(runs / competition.name / experiment.name, competition.name)
     return Workspace(
         resolve(experiment, competition),
         competition,
-        arguments.data or usual,
+        data,
         runs,
         arguments.overwrite,
         arguments.device,
