@@ -262,7 +262,9 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def policies(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean gain of `colour`, of `range`, and of `range` only where it is no loss on the training part's own images."""
+    """Mean gain of `colour`, of `range`, of `range` where it is no loss on the training part's own images, and of the
+    best of these and none for each part, which nobody can know.
+    """
     gains = table[table["arm"].isin(["colour", "range"])].pivot(index="split", columns=["arm", "part"], values="gain")
     gains = gains.dropna()
     chosen = (gains["range", "own"] >= 0).to_numpy()
@@ -270,6 +272,7 @@ def policies(table: pd.DataFrame) -> pd.DataFrame:
         part: {
             "colour": gains["colour", part].mean(), "range": gains["range", part].mean(),
             "range where no loss": np.where(chosen, gains["range", part], gains["colour", part]).mean(),
+            "best of each": gains[["colour", "range"]].xs(part, axis=1, level="part").max(axis=1).clip(lower=0).mean(),
         }
         for part in PARTS
     }  # fmt: skip

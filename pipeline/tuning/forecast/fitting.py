@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ TREES = 40
 NEAR = 8  # neighbour whose distance sets a kernel's width
 LEAST_SCALE = 1e-6
 MOST_ROWS = 800  # known rows that a map learns from, drawn where there are more
-DECIMALS = 5
+DECIMALS = 8
 
 
 def fit_map(
@@ -95,10 +94,9 @@ def _neighbours(names: list[str], values: np.ndarray, target: np.ndarray, weight
     place = min(NEAR, len(z) - 1)
     apart = np.partition(squared_distances(z, z), place, axis=1)[:, place]
     width = max(float(np.median(apart)), LEAST_SCALE)
-    rows = [_plain(row) for row in z]
-    return NeighbourMap(**facts, rows=rows, values=_plain(target), weights=_plain(weights), width=width)
+    return NeighbourMap(**facts, rows=_plain(z), values=_plain(target), weights=_plain(weights), width=width)
 
 
-def _plain(values: np.ndarray | Sequence[float]) -> list[float]:
-    """Numbers for JSON; scales stay above 0."""
-    return [float(f"{value:.6g}") for value in np.asarray(values, np.float64)]
+def _plain(values: np.ndarray) -> list[Any]:
+    """Numbers for JSON, to DECIMALS; scales stay above 0."""
+    return np.round(np.asarray(values, np.float64), DECIMALS).tolist()

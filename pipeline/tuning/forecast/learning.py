@@ -36,6 +36,7 @@ from submissions.metrics import Metric
 LEAST_GROUPS = 3
 NEARLY_ALL = 0.98
 LEVEL = 0.9
+LEAST_GAIN = 1e-6  # less is the rounding of maps
 
 
 def learn_forecast(
@@ -114,7 +115,7 @@ def no_better(best: Judged, way: Way) -> list[str]:
             "neither a source nor a kind of shift could be left out (sources of three units each, tune.copies), so "
             "nothing says how far off it is on other images: there is no forecast"
         ]
-    if min(over_cv[1], over_plain[1]) <= 0:
+    if min(over_cv[1], over_plain[1]) <= LEAST_GAIN:
         return [
             f"{begin} to the truth than cross-validation (by {over_cv[0]:.4f} on their mean) and than the mean of all "
             f"that it had seen (by {over_plain[0]:.4f}): there is no forecast"

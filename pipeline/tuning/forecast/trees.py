@@ -11,7 +11,7 @@ import numpy as np
 from inference.forecast.maps import Tree
 
 LEAF, SHARE = 3, 0.5  # least rows of a leaf, and share of the features that a node chooses among
-MOST_ROWS = 400  # rows that a tree sees, drawn for each where there are more
+MOST_ROWS = 256  # rows that a tree sees, drawn for each where there are more
 
 
 @dataclass

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import stdtrit
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 
 from inference.forecast.maps import ForestMap, LinearMap, Tree, apply_map, in_deviations
 from pipeline.tuning.forecast.fitting import PENALTIES, fit_map
+from pipeline.tuning.forecast.judging import student_quantile
 from pipeline.tuning.forecast.trees import LEAF, MOST_ROWS, grow_trees
 
 
@@ -98,3 +100,10 @@ def test_constant_features_and_constant_targets_split_nothing() -> None:
     assert grow_trees(ones, np.arange(20.0), np.ones(20), trees=1, seed=0)[0].feature == [-1]
     values = np.random.default_rng(0).random((20, 3))
     assert grow_trees(values, np.full(20, 0.25), np.ones(20), trees=1, seed=0)[0].value == [0.25]
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 10, 100])
+def test_students_quantile_is_that_of_scipy(freedom: int) -> None:
+    for share in (0.2, 0.5, 0.7):
+        assert student_quantile(share, freedom) == pytest.approx(stdtrit(freedom, share), rel=0.02, abs=1e-9)
+    assert student_quantile(0.8, freedom) == pytest.approx(stdtrit(freedom, 0.8), rel=0.01)

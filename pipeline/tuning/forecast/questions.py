@@ -1,0 +1,115 @@
+"""What all kinds of map are asked alike: sets of units that they have not seen, the truth, what they may learn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.tuning.forecast.lessons import (
+    LEAST_EPISODE,
+    Known,
+    Left,
+    Lesson,
+    Target,
+    features_of,
+    row_weights,
+    targets_of,
+)
+
+LEAST_TAUGHT = 6
+
+
+@dataclass(frozen=True)
+class Part:
+    """Half of what is left out, bool (N,) of the rows `asked`, with their features, and what is known without them.
+
+    seen: rows that neither are of their groups nor left out, and what maps are fitted to of these. cv, plain: as in
+    `Episode`; mean: of the scores of the units seen, weighed as the maps weigh them.
+    """
+
+    asked: np.ndarray
+    features: dict[str, np.ndarray]
+    seen: Known
+    targets: dict[str, Target]
+    cv: float
+    plain: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """A set of units; chosen: of each part, bool of the rows asked; truth, cv, plain: as in `Episode`."""
+
+    name: str
+    chosen: list[np.ndarray]
+    truth: float
+    cv: float | None
+    plain: float | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All about what is left out at once."""
+
+    kind: Literal["within", "source", "shift"]
+    parts: list[Part]
+    questions: list[Question]
+
+
+def asked_of(lesson: Lesson, left: Left) -> Asked:
+    """Halves of the groups of what is left out, and the sets that an error is taken of, LEAST_EPISODE units or more."""
+    parts = list(_parts(lesson, left))
+    found = (_question(lesson, name, rows, parts) for name, rows in _sets(lesson.known, left))
+    return Asked(left.kind, parts, [one for one in found if one is not None])
+
+
+def _parts(lesson: Lesson, left: Left) -> Iterator[Part]:
+    """Each half of the groups, with what neither are these groups nor is left out."""
+    known, metric = lesson.known, lesson.metric
+    for half in (known.halves, ~known.halves):
+        asked, taught = left.asked & half, ~half & ~left.hidden
+        if asked.any() and taught.sum() >= LEAST_TAUGHT:
+            seen = known.at(taught)
+            weights, score = row_weights(seen), seen.rows["score"].to_numpy(float)
+            there = np.isfinite(score)
+            yield Part(
+                asked, features_of(known.units, asked), seen, targets_of(seen, metric, lesson.classes, lesson.span),
+                cv=metric.score(seen.rows[seen.own]) if seen.own.any() else math.nan,
+                plain=metric.score(seen.rows, weights),
+                mean=float(np.average(score[there], weights=weights[there])) if there.any() else math.nan,
+            )  # fmt: skip
+
+
+def _sets(known: Known, left: Left) -> Iterator[tuple[str, np.ndarray]]:
+    """What an error is taken of: each shift of a kind by itself where they have the units, else everything asked."""
+    shifts = known.meta["shift"].to_numpy()
+    sizes = pd.Series(shifts[left.asked]).value_counts() if left.kind == "shift" else pd.Series(dtype=int)
+    large = sorted(str(text) for text, size in sizes.items() if size >= LEAST_EPISODE)
+    if not large:
+        yield left.name, left.asked
+    for text in large:
+        yield text, left.asked & (shifts == text)
+
+
+def _question(lesson: Lesson, name: str, rows: np.ndarray, parts: Sequence[Part]) -> Question | None:
+    """rows: bool (N,) of the set; None of too few that are asked."""
+    chosen = [rows[part.asked] for part in parts]
+    sizes = [int(one.sum()) for one in chosen]
+    if sum(sizes) < LEAST_EPISODE:
+        return None
+    there = np.any([part.asked & rows for part in parts], axis=0)
+    cv, plain = (
+        sum(size * value for size, value in zip(sizes, values, strict=True) if size) / sum(sizes)
+        for values in ([part.cv for part in parts], [part.plain for part in parts])
+    )
+    truth = lesson.metric.score(lesson.known.rows[there])
+    return Question(name, chosen, truth, _number(cv), _number(plain))
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
