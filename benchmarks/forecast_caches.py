@@ -1,6 +1,7 @@
 """Splits of real data into training images and test images from elsewhere, each predicted once and kept in a folder.
 
     python benchmarks/forecast_caches.py CACHE --data ../shared/data [--splits dsb-stain tgs-deep ...] [--seconds 90]
+        [--recipe domain]         (another augmentation than each split's own, into a CACHE of its own)
 
 Every split has three parts: training images, whose own held-out third (by group) stands for out-of-fold predictions;
 `like` test images, drawn (by group) from the same source as the training ones; and `foreign` test images from a source
@@ -378,9 +379,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=list(SPLITS))
     parser.add_argument("--seconds", type=float, default=90.0, help="of training, a network")
+    parser.add_argument("--recipe", help="augment.recipe of every split (default: each its own)")
     arguments = parser.parse_args(argv)
     for name in arguments.splits:
-        make(SPLITS[name], arguments.data, arguments.cache, arguments.seconds)
+        split = SPLITS[name]
+        if arguments.recipe is not None:
+            split = replace(split, settings={**split.settings, "augment": {"recipe": arguments.recipe}})
+        make(split, arguments.data, arguments.cache, arguments.seconds)
 
 
 if __name__ == "__main__":
