@@ -1,9 +1,10 @@
-"""The answers that are files: mask images (an image, or a slice or class of it, each) and label volumes."""
+"""The answers that are files: mask images (an image, or a slice or class of it, each) and label volumes (a volume, or a
+stack of single slices, each)."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ import pandas as pd
 
 from submissions.answers.answer import Fields, Others, Reader, Written
 from submissions.answers.file_lint import lint_files
+from submissions.answers.gathered import OpenStack, Places, StackFiles, stack_places, stack_problems
 from submissions.answers.mask_formats import ReadMask, Shape3, open_source, read_mask, write_mask
 from submissions.answers.packing import PackedFiles, Packer
 from submissions.host.competition import Competition
@@ -30,14 +32,25 @@ from submissions.table.sample_check import check_sample
 from submissions.table.scoring import Segmentation
 from submissions.table.submission_table import Row, answer_row, write_submission
 
+NO_PLACES: Places = {}
+
 
 @dataclass(frozen=True)
 class MaskFile:
-    """One file of an answer: its name, the slice of the image it holds (None: all), and its class (None: all)."""
+    """One file of an answer: its name, the slice of the image it holds (None: all), and its class (None: all).
+
+    place: which slice of a file of `of` slices the image is, where files gather stacks; None: the image is all of it.
+    """
 
     name: str
     z: int | None
     class_name: str | None
+    place: int | None = None
+    of: int = 1
+
+    def shape(self, image: Shape3) -> Shape3:
+        """(Z, H, W) of the file, of an image of such a shape."""
+        return (self.of if self.place is not None else 1 if self.z is not None else image[0]), *image[1:]
 
 
 class FileAnswer:
@@ -53,6 +66,15 @@ class FileAnswer:
         return ".zip" if self.form.files.pack == "zip" else ""
 
     @property
+    def gathers(self) -> bool:
+        """Whether images are slices, and a file holds a stack of them."""
+        return self.form.kind == "volumes" and self.competition.images.kind != "volumes"
+
+    def places(self, data: Path) -> Places:
+        """Place of each slice in the file of its stack; nothing where files hold whole images."""
+        return stack_places(self.competition, data) if self.gathers else {}
+
+    @property
     def values(self) -> dict[str, int]:
         """Pixel value of each class that the files hold."""
         files, names = self.form.files, [self.competition.classes[i] for i in self.competition.scored_classes]
@@ -60,8 +82,12 @@ class FileAnswer:
             return files.values
         return {name: 255 if files.by_class else k for k, name in enumerate(_without_background(names), start=1)}
 
-    def files(self, fields: Fields, shape: Shape3) -> list[MaskFile]:
-        """The files of an image of this (Z, H, W). ValueError where the pattern names what the image has not."""
+    def files(self, fields: Fields, shape: Shape3, places: Places = NO_PLACES) -> list[MaskFile]:
+        """The files of an image of this (Z, H, W), or of its stack, where it has a place.
+
+        Raises ValueError where the pattern names what the image has not.
+        """
+        place, of = places.get(str(fields["image_id"]), (None, 1))
         _, height, width = shape
         given = {**fields, "id": fields["image_id"], "height": height, "width": width}
         slices: Sequence[int | None] = [None]
@@ -72,7 +98,8 @@ class FileAnswer:
         for z in slices:
             for name in classes:
                 own = given | ({} if z is None else {"z": z}) | ({} if name is None else {"class": name})
-                found.append(MaskFile(fill(self.form.files.path, own, "submission.files.path"), z, name))
+                path = fill(self.form.files.path, own, "submission.files.path")
+                found.append(MaskFile(path, z, name, place, of))
         return found
 
     def labels(self, said: Segmentation, file: MaskFile) -> Iterator[np.ndarray]:
@@ -105,8 +132,7 @@ class FileAnswer:
         with tempfile.TemporaryDirectory() as folder:
             for number, file in enumerate(self.files(fields, shape)):
                 path = Path(folder) / f"{number}{self.form.files.ending}"
-                part = (1, *shape[1:]) if file.z is not None else shape
-                write_mask(path, self.labels(said, file), part, self.form.files.dtype)
+                write_mask(path, self.labels(said, file), file.shape(shape), self.form.files.dtype)
                 read.append((file, read_mask(path)))
             truth = self.decoded(read, shape)
         return Segmentation(truth.planes, truth.instances, said.scores)
@@ -120,9 +146,9 @@ class FileAnswer:
         planes = np.zeros((len(self.competition.classes), *thin), bool)
         valid, label = np.ones(thin, bool), np.zeros(thin, np.int32)
         for file, mask in files:
-            part = (1, *shape[1:]) if file.z is not None else shape
-            if mask.shape != part:
-                raise ValueError(f"{file.name}: {mask.shape} (slices, height, width), expected {part}")
+            if mask.shape != file.shape(shape):
+                wanted = file.shape(shape)
+                raise ValueError(f"{file.name}: {mask.shape} (slices, height, width), expected {wanted}")
             for number, pixels in enumerate(mask.slices()):
                 z = number if file.z is None else file.z
                 pixels = pixels[::step, ::step]
@@ -173,23 +199,32 @@ class FileAnswer:
         return lint_files(self, path, data, training)
 
     def problems(self, data: Path) -> list[Problem]:
-        """Two images with one file, a pattern that cannot be filled, and what the sample says of a table beside."""
+        """Images or stacks with one file, a stack with several, a pattern that cannot be filled, stacks that make no
+        volume, and what the sample says of a table beside."""
         found = check_sample(self.competition, data) if self.form.has_table else []
         listing, _ = list_images(self.competition, data, "test")
         images = ListedImages(self.competition, data, listing) if len(listing) else None
+        if images is None:
+            return found
+        what, where = "a stack" if self.gathers else "an image", "submission.files.path"
         owner: dict[str, str] = {}
-        for image_id in images.ids if images is not None else []:
-            assert images is not None
+        names: dict[str, list[str]] = {}
+        shapes = {image_id: assumed_shape(images, image_id, {}) for image_id in images.ids}
+        for image_id in images.ids:
+            row = images.row(image_id)
             try:
-                files = self.files(images.row(image_id), assumed_shape(images, image_id, {}))
+                files = [file.name for file in self.files(row, shapes[image_id])]
             except ValueError as error:
-                return [*found, Problem("submission.files.path", str(error), "a name a file", "name fields that exist")]
-            for file in files:
-                if owner.setdefault(file.name, image_id) != image_id:
-                    said = f"{file.name!r} is the file of {owner[file.name]} and of {image_id}"
-                    action = "name the fields that tell them apart"
-                    return [*found, Problem("submission.files.path", said, "a file an image", action)]
-        return found
+                return [*found, Problem(where, str(error), "a name a file", "name fields that exist")]
+            of = str(row["stack"]) if self.gathers else image_id
+            for name in files:
+                if owner.setdefault(name, of) != of:
+                    said = f"{name!r} is the file of {owner[name]} and of {of}"
+                    return [*found, Problem(where, said, f"a file {what}", "name the fields that tell them apart")]
+            if names.setdefault(of, files) != files:
+                said = f"stack {of} has the files {names[of][0]!r} and {files[0]!r}"
+                return [*found, Problem(where, said, "a file a stack", "name what all of its slices have: {stack}")]
+        return found + (stack_problems(self.competition, data, shapes) if self.gathers else [])
 
 
 def _without_background(names: list[str]) -> list[str]:
@@ -204,10 +239,16 @@ class FileWriter:
         self.packer = Packer(out, zipped=answer.form.files.pack == "zip")
         self.named: list[str] = []
         self.rows: list[Row] = []
+        self.places = answer.places(images.data)
+        self.stacks = StackFiles(out) if answer.gathers else None
 
     def add(self, fields: Fields, said: Segmentation) -> None:
-        """The files of one image, with the affine and spacing of its own file."""
+        """The files of one image, with the affine and spacing of its own file; of a stack once all slices are there."""
         image_id = str(fields["image_id"])
+        if self.stacks is not None:
+            self._gather(self.stacks, fields, said)
+            self.named.append(image_id)
+            return
         source = self._source(image_id)
         try:
             self._pack(fields, said, source)
@@ -224,32 +265,46 @@ class FileWriter:
 
     def _pack(self, fields: Fields, said: Segmentation, source: object) -> None:
         _, depth, height, width = said.planes.shape
-        form = self.answer.form
         for file in self.answer.files(fields, (depth, height, width)):
-            shape = (depth if file.z is None else 1, height, width)
-            size = int(np.prod(shape)) * np.dtype(form.files.dtype).itemsize + 4096
-            self.packer.add(
-                file.name,
-                lambda path, file=file, shape=shape: write_mask(  # type: ignore[misc]
-                    path, self.answer.labels(said, file), shape, form.files.dtype, source=source
-                ),
-                size=size,
-            )
-            if form.files.table is not None:
-                own = {"z": file.z, "class": file.class_name}
-                given = {**fields, "id": fields["image_id"], "height": height, "width": width, **own}
-                self.rows.append(answer_row(form, given, file.name))
+            shape = file.shape((depth, height, width))
+            self._write(fields, file, shape, lambda file=file: self.answer.labels(said, file), source)  # type: ignore[misc]
+
+    def _gather(self, stacks: StackFiles, fields: Fields, said: Segmentation) -> None:
+        """Keep the slice; the files of a stack that is whole are packed."""
+        _, _, height, width = said.planes.shape
+        for file in self.answer.files(fields, (1, height, width), self.places):
+            assert file.place is not None
+            if stacks.put(file.name, file.place, next(self.answer.labels(said, file))) == file.of:
+                shape = (file.of, height, width)
+                self._write(fields, file, shape, lambda file=file: stacks.slices(file.name, file.of), None)  # type: ignore[misc]
+
+    def _write(
+        self, fields: Fields, file: MaskFile, shape: Shape3, labels: Callable[[], Iterator[np.ndarray]], source: object
+    ) -> None:
+        form = self.answer.form
+        size = int(np.prod(shape)) * np.dtype(form.files.dtype).itemsize + 4096
+        self.packer.add(
+            file.name, lambda path: write_mask(path, labels(), shape, form.files.dtype, source=source), size=size
+        )
+        if form.files.table is not None:
+            own = {"z": file.z, "class": file.class_name, "height": shape[1], "width": shape[2]}
+            self.rows.append(answer_row(form, {**fields, "id": fields["image_id"], **own}, file.name))
 
     def add_empty(self, image_id: str) -> None:
         """Files without an object, of the size that the image has as far as it is known."""
         competition = self.images.competition
         shape = assumed_shape(self.images, image_id, sample_rows(competition, self.images.data))
+        if self.stacks is not None:
+            (first, *_) = self.answer.files(self.images.row(image_id), shape, self.places)
+            shape = (1, *(self.stacks.size(first.name) or shape[1:]))
         planes = np.broadcast_to(np.False_, (len(competition.classes), *shape))
         empty = Segmentation(planes, np.broadcast_to(np.int32(0), shape), [])
         self.add(self.images.row(image_id), empty)
 
     def finish(self) -> Written:
         """Add the table where there is one, and put the answer in its place."""
+        if self.stacks is not None:
+            self.stacks.remove()
         count, table = len(self.packer.names), self.answer.form.files.table
         if table is not None:
             self.packer.add(table, lambda path: self._write_table(path), size=100 * len(self.rows))
@@ -265,6 +320,8 @@ class FileWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.stacks is not None:
+            self.stacks.remove()
         self.packer.__exit__(kind, error, trace)
 
 
@@ -273,7 +330,9 @@ class FileReader:
 
     def __init__(self, answer: FileAnswer, path: Path, images: ListedImages, others: Others) -> None:
         self.answer, self.images, self.packed = answer, images, PackedFiles(path)
-        self.expected = {name: answer.files(images.row(name), self.shape(name)) for name in images.ids}
+        places = answer.places(images.data)
+        self.expected = {name: answer.files(images.row(name), self.shape(name), places) for name in images.ids}
+        self._stack = OpenStack(self.packed)
         known = {file.name for files in self.expected.values() for file in files} | {answer.form.files.table}
         self.present = set(self.packed.names)
         unknown = sorted(self.present - known)
@@ -301,7 +360,11 @@ class FileReader:
     def _truth(self, image_id: str, step: int) -> Truth:
         found = [file for file in self.expected[image_id] if file.name in self.present]
         with ExitStack() as unpacked:
-            masks = [read_mask(unpacked.enter_context(self.packed.file(file.name))) for file in found]
+            masks = [
+                self._stack.slice(file.name, file.place) if file.place is not None else
+                read_mask(unpacked.enter_context(self.packed.file(file.name)))
+                for file in found
+            ]  # fmt: skip
             truth = self.answer.decoded(list(zip(found, masks, strict=True)), self.shape(image_id), step=step)
         spacing = next((mask.spacing for mask in masks if mask.spacing is not None), None)
         return replace(truth, spacing=spacing)

@@ -54,11 +54,15 @@ def lint_files(answer: FileAnswer, path: Path, data: Path, training: pd.DataFram
     images, shapes, found = test_images(competition, data)
     findings += found
     known = {name: shapes.get(name) or assumed_shape(images, name, {}) for name in images.ids}
-    files = {file.name: (name, file) for name in images.ids for file in answer.files(images.row(name), known[name])}
+    places = answer.places(data)
+    files: dict[str, list[tuple[str, MaskFile]]] = {}
+    for name in images.ids:
+        for file in answer.files(images.row(name), known[name], places):
+            files.setdefault(file.name, []).append((name, file))
     findings += _name_findings(answer, packed, list(files))
     seen = _Seen()
     for name in packed.names:
-        if name in files and files[name][0] in shapes:
+        if name in files and files[name][0][0] in shapes:
             _look(answer, packed, images, shapes, files[name], seen)
     findings += _capped(seen.faults, "faults of files")
     if answer.form.files.table is not None:
@@ -106,18 +110,18 @@ def _look(
     packed: PackedFiles,
     images: ListedImages,
     shapes: Mapping[str, Shape3],
-    named: tuple[str, MaskFile],
+    named: Sequence[tuple[str, MaskFile]],
     seen: _Seen,
 ) -> None:
-    """One file: what is wrong with it, or else the areas of its masks."""
-    image_id, file = named
-    shape = (1, *shapes[image_id][1:]) if file.z is not None else shapes[image_id]
+    """One file, and the images that are in it: what is wrong with it, or else the areas of its masks."""
+    image_id, file = named[0]
+    shape = file.shape(shapes[image_id])
     try:
         with packed.file(file.name) as path:
             mask = read_mask(path)
             fault = _header_fault(answer, path, mask, shape) or _geometry(answer, path, images, image_id)
             if fault is None:
-                _count(answer, image_id, file, mask, seen)
+                _count(answer, named, mask, seen)
     except (ValueError, OSError) as error:
         fault = str(error)
     if fault is not None:
@@ -133,7 +137,7 @@ def _header_fault(answer: FileAnswer, path: Path, mask: ReadMask, shape: Shape3)
 
 
 def _geometry(answer: FileAnswer, path: Path, images: ListedImages, image_id: str) -> str | None:
-    if answer.form.kind != "volumes":
+    if answer.form.kind != "volumes" or answer.gathers:
         return None
     source = open_source(images, image_id)
     try:
@@ -142,12 +146,14 @@ def _geometry(answer: FileAnswer, path: Path, images: ListedImages, image_id: st
         source.close()
 
 
-def _count(answer: FileAnswer, image_id: str, file: MaskFile, mask: ReadMask, seen: _Seen) -> None:
+def _count(answer: FileAnswer, named: Sequence[tuple[str, MaskFile]], mask: ReadMask, seen: _Seen) -> None:
     """Areas of each class, slice by slice. ValueError for a value that is none of the contract's."""
+    (image_id, file), gathered = named[0], {one.place: name for name, one in named if one.place is not None}
     classes = [i for i in answer.competition.scored_classes if answer.values_of(file, i)]
     for number, pixels in enumerate(mask.slices()):
         answer.check_values(file, pixels)
-        place = seen.images.setdefault((image_id, number if file.z is None else file.z), len(seen.images))
+        own = (gathered[number], 0) if gathered else (image_id, number if file.z is None else file.z)
+        place = seen.images.setdefault(own, len(seen.images))
         for index in classes:
             area = sum(int(np.count_nonzero(pixels == v if v else pixels)) for v in answer.values_of(file, index))
             seen.place.append(place)

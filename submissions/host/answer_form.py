@@ -20,7 +20,9 @@ class AnswerFiles(Settings):
     """Mask files of an answer: `images` and `volumes`."""
 
     path: str = Field(
-        "{id}.png", description="path of each file in the answer, from {id}, {z} and image fields; {class}: a file each"
+        "{id}.png",
+        description="path of each file in the answer, from {id}, {z} and image fields; {class}: a file "
+        "each; volumes of single slices: from {stack}",
     )
     values: dict[str, int] | None = Field(
         None,

@@ -430,8 +430,11 @@ class Competition(Settings):
         volumes = self.images.kind == "volumes"
         if self.metric.file is not None and form.kind != "table":
             raise ValueError(f"metric.file scores tables, and submission.kind is {form.kind!r}: name a built-in metric")
-        if form.kind == "volumes" and not volumes:
-            raise ValueError("submission.kind 'volumes' needs images.kind 'volumes'; of single slices hand in images")
+        if form.kind == "volumes" and not volumes and self.images.stack is None:
+            raise ValueError(
+                "submission.kind 'volumes' needs images.kind 'volumes', or images.stack and images.z, by which single "
+                "slices are gathered into a volume; otherwise hand in images"
+            )
         if form.kind == "coco" and volumes:
             raise ValueError("submission.kind 'coco' holds objects of images, and images.kind is 'volumes'")
         if form.size is not None and volumes:

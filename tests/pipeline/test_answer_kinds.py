@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import yaml
 from drawn_hosts import SHAPE, draw_mask
 from drawn_layouts import LAYOUTS
@@ -95,6 +96,18 @@ def test_an_experiment_that_comes_along_takes_its_hosts_layout_to_a_linted_answe
     read = answer_of(competition).open(out, ListedImages(competition, tmp_path / "data", listing))
     assert read.image_ids == list(layout.test)
     assert 0 <= json.loads((out.parent / "tuning/stage.json").read_text())["score"] <= 1
+
+
+def test_slices_from_the_hosts_files_to_one_volume(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, test=3, folds={"method": "slab", "n": 2, "buffer": 1})
+    changed(arguments, {"kind": "volumes", "files": {"path": "{stack}.tif", "pack": "folder"}})
+    path = Path(arguments[0]).with_name("drawn.yaml")
+    images = {"train": "train/{part:5}{z:d}.png", "test": "test/{part:4}{z:d}.png", "id": "{part}{z}"}
+    document = {**yaml.safe_load(path.read_text()), "images": {**images, "stack": "{part}", "z": "{z}"}, "group": None}
+    path.write_text(yaml.safe_dump(document))
+    run_stages(arguments)
+    volume = tifffile.imread(tmp_path / "runs/drawn/tiny/submission/test.tif")
+    assert volume.shape == (3, *SHAPE) and set(np.unique(volume)) <= {0, 1}
 
 
 def test_what_cannot_be_written_is_said_before_stage_01_looks_at_images(

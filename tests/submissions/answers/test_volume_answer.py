@@ -5,13 +5,14 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import cv2
 import nibabel
 import numpy as np
 import pytest
 import tifffile
 from drawn_hosts import rle_contract
 
-from submissions.answers import answer_of, lint_answer
+from submissions.answers import answer_of, check_answer, lint_answer
 from submissions.answers.mask_formats import printing_of
 from submissions.answers.packing import PackedFiles
 from submissions.answers.scoring import score_submission
@@ -177,3 +178,101 @@ def test_a_volume_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
     with PackedFiles(out).file("v1.tif") as path:
         empty = tifffile.imread(path)
     assert empty.shape == SHAPE and not empty.any()
+
+
+def slices_contract(path: str = "out/{stack}.tif", **more: object) -> Competition:
+    return rle_contract(
+        images={"train": "train/{part}/{z:d}.png", "test": "test/{part}/{z:d}.png", "id": "{part}_{z}",
+                "stack": "{part}", "z": "{z}"},
+        tables=[], group=None,
+        masks={"kind": "images", "path": "labels/{part}/{z}.png", "values": {0: [], 3: "thing"}},
+        submission={"kind": "volumes", "files": {"path": path, "values": {"thing": 3}, **more}},
+    )  # fmt: skip
+
+
+def slices_host(folder: Path) -> None:
+    """Stacks of five and three slices, named so that sorting as text would mix them up."""
+    for part, count in (("a", 5), ("b", 3)):
+        (folder / f"test/{part}").mkdir(parents=True)
+        for k in range(count):
+            pixels = (np.random.default_rng(k).integers(0, 60, SHAPE[1:]) + 150 * volume(0)[k]).astype(np.uint8)
+            assert cv2.imwrite(str(folder / f"test/{part}/{8 + k}.png"), pixels)
+
+
+def write_slices(competition: Competition, data: Path, out: Path, *, fail: str = "", order: int = 1) -> Path:
+    images = ListedImages(competition, data, list_images(competition, data, "test")[0])
+    with answer_of(competition).begin(out, images) as writer:
+        for name in images.ids[::order]:
+            k = int(name.split("_")[1]) - 8
+            if name != fail:
+                writer.add(images.row(name), Segmentation(volume(0)[None, k : k + 1]))
+        if fail:
+            writer.add_empty(fail)
+        written = writer.finish()
+    assert (written.count, len(written.image_ids)) == (2, 8)
+    return out
+
+
+@pytest.mark.parametrize("ending", [".tif", ".nii.gz"])
+def test_slices_are_gathered_into_a_file_a_stack(tmp_path: Path, ending: str) -> None:
+    slices_host(tmp_path / "data")
+    competition = slices_contract(f"out/{{stack}}{ending}")
+    assert check_answer(competition, tmp_path / "data") == []
+    out = write_slices(competition, tmp_path / "data", tmp_path / "submission.zip")
+    packed = PackedFiles(out)
+    assert packed.names == [f"out/a{ending}", f"out/b{ending}"]
+    for name, depth in (("a", 5), ("b", 3)):
+        with packed.file(f"out/{name}{ending}") as path:
+            read = open_mask(path)
+            assert read.shape[:3] == (depth, *SHAPE[1:]) and read.dtype == np.uint8
+            np.testing.assert_array_equal([read.read(z)[..., 0] for z in range(depth)], volume(0)[:depth] * 3)
+            read.close()
+    assert lint_answer(out, competition, tmp_path / "data") == []
+    assert score_submission(competition, out, out, tmp_path / "data").score == 1
+    again = write_slices(competition, tmp_path / "data", tmp_path / "again.zip", order=-1)
+    assert sorted(PackedFiles(again).names) == packed.names  # whichever slice comes first
+    failed = write_slices(competition, tmp_path / "data", tmp_path / "failed.zip", fail="a_10")
+    with PackedFiles(failed).file(f"out/a{ending}") as path:
+        read = open_mask(path)
+        assert [bool(read.read(z).any()) for z in range(5)] == [True, True, False, True, True]
+        read.close()
+    expected = np.mean([2 / (1 + 1) if k != 2 else 0 for k in range(5)] + [1] * 3)
+    assert score_submission(competition, failed, out, tmp_path / "data").score == pytest.approx(expected)
+    draw_submission(competition, out, tmp_path / "data", ["b_10"], tmp_path / "x.png")
+    through = answer_of(competition).through({"image_id": "a_9", "stack": "a"}, Segmentation(volume(0)[None, 1:2]))
+    np.testing.assert_array_equal(through.planes, volume(0)[None, 1:2])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "again.zip",
+        "data",
+        "failed.zip",
+        "submission.zip",
+        "x.png",
+    ]
+
+
+def test_stacks_that_make_no_volume_and_volumes_that_are_none_are_named(tmp_path: Path) -> None:
+    slices_host(tmp_path / "data")
+    out = write_slices(slices_contract(pack="folder"), tmp_path / "data", tmp_path / "given")
+    tifffile.imwrite(out / "out/a.tif", volume(0)[:4].astype(np.uint8) * 3, photometric="minisblack")
+    (found,) = errors(lint_answer(out, slices_contract(pack="folder"), tmp_path / "data"))
+    assert "out/a.tif: (4, 16, 22) (slices, height, width), expected (5, 16, 22)" in found.cause
+    with pytest.raises(ValueError, match=r"expected \(5, 16, 22\)"):
+        score_submission(slices_contract(pack="folder"), out, out, tmp_path / "data")
+    for path, words in (("{id}.tif", "stack a has the files 'a_8.tif' and 'a_9.tif'"), ("x.tif", "of a and of b")):
+        assert words in str(check_answer(slices_contract(path), tmp_path / "data")[0])
+    (tmp_path / "data/test/a/9.png").unlink()
+    (problem,) = check_answer(slices_contract(), tmp_path / "data")
+    assert "stack a: found z that goes from 8 to 10" in str(problem)
+    assert cv2.imwrite(str(tmp_path / "data/test/a/9.png"), np.zeros((9, 7), np.uint8))
+    (problem,) = check_answer(slices_contract(), tmp_path / "data")
+    assert "slices of 9 x 7 and 16 x 22 pixels" in str(problem)
+    with pytest.raises(ValueError, match=r"a slice of \(9, 7\) pixels, the others of its stack have \(16, 22\)"):
+        images = ListedImages(
+            slices_contract(), tmp_path / "data", list_images(slices_contract(), tmp_path / "data", "test")[0]
+        )
+        with answer_of(slices_contract()).begin(tmp_path / "x.zip", images) as writer:
+            writer.add(images.row("a_8"), Segmentation(volume(0)[None, :1]))
+            writer.add(images.row("a_9"), Segmentation(np.zeros((1, 1, 9, 7), bool)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "given"]
+    with pytest.raises(ValueError, match=r"or images\.stack and images\.z"):
+        rle_contract(submission={"kind": "volumes", "files": {"path": "{id}.tif"}})
