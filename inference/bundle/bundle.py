@@ -325,7 +325,8 @@ def _copy_papers(
 
 def packages_of_answer(competition: Competition) -> dict[str, str]:
     """Distributions that the answer needs beside the package's own, and the versions that are accepted."""
-    polygons = competition.submission is not None and competition.dialect.kind in POLYGONS
+    form = competition.submission
+    polygons = form is not None and (form.kind == "geojson" or competition.dialect.kind in POLYGONS)
     return {"shapely": ">=2.0"} if polygons else {}
 
 

@@ -7,16 +7,17 @@ Format: https://cocodataset.org/#format-results. Of several classes an object is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
-from submissions.answers.answer import Fields, Others, Reader, Written
+from submissions.answers.answer import Fields, Others, Reader, Writer, Written
 from submissions.answers.coco_lint import lint_objects
 from submissions.answers.coco_objects import Entry, entry_fault, entry_mask, image_of, read_entries
 from submissions.host.atomic import partial_path, room_for
@@ -28,6 +29,7 @@ from submissions.host.sample import submission_format
 from submissions.host.truth import Truth, completed
 from submissions.rle.codec import Dialect, encode_instances
 from submissions.table.findings import Finding
+from submissions.table.lint import file_findings
 from submissions.table.objects import ClassObjects
 from submissions.table.rows import Shape3, answer_shape
 from submissions.table.scoring import Segmentation, class_objects
@@ -38,14 +40,20 @@ RUNS = Dialect(kind="coco_compressed")
 class CocoAnswer:
     """A JSON file."""
 
-    ending = ".json"
+    scored = True  # whether an entry has to have a score
+    head, tail = "[", "\n]\n"
 
     def __init__(self, competition: Competition) -> None:
         self.competition = competition
         self.form = submission_format(competition)
 
     @property
-    def categories(self) -> dict[str, int]:
+    def ending(self) -> str:
+        """Ending of the file."""
+        return ".json"
+
+    @property
+    def categories(self) -> Mapping[str, int | str]:
         """category_id of each class that is scored and no background."""
         names = [self.competition.classes[index] for index in self.competition.scored_classes]
         given = self.form.coco.categories
@@ -61,23 +69,36 @@ class CocoAnswer:
     def entries(self, fields: Fields, said: Segmentation) -> list[Entry]:
         """The objects of one image."""
         key, found = self.image_key(fields), []
-        for label, name, scores in self._labelled(said):
-            texts, boxes = encode_instances(label, RUNS), [box for box in scipy.ndimage.find_objects(label) if box]
-            for text, box, score in zip(texts, boxes, scores, strict=True):
-                runs = {"size": [int(side) for side in label.shape], "counts": text}
-                entry: Entry = {"image_id": key, "category_id": self.categories[name], "segmentation": runs}
-                if self.form.coco.box:
-                    entry["bbox"] = [box[1].start, box[0].start, box[1].stop - box[1].start, box[0].stop - box[0].start]
+        for name, label, scores in class_objects(self.competition, said):
+            if name not in self.categories:
+                continue
+            for part, score in zip(self.parts(label), scores, strict=True):
+                entry: Entry = {"image_id": key, "category_id": self.categories[name], **part}
                 found.append({**entry, "score": round(float(score), 6)})
         return found
 
-    def _labelled(self, said: Segmentation) -> Iterator[tuple[np.ndarray, str, Sequence[float]]]:
-        """Objects int32 (H, W), their class and scores."""
-        for name, label, scores in class_objects(self.competition, said):
-            if name in self.categories:
-                yield label, name, scores
+    def parts(self, label: np.ndarray) -> Iterator[Entry]:
+        """What an entry says of the place of each object of int32 (H, W)."""
+        boxes = [box for box in scipy.ndimage.find_objects(label) if box]
+        for text, box in zip(encode_instances(label, RUNS), boxes, strict=True):
+            part: Entry = {"segmentation": {"size": [int(side) for side in label.shape], "counts": text}}
+            if self.form.coco.box:
+                part["bbox"] = [box[1].start, box[0].start, box[1].stop - box[1].start, box[0].stop - box[0].start]
+            yield part
 
-    def begin(self, out: Path, images: ListedImages) -> CocoWriter:
+    def written(self, entry: Entry) -> dict[str, Any]:
+        """An entry as it stands in the file."""
+        return entry
+
+    def read(self, path: Path, images: ListedImages, *, others: Others = "error") -> list[Entry]:
+        """Entries of a file. FileNotFoundError where there is none, ValueError where it is no such list."""
+        return read_entries(path)
+
+    def file_findings(self, path: Path, images: ListedImages) -> list[Finding]:
+        """What is wrong with the file as a whole."""
+        return file_findings(path.stat().st_size, self.form)
+
+    def begin(self, out: Path, images: ListedImages) -> Writer:
         """Start writing; an image's objects are on disk at once."""
         return CocoWriter(self, out, images)
 
@@ -131,7 +152,7 @@ class CocoAnswer:
         listing, _ = list_images(self.competition, data, "test")
         owner: dict[int | str, str] = {}
         for row in listing.to_dict("records"):
-            place, name = "submission.coco.image_id", str(row["image_id"])
+            place, name = f"submission.{self.form.kind}.image_id", str(row["image_id"])
             try:
                 key = self.image_key({str(field): value for field, value in row.items()})
             except ValueError as error:
@@ -150,7 +171,7 @@ class CocoWriter:
         self.partial = partial_path(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self.partial.open("w", encoding="utf-8")
-        self._stream.write("[")
+        self._stream.write(answer.head)
         self.count = 0
         self.named: list[str] = []
 
@@ -158,7 +179,8 @@ class CocoWriter:
         """The objects of one image."""
         entries = self.answer.entries(fields, said)
         text = "".join(
-            f"{',' if self.count + number else ''}\n{json.dumps(entry)}" for number, entry in enumerate(entries)
+            f"{',' if self.count + number else ''}\n{json.dumps(self.answer.written(entry))}"
+            for number, entry in enumerate(entries)
         )
         with room_for(self.out, len(text), self.partial):
             self._stream.write(text)
@@ -172,7 +194,7 @@ class CocoWriter:
 
     def finish(self) -> Written:
         """End the list and rename the file."""
-        self._stream.write("\n]\n")
+        self._stream.write(self.answer.tail)
         self._stream.close()
         self.partial.replace(self.out)
         return Written(self.out, self.count, "objects", self.named)
@@ -194,7 +216,7 @@ class CocoReader:
         self.answer, self.images = answer, images
         ids = {answer.image_key(images.row(name)): name for name in images.ids}
         self._entries: dict[str, list[Entry]] = {}
-        for number, entry in enumerate(read_entries(path), start=1):
+        for number, entry in enumerate(answer.read(path, images, others=others), start=1):
             fault = entry_fault(entry, answer.categories, scored=False)
             if fault is not None:
                 raise ValueError(f"{path}: object {number}: {fault}")

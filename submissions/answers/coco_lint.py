@@ -1,4 +1,4 @@
-"""Is a list of COCO objects what the host wants? Images, classes, scores, runs, overlap, and the masks."""
+"""Is a list of objects, COCO's or GeoJSON's, what the host wants? Images, classes, scores, overlap, and the masks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from submissions.answers.coco_objects import entry_fault, entry_mask, image_of, read_entries
+from submissions.answers.coco_objects import entry_fault, entry_mask, image_of
 from submissions.rle.codec import find_overlap
 from submissions.rle.scan import find_runs
 from submissions.rle.text import I64
 from submissions.table.findings import Finding, rows_findings
-from submissions.table.lint import file_findings, test_images
+from submissions.table.lint import test_images
 from submissions.table.lint_masks import UNKNOWN, ReadMasks
 from submissions.table.plausible import alignment_findings, size_findings
 
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 
 def lint_objects(answer: CocoAnswer, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
-    """Findings of a result file, errors first; a row is an object, from 1. FileNotFoundError where there is none."""
+    """Findings of objects, errors first; a row is an object, from 1. FileNotFoundError where there is no such file."""
+    images, shapes, found = test_images(answer.competition, data)
     try:
-        entries = read_entries(path)
+        entries = answer.read(path, images, others="skip")
     except ValueError as error:
         return [Finding("error", None, str(error))]
-    findings = file_findings(path.stat().st_size, answer.form)
-    images, shapes, found = test_images(answer.competition, data)
-    findings += found
+    findings = [*answer.file_findings(path, images), *found]
     ids = {answer.image_key(images.row(name)): name for name in images.ids}
     classes = {number: answer.competition.classes.index(name) for name, number in answer.categories.items()}
     number = {name: index for index, name in enumerate(shapes)}
@@ -40,7 +39,7 @@ def lint_objects(answer: CocoAnswer, path: Path, data: Path, training: pd.DataFr
     kept: dict[str, list[tuple[int, I64]]] = {}
     for index, entry in enumerate(entries):
         name = image_of(entry, ids)
-        fault = entry_fault(entry, answer.categories, scored=True)
+        fault = entry_fault(entry, answer.categories, scored=answer.scored)
         if name is None:
             fault = f"image_id {entry.get('image_id')!r} is of no test image"
         if fault is None and name in shapes:

@@ -12,13 +12,22 @@ import numpy as np
 
 from submissions.host.polygons.coco import decode_counts
 from submissions.host.polygons.outlines import Outline, draw
+from submissions.rle.polygon_text import mask_from_polygons
 
 Entry = dict[str, Any]
 
 
 def entry_mask(entry: Entry, shape: tuple[int, int], where: str) -> np.ndarray:
-    """bool (H, W) of an entry: runs, or in a solution polygons. ValueError where it is neither, or of another size."""
+    """bool (H, W) of an entry: runs, a GeoJSON geometry, or in a solution of COCO polygons.
+
+    Raises ValueError where it is none of these, or of another size.
+    """
     given = entry.get("segmentation")
+    if isinstance(given, Mapping) and "type" in given:
+        try:
+            return mask_from_polygons(json.dumps(given), shape, "geojson")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     if isinstance(given, Mapping):
         if [int(side) for side in given.get("size", [])] != list(shape):
             raise ValueError(f"{where}: its size is {given.get('size')}, expected {list(shape)} (height, width)")
@@ -48,7 +57,7 @@ def image_of(entry: Entry, ids: Mapping[int | str, str]) -> str | None:
     return ids.get(key) if isinstance(key, (int, str)) and not isinstance(key, bool) else None
 
 
-def entry_fault(entry: Entry, categories: Mapping[str, int], *, scored: bool) -> str | None:
+def entry_fault(entry: Entry, categories: Mapping[str, int | str], *, scored: bool) -> str | None:
     """What is wrong with an entry's class or score; None where nothing is."""
     if entry.get("category_id") not in categories.values():
         return f"category_id {entry.get('category_id')!r}, expected one of {sorted(categories.values())}"

@@ -1,4 +1,4 @@
-"""What the host wants back: a table, mask images, label volumes or COCO objects, and how each is written."""
+"""What the host wants back: a table, mask images, label volumes, COCO or GeoJSON objects, and how each is written."""
 
 from __future__ import annotations
 
@@ -78,11 +78,35 @@ class CocoObjects(Settings):
     box: bool = Field(False, description="also a bbox, [left, top, width, height] [pixels]")
 
 
+class GeoJsonObjects(Settings):
+    """Objects of an answer as GeoJSON features (RFC 7946): polygons in pixels, from the corner of the first pixel."""
+
+    path: str | None = Field(
+        None, description="path of a file an image in the answer, from {id} and image fields; default: one file for all"
+    )
+    pack: Literal["zip", "folder"] = Field("zip", description="files an image: handed in as one zip, or as a folder")
+    image_id: str = Field("{id}", description="one file for all: what names the image, from {id} and image fields")
+    image_property: str = Field("image_id", description="one file for all: property that holds it")
+    class_property: str = Field("class", description="property that holds the class")
+    score_property: str | None = Field("score", description="property that holds the confidence; none where it is null")
+    loss: float = Field(
+        0.0, ge=0, lt=1, description="IoU that simplified outlines may lose; 0 keeps each corner [share]"
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str | None) -> str | None:
+        if path is not None and PurePosixPath(check_inside(path)).suffix.lower() not in (".geojson", ".json"):
+            raise ValueError(f"submission.geojson.path {path!r}: end it in .geojson or .json")
+        return path
+
+
 class SubmissionFormat(Settings):
     """What the host wants back."""
 
-    kind: Literal["table", "images", "volumes", "coco"] = Field(
-        "table", description="a table of masks as text; mask images; label volumes; COCO objects as JSON"
+    kind: Literal["table", "images", "volumes", "coco", "geojson"] = Field(
+        "table",
+        description="a table of masks as text; mask images; label volumes; COCO objects as JSON; polygons as GeoJSON",
     )
     sample: str = Field("sample_submission.csv", description="path relative to the data folder")
     id_column: str = Field("id", description="column of the row's id")
@@ -109,6 +133,7 @@ class SubmissionFormat(Settings):
     )
     files: AnswerFiles = Field(default_factory=AnswerFiles, description="images, volumes: the files")
     coco: CocoObjects = Field(default_factory=CocoObjects, description="coco: the objects")
+    geojson: GeoJsonObjects = Field(default_factory=GeoJsonObjects, description="geojson: the objects")
     max_bytes: int | None = Field(None, gt=0, description="largest file that the host accepts [bytes]")
     code_competition: bool = Field(False, description="the host wants a notebook that writes the answer")
 
@@ -131,7 +156,8 @@ class SubmissionFormat(Settings):
             raise ValueError(
                 f"submission.files.dtype int32: {self.files.ending} holds uint16 at most; end path in .tif"
             )
-        others = {"images": ("coco",), "volumes": ("coco",), "coco": ("files",)}.get(self.kind, ("files", "coco"))
+        own = {"images": "files", "volumes": "files"}.get(self.kind, self.kind)
+        others = [name for name in ("files", "coco", "geojson") if name != own]
         said = [name for name in others if getattr(self, name) != type(getattr(self, name))()]
         if said:
             raise ValueError(f"submission.{said[0]} says nothing where submission.kind is {self.kind!r}: leave it out")
@@ -154,7 +180,7 @@ class SubmissionFormat(Settings):
         """Whether objects are told apart: by row, in a list with confidences, by number, or as COCO."""
         if self.kind == "table":
             return self.rows == "instance" or (self.rows == "image" and "{score" in self.mask_template)
-        return self.kind == "coco" or self.files.objects
+        return self.kind in ("coco", "geojson") or self.files.objects
 
 
 def placed(dialect: Dialect, fields: Mapping[str, Any]) -> Dialect:

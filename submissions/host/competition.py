@@ -435,8 +435,8 @@ class Competition(Settings):
                 "submission.kind 'volumes' needs images.kind 'volumes', or images.stack and images.z, by which single "
                 "slices are gathered into a volume; otherwise hand in images"
             )
-        if form.kind == "coco" and volumes:
-            raise ValueError("submission.kind 'coco' holds objects of images, and images.kind is 'volumes'")
+        if form.kind in ("coco", "geojson") and volumes:
+            raise ValueError(f"submission.kind {form.kind!r} holds objects of images, and images.kind is 'volumes'")
         if form.size is not None and volumes:
             raise ValueError("submission.size is a size of images, and images.kind is 'volumes'")
         if form.kind == "images" and volumes and "z" not in FIELD.findall(form.files.path):

@@ -16,6 +16,7 @@ from drawn_hosts import SHAPE, draw_mask
 from drawn_layouts import LAYOUTS
 from tiny_run import space_of, stage, write_tiny_experiment
 
+from inference.__main__ import main as bundle
 from pipeline.delivery.submitting import submission_path
 from pipeline.prediction.prediction_stages import lint_written
 from pipeline.sequence import run_stages
@@ -98,6 +99,21 @@ def test_an_experiment_that_comes_along_takes_its_hosts_layout_to_a_linted_answe
     assert 0 <= json.loads((out.parent / "tuning/stage.json").read_text())["score"] <= 1
 
 
+@pytest.mark.smoke
+def test_features_from_the_hosts_files_to_a_bundle_that_writes_the_same(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, test=3)
+    changed(arguments, {"kind": "geojson", "geojson": {"path": "{id}.geojson"}})
+    run_stages(arguments)
+    stage("08_bundle")([*arguments, "--no-wheels"])
+    own = tmp_path / "runs/drawn/tiny"
+    with zipfile.ZipFile(own / "submission.zip") as packed:
+        assert packed.namelist() == [f"test{k:02d}.geojson" for k in range(3)]
+    again = tmp_path / "again.csv"
+    bundle(["run", str(own / "bundle"), "--data", str(tmp_path / "data"), "--out", str(again), "--device", "cpu"])
+    assert again.with_suffix(".zip").read_bytes() == (own / "submission.zip").read_bytes()
+
+
+@pytest.mark.smoke
 def test_slices_from_the_hosts_files_to_one_volume(tmp_path: Path) -> None:
     arguments = write_tiny_experiment(tmp_path, test=3, folds={"method": "slab", "n": 2, "buffer": 1})
     changed(arguments, {"kind": "volumes", "files": {"path": "{stack}.tif", "pack": "folder"}})
