@@ -16,7 +16,7 @@ import torch
 import inference
 import submissions
 from inference.bundle.manifest import FORMAT, MANIFEST, files_below, list_files, verify
-from inference.bundle.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
+from inference.bundle.versions import CARRIED, accepted_ranges, installed_versions, refuse, refuse_special, unmet
 from inference.bundle.wheels import BINARY, PLATFORMS, PURE, fetch_wheels
 from inference.bundle.wheels import FOLDER as WHEELS
 from inference.colours import FILE as COLOURS
@@ -95,9 +95,10 @@ def write_bundle(
         _copy_code(partial)
         _copy_papers(partial, competition, decision, documents or {}, notebook)
         readers = needed_packages(formats) | packages_of_answer(competition)
-        wheels = fetch_wheels(partial / WHEELS, python, (*PURE, *BINARY, *readers)) if python else []
-        check_size(partial, max_bytes)
         accepts = accepted_ranges(used) | readers
+        names = (*PURE, *BINARY, *readers, *(name for name in CARRIED if name in accepts))
+        wheels = fetch_wheels(partial / WHEELS, python, names) if python else []
+        check_size(partial, max_bytes)
         manifest = {
             "format": FORMAT,
             "competition": competition.name,

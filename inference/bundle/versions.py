@@ -36,11 +36,11 @@ ACCEPTED = {
 # What some models and settings need beside these.
 SPECIAL = {
     "maskformer": {"transformers": "==5.23.0"},
-    "onnx": {"onnx": "==1.23.2", "onnxruntime": "==1.31.1"},
+    "openvino": {"openvino": "==2026.4.1"},
 }
+CARRIED = ("openvino",)  # of these, what needs nothing that a host's image lacks
 SAME_MODULE = {
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
-    "onnxruntime": ("onnxruntime-gpu",),
 }
 
 
@@ -62,15 +62,20 @@ def accepted_ranges(used: Collection[str]) -> dict[str, str]:
 
 
 def refuse_special(used: Collection[str]) -> None:
-    """Raises ValueError where architectures or runtimes need distributions that no bundle brings along.
+    """Raises ValueError where architectures need distributions that no bundle brings along.
 
     These require others in narrow ranges (hub, tokenizers, protobuf), which would replace what the host's image has.
     """
-    needs = [f"{what} needs {name} {span}" for what in sorted(used) for name, span in SPECIAL.get(what, {}).items()]
+    needs = [
+        f"{what} needs {name} {span}"
+        for what in sorted(used)
+        for name, span in SPECIAL.get(what, {}).items()
+        if name not in CARRIED
+    ]
     if needs:
         raise ValueError(
             f"{', '.join(needs)}, and stage 08 fetches no wheels for these; if the host's image has them use "
-            "--no-wheels, else set predict.runtime=torch or train another architecture"
+            "--no-wheels, else train another architecture"
         )
 
 

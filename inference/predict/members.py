@@ -77,7 +77,8 @@ def prepare_members(
         else:
             where = torch.device(device)
             precision = resolve_precision(settings.precision, where)
-            model = prepare_model(as_planes(member.model), other.in_channels, where, precision)
+            held: Precision = "fp32" if settings.runtime == "openvino" else precision
+            model = prepare_model(as_planes(member.model), other.in_channels, where, held)
             model = wrap_model(model, settings.runtime, where, precision)
         ready.append(ReadyMember(model, other, member.input_config, settings, where, precision))
     return ready

@@ -1,74 +1,72 @@
-"""Other ways to run a network than PyTorch as it is: compiled, or through ONNX Runtime."""
+"""Another way to run a network than PyTorch as it is: OpenVINO, on a CPU."""
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-OPSET = 17
+HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
-class OnnxModel(nn.Module):
-    """A network run by ONNX Runtime on the CPU in fp32; one session for each height and width it is shown."""
+class OpenvinoModel(nn.Module):
+    """A network run by OpenVINO on the CPU; it is converted anew for each height and width it is shown."""
 
-    def __init__(self, model: nn.Module) -> None:
-        """Hold `model`, a float32 network on the CPU; raises ValueError where ONNX Runtime is not
-        installed.
+    def __init__(self, model: nn.Module, precision: str) -> None:
+        """Hold `model`, a float32 network on the CPU, computed in 'fp32' or 'bf16'; inputs and logits are float32.
+
+        Raises ValueError where OpenVINO is not installed.
         """
         super().__init__()
         try:
-            import onnxruntime
+            import openvino
         except ImportError:
             raise ValueError(
-                "predict.runtime is 'onnx', but ONNX Runtime is not installed: pip install onnx onnxruntime, "
-                "or set predict.runtime=torch"
+                "predict.runtime is 'openvino', but OpenVINO is not installed: pip install openvino, or set "
+                "predict.runtime=torch"
             ) from None
-        self.model = model
-        self._runtime = onnxruntime
-        self._sessions: dict[tuple[int, int], Any] = {}
+        self.model, self.precision = model, precision
+        self._core = openvino.Core()
+        self._compiled: dict[tuple[int, ...], Any] = {}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits `(N, K, h, w)` of `(N, C, h, w)`."""
-        size = (int(x.shape[2]), int(x.shape[3]))
-        if size not in self._sessions:
-            self._sessions[size] = self._open(x[:1])
-        (logits,) = self._sessions[size].run(None, {"x": x.contiguous().numpy()})
-        return torch.from_numpy(logits)
+        size = tuple(x.shape[1:])
+        if size not in self._compiled:
+            self._compiled[size] = self._compile(torch.zeros(1, *size))
+        logits = self._compiled[size](x.contiguous().numpy(), share_inputs=True)[0]
+        return torch.from_numpy(logits.copy())
 
-    def _open(self, example: torch.Tensor) -> Any:
-        """Export for the example's height and width, any number of inputs, and open a session."""
-        options = self._runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode(False):
-            warnings.simplefilter("ignore")  # tracing warns of sizes taken as constants: here they are
-            path = str(Path(folder) / "model.onnx")
-            torch.onnx.export(
-                self.model, (example.clone().contiguous(),), path, input_names=["x"], output_names=["logits"],
-                dynamic_axes={"x": {0: "n"}, "logits": {0: "n"}}, opset_version=OPSET, dynamo=False,
-            )  # fmt: skip
-            return self._runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    def _compile(self, example: torch.Tensor) -> Any:
+        """What runs any number of inputs of the example's size."""
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        with torch.inference_mode(False), torch.no_grad():
+            traced = TorchScriptPythonDecoder(self.model, example_input=(example,))
+        reader = FrontEndManager().load_by_framework("pytorch")
+        network = reader.convert(reader.load(traced))
+        network.reshape([-1, *example.shape[1:]])
+        hints = {
+            "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        return self._core.compile_model(network, "CPU", hints)
 
 
 def wrap_model(model: nn.Module, runtime: str, device: torch.device, precision: str) -> nn.Module:
-    """Return `model`, ready on `device` in `precision`, to be run by "torch", "compile" or "onnx".
+    """Return `model`, ready on `device`, to be run by "torch" or "openvino".
 
-    "compile" is `torch.compile`: the first batches of every shape take minutes on a CPU, later ones are
-    faster. Raises ValueError for "onnx" elsewhere than on a CPU in fp32.
+    For "openvino" it has to be in float32, whatever `precision` it is to be computed in. Raises ValueError for another
+    runtime, and for "openvino" elsewhere than on a CPU.
     """
     if runtime == "torch":
         return model
-    if runtime == "compile":
-        return torch.compile(model)  # type: ignore[return-value]
-    if runtime != "onnx":
-        raise ValueError(f"runtime is {runtime!r}, expected 'torch', 'compile' or 'onnx'")
-    if device.type != "cpu" or precision != "fp32":
+    if runtime != "openvino":
+        raise ValueError(f"runtime is {runtime!r}, expected 'torch' or 'openvino'")
+    if device.type != "cpu":
         raise ValueError(
-            f"predict.runtime is 'onnx' on {device} in {precision}, expected a CPU and fp32: set "
-            "predict.precision=fp32, or predict.runtime=torch"
+            f"predict.runtime is 'openvino' on {device}, expected a CPU: set --device cpu, or predict.runtime=torch"
         )
-    return OnnxModel(model.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+    return OpenvinoModel(model.to(memory_format=torch.contiguous_format), precision)  # type: ignore[call-overload]

@@ -160,13 +160,16 @@ def test_a_bundle_over_its_cap_names_the_largest_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "fold_0"]
 
 
-def test_what_no_wheel_brings_is_refused_beforehand(tmp_path: Path) -> None:
-    configs = {"tiny": PredictConfig(runtime="onnx")}
-    with pytest.raises(ValueError, match=r"onnx needs onnxruntime ==.*use --no-wheels, else set predict"):
-        write_tiny_bundle(tmp_path, configs=configs, python="3.12")
-    assert not list(tmp_path.glob("bundle*"))
-    manifest = read_manifest(write_tiny_bundle(tmp_path, configs=configs))
-    assert {"onnx", "onnxruntime"} <= set(manifest["accepts"])
+def test_a_bundle_brings_the_runtime_that_it_was_made_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(bundle_module, "fetch_wheels", lambda folder, python, names: fetched.extend(names) or [])
+    configs = {"tiny": PredictConfig(runtime="openvino")}
+    manifest = read_manifest(write_tiny_bundle(tmp_path, configs=configs, python="3.12"))
+    assert manifest["accepts"]["openvino"].startswith("==") and "openvino" in fetched
+    shutil.rmtree(tmp_path / "bundle")
+    fetched.clear()
+    assert "openvino" not in read_manifest(write_tiny_bundle(tmp_path, python="3.12"))["accepts"]
+    assert fetched and "openvino" not in fetched
 
 
 def test_a_bundle_that_is_there_is_not_written_over(made: Path) -> None:
