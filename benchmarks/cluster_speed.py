@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs=2, default=[0, 1])
     parser.add_argument("--set", action="append", default=[])
     arguments = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     first, second = arguments.cores
     os.sched_setaffinity(0, {first})
     with tempfile.TemporaryDirectory() as name:

@@ -6,7 +6,7 @@ python benchmarks/scale.py                             the tables and exponents 
 
 Rows go to benchmarks/results/scale.csv as they are measured. An exponent of 1 is linear in images, or in pixels: the
 least-squares slope of log(processor seconds) over log(size), less what the stage takes of four images of 64 x 64, over
-the sizes at which it takes at least as long again. Each stage is a process of its own.
+the sizes at which it takes at least a tenth longer. Each stage is a process of its own.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def exponents(table: pd.DataFrame, start: pd.Series) -> pd.DataFrame:
     """
     rows = []
     for stage, part in table.groupby("stage"):
-        grown = part[part["cpu"] > 2 * start[stage]]
+        grown = part[part["cpu"] > 1.1 * start[stage]]
         slopes = [float("nan")] * 2
         if len(grown) > 1:
             axis = np.log(grown["size"])

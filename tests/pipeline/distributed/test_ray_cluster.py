@@ -21,7 +21,8 @@ from pipeline.sequence import run_stages
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'segmentation-pipeline[ray]'")
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
 SIZES: dict[str, Any] = {"train": 60, "test": 24}
-QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+OWN = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # else others go first
+QUIET = {**os.environ, **OWN}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +38,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without CPUs for tasks, and two nodes of one core each, all on this machine."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in OWN.items():
+        monkeypatch.setenv(name, value)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     made.nodes = [made.add_node(num_cpus=1), made.add_node(num_cpus=1)]
     yield made

@@ -106,10 +106,11 @@ def test_a_task_does_one_trial_and_its_next_attempt_the_same_again(
 
 @pytest.mark.smoke
 @pytest.mark.timeout(900)
-def test_a_search_on_a_cluster_shares_one_journal(tmp_path: Path) -> None:
+def test_a_search_on_a_cluster_shares_one_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'segmentation-pipeline[ray]'")
     arguments = write_tiny_experiment(tmp_path, search=SEARCH)
     run_stages(arguments, ("01", "02"))
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     main(["tune", *arguments, "--trials", "3", "--ray", "local"])
     own = tmp_path / "runs/drawn/tiny"
     trials = open_study(space_of(arguments)).trials
