@@ -33,6 +33,7 @@ from submissions.table.alignment import ORIENTATIONS, Measured, measure_alignmen
 
 THUMBNAIL = 64
 STRIP = 1024
+ALIGNED_SIDE = 4096  # larger images are compared with their masks by every second, third ... row and column
 ALIGNMENT_SAMPLE = 60
 LEAST_SHOWN, MOST_SHOWN = 0.005, 0.995  # of an image, that a mask which tells of its alignment covers
 PROBED = 64
@@ -107,7 +108,13 @@ def _inspect(
     shown = telling(competition, truth)
     if not kept or shown is None:
         return found
-    return replace(found, alignment=measure_alignment(np.concatenate(kept), shown))
+    step = _aligned_step(height, width)
+    return replace(found, alignment=measure_alignment(np.concatenate(kept), shown[::step, ::step]))
+
+
+def _aligned_step(height: int, width: int) -> int:
+    """Every how many-th row and column an image and its mask are compared by: all, but of very large ones."""
+    return -(-max(height, width) // ALIGNED_SIDE)
 
 
 def telling(competition: Competition, truth: Truth) -> np.ndarray | None:
@@ -142,11 +149,12 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
 def scan(source: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str, np.ndarray, dict[str, float]]:
     """SHA-256 of the pixels; of the middle slice a 64 x 64 uint8 grey thumbnail and the measures; read in strips.
 
-    `kept` is given the strips, where it is a list. Beside the measures what is wrong with the whole image (`FAULTS`).
-    The thumbnail spans the slice's own range of values (percentiles 1 and 99), whatever the host's type.
+    `kept` is given the strips as they are compared with the mask, where it is a list. Beside the measures what is wrong
+    with the whole image (`FAULTS`). The thumbnail spans the slice's own range of values (percentiles 1 and 99),
+    whatever the host's type.
     """
     depth, height, width, _ = source.shape
-    meter, faults = Meter(height, width), FaultCounter(source)
+    meter, faults, step = Meter(height, width), FaultCounter(source), _aligned_step(height, width)
     checksum = hashlib.sha256(f"{source.dtype}{source.shape}".encode())
     strips: list[np.ndarray] = []
     for z in range(depth):
@@ -154,7 +162,7 @@ def scan(source: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str
             pixels = source.read(z, slice(top, min(top + STRIP, height)), None)
             checksum.update(np.ascontiguousarray(pixels).data)
             if kept is not None:
-                kept.append(pixels)
+                kept.append(pixels[-top % step :: step, ::step].copy())
             faults.add(z, slice(top, min(top + STRIP, height)), pixels)
             if z == depth // 2:
                 grey = brightness(pixels)

@@ -24,11 +24,13 @@ from pipeline.training.fold_training import Validate
 from pipeline.workspace import Workspace
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader, Truth
+from submissions.images.readers import ImageReader
 from submissions.metrics import Metric
 from submissions.table.scoring import Segmentation, host_metric, unit_row
 
 GRID = (51, 77, 102, 128, 153, 179, 204)  # q of 0.2 to 0.8; 128 is 0.5
 SHOWN = 4
+SHOWN_SIDE, STRIP = 2048, 512  # longest side of a picture, rows read at once for it [pixels]
 
 
 def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate:
@@ -140,4 +142,14 @@ def _picture(
     true = np.asarray(truth.planes[keep, middle].any(axis=0))
     total = int(mask.sum()) + int(true.sum())
     dice = 2 * int((mask & true).sum()) / total if total else 1.0
-    return dice, overlay(source.read(slices[middle], *extent(block)), mask, true)
+    step = -(-max(mask.shape) // SHOWN_SIDE)
+    rows, cols = extent(block)
+    return dice, overlay(_every(source, slices[middle], rows, cols, step), mask[::step, ::step], true[::step, ::step])
+
+
+def _every(source: ImageReader, z: int, rows: slice, cols: slice, step: int) -> np.ndarray:
+    """Every `step`-th row and column of a part of a slice, read strip by strip."""
+    start, stop, _ = rows.indices(source.shape[1])
+    tall = step * max(1, STRIP // step)
+    strips = [slice(top, min(top + tall, stop)) for top in range(start, stop, tall)]
+    return np.concatenate([source.read(z, strip, cols)[::step, ::step] for strip in strips])

@@ -10,6 +10,7 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_ho
 from drawn_layouts import LAYOUTS
 
 from inference.decide.decision import decision_group
+from pipeline.data import inventory
 from pipeline.data.image_faults import check_masks_aligned
 from pipeline.data.inventory import (
     host_digest,
@@ -122,6 +123,16 @@ def test_transposed_masks_are_found_before_training(tmp_path: Path) -> None:
     turned = rle_contract(masks=masks)
     found = check_masks_aligned(turned, tmp_path, table)
     assert found is not None and found.verdict != "aligned"
+
+
+def test_very_large_images_are_compared_with_their_masks_by_every_few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "ALIGNED_SIDE", 30)
+    monkeypatch.setattr(inventory, "STRIP", 7)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 61, 97, 3), np.uint8)
+    kept: list[np.ndarray] = []
+    digest, _, _ = scan(ArrayReader(pixels), kept)
+    np.testing.assert_array_equal(np.concatenate(kept), pixels[0, ::4, ::4])
+    assert digest == scan(ArrayReader(pixels))[0]
 
 
 def test_no_mask_no_alignment(tmp_path: Path) -> None:
