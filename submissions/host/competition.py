@@ -429,7 +429,10 @@ class Competition(Settings):
         """Raises ValueError where the answer does not suit the images and classes."""
         volumes = self.images.kind == "volumes"
         if self.metric.file is not None and form.kind != "table":
-            raise ValueError(f"metric.file scores tables, and submission.kind is {form.kind!r}: name a built-in metric")
+            raise ValueError(
+                f"metric.file scores tables, and submission.kind is {form.kind!r}: name a built-in metric, or hand in a "
+                "table (submission.kind: table)"
+            )
         if form.kind == "volumes" and not volumes and self.images.stack is None:
             raise ValueError(
                 "submission.kind 'volumes' needs images.kind 'volumes', or images.stack and images.z, by which single "

@@ -56,6 +56,17 @@ def test_what_does_not_fit_together_is_refused(change: dict[str, Any], words: st
         validate(Competition, {**MINIMAL, **change}, "own.yaml")
 
 
+@pytest.mark.parametrize("kind", ["images", "volumes", "coco", "geojson"])
+def test_a_hosts_file_scores_tables_alone(kind: str) -> None:
+    images = {"train": "a/{s}_{z}.png", "test": "b/{s}_{z}.png", "id": "{s}_{z}", "stack": "{s}", "z": "{z}"}
+    form = {"kind": kind, **({"files": {"path": "{stack}.tif"}} if kind == "volumes" else {})}
+    document = {**MINIMAL, "images": images, "submission": form}
+    validate(Competition, document, "own.yaml")
+    metric = {"name": "host", "file": "m.py", "proxy": "iou"}
+    with pytest.raises(ValueError, match=f"scores tables, and submission.kind is '{kind}': name a built-in metric, or"):
+        validate(Competition, {**document, "metric": metric}, "own.yaml")
+
+
 def test_scored_classes_and_dialect_follow_the_contract() -> None:
     document = {**MINIMAL, "classes": ["background", "a", "b"], "metric": {"name": "dice", "classes": ["b", "a"]}}
     competition = validate(Competition, document, "own.yaml")
