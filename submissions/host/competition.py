@@ -430,8 +430,8 @@ class Competition(Settings):
         volumes = self.images.kind == "volumes"
         if self.metric.file is not None and form.kind != "table":
             raise ValueError(
-                f"metric.file scores tables, and submission.kind is {form.kind!r}: name a built-in metric, or hand in a "
-                "table (submission.kind: table)"
+                f"metric.file scores tables, and submission.kind is {form.kind!r}: name a built-in metric, or hand in "
+                "a table (submission.kind: table)"
             )
         if form.kind == "volumes" and not volumes and self.images.stack is None:
             raise ValueError(
