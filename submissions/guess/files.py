@@ -25,6 +25,7 @@ SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev
 KNOWN_ENDING = re.compile(r"[_.-](?:masks?|labels?|seg|segmentation|gt|annotation|volume|image|img)", re.IGNORECASE)
 SEPARATORS = "_-. "
 MANY = 8
+FEW_NAMES = 6  # kinds of files that lie in a folder, or begin alike
 FEW = 0.15  # share of a folder's files that an ending has to have to be one of its kinds
 
 Fields = tuple[str, ...]
@@ -122,7 +123,9 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
     found = [
         part
         for (pattern, names), files in groups.items()
-        for part in _by_ending(FileGroup(pattern, names, tuple(files)))
+        for by_name in _by_whole_name(FileGroup(pattern, names, tuple(files)))
+        for by_ending in _by_ending(by_name)
+        for part in _by_beginning(by_ending)
     ]
     return sorted(found, key=lambda group: (-len(group.files), group.pattern))
 
@@ -195,10 +198,44 @@ def _is_layout_word(name: str) -> bool:
 
 
 def _is_varying(names: list[str]) -> bool:
-    if len(names) < 2 or any(map(_is_layout_word, names)):
+    same = re.sub(r"[a-zA-Z]+\Z", "", _shared(names)) if len(names) > 1 else ""  # BraTS20_Training_0
+    if len(names) < 2 or any(_is_layout_word(name[len(same) :]) for name in names):
         return False
     first = {re.split(r"[0-9_.-]", name, maxsplit=1)[0].lower() for name in names}
     return len(names) > MANY or (len(first) == 1 and all(re.search("[0-9]", name) for name in names))
+
+
+def _by_whole_name(group: FileGroup) -> list[FileGroup]:
+    """The group, or a group for each name, where each folder holds the same few: imaging.nii.gz, segmentation.nii.gz.
+
+    {name} is then the folder's.
+    """
+    counts = Counter(group.stems)
+    folders = {fields[:-1] for _, fields in group.files}
+    if len(group.names) < 2 or len(folders) < 2 or not 1 < len(counts) <= FEW_NAMES:
+        return [group]
+    if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", name) for name in counts):
+        return [group]
+    found = []
+    for name in counts:
+        files = tuple((path, fields[:-1]) for path, fields in group.files if fields[-1] == name)
+        pattern = group.pattern.replace("{name}", name).replace(f"{{{group.names[-2]}}}", "{name}")
+        found.append(FileGroup(pattern, (*group.names[:-2], "name"), files))
+    return found
+
+
+def _by_beginning(group: FileGroup) -> list[FileGroup]:
+    """The group, or a group for each beginning before a number, where those are a layout's words: volume-0, mask_0."""
+    matches = [re.match(r"[a-zA-Z]+[_\-. ]*(?=[0-9])", stem) for stem in group.stems]
+    counts = Counter(match.group() for match in matches if match)
+    if not 1 < len(counts) <= FEW_NAMES or None in matches or "name}" not in group.pattern.rpartition("/")[2]:
+        return [group]
+    if min(counts.values()) < max(2, FEW * len(matches)) or not any(map(_is_layout_word, counts)):
+        return [group]
+    kinds: dict[str, list[tuple[str, Fields]]] = {}
+    for match, file in zip(matches, group.files, strict=True):
+        kinds.setdefault(match.group() if match else "", []).append(file)
+    return [replace(group, files=tuple(files)).cut(head, "") for head, files in kinds.items()]
 
 
 def _by_ending(group: FileGroup) -> list[FileGroup]:

@@ -20,15 +20,17 @@ MASKS_READ, SLICES_READ = 40, 12
 MOST_CLASSES = 64
 BRIGHT = 200  # a soft mask of 8 bits reaches nearly white
 NEAR_BORDER = 3  # pixels: soft values lie this close to the border
-MOSTLY = 0.98
+MOSTLY, MOSTLY_AT_ENDS = 0.98, 0.9
 FEW_COLOURS, OWN = 8, 0.7
+LOSSY = (".jpg", ".jpeg", ".webp")
 
 
 @dataclass
 class Seen:
     """What some masks hold. values: of all; soft: each has values between near its borders only, and none elsewhere;
     most: values in one mask; changing: masks differ in their values; colours: they are pictures in colour; parts: how
-    many values but 0 the masks have, added up; mixed: some masks are in colour and some in grey."""
+    many values but 0 the masks have, added up; mixed: some masks are in colour and some in grey; ends: they are of a
+    lossy format, and nearly all their pixels nearly black or nearly white."""
 
     values: set[int] = field(default_factory=set)
     soft: bool = True
@@ -38,6 +40,7 @@ class Seen:
     lossy: bool = False
     parts: int = 0
     mixed: bool = False
+    ends: bool = True
 
 
 def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
@@ -88,7 +91,9 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
         seen.mixed |= bool(own - {0}) and seen.parts > 0 and colours != seen.colours
         seen.parts += len(own - {0})
         seen.colours |= colours
-        seen.lossy |= colours and Path(file).suffix.lower() in (".jpg", ".jpeg")
+        lossy = Path(file).suffix.lower() in LOSSY
+        seen.lossy |= colours and lossy
+        seen.ends &= lossy and not colours and _at_ends(pixels)
         seen.soft &= not colours and _is_soft(pixels)
     seen.values = set().union(*sets)
     seen.most = max(map(len, sets), default=0)
@@ -112,6 +117,12 @@ def _read(path: Path) -> tuple[np.ndarray, bool]:
     return np.stack(slices), colours
 
 
+def _at_ends(pixels: np.ndarray) -> bool:
+    """Whether a grey mask of 8 bits is black and white but for what a lossy format changed."""
+    near = (pixels <= 255 - BRIGHT) | (pixels >= BRIGHT)
+    return pixels.dtype == np.uint8 and float(near.mean()) > MOSTLY_AT_ENDS
+
+
 def _is_soft(pixels: np.ndarray) -> bool:
     """Whether values between dark and bright lie at borders only (or there are none)."""
     if pixels.max(initial=0) < BRIGHT or pixels.dtype != np.uint8:
@@ -132,6 +143,9 @@ def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool,
         return {"instances": True}, ["thing"], False, [why]
     if seen.colours:
         return _colours(folder, values)
+    if seen.ends and len(values) > 2:
+        why = f"{len(values)} values, nearly all near 0 and 255, in a lossy format: thresholded in the middle"
+        return {"threshold": 128}, ["thing"], False, [why]
     if seen.soft:
         why = f"{len(values)} values, those between 0 and 255 only at borders: soft borders, thresholded in the middle"
         return {"threshold": 128}, ["thing"], False, [why]

@@ -209,9 +209,12 @@ def _enough(found: _Match) -> bool:
 def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:
     """Groups of one folder as one, with {ending} for several file endings, unless their names then repeat."""
     by_folder: dict[tuple[str, tuple[str, ...]], list[FileGroup]] = {}
+    found = []
     for group in groups:
         by_folder.setdefault((group.folder, group.names), []).append(group)
-    found = []
+    for key, members in list(by_folder.items()):
+        if len({group.is_test for group in members}) > 1:  # train_1.bmp and testA_1.bmp stay apart
+            found += by_folder.pop(key)
     for (folder, names), members in by_folder.items():
         if len(members) == 1:
             found += members

@@ -47,8 +47,22 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
     for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]:
         names = _names(_read(path).values())
         if names:
-            return FoundPolygons(path.relative_to(folder).as_posix(), names)
+            file, others = _of_every_subset(folder, path.relative_to(folder).as_posix(), train)
+            every = sorted({*names, *_names(entry for other in others for entry in _read(other).values())})
+            return FoundPolygons(file, every)
     return None
+
+
+def _of_every_subset(folder: Path, file: str, train: FileGroup) -> tuple[str, list[Path]]:
+    """The document as a pattern, and the documents of it, where the images' subsets have one each."""
+    place = train.names.index("subset") if "subset" in train.names else None
+    subsets = sorted({fields[place] for _, fields in train.files}) if place is not None else []
+    for subset in subsets:
+        pattern = "{subset}".join(file.rsplit(subset, 1))
+        paths = [folder / pattern.replace("{subset}", one) for one in subsets]
+        if subset in file and all(path.is_file() for path in paths):
+            return pattern, paths
+    return file, []
 
 
 def _below(folder: Path, ending: str) -> list[Path]:

@@ -107,8 +107,9 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
         return pd.DataFrame(columns=COLUMNS), []
     identity = (competition.images.test_id if split == "test" else None) or competition.images.id
     rows, problems = _rows_of_files(competition, data, pattern, identity, split=split)
+    rows = _without_masks(competition, data, rows)
     if split == "train":
-        rows = _labelled(competition, data, _without_masks(competition, data, rows))
+        rows = _labelled(competition, data, rows)
         if not rows:
             problems.append(
                 Problem(pattern, "no file", "training images", "check --data, and images.train of the contract")

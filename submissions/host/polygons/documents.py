@@ -64,12 +64,13 @@ def _read_json(document: Any) -> dict[str, Entry]:
 
 
 class Documents:
-    """The polygons of a competition: one document of all images, read once, or one an image."""
+    """The polygons of a competition: one document of all images or of some (a split), read once, or one an image."""
 
     def __init__(self, competition: Competition, data: Path) -> None:
         self.competition = competition
         self.data = data
         self.pattern = competition.masks.file or ""
+        self._last: tuple[Path, tuple[int, int], dict[str, Entry]] | None = None
 
     @property
     def one_an_image(self) -> bool:
@@ -78,12 +79,8 @@ class Documents:
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """Entries of the one document by name, and by the file's name alone where that names one image."""
-        found = read_document(open_path(self.competition, self.data, self.pattern, self.pattern))
-        short: dict[str, list[str]] = {}
-        for name in found:
-            short.setdefault(PurePosixPath(name).name, []).append(name)
-        return {**{last: found[names[0]] for last, names in short.items() if len(names) == 1}, **found}
+        """Entries of the one document by name."""
+        return _by_last_names(read_document(open_path(self.competition, self.data, self.pattern, self.pattern)))
 
     def listed(self, image_id: str) -> bool:
         """Whether the one document names the image."""
@@ -94,7 +91,7 @@ class Documents:
 
         Raises ValueError where the document says that the image has another size.
         """
-        entry = self._own(row, shape) if self.one_an_image else self._named(row)
+        entry = self._own(row, shape) if self.one_an_image else _named(self.entries, row)
         if entry is None:
             return []
         if entry.size not in (None, shape):
@@ -108,11 +105,21 @@ class Documents:
         path = open_path(self.competition, self.data, self.pattern, filled(self.pattern, row, "masks.file"))
         if self.competition.masks.missing == "empty" and not path.is_file():
             return None
-        return next(iter(read_document(path, shape).values()), None)
+        if self._last is None or self._last[:2] != (path, shape):
+            self._last = path, shape, _by_last_names(read_document(path, shape))
+        found = self._last[2]
+        return next(iter(found.values()), None) if len(found) <= 1 else _named(found, row)
 
-    def _named(self, row: Mapping[str, Any]) -> Entry | None:
-        path = PurePosixPath(str(row["path"]).split("|")[0])
-        for name in (str(row["image_id"]), path.with_suffix("").as_posix(), path.stem):
-            if name in self.entries:
-                return self.entries[name]
-        return None
+
+def _by_last_names(found: dict[str, Entry]) -> dict[str, Entry]:
+    """Entries by name, and by the file's name alone where that names one image."""
+    short: dict[str, list[str]] = {}
+    for name in found:
+        short.setdefault(PurePosixPath(name).name, []).append(name)
+    return {**{last: found[names[0]] for last, names in short.items() if len(names) == 1}, **found}
+
+
+def _named(entries: Mapping[str, Entry], row: Mapping[str, Any]) -> Entry | None:
+    path = PurePosixPath(str(row["path"]).split("|")[0])
+    names = (str(row["image_id"]), path.with_suffix("").as_posix(), path.stem)
+    return next((entries[name] for name in names if name in entries), None)

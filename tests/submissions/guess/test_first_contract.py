@@ -230,3 +230,71 @@ def test_real_files(name: str, shared_data: Path, tmp_path: Path) -> None:
             assert len(listing) == len(list_images(known, folder, split)[0])  # type: ignore[arg-type]
     assert (contract.masks.kind, contract.masks.dialect) == (known.masks.kind, known.masks.dialect)
     assert contract.exclusive == known.exclusive
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        (["volume-{}.nii", "segmentation-{}.nii"], ["segmentation-{name}.nii", "volume-{name}.nii"]),
+        (["train_{}.bmp", "testA_{}.bmp"], ["testA_{name}.bmp", "train_{name}.bmp"]),
+        (["case_0{}/imaging.nii.gz", "case_0{}/seg.nii.gz"], ["{name}/imaging.nii.gz", "{name}/seg.nii.gz"]),
+        (
+            ["B_Training_0{0}/B_Training_0{0}_t1.nii", "B_Training_0{0}/B_Training_0{0}_seg.nii"],
+            ["{folder1}/{name}_seg.nii", "{folder1}/{name}_t1.nii"],
+        ),
+        (["cat_{}.jpg", "dog_{}.jpg"], ["{name}.jpg"]),  # no words of a layout
+        (["{}/1.png", "{}/2.png"], ["{folder1}/{name}.png"]),  # slices
+        (["train_1/x{}.png", "train_2/x{}.png"], ["{folder1}/{name}.png"]),
+    ],
+)
+def test_files_belong_together_by_what_their_names_begin_with_or_are(
+    names: list[str], patterns: list[str], tmp_path: Path
+) -> None:
+    for name in names:
+        for number in range(3):
+            path = tmp_path / name.format(number)
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    assert sorted(group.pattern for group in group_files(tmp_path)) == patterns
+
+
+def test_masks_saved_as_jpeg_are_thresholded(tmp_path: Path) -> None:
+    for k in range(6):
+        for folder, pixels in (("images", draw_image(draw_mask(k), k)), ("masks", draw_mask(k).astype(np.uint8) * 255)):
+            (tmp_path / "host" / folder).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / f"host/{folder}/{k}.jpg"), pixels)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert (contract.masks.threshold, contract.classes) == (128, ["thing"])
+    assert "in a lossy format: thresholded in the middle" in (tmp_path / "first.yaml").read_text()
+    truth = MaskReader(contract, tmp_path / "host").read(
+        {"image_id": "2", "id": "2", "path": "images/2.jpg", "page": -1}, (1, *SHAPE)
+    )
+    assert (truth.planes[0, 0] ^ draw_mask(2)).sum() <= 2
+
+
+@pytest.mark.parametrize("file", ["{}/_annotations.coco.json", "annotations/instances_{}2017.json"])
+def test_a_coco_document_a_split(file: str, tmp_path: Path) -> None:
+    number = 0
+    for split, count in (("train", 5), ("valid", 2)):
+        images, objects = [], []
+        for _ in range(count):
+            number += 1
+            path = tmp_path / f"host/{split}/{number:03d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), draw_image(draw_mask(number), number))
+            images.append({"id": number, "file_name": path.name, "height": SHAPE[0], "width": SHAPE[1]})
+            ring = [2, 3, 2 + number, 3, 2 + number, 9, 2, 9]
+            objects.append({"id": number, "image_id": number, "category_id": 1, "segmentation": [ring], "iscrowd": 0})
+        name = "cell" if split == "train" else "cell and more"
+        document = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": name}]}
+        path = tmp_path / "host" / file.format(split)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(document))
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.file == file.format("{subset}") and contract.classes == ["cell", "cell and more"]
+    listing, problems = list_images(contract, tmp_path / "host", "train")
+    assert (len(listing), problems) == (7, [])
+    reader = MaskReader(contract, tmp_path / "host")
+    areas = [reader.read(row, (1, *SHAPE)).planes.sum(axis=(1, 2, 3)).tolist() for row in listing.to_dict("records")]
+    assert [sum(area) for area in areas] == [7 * (k + 1) for k in range(1, 8)]
+    assert [area[1] > 0 for area in areas] == [False] * 5 + [True] * 2

@@ -10,9 +10,12 @@ import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 
 from submissions.host.competition import Competition, Table
-from submissions.host.listing import ListedImages, formats_used, list_images, pixel_size, read_table
+from submissions.host.listing import ListedImages, Split, formats_used, list_images, pixel_size, read_table
 from submissions.host.settings import validate
 from submissions.images.opening import ArrayReader, StackReader
+
+
+SPLITS: tuple[Split, ...] = ("train", "test")
 
 
 def test_images_and_tables_are_joined_by_id(tmp_path: Path) -> None:
@@ -211,9 +214,12 @@ def test_a_mask_beside_its_image_is_no_image(tmp_path: Path) -> None:
     for name in ("a.png", "a_mask.png", "b.png", "b_mask.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros(SHAPE, np.uint8))
     masks = {"kind": "images", "path": "{id}_mask.png"}
-    beside = rle_contract(images={"train": "{id}.png"}, masks=masks, tables=[], submission=None)
-    listing, problems = list_images(beside, tmp_path, "train")
-    assert (listing["image_id"].tolist(), problems) == (["a", "b"], [])
+    beside = rle_contract(
+        images={"train": "{id}.png", "test": "{id}.png"}, masks=masks, tables=[], submission=None
+    )  # training images that stand in for test images
+    for split in SPLITS:
+        listing, problems = list_images(beside, tmp_path, split)
+        assert (listing["image_id"].tolist(), problems) == (["a", "b"], [])
 
 
 def test_rows_that_count_and_lists_of_images_in_coco_json(tmp_path: Path) -> None:
