@@ -14,7 +14,6 @@ from submissions.host.listing import ListedImages, Split, formats_used, list_ima
 from submissions.host.settings import validate
 from submissions.images.opening import ArrayReader, StackReader
 
-
 SPLITS: tuple[Split, ...] = ("train", "test")
 
 
