@@ -42,7 +42,12 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         if axes:
             notes.append(f"axes {axes}: its masks show which are height and width; time (T) looks like channels (C)")
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
-        if not train.pattern.endswith(VOLUMES) and info.pages > 1:
+        if not train.pattern.endswith(VOLUMES) and info.pages > 1 and _one_page_a_mask(folder, layout):
+            section["frame"] = 0
+            notes.append(
+                f"the first file has {info.pages} pages and its mask one: the first page is read; frame chooses another"
+            )
+        elif not train.pattern.endswith(VOLUMES) and info.pages > 1:
             section = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
             notes.append(f"the first file has {info.pages} pages; each is taken for a slice of a stack")
     except (ValueError, OSError) as error:
@@ -52,6 +57,13 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
     draft.put("images", section, *notes[:12])
     _put_short(draft, train)
+
+
+def _one_page_a_mask(folder: Path, layout: Layout) -> bool:
+    """Whether the first mask is a single page. Raises as `probe_image`."""
+    pairs = layout.masks.pairs if layout.masks else {}
+    masks = next((pairs[path] for path, _ in layout.train.files if path in pairs), [])
+    return bool(masks) and probe_image(folder / masks[0]).pages == 1
 
 
 def _axes(folder: Path, layout: Layout) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 from submissions.guess.draft import Draft, spread
 from submissions.guess.pairing import Masks
 from submissions.host.mask_images import colour_codes, colour_name
-from submissions.images.opening import open_image, open_mask
+from submissions.images.opening import open_image, open_mask, probe_image
 
 MASKS_READ, SLICES_READ = 40, 12
 MOST_CLASSES = 64
@@ -74,10 +74,27 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
             notes += why
         except (ValueError, OSError) as error:
             notes.append(f"masks cannot be read: {error}")
+    if _of_other_sizes(folder, masks):
+        section["size"] = "any"
+        notes.append("masks have other sizes than their images: each is brought to its image's, nearest pixel")
     draft.put("masks", section, *notes)
     draft.put("classes", classes, "name the classes, here and in masks.values")
     if exclusive:
         draft.put("exclusive", True, "a pixel has one value, so it has one class")
+
+
+def _of_other_sizes(folder: Path, masks: Masks) -> bool:
+    """Whether masks have another size than their images, all that are looked at; one alone is a wrong file."""
+    differ = []
+    for image, files in spread(sorted(masks.pairs.items()), SLICES_READ):
+        if image.lower().endswith((".npy", ".npz")):  # whose axes are guessed from the mask's size
+            continue
+        try:
+            two = [probe_image(folder / file) for file in (image, files[0])]
+        except (ValueError, OSError):
+            continue
+        differ.append((two[0].height, two[0].width) != (two[1].height, two[1].width))
+    return len(differ) > 1 and all(differ)
 
 
 def look_at_values(folder: Path, files: Sequence[str]) -> Seen:

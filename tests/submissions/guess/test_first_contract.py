@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from drawn_layouts import LAYOUTS, slow_runs
 
@@ -298,3 +300,34 @@ def test_a_coco_document_a_split(file: str, tmp_path: Path) -> None:
     areas = [reader.read(row, (1, *SHAPE)).planes.sum(axis=(1, 2, 3)).tolist() for row in listing.to_dict("records")]
     assert [sum(area) for area in areas] == [7 * (k + 1) for k in range(1, 8)]
     assert [area[1] > 0 for area in areas] == [False] * 5 + [True] * 2
+
+
+def write_pairs(root: Path, image: Callable[[Path, int], None], mask: Callable[[int], np.ndarray]) -> None:
+    """Five images by `image` and their masks."""
+    for k in range(5):
+        for folder in ("images", "masks"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        image(root / "images" / str(k), k)
+        assert cv2.imwrite(str(root / f"masks/{k}.png"), mask(k).astype(np.uint8) * 255)
+
+
+def test_masks_of_half_the_size_are_brought_to_their_images_and_one_alone_is_not(tmp_path: Path) -> None:
+    def image(path: Path, k: int) -> None:
+        assert cv2.imwrite(f"{path}.png", draw_image(draw_mask(k), k))
+
+    write_pairs(tmp_path / "all", image, lambda k: draw_mask(k)[::2, ::2])
+    assert guess(tmp_path / "all", tmp_path / "all.yaml").masks.size == "any"
+    write_pairs(tmp_path / "one", image, lambda k: draw_mask(k)[::2, ::2] if k == 1 else draw_mask(k))
+    assert guess(tmp_path / "one", tmp_path / "one.yaml").masks.size == "image"
+
+
+def test_of_files_of_several_pages_with_a_mask_of_one_the_first_is_read(tmp_path: Path) -> None:
+    def image(path: Path, k: int) -> None:
+        pages = np.stack([draw_image(draw_mask(k), k + page)[..., 0] for page in range(4)])
+        tifffile.imwrite(f"{path}.tif", pages, photometric="minisblack")
+
+    write_pairs(tmp_path / "host", image, draw_mask)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert (contract.images.kind, contract.images.frame) == ("files", 0)
+    listing, problems = list_images(contract, tmp_path / "host", "train")
+    assert (listing["image_id"].tolist(), problems) == (list("01234"), [])
