@@ -15,7 +15,17 @@ from pydantic import Field
 from inference.decide.decision import Decision, Mask
 from inference.decide.learned import Learned, load_learned
 from inference.forecast.features import LARGEST_OF, SUMS, as_row, class_features, class_sums, unit_features
-from inference.forecast.maps import AnyMap, Map, Table, apply_map, columns, in_deviations, squared_distances
+from inference.forecast.maps import (
+    BLOCK,
+    AnyMap,
+    Map,
+    Table,
+    apply_map,
+    by_blocks,
+    columns,
+    in_deviations,
+    squared_distances,
+)
 from submissions.host.atomic import write_atomic
 from submissions.host.settings import Settings
 from submissions.metrics import Metric, build_metric
@@ -188,9 +198,11 @@ def said_of_set(
 
 def matched_score(metric: Metric, said: np.ndarray, known: pd.DataFrame, *, width: float = KERNEL) -> float:
     """The metric over known rows, weighed so that what is said of them spreads as `said` (N,) does."""
-    distance = (said[:, None] - known["said"].to_numpy(float)[None]) / width
-    near = np.exp(-0.5 * (distance**2 - (distance**2).min(axis=1, keepdims=True)))
-    weights = (near / near.sum(axis=1, keepdims=True)).sum(axis=0)
+    at, weights = known["said"].to_numpy(float), np.zeros(len(known))
+    for start in range(0, len(said), BLOCK):
+        distance = (said[start : start + BLOCK, None] - at[None]) / width
+        near = np.exp(-0.5 * (distance**2 - (distance**2).min(axis=1, keepdims=True)))
+        weights += (near / near.sum(axis=1, keepdims=True)).sum(axis=0)
     return metric.score(known.drop(columns="said"), weights)
 
 
@@ -204,9 +216,13 @@ def strange_units(near: Neighbourhood | None, units: pd.DataFrame) -> np.ndarray
 
 def neighbour_distance(z: np.ndarray, rows: np.ndarray, *, itself: bool = False) -> np.ndarray:
     """float64 (N,): mean distance to the NEIGHBOURS nearest rows; `itself`: z are these rows, none its own."""
-    squared = np.sort(squared_distances(z, rows), axis=1)
     first = 1 if itself else 0
-    return np.sqrt(squared[:, first : first + NEIGHBOURS]).mean(axis=1)
+
+    def mean_distance(part: np.ndarray) -> np.ndarray:
+        squared = np.sort(squared_distances(part, rows), axis=1)
+        return np.asarray(np.sqrt(squared[:, first : first + NEIGHBOURS]).mean(axis=1))
+
+    return by_blocks(mean_distance, z)
 
 
 def half_width(forecast: Forecast, estimate: float, units: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from submissions.host.settings import Settings
 Numbers = Sequence[float] | np.ndarray
 Table = Mapping[str, Any] | pd.DataFrame
 FARTHEST = 4.0  # standard deviations beyond which a feature counts as no farther
+BLOCK = 1024  # rows asked at once, each of which may be compared with all known ones
 
 
 class FeatureMap(Settings):
@@ -114,9 +115,18 @@ def nearby_mean(
     z: np.ndarray, rows: np.ndarray, values: np.ndarray, weights: np.ndarray, *, width: float
 ) -> np.ndarray:
     """float64 (N,): kernel means at z (N, F) of the values (M,) at rows (M, F), as `NeighbourMap` says."""
-    squared = squared_distances(z, rows)
-    near = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / width) * weights
-    return (near @ values) / near.sum(axis=1)
+
+    def mean_at(part: np.ndarray) -> np.ndarray:
+        squared = squared_distances(part, rows)
+        near = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / width) * weights
+        return np.asarray((near @ values) / near.sum(axis=1))
+
+    return by_blocks(mean_at, z)
+
+
+def by_blocks(function: Callable[[np.ndarray], np.ndarray], z: np.ndarray) -> np.ndarray:
+    """`function` (n, F) -> (n,) of all rows, some at a time: it may hold all known rows for each."""
+    return np.concatenate([function(z[start : start + BLOCK]) for start in range(0, max(1, len(z)), BLOCK)])
 
 
 def squared_distances(z: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ from submissions.metrics import Metric
 LEAST_GROUPS = 3
 NEARLY_ALL = 0.98
 LEVEL = 0.9
+MOST_NEAR = 2000  # known units that others are called near to or strange; all of them would be N x N distances
 LEAST_GAIN = 1e-6  # less is the rounding of maps
 
 
@@ -144,7 +145,7 @@ def doubts(known: Known, lefts: Sequence[Left]) -> list[str]:
 
 
 def neighbourhood(known: Known) -> Neighbourhood | None:
-    """Where the images as they are lie among features; None of fewer than LEAST_UNITS."""
+    """Where the images as they are (MOST_NEAR of them at most) lie among features; None of fewer than LEAST_UNITS."""
     own = known.at(known.own)
     if len(own.units) < LEAST_UNITS:
         return None
@@ -152,6 +153,8 @@ def neighbourhood(known: Known) -> Neighbourhood | None:
     values = columns(own.units, features)
     names, mean, scale = deviations(features, values, np.ones(len(values)))
     z = in_deviations(columns(own.units, names), mean, scale)
+    count = min(MOST_NEAR, len(z))
+    z = z[np.arange(count) * len(z) // count]
     reach = float(np.quantile(neighbour_distance(z, z, itself=True), NEARLY_ALL))
     return Neighbourhood(
         features=names, mean=mean.tolist(), scale=scale.tolist(), rows=np.round(z, 5).tolist(), reach=reach

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from inference.forecast import forecast, maps
+from inference.forecast.forecast import matched_score, neighbour_distance
 from inference.forecast.maps import (
     FeatureMap,
     ForestMap,
@@ -15,7 +17,9 @@ from inference.forecast.maps import (
     NeighbourMap,
     Tree,
     apply_map,
+    nearby_mean,
 )
+from submissions.metrics import build_metric
 
 TABLE = pd.DataFrame({"a": [0.0, 0.2, 0.9], "b": [1.0, 3.0, 400.0]})
 
@@ -54,3 +58,20 @@ def test_what_is_missing_is_named() -> None:
     with pytest.raises(ValueError, match="as many means, scales and weights"):
         LinearMap(features=["a"], mean=[0.0], scale=[1.0], weights=[], start=0.0)
     assert np.isfinite(apply_map(FeatureMap(feature="a"), {"a": [0.5]})).all()
+
+
+def test_many_rows_are_asked_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    z, rows, values = rng.normal(size=(23, 3)), rng.normal(size=(11, 3)), rng.random(11)
+    whole = nearby_mean(z, rows, values, np.ones(11), width=2.0), neighbour_distance(z, rows)
+    known = pd.DataFrame({"tp_0": [4.0, 1.0], "fp_0": [1.0, 3.0], "fn_0": [0.0, 2.0], "said": [0.9, 0.3]})
+    known["tn_0"], known["score"] = 2.0, [8 / 9, 2 / 7]
+    matched = matched_score(build_metric("dice"), values, known)
+    monkeypatch.setattr(maps, "BLOCK", 5)
+    monkeypatch.setattr(forecast, "BLOCK", 5)
+    parts = nearby_mean(z, rows, values, np.ones(11), width=2.0), neighbour_distance(z, rows)
+    np.testing.assert_allclose(np.stack(parts), np.stack(whole), rtol=1e-12)
+    assert matched_score(build_metric("dice"), values, known) == pytest.approx(matched, rel=1e-12)
+    distances = np.sort(np.linalg.norm(z[:, None] - rows[None], axis=2), axis=1)[:, : forecast.NEIGHBOURS]
+    np.testing.assert_allclose(parts[1], distances.mean(axis=1))
+    assert nearby_mean(z[:0], rows, values, np.ones(11), width=2.0).shape == (0,)

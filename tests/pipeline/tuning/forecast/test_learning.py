@@ -15,6 +15,7 @@ from drawn_forecast import drawn_units, with_copies
 from inference.forecast.forecast import Forecast, apply_forecast, load_forecast, save_forecast, unit_table
 from inference.forecast.maps import apply_map
 from inference.forecast.verdict import forecast_lines, verdict
+from pipeline.tuning.forecast import learning
 from pipeline.tuning.forecast.fitting import KINDS, fit_map
 from pipeline.tuning.forecast.known_units import forecast_report, joined, source_report
 from pipeline.tuning.forecast.learning import learn_forecast
@@ -50,6 +51,14 @@ def test_of_such_images_it_agrees_with_cv(forecast: Forecast) -> None:
     found = apply_forecast(forecast, drawn_units(DICE, 30, 0.1, seed=5).units)
     assert found.agrees and found.strange < 0.15
     assert "trust CV" in verdict(found)
+
+
+def test_of_very_many_units_some_say_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "MOST_NEAR", 10)
+    near = learn()[0].near
+    assert near is not None and len(near.rows) == 10
+    found = apply_forecast(learn()[0], drawn_units(DICE, 30, 0.1, seed=5).units)
+    assert found.strange < 0.3
 
 
 def test_it_knows_which_images_are_worst(forecast: Forecast) -> None:
