@@ -2,11 +2,12 @@
 
     python benchmarks/stage_memory.py [--workers 1 4] [--stages 01 06] [--tree DIR] [--folder DIR]
 
-Each stage is a process of its own on the demo's files, trained for two short epochs: memory is that of a batch and a
-tile, which more epochs do not change. Stage 04 loads its batches in as many processes. Looked at every 20 ms: what the
-process and its workers hold, pages that they share counted once (PSS); beside it the largest process alone, as the
-system counted it (RSS). `--folder` keeps data and runs: stages that are not asked for are then made only once.
-`--tree` measures another checkout; a revision's is made by `git worktree add DIR REVISION`.
+Each stage is a process of its own on the demo's files, trained for two short epochs, with ten shifted copies for the
+forecast: memory is that of a batch and a tile, which more of them do not change. Stage 04 loads its batches in as many
+processes. Looked at every 50 ms: what the process and its workers hold, pages that they share counted once (PSS);
+beside it the largest process alone, as the system counted it (RSS). `--folder` keeps data and runs: stages that are not
+asked for are then made only once. `--tree` measures another checkout; a revision's is made by `git worktree add DIR
+REVISION`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from revisions import HERE, environment_of
 
 from pipeline.sequence import STAGES
 
-EVERY = 0.02
-SHORT = ("train.epochs=2", "train.steps_per_epoch=12", "predict.views=[identity]", "name=demo-short")
+EVERY = 0.05
+SHORT = ("train.epochs=2", "train.steps_per_epoch=12", "predict.views=[identity]", "tune.copies=10", "name=demo-short")
 
 
 class Peak(NamedTuple):

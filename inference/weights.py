@@ -85,7 +85,9 @@ def load_model(path: Path) -> LoadedModel:
     try:
         model_config = ModelConfig(**settings["model"])
         input_config = InputConfig(**settings["input"])
-        predict_config = PredictConfig(**settings["predict"])
+        predict = {**settings["predict"]}
+        predict.pop("runtime", None)  # models that were saved when there was such a setting
+        predict_config = PredictConfig(**predict)
     except (KeyError, TypeError, ValidationError) as error:
         raise ValueError(f"{path}: its settings are not those of a saved model: {error}") from error
     model = build_model(model_config)

@@ -455,7 +455,6 @@ def check_dimensions(experiment: Experiment, competition: Competition) -> None:
         "augment.references": augment.references, "external": experiment.external,
         "train.pseudo_labels": experiment.train.pseudo_labels,
         "predict.skip_background": experiment.predict.skip_background,
-        "predict.runtime openvino": experiment.predict.runtime == "openvino",
         "folds.method blocks": experiment.folds.method == "blocks",
         "train.sampling.background": experiment.train.sampling.background != 1,
     }  # fmt: skip

@@ -70,7 +70,7 @@ def read_run(space: Workspace, name: str) -> Run:
     folder = space.shared / name
     document = read_stage(folder / "oof", f"05_predict_oof.py {name}")
     inputs: dict[str, Any] = document["identity"]["inputs"]
-    machine = space.experiment.predict.model_dump(include={"memory_cap_gb", "batch_size", "precision", "runtime"})
+    machine = space.experiment.predict.model_dump(include={"memory_cap_gb", "batch_size", "precision"})
     settings = validate(PredictConfig, {**document["identity"]["settings"], **machine}, str(folder / "oof"))
     trained = {int(key.removeprefix("fold_")): str(value) for key, value in inputs.items() if key.startswith("fold_")}
     fingerprint, inventory = str(document["fingerprint"]), document.get("inventory")

@@ -16,7 +16,7 @@ import torch
 import inference
 import submissions
 from inference.bundle.manifest import FORMAT, MANIFEST, files_below, list_files, verify
-from inference.bundle.versions import CARRIED, accepted_ranges, installed_versions, refuse, refuse_special, unmet
+from inference.bundle.versions import accepted_ranges, installed_versions, refuse, refuse_special, unmet
 from inference.bundle.wheels import BINARY, PLATFORMS, PURE, fetch_wheels
 from inference.bundle.wheels import FOLDER as WHEELS
 from inference.colours import FILE as COLOURS
@@ -96,8 +96,7 @@ def write_bundle(
         _copy_papers(partial, competition, decision, documents or {}, notebook)
         readers = needed_packages(formats) | packages_of_answer(competition)
         accepts = accepted_ranges(used) | readers
-        names = (*PURE, *BINARY, *readers, *(name for name in CARRIED if name in accepts))
-        wheels = fetch_wheels(partial / WHEELS, python, names) if python else []
+        wheels = fetch_wheels(partial / WHEELS, python, (*PURE, *BINARY, *readers)) if python else []
         check_size(partial, max_bytes)
         manifest = {
             "format": FORMAT,
@@ -341,8 +340,8 @@ def _copy_code(folder: Path) -> None:
 def _copy_weights(
     folder: Path, folds: Mapping[str, Sequence[Path]], configs: Mapping[str, PredictConfig], half: bool
 ) -> set[str]:
-    """Save every fold's weights with its settings; returns the architectures and runtimes that they need."""
-    used = {str(config.runtime) for config in configs.values()}
+    """Save every fold's weights with its settings; returns the architectures that they need."""
+    used = set()
     for experiment, folders in folds.items():
         for source in folders:
             loaded = load_model(source)

@@ -33,12 +33,10 @@ ACCEPTED = {
     "torchvision": ">=0.21",
     "tqdm": ">=4.66",
 }
-# What some models and settings need beside these.
+# What some models need beside these.
 SPECIAL = {
     "maskformer": {"transformers": "==5.23.0"},
-    "openvino": {"openvino": "==2026.4.1"},
 }
-CARRIED = ("openvino",)  # of these, what needs nothing that a host's image lacks
 SAME_MODULE = {
     "opencv-python-headless": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
 }
@@ -56,7 +54,7 @@ class Unmet(NamedTuple):
 
 
 def accepted_ranges(used: Collection[str]) -> dict[str, str]:
-    """Accepted range of every distribution for the `used` architectures and runtimes."""
+    """Accepted range of every distribution for the `used` architectures."""
     special = {name: span for what in used for name, span in SPECIAL.get(what, {}).items()}
     return {**ACCEPTED, **special}
 
@@ -66,12 +64,7 @@ def refuse_special(used: Collection[str]) -> None:
 
     These require others in narrow ranges (hub, tokenizers, protobuf), which would replace what the host's image has.
     """
-    needs = [
-        f"{what} needs {name} {span}"
-        for what in sorted(used)
-        for name, span in SPECIAL.get(what, {}).items()
-        if name not in CARRIED
-    ]
+    needs = [f"{what} needs {name} {span}" for what in sorted(used) for name, span in SPECIAL.get(what, {}).items()]
     if needs:
         raise ValueError(
             f"{', '.join(needs)}, and stage 08 fetches no wheels for these; if the host's image has them use "

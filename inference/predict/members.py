@@ -13,7 +13,6 @@ from torch import nn
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.models.image_level_planes import as_planes
 from inference.predict.precision import DTYPES, Precision, prepare_model, resolve_precision
-from inference.predict.runtime import wrap_model
 from inference.predict.tta import View, build_views
 
 if TYPE_CHECKING:
@@ -77,9 +76,7 @@ def prepare_members(
         else:
             where = torch.device(device)
             precision = resolve_precision(settings.precision, where)
-            held: Precision = "fp32" if settings.runtime == "openvino" else precision
-            model = prepare_model(as_planes(member.model), other.in_channels, where, held)
-            model = wrap_model(model, settings.runtime, where, precision)
+            model = prepare_model(as_planes(member.model), other.in_channels, where, precision)
         ready.append(ReadyMember(model, other, member.input_config, settings, where, precision))
     return ready
 

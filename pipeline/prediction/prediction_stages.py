@@ -78,7 +78,7 @@ def run_settings(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:
     own = predict_settings(space)
     if not space.experiment.members:
         return own
-    machine = {key: own[key] for key in ("batch_size", "precision", "runtime")}
+    machine = {key: own[key] for key in ("batch_size", "precision")}
     return {run.name: _dumped(run.predict) | machine for run in runs}
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from drawn_hosts import rle_contract, write_rle_host
 from drawn_metrics import write_metric
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import MODEL, write_tiny_bundle
 
 import inference
 import submissions
@@ -27,7 +27,8 @@ from inference.bundle import preview
 from inference.bundle.bundle import run, submit, verify
 from inference.bundle.manifest import MANIFEST, list_files, read_manifest
 from inference.bundle.preview import draw_preview
-from inference.config import PredictConfig
+from inference.bundle.versions import SPECIAL
+from inference.config import SETTINGS_FILE
 from inference.decide.decision import load_decision, save_decision
 from inference.models.tensors import halve
 from inference.weights import load_model
@@ -160,16 +161,19 @@ def test_a_bundle_over_its_cap_names_the_largest_files(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["decision.json", "fold_0"]
 
 
-def test_a_bundle_brings_the_runtime_that_it_was_made_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[str] = []
-    monkeypatch.setattr(bundle_module, "fetch_wheels", lambda folder, python, names: fetched.extend(names) or [])
-    configs = {"tiny": PredictConfig(runtime="openvino")}
-    manifest = read_manifest(write_tiny_bundle(tmp_path, configs=configs, python="3.12"))
-    assert manifest["accepts"]["openvino"].startswith("==") and "openvino" in fetched
-    shutil.rmtree(tmp_path / "bundle")
-    fetched.clear()
-    assert "openvino" not in read_manifest(write_tiny_bundle(tmp_path, python="3.12"))["accepts"]
-    assert fetched and "openvino" not in fetched
+def test_what_no_wheel_brings_is_refused_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SPECIAL, MODEL.architecture, {"h5py": ">=99"})
+    with pytest.raises(ValueError, match=r"needs h5py >=99.*use --no-wheels, else train another architecture"):
+        write_tiny_bundle(tmp_path, python="3.12")
+    assert not list(tmp_path.glob("bundle*"))
+    assert read_manifest(write_tiny_bundle(tmp_path))["accepts"]["h5py"] == ">=99"
+
+
+def test_a_model_saved_with_a_runtime_is_read(made: Path) -> None:
+    path = made / "fold_0" / SETTINGS_FILE
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "predict": {**settings["predict"], "runtime": "torch"}}))
+    assert load_model(path.parent).predict_config.mode == "whole"
 
 
 def test_a_bundle_that_is_there_is_not_written_over(made: Path) -> None:

@@ -38,18 +38,17 @@ def test_the_accepted_ranges_are_those_of_the_project() -> None:
         name: span for name, span in ACCEPTED.items() if name != "Python"
     }
     assert ACCEPTED["Python"] == PROJECT["requires-python"]
-    extras = {one.name: str(one.specifier) for group in ("maskformer", "openvino")
-              for one in map(Requirement, PROJECT["optional-dependencies"][group])}  # fmt: skip
+    extras = {one.name: str(one.specifier) for one in map(Requirement, PROJECT["optional-dependencies"]["maskformer"])}
     assert {name: span for group in SPECIAL.values() for name, span in group.items()} == extras
 
 
 def test_special_models_need_more() -> None:
-    assert set(accepted_ranges({"unet", "torch"})) == set(ACCEPTED)
-    assert set(accepted_ranges({"maskformer", "openvino"})) - set(ACCEPTED) == {"transformers", "openvino"}
+    assert set(accepted_ranges({"unet"})) == set(ACCEPTED)
+    assert set(accepted_ranges({"maskformer", "unet"})) - set(ACCEPTED) == {"transformers"}
 
 
 def test_what_special_models_need_is_not_bundled() -> None:
-    refuse_special({"unet", "torch", "openvino"})
+    refuse_special({"unet"})
     with pytest.raises(ValueError, match=r"maskformer needs transformers ==.*stage 08 fetches no wheels for these"):
         refuse_special({"unet", "maskformer"})
 
