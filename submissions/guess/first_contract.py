@@ -75,7 +75,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     _put_submission(draft, tables, test, runs)
     if draft.sections["images"]["id"] == "{name}":  # the shorter way to say it
         draft.sections["images"].pop("id")
-        draft.rename("{name}", "{id}")
+        draft.rename("{name", "{id")
     return draft
 
 

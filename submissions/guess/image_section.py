@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     """Patterns, ids and kind of the images, and how they were found."""
     train, test = layout.train, layout.test
-    section: dict[str, Any] = {"train": train.pattern} | ({"test": test.pattern} if test else {})
+    section: dict[str, Any] = {"train": _of_these_alone(train, layout.unused)}
+    section |= {"test": _of_these_alone(test, layout.unused)} if test else {}
     section["id"] = train.id_template
     notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
     if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
@@ -57,6 +59,13 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
     draft.put("images", section, *notes[:12])
     _put_short(draft, train)
+
+
+def _of_these_alone(group: FileGroup, others: Sequence[FileGroup]) -> str:
+    """The group's pattern; of numbered files {name:d} where {name} would take in others (1.png, 1_mask.png)."""
+    regex = pattern_regex(group.pattern)
+    loose = any(regex.match(path) for other in others for path, _ in other.files)
+    return group.pattern.replace("{name}", "{name:d}") if loose and "".join(group.stems).isdecimal() else group.pattern
 
 
 def _one_page_a_mask(folder: Path, layout: Layout) -> bool:
@@ -117,7 +126,7 @@ def _put_parts(draft: Draft, layout: Layout) -> None:
     """Names taken apart into a group and the rest, in the patterns of images, masks and ids."""
     images = draft.sections["images"]
     parts = parts_of_names(layout.train.stems) if images["id"] == "{name}" else None
-    if parts is None or any(name in images["train"] for name in ("{patient", "{person")):
+    if parts is None or any(name in images["train"] for name in ("{patient", "{person", "{name:")):
         return
     regex = pattern_regex(parts.pattern)
     if layout.test is not None and not all(regex.match(stem) for stem in layout.test.stems):

@@ -117,8 +117,8 @@ class Finder:
     def layout(self) -> Layout:
         """The images with the most masks are the training images; without masks, the largest group that is not test."""
         train = [group for group in self.images if not group.is_test] or self.images
-        matches = [found for group in train for masks in self.masks for found in matches_of(group, masks)]
-        matches = [found for found in matches if _enough(found)]
+        pairs = [(group, masks) for group in train for masks in self.masks if group.is_test or not masks.is_test]
+        matches = [found for group, masks in pairs for found in matches_of(group, masks) if _enough(found)]
         best = max(matches, key=lambda found: found.rank, default=None)
         images = best.images if best else train[0]
         test = self._test(images)

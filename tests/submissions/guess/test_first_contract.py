@@ -331,3 +331,15 @@ def test_of_files_of_several_pages_with_a_mask_of_one_the_first_is_read(tmp_path
     assert (contract.images.kind, contract.images.frame) == ("files", 0)
     listing, problems = list_images(contract, tmp_path / "host", "train")
     assert (listing["image_id"].tolist(), problems) == (list("01234"), [])
+
+
+def test_masks_of_test_images_are_no_test_images(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    for part, count in (("train", 6), ("testA", 3)):
+        for k in range(1, count + 1):
+            assert cv2.imwrite(str(tmp_path / f"host/{part}_{k}.bmp"), draw_image(draw_mask(k), k))
+            assert cv2.imwrite(str(tmp_path / f"host/{part}_{k}_anno.bmp"), draw_mask(k).astype(np.uint8))
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert (contract.images.train, contract.images.test) == ("train_{id}.bmp", "testA_{id:d}.bmp")
+    assert contract.masks.path == "train_{id}_anno.bmp"
+    assert [len(list_images(contract, tmp_path / "host", split)[0]) for split in ("train", "test")] == [6, 3]  # type: ignore[arg-type]
