@@ -4,6 +4,11 @@ Of one decided image and class, from its uint8 probabilities and its mask. `soft
 arXiv 2402.10665, which alone is near the best single measure for Dice; `doc` is what the difference of confidence of
 arXiv 2207.09957 rests on; `stable` is the stability score of Segment Anything (arXiv 2304.02643). A volume or stack is
 measured slice by slice, its sums taken over all of them.
+
+How far the views of test-time augmentation are apart is not among them: judged on what was left out of training it did
+not make the forecast better (`benchmarks/forecast_views.py`). Nor is how far the models of the folds are apart: of an
+out-of-fold image only one of them has not been trained on its truth, and the others agree on it as they never do on a
+test image, so a map would learn that small disagreement means a high score and meet another kind of it in the test set.
 """
 
 from __future__ import annotations

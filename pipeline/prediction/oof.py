@@ -93,7 +93,8 @@ def run_items(
     Where folds hold out blocks of images, every block of a trained fold, in its image's group. Raises as `Run.table`.
     """
     table, _ = read_inventory(space.inventory)
-    rows = {str(row["image_id"]): row for row in table[table["split"] == "train"].to_dict("records")}
+    wanted = (table["split"] == "train") & (True if only is None else table["image_id"].astype(str).isin(set(only)))
+    rows = {str(row["image_id"]): row for row in table[wanted].to_dict("records")}
     masks = MaskReader(space.competition, space.data)
     used, answers = run.table(space), gate_folder(space, run)
     whole = space.experiment.task == "classify"
