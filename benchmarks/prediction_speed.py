@@ -2,6 +2,7 @@
 
 pip install --no-deps monai ttach      # the peers; no dependencies of the project
 python benchmarks/prediction_speed.py [--rounds 3] [--size 1536] [--device cpu]
+python benchmarks/prediction_speed.py --overlaps 0.5 0.25 0     # ours alone, by how much tiles overlap
 
 A 1536 x 1536 image, tiles of 512 x 512 that overlap by half, Gaussian weights, the eight views of D4, an
 FPN on EfficientNet-Lite0 that was briefly fitted to drawn discs (so that Dice means something). The peer is
@@ -105,9 +106,12 @@ def run_peer(model: nn.Module, image: np.ndarray, device: str) -> tuple[float, n
     return time.perf_counter() - began, result
 
 
-def run_ours(precision: str, model: nn.Module, image: np.ndarray, device: str) -> tuple[float, np.ndarray]:
+def run_ours(
+    precision: str, model: nn.Module, image: np.ndarray, device: str, *, overlap: float = 0.5
+) -> tuple[float, np.ndarray]:
     """Return seconds and probabilities `(h, w)` of `predict_image`, writing the file included."""
-    config = PredictConfig(views=["d4"], precision=precision, batch_size=64 if device != "cpu" else 8)
+    size = 64 if device != "cpu" else 8
+    config = PredictConfig(views=["d4"], precision=precision, batch_size=size, overlap=overlap)
     member = LoadedModel(model, MODEL, InputConfig(), config, Path("model"))
     ready = prepare_members([member], device)
     with tempfile.TemporaryDirectory() as folder:
@@ -182,6 +186,26 @@ def compare(args: argparse.Namespace) -> None:
         )
 
 
+def compare_overlaps(args: argparse.Namespace) -> None:
+    """Print processor seconds and Dice of ours by how much tiles overlap."""
+    torch.set_num_threads(args.threads)
+    image, truth = draw_discs(args.size, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = args.weights or Path(folder) / "weights.safetensors"
+        if args.weights is None:
+            fit(weights, args.steps)
+        model = load(weights)
+    run_ours("auto", model, image[:512, :512], args.device)
+    first: np.ndarray | None = None
+    for overlap in args.overlaps:
+        began = time.process_time()
+        _, probs = run_ours("auto", model, image, args.device, overlap=overlap)
+        seconds = time.process_time() - began
+        first = probs if first is None else first
+        score, apart = dice(probs >= 0.5, truth), float(np.abs(probs - first).mean())
+        print(f"overlap {overlap:g}: {seconds:.1f} processor s, Dice {score:.5f}, mean |dp| {apart:.5f}", flush=True)
+
+
 def main() -> None:
     """Compare all sides, or with --side run one of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -193,8 +217,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--weights", type=Path, help="weights fitted before (.safetensors); default: fit now")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--overlaps", type=float, nargs="+", help="ours alone, at each of these overlaps")
     args = parser.parse_args()
-    if args.side:
+    if args.overlaps:
+        compare_overlaps(args)
+    elif args.side:
         run_once(args)
     else:
         compare(args)
