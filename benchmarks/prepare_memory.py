@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def draw_tiff(path: Path, side: int, compression: str) -> int:
 
 def prepare(path: Path, folder: Path, kind: str, scale: float) -> int:
     """Stage 03 for one image: decode, resize, store, with a plane of truth in strips. Bytes decoded."""
-    with open_image(path) as source:  # type: ignore[attr-defined]
+    with closing(open_image(path)) as source:
         depth, height, width, channels = source.shape
         size = working_size((height, width), scale)
 
@@ -65,7 +66,7 @@ def prepare(path: Path, folder: Path, kind: str, scale: float) -> int:
 
 def read_tiff(path: Path, windows: int) -> int:
     """Random 512 x 512 windows straight from the TIFF; bytes read."""
-    with open_image(path) as source:  # type: ignore[attr-defined]
+    with closing(open_image(path)) as source:
         return _read(source, windows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -34,15 +35,9 @@ def predict(
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(Path(model))
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    source = open_image(image_path)
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            out = Path(scratch) / "image.h5"
-            predict_image(
-                [loaded], source, range(source.shape[0]), config, out, device=place, pixel_size_um=pixel_size_um
-            )
-            with open_prediction(out) as prediction:
-                probs = prediction.read()[: len(loaded.model_config.classes)].astype(np.float32) / np.float32(255)
-    finally:
-        source.close()
+    with closing(open_image(image_path)) as source, tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "image.h5"
+        predict_image([loaded], source, range(source.shape[0]), config, out, device=place, pixel_size_um=pixel_size_um)
+        with open_prediction(out) as prediction:
+            probs = prediction.read()[: len(loaded.model_config.classes)].astype(np.float32) / np.float32(255)
     return probs[0] if len(probs) == 1 else probs

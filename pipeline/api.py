@@ -11,6 +11,7 @@ model = load_model("cells_model")                               # another day
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,9 @@ def _suited(competition: Competition, images: ListedImages, settings: dict[str, 
     suited: dict[str, Any] = {"model__classes": competition.classes}
     if competition.exclusive:
         suited |= {"model__activation": "softmax", "loss__name": "ce_dice"}
-    source = images.open_alone(images.ids[0])
-    if source.dtype != "uint8":
-        suited["input__normalisation"] = "percentile"
-    source.close()
+    with closing(images.open_alone(images.ids[0])) as source:
+        if source.dtype != "uint8":
+            suited["input__normalisation"] = "percentile"
     return suited | settings
 
 

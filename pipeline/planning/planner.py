@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,9 @@ def measure_volumes(space: Workspace) -> tuple[np.ndarray, np.ndarray | None]:
     images = ListedImages(space.competition, space.data, listing)
     shapes, spacings = [], []
     for image_id in images.ids:
-        source = images.open_alone(image_id)
-        shapes.append(source.shape[:3])
-        spacings.append(spacing_of(source))
-        source.close()
+        with closing(images.open_alone(image_id)) as source:
+            shapes.append(source.shape[:3])
+            spacings.append(spacing_of(source))
     known = [spacing for spacing in spacings if spacing is not None]
     return np.array(shapes, float), np.array(known, float) if len(known) == len(spacings) else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import cv2
@@ -99,10 +100,8 @@ def _valid(truth: Truth, z: int) -> np.ndarray:
 
 def _image(run: FinishedRun, item: OofItem, z: int) -> np.ndarray:
     images = ListedImages(run.space.competition, run.space.data, run.training)
-    source = images.open_alone(str(item.fields["image_id"]))
-    pixels = shown(source.read(z, *extent(item.block)))
-    source.close()
-    return pixels
+    with closing(images.open_alone(str(item.fields["image_id"]))) as source:
+        return shown(source.read(z, *extent(item.block)))
 
 
 def fitted(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -139,11 +140,8 @@ def _header_fault(answer: FileAnswer, path: Path, mask: ReadMask, shape: Shape3)
 def _geometry(answer: FileAnswer, path: Path, images: ListedImages, image_id: str) -> str | None:
     if answer.form.kind != "volumes" or answer.gathers:
         return None
-    source = open_source(images, image_id)
-    try:
+    with closing(open_source(images, image_id)) as source:
         return geometry_fault(path, source)
-    finally:
-        source.close()
 
 
 def _count(answer: FileAnswer, named: Sequence[tuple[str, MaskFile]], mask: ReadMask, seen: _Seen) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,12 +136,9 @@ def read_mask(path: Path) -> ReadMask:
     source.close()
 
     def slices() -> Slices:
-        opened = open_mask(path)
-        try:
+        with closing(open_mask(path)) as opened:
             for z in range(opened.shape[0]):
                 yield opened.read(z)[..., 0]
-        finally:
-            opened.close()
 
     depth, height, width, _ = source.shape
     return ReadMask((depth, height, width), source.dtype, getattr(source, "spacing", None), slices)

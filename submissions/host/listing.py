@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -373,6 +374,11 @@ class ListedImages:
     def open_alone(self, image_id: str) -> ImageReader:
         """The image without its neighbours, as a reader (Z, H, W, C)."""
         return open_row(self.competition, self.data, self.row(image_id))
+
+    def shape_of(self, image_id: str) -> tuple[int, int, int, int]:
+        """(Z, H, W, C) of one image or volume, from its header where that says it; raises like `open_alone`."""
+        with closing(self.open_alone(image_id)) as reader:
+            return reader.shape
 
     def open(self, image_id: str) -> tuple[ImageReader, list[int]]:
         """Reader and the slices of it that are the image: its place in the stack, or all slices of a volume.

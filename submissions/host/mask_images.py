@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,23 +66,19 @@ def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) ->
     """Pixels of a mask file as integers (Z, H, W); ValueError where its size is not the image's."""
     images = competition.images
     reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
-    reader = open_mask(path, page=int(row["page"]) if images.kind == "pages" else None, reading=reading)
-    try:
+    page = int(row["page"]) if images.kind == "pages" else None
+    with closing(open_mask(path, page=page, reading=reading)) as reader:
         pixels = np.stack([reader.read(z)[..., 0] for z in range(reader.shape[0])])
-        return _of_size(competition, pixels, path, row, shape)
-    finally:
-        reader.close()
+    return _of_size(competition, pixels, path, row, shape)
 
 
 def read_codes(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
     """Colours of a mask file as int32 (Z, H, W) of 65536 red + 256 green + blue."""
-    reader = open_image(path, page=int(row["page"]) if competition.images.kind == "pages" else None)
-    try:
+    page = int(row["page"]) if competition.images.kind == "pages" else None
+    with closing(open_image(path, page=page)) as reader:
         if reader.dtype != np.uint8 or reader.shape[3] not in (1, 3):
             raise ValueError(f"{path}: {reader.shape[3]} channels of {reader.dtype}, expected colours of 8 bits")
         codes = np.stack([colour_codes(reader.read(z)) for z in range(reader.shape[0])])
-    finally:
-        reader.close()
     return _of_size(competition, codes, path, row, shape)
 
 

@@ -1,6 +1,6 @@
 """The one place that opens the host's image files: sizes without decoding, windows, whole pictures, masks.
 
-    with open_image("train/aa05346ff.tiff") as reader:       # or a list of files, or a folder of slices
+    with closing(open_image("train/aa05346ff.tiff")) as reader:  # or a list of files, or a folder of slices
         depth, height, width, channels = reader.shape
         window = reader.read(0, slice(1000, 1512), slice(0, 512))  # (512, 512, C), RGB
 
@@ -11,6 +11,7 @@ bool as stored (others as float32), RGB order, alpha dropped, palettes expanded,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -75,37 +76,25 @@ def open_image(
     path: Path | str | Sequence[Path | str],
     *,
     page: int | None = None,
-    layers: Sequence[int] | None = None,
     kind: Kind = "auto",
     reading: Reading = AS_STORED,
 ) -> ImageReader:
     """Open a file, a list of files, or a folder of files as one reader (Z, H, W, C).
 
-    page: one page of a TIFF (Z = 1) instead of all. layers: these slices (positions in the list, the sorted
-    folder, the file's pages) become the channels of one image, in this order. kind: what a file has to be, or
-    for a list or folder 'slices' (one a file, also under 'auto') or 'channels' (layers of coarser
-    pixels are brought to the finest). reading: what the contract says of how
-    pixels are read.
+    page: one page of a TIFF (Z = 1) instead of all. kind: what a file has to be, or for a list or folder 'slices'
+    (one a file, also under 'auto') or 'channels' (layers of coarser pixels are brought to the finest). reading: what
+    the contract says of how pixels are read.
 
     Raises FileNotFoundError for a missing file and ValueError, naming the file, for a damaged, oversized or
-    unsupported one, for members of unlike size, and for a page or layer that does not exist.
+    unsupported one, for members of unlike size, and for a page that does not exist.
     """
     if isinstance(path, (str, Path)) and (is_container(Path(path)) or not Path(path).is_dir()):
-        reader = _open_file(Path(path), page, kind, reading=reading)
-    else:
-        files = _members(Path(path)) if isinstance(path, (str, Path)) else [Path(p) for p in path]
-        if kind not in ("auto", "slices", "channels"):
-            raise ValueError(f"kind = {kind!r} for several files, expected 'slices' or 'channels'")
-        if layers is not None:
-            bad = [i for i in layers if not 0 <= i < len(files)]
-            if bad:
-                raise ValueError(f"layers {bad} asked for: there are files 0 to {len(files) - 1}, from {files[0]}")
-            files, kind = [files[i] for i in layers], "channels"
-        readers = [_open_file(file, page, reading=reading) for file in files]
-        return LayerReader(to_the_finest(readers)) if kind == "channels" else StackReader(readers)
-    if layers is None:
-        return reader
-    return LayerReader([SliceReader(reader, [z]) for z in layers])
+        return _open_file(Path(path), page, kind, reading=reading)
+    files = _members(Path(path)) if isinstance(path, (str, Path)) else [Path(p) for p in path]
+    if kind not in ("auto", "slices", "channels"):
+        raise ValueError(f"kind = {kind!r} for several files, expected 'slices' or 'channels'")
+    readers = [_open_file(file, page, reading=reading) for file in files]
+    return LayerReader(to_the_finest(readers)) if kind == "channels" else StackReader(readers)
 
 
 def open_mask(path: Path | str, *, page: int | None = None, reading: Reading = AS_STORED) -> ImageReader:
@@ -126,22 +115,16 @@ def probe_image(path: Path | str, *, page: int | None = None, reading: Reading =
     return reader.info()
 
 
-def read_image(path: Path | str | Sequence[Path | str], *, z: int = 0, page: int | None = None) -> np.ndarray:
-    """Slice z of an image as (H, W, C)."""
-    reader = open_image(path, page=page)
-    try:
-        return reader.read(z)
-    finally:
-        reader.close()
+def read_image(path: Path | str | Sequence[Path | str]) -> np.ndarray:
+    """The image, of several slices the first, as (H, W, C): see `open_image`."""
+    with closing(open_image(path)) as reader:
+        return reader.read(0)
 
 
-def read_mask_image(path: Path | str, *, page: int | None = None, z: int = 0) -> np.ndarray:
-    """Slice z of a mask file as integers (H, W), as stored: see `open_mask`."""
-    reader = open_mask(path, page=page)
-    try:
-        return reader.read(z)[..., 0]
-    finally:
-        reader.close()
+def read_mask_image(path: Path | str) -> np.ndarray:
+    """The mask, of several slices the first, as integers (H, W), as stored: see `open_mask`."""
+    with closing(open_mask(path)) as reader:
+        return reader.read(0)[..., 0]
 
 
 def path_inside(root: Path | str, relative: str) -> Path:

@@ -163,12 +163,6 @@ class FileReader(ABC):
             self._held.close()
         self._held = None
 
-    def __enter__(self) -> FileReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_held": None, "_pid": -1}
 
@@ -292,10 +286,10 @@ class _Joined:
 
 
 class StackReader(_Joined):
-    """Single-slice readers of one size as one reader (Z, H, W, C); `cached` decoded slices are kept."""
+    """Single-slice readers of one size as one reader (Z, H, W, C); 8 decoded slices are kept."""
 
-    def __init__(self, readers: Sequence[ImageReader], *, cached: int = 8) -> None:
-        super().__init__(readers, cached)
+    def __init__(self, readers: Sequence[ImageReader]) -> None:
+        super().__init__(readers, cached=8)
         channels = {reader.shape[3] for reader in readers}
         if len(channels) > 1:
             raise ValueError(f"the slices have {sorted(channels)} channels, expected one number for all")
@@ -313,8 +307,8 @@ class StackReader(_Joined):
 class LayerReader(_Joined):
     """Readers of one size as the channels of one image or volume (Z, H, W, sum of C); `spacing` is the first one's."""
 
-    def __init__(self, readers: Sequence[ImageReader], *, cached: int = 64) -> None:
-        super().__init__(readers, cached, depth=readers[0].shape[0] if readers else 1)
+    def __init__(self, readers: Sequence[ImageReader]) -> None:
+        super().__init__(readers, cached=64, depth=readers[0].shape[0] if readers else 1)
         self.shape = (*self.readers[0].shape[:3], sum(reader.shape[3] for reader in readers))
         self.spacing: tuple[float, float, float] | None = getattr(self.readers[0], "spacing", None)
 

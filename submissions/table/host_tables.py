@@ -107,9 +107,7 @@ def _training_tables(competition: Competition, data: Path) -> tuple[pd.DataFrame
     rows: list[Row] = []
     for image_id in itertools.islice(images.ids, TRIED):
         fields = images.row(image_id)
-        source = images.open_alone(image_id)
-        source.close()
-        truth = truth_at_answer(competition, masks.read(fields, source.shape[:3]))
+        truth = truth_at_answer(competition, masks.read(fields, images.shape_of(image_id)[:3]))
         rows += solution_rows(competition, fields, truth)
     if not rows:
         return None

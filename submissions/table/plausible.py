@@ -6,6 +6,7 @@ Warnings here hint at mistakes (threshold, scale, wrong weights); a test set may
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +43,7 @@ def sample_training(competition: Competition, data: Path, limit: int = TRAINING_
     rows = []
     for image_id in [ids[index * len(ids) // limit] for index in range(limit)] if len(ids) > limit else ids:
         assert images is not None
-        source = images.open_alone(image_id)
-        depth, height, width = source.shape[:3]
-        source.close()
+        depth, height, width, _ = images.shape_of(image_id)
         if depth * height * width > MAX_SAMPLED_PIXELS:
             continue
         planes = masks.read(images.row(image_id), (depth, height, width)).planes
@@ -196,7 +195,6 @@ def _pairs(
     for number, rows in sampled.items():
         image_id, z = read.images[number]
         mask = paint(rows, shapes[image_id][1:])
-        source = images.open_alone(image_id)
-        image = source.read(z)
-        source.close()
+        with closing(images.open_alone(image_id)) as source:
+            image = source.read(z)
         yield image, mask if mask.shape == image.shape[:2] else stretch(mask[None], (image.shape[0], image.shape[1]))[0]

@@ -35,9 +35,7 @@ def answer_shape(images: ListedImages, image_id: str) -> Shape3:
 
     Raises ValueError or OSError where the file cannot be read.
     """
-    source = images.open_alone(image_id)
-    depth, height, width, _ = source.shape
-    source.close()
+    depth, height, width, _ = images.shape_of(image_id)
     return depth, *(_wanted_size(images.competition) or (height, width))
 
 

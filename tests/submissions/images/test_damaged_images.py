@@ -74,8 +74,6 @@ def test_what_is_not_an_image(tmp_path: Path) -> None:
         open_image(tmp_path / "a.png", page=1)
     with pytest.raises(ValueError, match="several files"):
         open_image([tmp_path / "a.png"], kind="tiff")
-    with pytest.raises(ValueError, match="layers"):
-        open_image([tmp_path / "a.png"], layers=[1])
     (tmp_path / "old.bmp").write_bytes(b"BM" + struct.pack("<IHHII", 90, 0, 0, 26, 12) + bytes(80))
     with pytest.raises(ValueError, match="header of 12"):
         read_image(tmp_path / "old.bmp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import nibabel
@@ -16,7 +17,7 @@ GREY = RGB[..., 0]
 
 def read_mask_volume(path: Path) -> np.ndarray:
     """All slices of a mask file (Z, H, W)."""
-    with open_mask(path) as reader:  # type: ignore[attr-defined]
+    with closing(open_mask(path)) as reader:
         return np.stack([reader.read(z)[..., 0] for z in range(reader.shape[0])])
 
 
@@ -30,7 +31,7 @@ def test_nifti_is_canonical(tmp_path: Path, ending: str, turned: bool) -> None:
     path = tmp_path / f"volume.{ending}"
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
     truth = nibabel.as_closest_canonical(nibabel.load(path)).get_fdata(dtype=np.float32).transpose(2, 1, 0)
-    with open_image(path) as reader:  # type: ignore[attr-defined]
+    with closing(open_image(path)) as reader:
         assert reader.shape == (*truth.shape, 1)
         for z in range(truth.shape[0]):
             np.testing.assert_array_equal(reader.read(z)[..., 0], truth[z])
@@ -47,7 +48,7 @@ def test_nifti_scaling_channels_and_masks(tmp_path: Path) -> None:
     image.set_data_dtype(np.int16)
     image.header.set_slope_inter(0.5, 1)
     nibabel.save(image, tmp_path / "scaled.nii")
-    with open_image(tmp_path / "scaled.nii") as reader:  # type: ignore[attr-defined]
+    with closing(open_image(tmp_path / "scaled.nii")) as reader:
         assert reader.dtype == np.float32
         np.testing.assert_allclose(reader.read(0)[..., 0], stored[:, :, 0].T * 0.5 + 1)
     nibabel.save(
