@@ -36,7 +36,7 @@ def draw(path: Path, side: int, discs: int = 2000, seed: int = 0) -> None:
 
 
 def encode_one(path: Path, side: int, order: str) -> None:
-    """In the child process: encode, decode a corner to check it, print what happened."""
+    """In the child process: encode, decode every so many pixels to check it, print what happened."""
     from submissions.rle import codec as rle
 
     dialect = rle.Dialect(order=order)
@@ -47,9 +47,8 @@ def encode_one(path: Path, side: int, order: str) -> None:
     seconds = time.perf_counter() - begin
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("VmHWM"))
-    window = slice(side // 2, side // 2 + side // 100)
-    decoded = rle.decode_window(text, (side, side), dialect, rows=window, cols=window)
-    assert np.array_equal(decoded, mask[window, window])
+    step = max(1, side // 500)
+    assert np.array_equal(rle.decode(text, (side, side), dialect, step=step), mask[::step, ::step])
     print(f"{peak:.0f} {seconds:.1f} {len(text) / 1e6:.1f} {(text.count(' ') + 1) // 2}")
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from folds.blocks import BOX
-from folds.buffers import folds_set, folds_text
-from folds.near_duplicates import LEAST_MOVED, LEAST_UNMOVED, Progress, check_thumbnails, find_near_duplicates
+from folds.buffers import folds_set
+from folds.near_duplicates import Progress, check_thumbnails, find_near_duplicates
 from folds.places import neighbour_pairs, overlap_pairs
 from folds.strata import require_columns
 
@@ -20,12 +23,7 @@ Leak = tuple[str, str, int, int, str, float, float]
 
 
 def find_duplicates(
-    inventory: pd.DataFrame,
-    thumbnails: np.ndarray,
-    *,
-    least_unmoved: float = LEAST_UNMOVED,
-    least_moved: float = LEAST_MOVED,
-    progress: Progress | None = None,
+    inventory: pd.DataFrame, thumbnails: np.ndarray, *, progress: Progress | None = None
 ) -> pd.DataFrame:
     """All duplicates among the images, whatever their folds: image_a, image_b, kind, similarity, shifts.
 
@@ -50,9 +48,7 @@ def find_duplicates(
     exact = pd.DataFrame({"image_a": ids[first[codes[copies]]], "image_b": ids[copies]})
     exact = exact.assign(kind="exact", similarity=1.0, shift_rows=0, shift_cols=0)
     kept = np.sort(first)
-    near = find_near_duplicates(
-        thumbnails[order[kept]], least_unmoved=least_unmoved, least_moved=least_moved, progress=progress
-    )
+    near = find_near_duplicates(thumbnails[order[kept]], progress=progress)
     near = near.assign(
         image_a=ids[kept][near["a"].to_numpy(dtype=int)],
         image_b=ids[kept][near["b"].to_numpy(dtype=int)],
@@ -212,41 +208,11 @@ def suggest_groups(
         require_columns(table, ["image_id" if group is None else group], "group")
         table = table.assign(group=table["image_id" if group is None else group].astype(str))
     names = dict(zip(table["image_id"], table["group"].astype(str), strict=True))
-    parent = {name: name for name in names.values()}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for a, b in zip(duplicates["image_a"], duplicates["image_b"], strict=True):
-        if a in names and b in names:
-            first, second = sorted((root(names[a]), root(names[b])))
-            parent[second] = first
-    return pd.Series({image_id: root(name) for image_id, name in names.items()}, name="group", dtype=object)
-
-
-def exclude_duplicates(folds: pd.DataFrame, inventory: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
-    """The same folds with duplicates of validation images excluded from training, where folds may not change.
-
-    An image is excluded from every other fold in which an image of its merged group (`suggest_groups`
-    without groups) validates. Raises ValueError for a table with blocks, and where a fold is left without
-    training images.
-    """
-    if "y0" in folds.columns:
-        raise ValueError("the fold table has blocks: its images are in several folds, expected one fold an image")
-    merged = suggest_groups(duplicates, inventory)
-    component = folds["image_id"].astype(str).map(merged)
-    held_out = {name: set(values.tolist()) for name, values in folds["fold"].groupby(component)}
-    texts = []
-    for name, fold, text in zip(component, folds["fold"], folds["excluded_from"], strict=True):
-        texts.append(folds_text(folds_set(text) | (held_out[name] - {int(fold)})))
-    result = folds.assign(excluded_from=texts)
-    for fold in sorted(folds["fold"].unique()):
-        others = result[result["fold"] != fold]
-        if all(int(fold) in folds_set(text) for text in others["excluded_from"]):
-            raise ValueError(
-                f"excluding duplicates leaves fold {fold} no training image; raise the thresholds of find_duplicates"
-            )
-    return result
+    groups = sorted(set(names.values()))
+    place = {image_id: bisect_left(groups, name) for image_id, name in names.items()}
+    ends = duplicates[["image_a", "image_b"]].map(place.get).dropna().to_numpy(dtype=int)
+    graph = coo_matrix((np.ones(len(ends)), tuple(ends.T)), shape=(len(groups), len(groups)))
+    label = connected_components(graph, directed=False)[1]
+    first = np.unique(label, return_index=True)[1]
+    merged = {image_id: groups[first[label[number]]] for image_id, number in place.items()}
+    return pd.Series(merged, name="group", dtype=object)

@@ -26,8 +26,6 @@ def balance_levels(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequen
     foreground area, binned; else no column at all.
     """
     rows = _inventory_rows(folds, inventory)
-    if columns is not None:
-        return stratum_levels(rows, list(columns))
     if (folds["stratum"].astype(str) != "").any():
         parts = [str(text).split(SEPARATOR) for text in folds["stratum"]]
         return pd.DataFrame(parts, index=rows.index).add_prefix("stratum_")
@@ -37,12 +35,12 @@ def balance_levels(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequen
     return pd.DataFrame(index=rows.index)
 
 
-def level_shares(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def level_shares(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
     """Share of each level in each fold and in the whole: rows (column, level), columns 0, 1, ..., 'all'.
 
     Levels as `balance_levels`; the shares of one column sum to 1 in every fold.
     """
-    levels = balance_levels(folds, inventory, columns)
+    levels = balance_levels(folds, inventory)
     fold = folds["fold"].to_numpy()
     parts = []
     for column in levels.columns:
@@ -56,7 +54,7 @@ def level_shares(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence
     return pd.concat(parts).rename_axis(columns=None)
 
 
-def fold_balance(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def fold_balance(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
     """One row a fold and a last row 'all', indexed by `fold`.
 
     images, share (of images), groups; train and excluded: images the fold's model may, and may not, train
@@ -70,7 +68,7 @@ def fold_balance(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence
     rows = _inventory_rows(folds, inventory)
     fold = folds["fold"].to_numpy()
     numbers = sorted(int(number) for number in np.unique(fold))
-    shares = level_shares(folds, inventory, columns)
+    shares = level_shares(folds, inventory)
     train = training_share(folds) if "y0" in folds.columns else {}
     table = []
     every: list[int | str] = [*numbers, WHOLE]

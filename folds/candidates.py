@@ -45,13 +45,13 @@ def _product_rows(vectors: np.ndarray, others: np.ndarray) -> Iterator[tuple[int
         yield start, vectors[start : start + _BLOCK] @ others.T
 
 
-def _best_partners(vectors: np.ndarray, others: np.ndarray, least: float, partners: int) -> np.ndarray:
-    """Pairs `(P, 2)`, row of `vectors`, row of `others`: the `partners` most similar ones that reach `least`."""
+def _best_partners(vectors: np.ndarray, others: np.ndarray, least: float) -> np.ndarray:
+    """Pairs `(P, 2)`, row of `vectors`, row of `others`: the PARTNERS most similar ones that reach `least`."""
     found = []
     for start, cosines in _product_rows(vectors, others):
         count = cosines.shape[1]
         cosines[np.arange(len(cosines)), start + np.arange(len(cosines))] = -2
-        k = min(partners, count - 1)
+        k = min(PARTNERS, count - 1)
         top = np.argpartition(cosines, count - k, axis=1)[:, count - k :]
         enough = np.take_along_axis(cosines, top, axis=1) >= least
         a = np.repeat(start + np.arange(len(cosines)), k)[enough.ravel()]
@@ -71,7 +71,7 @@ def _centres(vectors: np.ndarray, count: int) -> np.ndarray:
     return centres
 
 
-def _window_hits(windows: np.ndarray, corners: np.ndarray, least: float, partners: int) -> np.ndarray:
+def _window_hits(windows: np.ndarray, corners: np.ndarray, least: float) -> np.ndarray:
     """`(H, 3)` int64 image asking, image answering, number of its window: the best of each two images, few an asker.
 
     windows `(W, N, D)`, corners (or whole images) that ask `(Q, N, D)`. The windows lie in buckets round common
@@ -91,13 +91,13 @@ def _window_hits(windows: np.ndarray, corners: np.ndarray, least: float, partner
         members = np.flatnonzero(bucket == number)
         askers = np.flatnonzero((probed == number).any(axis=1))
         for part in np.array_split(askers, 1 + len(askers) * len(members) // 20_000_000):
-            found.append(_bucket_hits(queries, flat, part, members, count, least, 2 * partners))
+            found.append(_bucket_hits(queries, flat, part, members, count, least, 2 * PARTNERS))
     hits = np.concatenate(found)
     hits = hits[np.lexsort((hits[:, 1], -hits[:, 2], hits[:, 0]))]
     _, once = np.unique(hits[:, :2], axis=0, return_index=True)
     hits = hits[np.sort(once)]
     rank = np.arange(len(hits)) - np.searchsorted(hits[:, 0], hits[:, 0], side="left")
-    return np.asarray(hits[rank < partners][:, [0, 1, 3]].astype(np.int64))
+    return np.asarray(hits[rank < PARTNERS][:, [0, 1, 3]].astype(np.int64))
 
 
 def _bucket_hits(
@@ -124,51 +124,49 @@ def _bucket_hits(
     return np.stack([askers[busy][row] % count, answer % count, values[row, col], answer // count], axis=1)
 
 
-def candidate_pairs(
-    thumbnails: np.ndarray, *, partners: int = PARTNERS, searched: Callable[[], None] | None = None
-) -> Candidates:
+def candidate_pairs(thumbnails: np.ndarray, *, searched: Callable[[], None] | None = None) -> Candidates:
     """Pairs of rows that may show the same thing, in order.
 
-    thumbnails: `(N, 64, 64)` uint8. Four searches, each bringing at most `partners` of every image: layout (another
+    thumbnails: `(N, 64, 64)` uint8. Four searches, each bringing at most PARTNERS of every image: layout (another
     exposure; and once more for each way to turn or mirror), spectrum (small shifts), windows (shifts up to 3/8 of the
     side), enlarged parts (magnified by up to 1.45). N² scalar products of short vectors, in blocks of about 80 MB for
     20,000 images. `searched` is called after each of the SEARCHES searches.
     """
     if len(thumbnails) < 2:
         return _joined([])
-    searches: tuple[Callable[[np.ndarray, int], list[Candidates]], ...]
+    searches: tuple[Callable[[np.ndarray], list[Candidates]], ...]
     searches = (_layout_search, _spectrum_search, _window_search, _zoom_search)
     assert len(searches) == SEARCHES
     found = []
     for search in searches:
-        found += search(thumbnails, partners)
+        found += search(thumbnails)
         if searched is not None:
             searched()
     return _joined(found)
 
 
-def _layout_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
+def _layout_search(thumbnails: np.ndarray) -> list[Candidates]:
     """The same place under another exposure, and turned by quarters or mirrored."""
     views = layout_descriptors(thumbnails)
-    found = [_upright(_best_partners(views[0], views[0], LEAST["layout"], partners))]
+    found = [_upright(_best_partners(views[0], views[0], LEAST["layout"]))]
     for turn in TURNS_SEARCHED:
-        pairs = _best_partners(views[0], views[turn], LEAST["turned"], partners)
+        pairs = _best_partners(views[0], views[turn], LEAST["turned"])
         found.append(_upright(pairs, turn=turn))
     return found
 
 
-def _spectrum_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
+def _spectrum_search(thumbnails: np.ndarray) -> list[Candidates]:
     spectra = spectrum_descriptor(thumbnails)
-    return [_upright(_best_partners(spectra, spectra, LEAST["spectrum"], partners))]
+    return [_upright(_best_partners(spectra, spectra, LEAST["spectrum"]))]
 
 
-def _window_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
-    hits = _window_hits(*window_descriptors(thumbnails), LEAST["window"], partners)
+def _window_search(thumbnails: np.ndarray) -> list[Candidates]:
+    hits = _window_hits(*window_descriptors(thumbnails), LEAST["window"])
     return [_upright(hits[:, :2])]
 
 
-def _zoom_search(thumbnails: np.ndarray, partners: int) -> list[Candidates]:
-    hits = _window_hits(*zoom_descriptors(thumbnails), LEAST["zoom"], partners)
+def _zoom_search(thumbnails: np.ndarray) -> list[Candidates]:
+    hits = _window_hits(*zoom_descriptors(thumbnails), LEAST["zoom"])
     return [Candidates(hits[:, 1::-1], np.zeros(len(hits), np.int64), zoom_boxes()[hits[:, 2]])]
 
 

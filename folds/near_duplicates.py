@@ -206,18 +206,12 @@ def _measure(
     )
 
 
-def find_near_duplicates(
-    thumbnails: np.ndarray,
-    *,
-    least_unmoved: float = LEAST_UNMOVED,
-    least_moved: float = LEAST_MOVED,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
+def find_near_duplicates(thumbnails: np.ndarray, *, progress: Progress | None = None) -> pd.DataFrame:
     """Pairs a < b of thumbnails `(N, 64, 64)` uint8 that show the same thing; the columns of `measure_pairs` and kind.
 
     kind: 'near' (the same place), 'shifted' (by more than 2 pixels), 'turned' (by quarter turns, or mirrored) or
     'rescaled' (one is a part of the other, magnified by up to 1.45). A pair counts when its fine structure, less what
-    the set has in common, correlates by `least_unmoved` where it is near, by `least_moved` elsewhere (there are more
+    the set has in common, correlates by 0.55 where it is near, by 0.65 elsewhere (there are more
     ways to fit by chance), over at least 0.3 of the thumbnail, 0.5 where it is turned or rescaled. Where there is less
     structure than that, only near, with a detail of 0.8 and a layout of 0.95. Flat images are left out. Not found:
     turned *and* moved copies, greater magnifications, shifts beyond 3/8 of the side. The thresholds are calibrated on
@@ -236,7 +230,7 @@ def find_near_duplicates(
     table["kind"] = np.select(kinds, ["turned", "rescaled", "shifted"], "near")
     near = table["kind"] == "near"
     area = np.where(table["kind"].isin(["turned", "rescaled"]), LEAST_CHANGED_AREA, LEAST_AREA)
-    counts = (table["detail"] >= np.where(near, least_unmoved, least_moved)) & (table["area"] >= area)
+    counts = (table["detail"] >= np.where(near, LEAST_UNMOVED, LEAST_MOVED)) & (table["area"] >= area)
     counts |= near & (table["detail"] >= 0.8) & (table["layout"] >= 0.95)
     found = _once(table[counts])
     return found.assign(a=rows[found["a"].to_numpy(dtype=int)], b=rows[found["b"].to_numpy(dtype=int)])

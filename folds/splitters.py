@@ -46,8 +46,8 @@ def with_groups(method: str, options: dict[str, Any], group: GroupOption) -> tup
     """
     if method not in _GROUPED:
         raise ValueError(
-            f"method {method!r} cannot keep other groups whole, expected one of {sorted(_GROUPED)}; exclude the "
-            "duplicates from training instead (audit.exclude_duplicates)"
+            f"method {method!r} cannot keep other groups whole, expected one of {sorted(_GROUPED)}; or give a file "
+            "of folds whose column excluded_from keeps duplicates out of training (--folds)"
         )
     return _GROUPED[method], {**options, "group": group}
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from inference.colours import Colours, in_training_colours, recoloured_lines
-from inference.config import PredictConfig
 from inference.decide.decision import Decision, Mask, apply, apply_vote, as_said, decision_group
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
@@ -83,7 +82,6 @@ def make_submission(
     origins: Sequence[Origin] | None = None,
     fold_folders: Mapping[int, Path] | None = None,
     device: torch.device | str = "cpu",
-    config: PredictConfig | None = None,
     on_error: OnError = "stop",
     seconds: float | None = None,
     colours: Colours | None = None,
@@ -109,7 +107,7 @@ def make_submission(
     images = open_test_images(competition, data)
     options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
     members, origins, classifiers = apart(members, origins, decision)
-    used = used_members(members, decision, config)
+    used = used_members(members, decision)
     budget: TimeKeeper | None = None
     if colours is not None:
         options["shown"] = partial(in_training_colours, colours=colours)
@@ -180,16 +178,11 @@ def apart(
     return [member for member, _ in rest], [origin for _, origin in rest], classifiers
 
 
-def used_members(
-    members: Sequence[LoadedModel | ReadyMember], decision: Decision, config: PredictConfig | None = None
-) -> list[LoadedModel | ReadyMember]:
-    """The members with the views that the decision keeps; `config` replaces their prediction settings.
-
-    Raises ValueError where it keeps none of those that are set.
-    """
+def used_members(members: Sequence[LoadedModel | ReadyMember], decision: Decision) -> list[LoadedModel | ReadyMember]:
+    """The members with the views that the decision keeps; ValueError where it keeps none of those that are set."""
     found = []
     for member in members:
-        settings = config or member.predict_config
+        settings = member.predict_config
         if decision.views is not None:
             views = [view for view in expand_views(settings.views) if view in decision.views]
             if not views:

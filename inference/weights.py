@@ -1,4 +1,4 @@
-"""Weights in and out: pretrained encoders, saved models, and the one-file handover.
+"""Weights in and out: pretrained encoders and saved models.
 
 Saved models are safetensors with their settings beside them (`model.json`); nothing is unpickled, and a saved
 model is rebuilt from its settings alone, with nothing downloaded.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -24,7 +23,6 @@ from submissions.host.atomic import write_atomic
 
 __all__ = [
     "LoadedModel",
-    "export_model",
     "load_encoder_weights",
     "load_model",
     "normalisation_of",
@@ -33,7 +31,6 @@ __all__ = [
 
 WEIGHTS_FILE = "weights.safetensors"
 FORMAT = 1
-METADATA_KEY = "segmentation_pipeline"  # one key only: safetensors writes several in no fixed order
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,6 @@ class LoadedModel:
     input_config: InputConfig
     predict_config: PredictConfig
     path: Path
-    decision: dict[str, Any] | None = None  # of a one-file handover that carries one
 
 
 def save_model(
@@ -73,15 +69,15 @@ def save_model(
 
 
 def load_model(path: Path) -> LoadedModel:
-    """Model of a folder written by `save_model`, or of a file written by `export_model`.
+    """Model of a folder written by `save_model`.
 
     Downloads nothing whatever the settings say: the saved weights hold the encoder too.
     Raises FileNotFoundError where a file is missing, ValueError where weights and settings do not fit.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such model; expected a folder with {WEIGHTS_FILE} or an exported file")
-    weights, settings = _read_folder(path) if path.is_dir() else _read_exported(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such model; expected a folder with {WEIGHTS_FILE} and {SETTINGS_FILE}")
+    weights, settings = _read_folder(path)
     try:
         model_config = ModelConfig(**settings["model"])
         input_config = InputConfig(**settings["input"])
@@ -93,19 +89,7 @@ def load_model(path: Path) -> LoadedModel:
     model = build_model(model_config)
     _load_state(model, weights, path)
     model.eval()
-    return LoadedModel(model, model_config, input_config, predict_config, path, settings.get("decision"))
-
-
-def export_model(folder: Path, file: Path, decision: Mapping[str, Any] | None = None) -> None:
-    """One file that `load_model` opens anywhere: weights, and as metadata settings and decision."""
-    file = Path(file)
-    if file.suffix != ".safetensors":
-        raise ValueError(f"{file}: an exported model is one .safetensors file; give it that ending")
-    weights, settings = _read_folder(Path(folder))
-    if decision is not None:
-        settings["decision"] = dict(decision)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors(file, weights, {METADATA_KEY: json.dumps(settings)})
+    return LoadedModel(model, model_config, input_config, predict_config, path)
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,19 +98,6 @@ def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise FileNotFoundError(f"{folder / name} is missing; expected a folder written by training")
     settings = _parse_settings((folder / SETTINGS_FILE).read_text(), folder / SETTINGS_FILE)
     return read_tensors(folder / WEIGHTS_FILE), settings
-
-
-def _read_exported(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    weights = read_tensors(file)
-    metadata: dict[str, str] = {}
-    if file.suffix == ".safetensors":
-        with safetensors.safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-    if METADATA_KEY not in metadata:
-        raise ValueError(
-            f"{file} holds weights without settings; give the folder that holds {SETTINGS_FILE}, or export the model"
-        )
-    return weights, _parse_settings(metadata[METADATA_KEY], file)
 
 
 def _parse_settings(text: str, path: Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from submissions.guess.draft import Draft, spread
+from submissions.guess.draft import Draft
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listing import ListedImages, list_images, spread
 from submissions.images.opening import ImageReader
 
 LOOKED_AT = 24

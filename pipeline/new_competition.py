@@ -13,11 +13,10 @@ from pipeline.pictures import draw_guess
 from pipeline.sequence import started_as
 from pipeline.settings_reference import schema_line
 from submissions.answers import check_answer
-from submissions.guess.draft import spread
 from submissions.guess.first_contract import write_first_contract
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import ListedImages, Split, list_images
+from submissions.host.listing import ListedImages, Split, list_images, spread
 from submissions.host.masks import MaskReader
 from submissions.host.settings import validate
 

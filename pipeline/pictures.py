@@ -94,8 +94,9 @@ def draw_guess(
     save_figure(figure, path)
 
 
-def draw_answers(cells: Sequence[tuple[np.ndarray, str]], path: Path, *, across: int = 4) -> None:
-    """Images with what they are and what was said of them: (image, title), `across` in a line."""
+def draw_answers(cells: Sequence[tuple[np.ndarray, str]], path: Path) -> None:
+    """Images with what they are and what was said of them: (image, title), four in a line."""
+    across = 4
     lines = -(-len(cells) // across)
     figure, axes = new_figure(lines, across, 2.6 * across, 3 * lines)
     for axis in axes.flat:
@@ -122,8 +123,9 @@ def draw_balance(balance: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path, *, across: int = 3) -> None:
-    """Thumbnails of pairs, each side by side under what they have in common; `across` pairs in a line."""
+def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path) -> None:
+    """Thumbnails of pairs, each side by side under what they have in common; three pairs in a line."""
+    across = 3
     lines = -(-len(pairs) // across)
     figure, axes = new_figure(lines, across, 3.6 * across, 2.1 * lines)
     for axis in axes.flat:

@@ -13,7 +13,7 @@ import pandas as pd
 from inference.submission import open_test_images
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, Table
-from submissions.host.listing import LAYER_SEPARATOR, ListedImages
+from submissions.host.listing import LAYER_SEPARATOR, ListedImages, spread
 from submissions.host.patterns import FIELD, FIELD_KIND, fill, pattern_regex
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.host.text_tables import read_text_table
@@ -61,7 +61,7 @@ def duplicate_images(
 def _spread(stacks: Sequence[list[str]], sources: int) -> list[list[str]]:
     """Stacks spread evenly over all of them, as many as are needed for `sources` images."""
     for count in range(1, len(stacks) + 1):
-        chosen = [stacks[step * len(stacks) // count] for step in range(count)]
+        chosen = spread(stacks, count)
         if sum(map(len, chosen)) >= sources:
             return chosen[: _needed(chosen, sources)]
     return list(stacks)

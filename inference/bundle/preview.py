@@ -8,6 +8,7 @@ from pathlib import Path
 from inference.submission import SubmissionSummary, open_test_images
 from submissions.answers.show import draw_submission
 from submissions.host.competition import load_competition
+from submissions.host.listing import spread
 
 
 def draw_preview(
@@ -38,4 +39,4 @@ def _chosen(bundle: Path, data: Path, summary: SubmissionSummary, number: int) -
     failed = {outcome.image_id for outcome in summary.failures}
     images = open_test_images(load_competition(bundle / "competition.yaml"), data)
     ids = images.in_reading_order(set(summary.written.image_ids) - failed)
-    return [ids[step * len(ids) // number] for step in range(number)] if len(ids) > number else ids
+    return spread(ids, number)

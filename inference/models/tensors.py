@@ -52,10 +52,10 @@ def clean_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return cleaned
 
 
-def write_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
     partial = partial_path(path)
     with room_for(path, sum(tensor.nbytes for tensor in state.values()), partial):
-        save_file(dict(state), partial, metadata=metadata)
+        save_file(dict(state), partial)
     partial.replace(path)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+MOST_PASTED = 8
+VOID = 255
+
 
 def _check(images: np.ndarray, targets: np.ndarray) -> None:
     if images.ndim != 4 or targets.ndim not in (3, 4):
@@ -15,13 +18,11 @@ def _check(images: np.ndarray, targets: np.ndarray) -> None:
         raise ValueError(f"images {images.shape} and targets {targets.shape} differ in number or size")
 
 
-def cutmix(
-    images: np.ndarray, targets: np.ndarray, generator: np.random.Generator, *, alpha: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+def cutmix(images: np.ndarray, targets: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Replace one rectangle of every sample by the same rectangle of another sample of the batch.
 
     images (N, C, H, W) of any dtype, targets (N, H, W) or (N, K, H, W); both are returned as new arrays.
-    The area that is replaced is a share drawn from Beta(alpha, alpha) (Yun et al., ICCV 2019); the mask
+    The area that is replaced is a share drawn evenly from 0..1 (Yun et al., ICCV 2019); the mask
     moves with it, so no label has to be mixed. Raises ValueError for shapes that do not fit.
     """
     _check(images, targets)
@@ -29,7 +30,7 @@ def cutmix(
     partners = _partners(len(images), generator)
     images_out, targets_out = images.copy(), targets.copy()
     for sample, partner in enumerate(partners):
-        side = np.sqrt(generator.beta(alpha, alpha))
+        side = np.sqrt(generator.beta(1.0, 1.0))
         tall, wide = round(height * side), round(width * side)
         top, left = generator.integers(height - tall + 1), generator.integers(width - wide + 1)
         window = (..., slice(top, top + tall), slice(left, left + wide))
@@ -44,13 +45,11 @@ def copy_paste(
     generator: np.random.Generator,
     *,
     background: int | None = None,
-    most: int = 8,
-    void: int = 255,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paste objects of one sample of the batch over another, where they stood (Ghiasi et al., CVPR 2021).
 
     Objects are the connected parts of a class: of each plane (N, K, H, W), or of each label (N, H, W) but
-    `background` and `void`. Half of a donor's objects are pasted, `most` at most. In planes, what is pasted
+    `background` and 255, void. Half of a donor's objects are pasted, `MOST_PASTED` at most. In planes, what is pasted
     covers the other classes, so only what belongs to the pasted pixels stays. Returns new arrays; raises
     ValueError for shapes that do not fit and for labels without `background`.
     """
@@ -60,8 +59,8 @@ def copy_paste(
         raise ValueError("labels (N, H, W) need background=..., the class that is never pasted")
     images_out, targets_out = images.copy(), targets.copy()
     for sample, partner in enumerate(_partners(len(images), generator)):
-        objects = _objects(targets[partner], background, void)
-        number = min(most, -(-len(objects) // 2))
+        objects = _objects(targets[partner], background)
+        number = min(MOST_PASTED, -(-len(objects) // 2))
         for index in generator.permutation(len(objects))[:number]:
             pixels = objects[index]
             images_out[sample][:, pixels] = images[partner][:, pixels]
@@ -79,12 +78,12 @@ def _partners(count: int, generator: np.random.Generator) -> np.ndarray:
     return partners
 
 
-def _objects(target: np.ndarray, background: int | None, void: int) -> list[np.ndarray]:
+def _objects(target: np.ndarray, background: int | None) -> list[np.ndarray]:
     """bool (H, W) of every connected part of every class in a target (K, H, W) or (H, W)."""
     if target.ndim == 3:
         masks = [plane == 1 for plane in target]
     else:
-        masks = [target == value for value in np.unique(target) if value not in (background, void)]
+        masks = [target == value for value in np.unique(target) if value not in (background, VOID)]
     found: list[np.ndarray] = []
     for mask in masks:
         count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)

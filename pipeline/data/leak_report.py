@@ -42,6 +42,7 @@ def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame) -> pd
         folds, train, training_duplicates(space),
         group_columns=[group] if group else [], buffer=space.experiment.folds.buffer,
         series_column=space.experiment.folds.options.get("series_column", "stack"),
+        z_column=space.experiment.folds.options.get("z_column", "z"),
     )  # fmt: skip
     return leaks.sort_values(["similarity", "image_a", "image_b"], ascending=[False, True, True], kind="stable")
 

@@ -27,15 +27,9 @@ POSITION = ["image_id", "axis", "z", "y", "x", "height", "width"]
 
 
 def grid_index(
-    stored: StoredImage,
-    patch: tuple[int, int],
-    classes: Sequence[str],
-    *,
-    overlap: float = 0.0,
-    tissue: bool = False,
-    axis: str = "z",
+    stored: StoredImage, patch: tuple[int, int], classes: Sequence[str], *, tissue: bool = False, axis: str = "z"
 ) -> pd.DataFrame:
-    """Windows that cover every pixel of a stored image, evenly spread, overlapping by `overlap` or more.
+    """Windows that cover every pixel of a stored image, evenly spread, overlapping no more than that takes.
 
     Columns: image_id, axis, z, y, x, height, width (pixels; less than the patch where the image is smaller;
     z is the number of the plane across `axis`, y and x lie in the plane), foreground_<class> (share of the
@@ -49,7 +43,7 @@ def grid_index(
     if shape is None or (len(shape) == 4 and shape[1] < len(classes)):
         raise ValueError(f"image {stored.image_id!r}: target {shape} for {len(classes)} classes; run stage 03 again")
     tall, wide = min(patch[0], height), min(patch[1], width)
-    tops, lefts = tile_positions(height, tall, overlap), tile_positions(width, wide, overlap)
+    tops, lefts = tile_positions(height, tall, 0.0), tile_positions(width, wide, 0.0)
     rows: list[dict[str, object]] = []
     void: list[dict[str, object]] = []
     for z in range(depth):

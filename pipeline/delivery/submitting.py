@@ -6,7 +6,6 @@ import json
 import math
 import re
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +137,6 @@ def upload(
     *,
     code: tuple[Path, Path],
     patience: Patience,
-    report: Callable[[str], None] = print,
 ) -> Submitted:
     """Hand the experiment in under the host's competition name: its CSV, or for a code competition the folders in
     `code` (data set, notebook).
@@ -152,6 +150,6 @@ def upload(
             again = f"run 08_bundle.py {space.experiment.name} --overwrite"
             raise ValueError(f"{bundled}: not the current decision in tuning/; {again}")
         file = answer_path(space.competition, space.own).name
-        return submit_code(client, name, *code, message, file_name=file, patience=patience, report=report)
+        return submit_code(client, name, *code, message, file_name=file, patience=patience)
     path = submission_path(space)
-    return submit_csv(client, name, path, message, max_bytes=form.max_bytes, patience=patience, report=report)
+    return submit_csv(client, name, path, message, max_bytes=form.max_bytes, patience=patience)

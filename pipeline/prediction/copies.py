@@ -6,7 +6,7 @@ seen under a few of COPIES, show it to the forecast (`pipeline.tuning.forecast`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -69,7 +69,7 @@ def copies_folder(space_own: Path, shift: str) -> Path:
     return space_own / FOLDER / shift.replace(":", "_")
 
 
-def predict_copies(space: Workspace, *, report: Callable[[str], None] = quiet) -> Iterator[tuple[int, int]]:
+def predict_copies(space: Workspace) -> Iterator[tuple[int, int]]:
     """Predict every copy that is not there yet; yields (done, of how many)."""
     from pipeline.prediction.prediction import fold_models, predict_oof
 
@@ -78,7 +78,7 @@ def predict_copies(space: Workspace, *, report: Callable[[str], None] = quiet) -
     models = fold_models(space)
     for shift, names in plan.items():
         folder = copies_folder(space.own, shift)
-        for done, _ in predict_oof(space, folder, only=names, shift=shift, models=models, report=report):
+        for done, _ in predict_oof(space, folder, only=names, shift=shift, models=models, report=quiet):
             yield before + done, total
         before += len(names)
 

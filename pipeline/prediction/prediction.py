@@ -162,7 +162,6 @@ def predict_test_shard(
     *,
     folder: Path,
     on_error: OnError,
-    report: Callable[[str], None] = tqdm.write,
 ) -> Iterator[tuple[int, int]]:
     """The test images of the shard into the files that `predict_test` reads; yields (done, of how many).
 
@@ -172,7 +171,7 @@ def predict_test_shard(
     images = open_test_images(space.competition, space.data)
     ids = share(images.ids, space.shard)
     members, kept, classifiers = apart(loaded, origins, decision)
-    options: dict[str, Any] = {"device": pick_devices(space), "on_error": on_error, "report": report}
+    options: dict[str, Any] = {"device": pick_devices(space), "on_error": on_error, "report": tqdm.write}
     outcomes: list[Iterator[Outcome]] = []
     if classifiers:
         outcomes.append(predict_listed(classifiers, images, ids, folder / ANSWERS, **options))

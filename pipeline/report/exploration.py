@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from contextlib import closing
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,12 +12,10 @@ from folds.blocks import has_blocks
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import Look, outline
 from pipeline.shift.similar_images import training_duplicates
-from submissions.host.listing import ListedImages
+from submissions.host.listing import ListedImages, spread
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import decode, encode
 from submissions.table.show import PALETTE, shown
-
-T = TypeVar("T")
 
 
 def size_table(run: FinishedRun) -> pd.DataFrame:
@@ -116,9 +112,3 @@ def mask_checks(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
 def contours(look: Look) -> np.ndarray:
     """uint8 (H, W, 3): the truth's borders over the image, a colour a class."""
     return outline(look.image, look.truth, [(int(red), int(green), int(blue)) for red, green, blue in PALETTE])
-
-
-def spread(names: Sequence[T], number: int) -> list[T]:
-    """At most `number` of the names (or units), evenly spread over them in order."""
-    count = min(number, len(names))
-    return [names[index * len(names) // count] for index in range(count)]

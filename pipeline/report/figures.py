@@ -173,11 +173,11 @@ def calibration_figure(bins: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def histogram_figure(columns: dict[str, np.ndarray], title: str, *, bins: int = 40) -> go.Figure:
+def histogram_figure(columns: dict[str, np.ndarray], title: str) -> go.Figure:
     """Histograms over one axis, a colour a name."""
     figure = new_figure(height=300, legend=len(columns) > 1)
     for index, (name, values) in enumerate(columns.items()):
-        figure.add_histogram(x=plain_list(values), name=html.escape(str(name)), nbinsx=bins, opacity=0.65,
+        figure.add_histogram(x=plain_list(values), name=html.escape(str(name)), nbinsx=40, opacity=0.65,
                              marker={"color": COLOURS[index % len(COLOURS)]})  # fmt: skip
     figure.update_layout(barmode="overlay", xaxis={"title": html.escape(title)}, yaxis={"title": "images"})
     return figure

@@ -133,11 +133,11 @@ def shrink(picture: np.ndarray, side: int = THUMBNAIL) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def data_uri(picture: np.ndarray, *, side: int = THUMBNAIL, quality: int = 82) -> str:
+def data_uri(picture: np.ndarray, *, side: int = THUMBNAIL) -> str:
     """uint8 (H, W, 3) RGB or (H, W) as a JPEG inside an address."""
     small = shrink(picture, side)
     flipped = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".jpg", flipped, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    encoded = cv2.imencode(".jpg", flipped, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,8 +37,3 @@ class Draft:
             dumped = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
             lines.append(f"{name}: " + dumped.removesuffix("...\n").strip())
         return "\n".join(lines) + "\n"
-
-
-def spread(items: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` items, spread evenly over all."""
-    return [items[index * len(items) // most] for index in range(most)] if len(items) > most else list(items)

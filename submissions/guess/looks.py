@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.guess.draft import spread
+from submissions.host.listing import spread
 from submissions.images.opening import open_image
 
 LOOKED_AT = 5

@@ -11,8 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from submissions.guess.draft import Draft, spread
+from submissions.guess.draft import Draft
 from submissions.guess.pairing import Masks
+from submissions.host.listing import spread
 from submissions.host.mask_images import colour_codes, colour_name
 from submissions.images.opening import open_image, open_mask, probe_image
 

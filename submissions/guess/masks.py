@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from submissions.guess.draft import Draft, spread
+from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup
 from submissions.guess.pairing import Masks
 from submissions.guess.polygons import find_polygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
 from submissions.guess.tables import FoundTable
+from submissions.host.listing import spread
 from submissions.images.opening import probe_image, read_image
 from submissions.rle.text import KNOWN_EMPTIES
 

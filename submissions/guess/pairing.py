@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from submissions.guess.draft import spread
 from submissions.guess.files import SUFFIXES, FileGroup, common_head, common_tail
 from submissions.guess.looks import are_masks
+from submissions.host.listing import spread
 from submissions.images.opening import read_mask_image
 
 How = Literal["one", "objects", "classes", "observers"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from submissions.guess.draft import spread
 from submissions.guess.files import DOCUMENTS, FileGroup, group_files
 from submissions.guess.pairing import matches_of
+from submissions.host.listing import spread
 from submissions.host.polygons import Entry, read_document
 
 LARGEST_READ, BESIDE_READ = 5, 40

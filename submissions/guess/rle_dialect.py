@@ -24,6 +24,7 @@ from submissions.table.alignment import check_alignment
 
 UNKNOWN: Literal["unknown"] = "unknown"
 SURE = 0.99
+LOOKED_AT = 400
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,18 @@ def detect_dialect(
     shapes: Shape | Sequence[Shape],
     *,
     images: Sequence[npt.NDArray[Any]] | None = None,
-    sample: int = 400,
 ) -> Detection:
     """Find the dialect of a table's texts, for images of one shape (H, W) or of one shape a text.
 
     `images`: arrays (H, W[, C]), one a text, which decide the order where every image is square.
-    `sample`: at most so many masks are looked at, spread evenly over the table.
+    At most `LOOKED_AT` masks are looked at, spread evenly over the table.
     Raises ValueError where there are not as many shapes (or images) as texts.
     """
     sizes = one_shape_each(shapes, len(texts))
     if images is not None and len(images) != len(texts):
         raise ValueError(f"{len(images)} images for {len(texts)} texts: expected one per text, or none")
     empty, masks, reasons = _split_empties(texts)
-    chosen = masks[:: max(1, math.ceil(len(masks) / sample))]
+    chosen = masks[:: max(1, math.ceil(len(masks) / LOOKED_AT))]
     pairs = [(str(texts[i]), sizes[i]) for i in chosen]
     kind, confidence = _kind(pairs, reasons)
     found: dict[str, Any] = {"kind": kind, "order": UNKNOWN, "base": UNKNOWN, "empty": empty}

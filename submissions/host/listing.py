@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
@@ -31,6 +31,7 @@ from submissions.images.opening import (
 )
 from submissions.images.readers import pixel_size_of
 
+T = TypeVar("T")
 Split = Literal["train", "test"]
 FROM_FILE = "file"
 LAYER_SEPARATOR = "|"
@@ -425,3 +426,9 @@ class ListedImages:
         if self._open_stack is not None:
             self._open_stack[1].close()
             self._open_stack = None
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most `most` of the items, spread evenly over all of them, in order."""
+    count = min(most, len(items))
+    return [items[index * len(items) // count] for index in range(count)]

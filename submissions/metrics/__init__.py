@@ -2,7 +2,6 @@
 
 from submissions.metrics.base import Metric
 from submissions.metrics.histogram import (
-    class_threshold_values,
     counts,
     joint_histogram,
     joint_histograms,
@@ -18,7 +17,6 @@ __all__ = [
     "CountMetric",
     "Metric",
     "build_metric",
-    "class_threshold_values",
     "counts",
     "joint_histogram",
     "joint_histograms",

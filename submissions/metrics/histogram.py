@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from submissions.metrics.base import checked_valid
-from submissions.metrics.overlap import ClassMetric, CountMetric
+from submissions.metrics.overlap import CountMetric
 
 LEVELS = 256
 _BLOCK = 1 << 22  # pixels a pass: bounds the buffers, and keeps 32-bit counters from overflowing
@@ -73,21 +73,16 @@ def threshold_curve(metric: CountMetric, hists: np.ndarray, multiplicities: np.n
     score equals that of `metric.rows(q >= t, ...)` and `metric.score`, bit for bit. ValueError for a metric
     that does not follow from pixel counts.
     """
-    return _checked(metric, CountMetric).curve(*_per_threshold(hists), multiplicities)
+    return _checked(metric).curve(*_per_threshold(hists), multiplicities)
 
 
 def threshold_values(metric: CountMetric, hists: np.ndarray) -> np.ndarray:
     """Scores (N, 256) of each unit alone at every threshold, from `hists` (N, K, 2, 256)."""
-    return _checked(metric, CountMetric).from_counts(*_per_threshold(hists))
+    return _checked(metric).from_counts(*_per_threshold(hists))
 
 
-def class_threshold_values(metric: CountMetric, hists: np.ndarray) -> np.ndarray:
-    """Values (N, 256, K) of each unit and class, for thresholds that differ by class; NaN where undefined."""
-    return _checked(metric, ClassMetric).class_values(*_per_threshold(hists))
-
-
-def _checked(metric: Any, kind: type) -> Any:
-    if not isinstance(metric, kind):
+def _checked(metric: Any) -> Any:
+    if not isinstance(metric, CountMetric):
         name = getattr(metric, "name", metric)
         raise ValueError(f"{name} does not follow from pixel counts of each class: score it threshold by threshold")
     return metric

@@ -198,23 +198,6 @@ def thinned(shape: Shape, step: int) -> Shape:
     return -(-shape[0] // step), -(-shape[1] // step)
 
 
-def decode_window(text: object, shape: Shape, dialect: Dialect, *, rows: slice, cols: slice, where: str = "") -> Bool:
-    """`decode(...)[rows, cols]` (slices without step) without ever holding the whole mask."""
-    height, width = _checked(shape)
-    runs = read_runs(text, shape, dialect, where=where)
-    length, lines = (height, width) if dialect.order == "column" else (width, height)
-    across = cols if dialect.order == "column" else rows
-    first, stop, _ = across.indices(lines)
-    edges = np.clip(np.stack([runs[:, 0], runs.sum(axis=1)], axis=1), first * length, max(first, stop) * length)
-    inside = edges[edges[:, 1] > edges[:, 0]] - first * length
-    band = (height, max(0, stop - first)) if dialect.order == "column" else (max(0, stop - first), width)
-    if 0 in band:
-        return np.zeros((height, width), bool)[rows, cols]
-    clipped = np.stack([inside[:, 0], inside[:, 1] - inside[:, 0]], axis=1)
-    painted = paint(clipped, band, dialect.order)
-    return np.ascontiguousarray(painted[rows] if dialect.order == "column" else painted[:, cols])
-
-
 def decode_instances(
     texts: Sequence[object],
     shape: Shape,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listing import ListedImages, list_images, spread
 from submissions.host.mask_images import stretch
 from submissions.host.masks import MaskReader
 from submissions.table.alignment import FEW_IMAGES, check_alignment
@@ -30,8 +30,8 @@ DISTANCE, LARGER = 0.35, 2.0
 Paint = Callable[[Sequence[int], tuple[int, int]], np.ndarray]
 
 
-def sample_training(competition: Competition, data: Path, limit: int = TRAINING_SAMPLE) -> pd.DataFrame | None:
-    """height, width, depth and area_<class> of up to `limit` training images, spread over all of them.
+def sample_training(competition: Competition, data: Path) -> pd.DataFrame | None:
+    """height, width, depth and area_<class> of up to TRAINING_SAMPLE training images, spread over all of them.
 
     None where there are no masks or no images. Images beyond 50 million pixels are passed over.
     """
@@ -41,7 +41,7 @@ def sample_training(competition: Competition, data: Path, limit: int = TRAINING_
     ids = listing["image_id"].astype(str).tolist() if len(listing) else []
     images, masks = ListedImages(competition, data, listing) if ids else None, MaskReader(competition, data)
     rows = []
-    for image_id in [ids[index * len(ids) // limit] for index in range(limit)] if len(ids) > limit else ids:
+    for image_id in spread(ids, TRAINING_SAMPLE):
         assert images is not None
         depth, height, width, _ = images.shape_of(image_id)
         if depth * height * width > MAX_SAMPLED_PIXELS:

@@ -26,7 +26,8 @@ INVENTORY = pd.DataFrame(
 
 def test_counts_areas_and_distance() -> None:
     folds = make_folds(INVENTORY, "predefined", 2, 0, fold_column="given", buffer=10)
-    table = fold_balance(folds, INVENTORY, ["organ"])
+    organs = INVENTORY.set_index("image_id")["organ"]
+    table = fold_balance(folds.assign(stratum=folds["image_id"].map(organs)), INVENTORY)
     assert table.index.tolist() == [0, 1, "all"]
     assert table["images"].tolist() == [3, 3, 6]
     assert table["excluded"].tolist() == [1, 1, 0]

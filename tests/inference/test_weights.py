@@ -17,7 +17,7 @@ from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.models import build_model
 from inference.models.pretrained import WHEELS, adapt_input_channels, by_order, fill_encoder, match_names
 from inference.models.tensors import read_tensors
-from inference.weights import export_model, load_encoder_weights, load_model, normalisation_of, save_model
+from inference.weights import load_encoder_weights, load_model, normalisation_of, save_model
 
 LITE = "tf_efficientnet_lite0"
 PLAIN = ModelConfig(architecture="plain_unet", classes=["a", "b"], options={"channels": [4, 8]})
@@ -227,7 +227,7 @@ def test_saved_model_answers_the_same(wrapped, tmp_path) -> None:
         input_config,
         predict_config,
     )
-    assert not loaded.model.training and loaded.decision is None and loaded.path == tmp_path / "new"
+    assert not loaded.model.training and loaded.path == tmp_path / "new"
     images = torch.randn(1, 3, 21, 34)
     with torch.no_grad():
         assert torch.equal(loaded.model(images), model.eval()(images))
@@ -241,32 +241,13 @@ def test_channels_last_weights_are_saved_by_value(tmp_path) -> None:
     assert torch.equal(stored["net.head.weight"], model.net.head.weight)
 
 
-def test_export_is_one_file_with_the_decision_and_the_same_bytes_each_time(tmp_path) -> None:
-    model = build_model(PLAIN).eval()
-    save_model(tmp_path / "fold_0", model, PLAIN, InputConfig(), PredictConfig())
-    decision = {"thresholds": {"a": 117, "b": 90}}
-    for name in ("one", "two"):
-        export_model(tmp_path / "fold_0", tmp_path / "out" / f"{name}.safetensors", decision)
-    one, two = (tmp_path / "out" / f"{name}.safetensors" for name in ("one", "two"))
-    assert one.read_bytes() == two.read_bytes()
-    loaded = load_model(one)
-    assert loaded.decision == decision and loaded.model_config == PLAIN
-    images = torch.randn(1, 3, 16, 20)
-    with torch.no_grad():
-        assert torch.equal(loaded.model(images), model(images))
-    export_model(tmp_path / "fold_0", tmp_path / "bare.safetensors")
-    assert load_model(tmp_path / "bare.safetensors").decision is None
-
-
 def test_loading_errors_name_the_file_and_the_remedy(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match="no such model"):
         load_model(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match=r"weights\.safetensors is missing"):
         load_model(tmp_path)
     save_model(tmp_path, build_model(PLAIN), PLAIN, InputConfig(), PredictConfig())
-    with pytest.raises(ValueError, match="give it that ending"):
-        export_model(tmp_path, tmp_path / "model.pth")
-    with pytest.raises(ValueError, match="weights without settings"):
+    with pytest.raises(FileNotFoundError, match="expected a folder"):
         load_model(tmp_path / "weights.safetensors")
     settings = json.loads((tmp_path / "model.json").read_text())
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from tiny_run import write_tiny_experiment
 
-from pipeline.report.exploration import area_shares, class_table, group_table, mask_checks, size_table, spread
+from pipeline.report.exploration import area_shares, class_table, group_table, mask_checks, size_table
 from pipeline.report.finished_run import FinishedRun, finished_runs
 from pipeline.report.image_pictures import look_at, outline, pair_sheet, sheet
 from pipeline.report.several import common_metric, difference_matrix, ensemble_matrix, image_scores, paired_table
 from pipeline.report.thresholds import group_scores, worth_table
 from pipeline.sequence import run_stages
+from submissions.host.listing import spread
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ("01_explore", "02_thresholds", "04_compare_models", "05_results")

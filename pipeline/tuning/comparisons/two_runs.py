@@ -17,6 +17,7 @@ from submissions.metrics import Metric, build_metric
 from submissions.metrics.intervals import Interval, paired_bootstrap
 
 META = ("image_id", "fold", "group", "stratum")
+MOST_CHANGED = 10
 TEXT = {"image_id": str, "group": str, "stratum": str}
 
 
@@ -43,9 +44,7 @@ def compare(
     metric: Metric,
     *,
     rounds: int = 1000,
-    seed: int = 0,
     level: float = 0.95,
-    shown: int = 10,
 ) -> Comparison:
     """Compare two tables of scores (image_id, group, stratum and the metric's columns, as stage 06 writes
     them).
@@ -54,7 +53,7 @@ def compare(
     many. Raises ValueError where the tables have no image in common, or lack a column.
     """
     a, b = _shared_rows(scores_a, scores_b)
-    options: dict[str, Any] = {"rounds": rounds, "seed": seed, "level": level}
+    options: dict[str, Any] = {"rounds": rounds, "level": level}
     overall = paired_bootstrap(metric, a, b, a["group"], **options)
     strata, rows = a["stratum"].astype(str), []
     for stratum in sorted(set(strata)):
@@ -66,7 +65,7 @@ def compare(
     changed = pd.DataFrame({"image_id": a["image_id"], "a": a["score"], "b": b["score"]})
     changed["difference"] = changed["a"] - changed["b"]
     order = np.lexsort((changed["image_id"], -changed["difference"].abs().fillna(0.0).to_numpy()))
-    changed = changed.iloc[order[:shown]].reset_index(drop=True)
+    changed = changed.iloc[order[:MOST_CHANGED]].reset_index(drop=True)
     left_out = len(set(scores_a["image_id"]) ^ set(scores_b["image_id"]))
     return Comparison(metric.score(a), metric.score(b), overall, by_stratum, changed, _verdict(overall, left_out))
 

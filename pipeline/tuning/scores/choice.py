@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.tuning.scores.score_tables import Board
 from submissions.metrics.intervals import resample
 
+PARTS = 5  # that one fold's groups are dealt into, to nest over
 TWO_ERRORS = 2.0  # what cannot be told from the best at about 95 %
 
 
@@ -89,16 +90,16 @@ class Judge:
         return np.ones(len(self.meta), bool)
 
 
-def selection_folds(meta: pd.DataFrame, parts: int = 5) -> tuple[pd.DataFrame, bool]:
+def selection_folds(meta: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
     """`meta` with folds to nest over, and whether they are those of the training.
 
-    Where one fold was predicted only, its groups, in order of name, are dealt into up to `parts` parts:
+    Where one fold was predicted only, its groups, in order of name, are dealt into up to PARTS parts:
     enough to measure what choosing a threshold costs, though one model made all predictions.
     """
     if meta["fold"].nunique() > 1:
         return meta, True
     code = pd.factorize(meta["group"], sort=True)[0]
-    return meta.assign(fold=code % max(1, min(parts, code.max() + 1))), False
+    return meta.assign(fold=code % max(1, min(PARTS, code.max() + 1))), False
 
 
 def widest_run(within: np.ndarray, best: int) -> tuple[int, int]:

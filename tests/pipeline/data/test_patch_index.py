@@ -40,7 +40,7 @@ def test_shares_are_counted_right(tmp_path: Path, planes: bool) -> None:
     if planes:
         target = np.stack([np.where(label == 255, 255, label == k) for k in range(3)], axis=1).astype(np.uint8)
     image = stored(tmp_path, np.zeros((2, 50, 71, 3), np.uint8), target)
-    index = grid_index(image, (16, 20), ["background", "b", "c"], overlap=0.3)
+    index = grid_index(image, (16, 20), ["background", "b", "c"])
     assert set(index["z"]) == {0, 1} and (index["height"] == 16).all() and (index["width"] == 20).all()
     for row in index.itertuples():
         window = label[row.z, row.y : row.y + 16, row.x : row.x + 20]
@@ -51,8 +51,8 @@ def test_shares_are_counted_right(tmp_path: Path, planes: bool) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40), st.floats(0, 0.9))
-def test_the_grid_covers_every_pixel(height: int, width: int, tall: int, wide: int, overlap: float) -> None:
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(1, 40))
+def test_the_grid_covers_every_pixel(height: int, width: int, tall: int, wide: int) -> None:
     class Image(StoredImage):
         def __init__(self) -> None:
             self.image_id, self.shape, self.target_shape = "a", (1, height, width, 1), (1, height, width)
@@ -61,7 +61,7 @@ def test_the_grid_covers_every_pixel(height: int, width: int, tall: int, wide: i
             assert rows is not None and cols is not None
             return np.zeros((rows.stop - rows.start, cols.stop - cols.start), np.uint8)
 
-    index = grid_index(Image(), (tall, wide), ["k"], overlap=overlap)
+    index = grid_index(Image(), (tall, wide), ["k"])
     covered = np.zeros((height, width), int)
     for row in index.itertuples():
         assert 0 <= row.y <= height - row.height and 0 <= row.x <= width - row.width

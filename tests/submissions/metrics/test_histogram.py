@@ -8,7 +8,6 @@ import pytest
 
 from submissions.metrics import (
     build_metric,
-    class_threshold_values,
     counts,
     histogram,
     joint_histogram,
@@ -126,16 +125,6 @@ def test_resampled_curves_are_those_of_resampled_tables(over: str) -> None:
         np.testing.assert_allclose(curves[:, t], metric.bootstrap(table, draws), rtol=1e-12)
 
 
-def test_values_of_single_classes() -> None:
-    units = [planes_of(seed, 3) for seed in range(2)]
-    hists = np.stack([joint_histograms(*unit) for unit in units])
-    values = class_threshold_values(build_metric("dice"), hists)
-    assert values.shape == (2, 256, 3)
-    for k in range(3):
-        alone = threshold_values(build_metric("dice", classes=k), hists)
-        np.testing.assert_array_equal(values[..., k], alone)
-
-
 def test_groups_are_sums_of_histograms() -> None:
     units = [planes_of(seed, 2) for seed in range(4)]
     hists = np.stack([joint_histograms(*unit) for unit in units])
@@ -162,8 +151,6 @@ def test_wrong_input_is_named() -> None:
     with pytest.raises(ValueError, match=r"histograms have shape \(2, 256\)"):
         threshold_curve(build_metric("dice"), joint_histogram(probs, mask))
     hists = joint_histogram(probs, mask)[None, None]
-    for call in (threshold_curve, threshold_values, class_threshold_values):
+    for call in (threshold_curve, threshold_values):
         with pytest.raises(ValueError, match="dsb2018_precision does not follow from pixel counts"):
             call(build_metric("dsb2018_precision"), hists)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="pixel_accuracy does not follow from pixel counts of each class"):
-        class_threshold_values(build_metric("pixel_accuracy"), hists)  # type: ignore[arg-type]

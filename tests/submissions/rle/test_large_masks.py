@@ -89,19 +89,6 @@ def test_a_data_set_on_disk_is_read_in_strips(tmp_path, monkeypatch):
         assert rle.encode(stored, KAGGLE) == rle.encode(blobs(), KAGGLE)
 
 
-@settings(max_examples=80, deadline=None)
-@given(
-    mask=masks,
-    dialect=dialects,
-    rows=st.tuples(st.integers(-3, 14), st.integers(-3, 14)),
-    cols=st.tuples(st.integers(-3, 19), st.integers(-3, 19)),
-)
-def test_a_window_is_a_slice_of_the_whole(mask, dialect, rows, cols):
-    text = rle.encode(mask, dialect)
-    window = rle.decode_window(text, mask.shape, dialect, rows=slice(*rows), cols=slice(*cols))
-    np.testing.assert_array_equal(window, mask[slice(*rows), slice(*cols)])
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     label=hnp.arrays(np.int32, st.tuples(st.integers(1, 9), st.integers(1, 11)), elements=st.integers(0, 5)),
