@@ -36,7 +36,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from forecast import PARTS, Cache, CachedItem, decided_units, read_cache, terms_of
+from forecast import PARTS, Cache, CachedItem, criteria_of, decided_units, read_cache
 from forecast_caches import SPLITS, Sample, Split, predicted
 
 from inference.colours import Colours, in_training_colours, learn_colours, measured_quantiles
@@ -49,7 +49,7 @@ from inference.weights import LoadedModel, load_model
 from pipeline.tuning.forecast.judging import judged_kinds
 from pipeline.tuning.forecast.known_units import joined, scored_names
 from pipeline.tuning.forecast.lessons import Lesson, fit_maps, left_out, span_of, stand_ins, targets_of, way_of
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.search import tune
 from submissions.images.opening import ArrayReader
 
@@ -157,18 +157,18 @@ def way_of_arm(
 def measured(split: Split, folder: Path, arms: Sequence[str], most: int) -> list[dict[str, Any]]:
     """A row an arm and part: the score as it is and with the arm; of `own` images, for arms that look at no part."""
     cache, pixels, loaded = read_cache(folder, split), read_pixels(folder), load_model(folder / "model")
-    terms = terms_of(cache.competition)
-    decision = tune(terms, cache.own).decision
+    criteria = criteria_of(cache.competition)
+    decision = tune(criteria, cache.own).decision
     parts = {part: spread(cache.test[part], most) for part in PARTS} | {"own": spread(cache.own, most)}
     rows = []
-    rows += chosen_thresholds(split, cache, terms, decision, parts) if "thresholds" in arms else []
+    rows += chosen_thresholds(split, cache, criteria, decision, parts) if "thresholds" in arms else []
     for arm in arms:
         for part, items in parts.items() if arm != "thresholds" else ():
             if part == "own" and arm not in ("colour", "range", "views"):
                 continue
             way = way_of_arm(arm, loaded, items, cache, pixels=pixels, decision=decision)
-            before = scored(terms, decision, items)
-            after = before if way is None else scored(terms, decision, anew(items, pixels, way))
+            before = scored(criteria, decision, items)
+            after = before if way is None else scored(criteria, decision, anew(items, pixels, way))
             rows.append({"split": split.name, "part": part, "arm": arm, "images": len(items), "before": before,
                          "after": after, "gain": after - before})  # fmt: skip
             print(split.name, part, arm, f"{before:.3f} -> {after:.3f}", flush=True)
@@ -176,7 +176,7 @@ def measured(split: Split, folder: Path, arms: Sequence[str], most: int) -> list
 
 
 def chosen_thresholds(
-    split: Split, cache: Cache, terms: Terms, decision: Decision, parts: dict[str, list[CachedItem]]
+    split: Split, cache: Cache, criteria: Criteria, decision: Decision, parts: dict[str, list[CachedItem]]
 ) -> list[dict[str, Any]]:
     """A row a test part: the score by the decision as learned, and by the threshold that the forecast chooses for it.
 
@@ -189,7 +189,7 @@ def chosen_thresholds(
         str(level): decision.model_copy(update={"rule": ThresholdRule(thresholds=[level] * len(decision.classes))})
         for level in LEVELS
     }
-    arms = {name: forecast_of_arm(cache, terms, one, parts, classes) for name, one in decisions.items()}
+    arms = {name: forecast_of_arm(cache, criteria, one, parts, classes) for name, one in decisions.items()}
     rows = []
     for part in PARTS:
         sure = {name: sure_gain(arms["learned"], arm, part) for name, arm in arms.items()}
@@ -211,23 +211,23 @@ class Arm:
 
 
 def forecast_of_arm(
-    cache: Cache, terms: Terms, decision: Decision, parts: dict[str, list[CachedItem]], classes: list[str]
+    cache: Cache, criteria: Criteria, decision: Decision, parts: dict[str, list[CachedItem]], classes: list[str]
 ) -> Arm:
     """Teach a map on own images and copies that are decided so, and ask it about the test parts decided so."""
-    copies = [decided_units(terms, decision, items, shift) for shift, items in cache.copies.items()]
-    known = joined([decided_units(terms, decision, cache.own), *copies])
-    lesson = Lesson(known, terms.metric, classes, left_out(known), span_of(known))
-    maps = fit_maps(MAP, targets_of(known, terms.metric, classes, lesson.span))
+    copies = [decided_units(criteria, decision, items, shift) for shift, items in cache.copies.items()]
+    known = joined([decided_units(criteria, decision, cache.own), *copies])
+    lesson = Lesson(known, criteria.metric, classes, left_out(known), span_of(known))
+    maps = fit_maps(MAP, targets_of(known, criteria.metric, classes, lesson.span))
     options: dict[str, Any] = {
         "classes": classes,
         "span": lesson.span,
-        "known": stand_ins(known, maps, terms.metric, lesson.span),
+        "known": stand_ins(known, maps, criteria.metric, lesson.span),
     }
-    tests = {part: decided_units(terms, decision, parts[part]) for part in PARTS}
-    way = way_of(terms.metric)
+    tests = {part: decided_units(criteria, decision, parts[part]) for part in PARTS}
+    way = way_of(criteria.metric)
     return Arm(
-        {part: said_of_set(way, maps, terms.metric, test.units, **options) for part, test in tests.items()},
-        {part: float(terms.metric.score(test.rows)) for part, test in tests.items()},
+        {part: said_of_set(way, maps, criteria.metric, test.units, **options) for part, test in tests.items()},
+        {part: float(criteria.metric.score(test.rows)) for part, test in tests.items()},
         {one.name: one.said - one.truth for one in judged_kinds([MAP], lesson)[0].episodes},
     )
 
@@ -251,9 +251,9 @@ def anew(items: Sequence[CachedItem], pixels: Pixels, way: Way) -> list[CachedIt
     return found
 
 
-def scored(terms: Terms, decision: Decision, items: Sequence[CachedItem]) -> float:
+def scored(criteria: Criteria, decision: Decision, items: Sequence[CachedItem]) -> float:
     """The host's metric of items as decided."""
-    return float(terms.metric.score(decided_units(terms, decision, items).rows))
+    return float(criteria.metric.score(decided_units(criteria, decision, items).rows))
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from inference.forecast.forecast import Forecast, apply_forecast
 from pipeline.tuning.forecast.known_units import joined, known_part, own_units, scored_names
 from pipeline.tuning.forecast.learning import learn_forecast
 from pipeline.tuning.forecast.lessons import Known
-from pipeline.tuning.scores.criteria import Terms, tuning_metric
+from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.tuning.scores.units import make_units
 from pipeline.tuning.search import TuneResult, final_pass, tune
 from pipeline.tuning_settings import TuneSettings
@@ -97,47 +97,48 @@ def read_cache(folder: Path, split: Split) -> Cache:
     return Cache(competition, [item(name, arrays["oof"][name]) for name in arrays["oof"].files], copies, test)
 
 
-def terms_of(competition: Competition) -> Terms:
+def criteria_of(competition: Competition) -> Criteria:
     """What stage 06 judges by; the one rule that suits the contract."""
     rule = "argmax" if competition.exclusive else "grid" if competition.masks.instances else "global"
     settings = TuneSettings(rules=[rule], rounds=200)
-    return Terms(competition, tuning_metric(competition, settings), settings, competition.classes)
+    return Criteria(competition, tuning_metric(competition, settings), settings, competition.classes)
 
 
-def decided_units(terms: Terms, decision: Decision, items: Sequence[CachedItem], shift: str = "none") -> Known:
+def decided_units(criteria: Criteria, decision: Decision, items: Sequence[CachedItem], shift: str = "none") -> Known:
     """Units of items with their features and their rows, decided by a decision learned elsewhere."""
-    units, meta = make_units(items, terms.competition.metric.unit)
-    rows, _, sums = final_pass(terms, decision, units, None)
-    return known_part(pd.concat([meta, rows], axis=1), sums, scored_names(terms.competition), {}, shift)
+    units, meta = make_units(items, criteria.competition.metric.unit)
+    rows, _, sums = final_pass(criteria, decision, units, None)
+    return known_part(pd.concat([meta, rows], axis=1), sums, scored_names(criteria.competition), {}, shift)
 
 
-def learn(cache: Cache, terms: Terms) -> tuple[TuneResult, Forecast, float]:
+def learn(cache: Cache, criteria: Criteria) -> tuple[TuneResult, Forecast, float]:
     """The decision, the forecast, and the seconds that the forecast took beside it."""
-    result = tune(terms, cache.own)
+    result = tune(criteria, cache.own)
     began = time.perf_counter()
     classes = scored_names(cache.competition)
     known = [own_units(result, classes, {})]
-    known += [decided_units(terms, result.decision, items, shift) for shift, items in cache.copies.items()]
-    forecast = learn_forecast(joined(known), terms.metric, classes, fingerprint="cache", cv=result.cv)
+    known += [decided_units(criteria, result.decision, items, shift) for shift, items in cache.copies.items()]
+    forecast = learn_forecast(joined(known), criteria.metric, classes, fingerprint="cache", cv=result.cv)
     return result, forecast, time.perf_counter() - began
 
 
 def measured(split: Split, folder: Path) -> list[dict[str, Any]]:
     """A row a test part of a split."""
     cache = read_cache(folder, split)
-    terms = terms_of(cache.competition)
-    result, forecast, seconds = learn(cache, terms)
+    criteria = criteria_of(cache.competition)
+    result, forecast, seconds = learn(cache, criteria)
     rows = []
     for part in PARTS:
-        test = decided_units(terms, result.decision, cache.test[part])
-        found, truth = apply_forecast(forecast, test.units), terms.metric.score(test.rows)
+        test = decided_units(criteria, result.decision, cache.test[part])
+        found, truth = apply_forecast(forecast, test.units), criteria.metric.score(test.rows)
         said = np.full(len(test.units), np.nan)
         if forecast.maps:
             said = found.units.set_index("unit")["forecast"].reindex(test.units["unit"]).to_numpy()
         order = pd.Series(said).corr(test.rows["score"].reset_index(drop=True), method="spearman")
         rows.append(
-            {"split": split.name, "part": part, "units": len(test.units), "metric": terms.metric.name, "cv": result.cv,
-             "truth": truth, "forecast": found.estimate, "low": found.low, "high": found.high, "map": forecast.chosen,
+            {"split": split.name, "part": part, "units": len(test.units), "metric": criteria.metric.name,
+             "cv": result.cv, "truth": truth,
+             "forecast": found.estimate, "low": found.low, "high": found.high, "map": forecast.chosen,
              "order": order, "strange": found.strange, "seconds": seconds}
         )  # fmt: skip
     return rows

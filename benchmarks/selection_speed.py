@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.search.ensemble_selection import select_ensemble
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import load_competition
 from submissions.host.masks import Truth
@@ -68,9 +68,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=800)
     arguments = parser.parse_args()
     library = draw(arguments.runs, arguments.images)
-    terms = Terms(load_competition("tgs-salt"), build_metric("dice"), TuneSettings(), ["salt"])
+    criteria = Criteria(load_competition("tgs-salt"), build_metric("dice"), TuneSettings(), ["salt"])
     began = time.perf_counter()
-    found = select_ensemble(terms, library, dict.fromkeys(library, 1.0))
+    found = select_ensemble(criteria, library, dict.fromkeys(library, 1.0))
     print(f"{time.perf_counter() - began:.1f} s; chosen {found.counts}, nested {found.nested:.4f} ({found.single:.4f})")
 
 

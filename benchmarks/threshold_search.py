@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from inference.predict.store import open_prediction, write_prediction
-from pipeline.tuning.scores.criteria import Terms, tuning_metric
+from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.tuning.search import tune
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
@@ -110,11 +110,11 @@ def main() -> None:
     rules = None if arguments.rules == "all" or arguments.instances else ["global"]
     settings = TuneSettings(rules=rules)
     metric = tuning_metric(contract, settings)
-    terms = Terms(contract, metric, settings, contract.classes, arguments.workers)
+    criteria = Criteria(contract, metric, settings, contract.classes, arguments.workers)
     with tempfile.TemporaryDirectory() as folder:
         items = draw(Path(folder))
         before, started = processor_seconds(), time.perf_counter()
-        result = tune(terms, items)
+        result = tune(criteria, items)
         seconds, processor = time.perf_counter() - started, processor_seconds() - before
     print(f"{len(items)} images, {metric.name}, {len(result.rules)} rule(s), {settings.rounds} bootstrap rounds")
     print(f"{seconds:.1f} s with {arguments.workers} processes; {processor:.1f} s of processor time")

@@ -27,7 +27,7 @@ def find_duplicates(
 ) -> pd.DataFrame:
     """All duplicates among the images, whatever their folds: image_a, image_b, kind, similarity, shifts.
 
-    thumbnails: `(N, 64, 64)` uint8, row i of row i of the inventory (columns image_id, content_hash). kind:
+    thumbnails: `(N, 64, 64)` uint8, in the order of the inventory's rows (columns image_id, content_hash). kind:
     'exact' (same content hash; every copy is paired with the first, similarity 1; where the inventory has a
     column split, test images come after all others), 'near' (same place: other exposure, compression,
     neighbouring slice or frame), 'shifted' (another crop of the same scene; the shift is in thumbnail pixels),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -19,11 +17,10 @@ def area_columns(inventory: pd.DataFrame) -> list[str]:
     return [column for column in inventory.columns if column.startswith("area_")]
 
 
-def balance_levels(folds: pd.DataFrame, inventory: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def balance_levels(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
     """Levels that balance is judged by, in the rows of `folds`.
 
-    They are the named columns of the inventory (numbers binned); else the parts of `stratum`; else the
-    foreground area, binned; else no column at all.
+    They are the parts of `stratum` where the folds are stratified; else the foreground area, binned; else no column.
     """
     rows = _inventory_rows(folds, inventory)
     if (folds["stratum"].astype(str) != "").any():
@@ -57,13 +54,13 @@ def level_shares(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
 def fold_balance(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
     """One row a fold and a last row 'all', indexed by `fold`.
 
-    images, share (of images), groups; train and excluded: images the fold's model may, and may not, train
-    on because of a buffer; with sizes in the inventory pixels; with `area_<class>` columns those (pixels),
-    share_<class> (of the foreground of all classes) and empty (share of images without any); with blocks
-    the number of blocks, pixels of the blocks and train_pixels (share of all pixels beyond the buffer)
-    instead. distance: total variation distance, 0..1, between the fold's shares of levels and those of the
-    whole, averaged over the columns of `balance_levels`; NaN without any. Raises ValueError for an image
-    that the inventory does not have, or a missing column.
+    images, share (of all images), groups; train: images that the fold's model trains on, excluded: images that it
+    may not train on because of a buffer. Where the inventory has sizes: pixels. Where it has `area_<class>`: these
+    (pixels), share_<class> (of the foreground of all classes) and empty (share of images without foreground). Of
+    blocks, instead: blocks (their number), pixels, train_pixels (share of all pixels that are beyond the buffer).
+    distance: how far the fold's shares of the levels (`balance_levels`) are from those of all images (total variation
+    distance, 0 to 1, mean over the columns); NaN without levels. Raises ValueError for an image that the inventory
+    does not have.
     """
     rows = _inventory_rows(folds, inventory)
     fold = folds["fold"].to_numpy()

@@ -28,7 +28,7 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Candidates:
-    """P pairs that may show the same thing, and how: b turned, and beside which part of a, enlarged.
+    """P pairs of images a and b that may show the same: how b is turned, and with which part of a it is compared.
 
     pairs `(P, 2)` rows a, b; turns `(P,)` 0..7 of b as in `turned`; boxes `(P, 4)` top, left, height, width in a. All
     int64. Where nothing is turned or enlarged a < b.

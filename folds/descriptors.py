@@ -38,7 +38,7 @@ def cell_means(thumbnails: np.ndarray, cells: int) -> np.ndarray:
 def turned(images: np.ndarray, turn: int) -> np.ndarray:
     """Square images `(N, S, S)` under one of the eight symmetries of the square, 0 being as they are.
 
-    turn: 0..7: as many quarter turns as the remainder by 4, then mirrored left to right from 4 on.
+    turn: 0 to 7: `turn % 4` quarter turns; from 4 on then mirrored left to right.
     """
     quarter = np.rot90(images, turn % 4, axes=(1, 2))
     return np.asarray(quarter[:, :, ::-1] if turn >= TURNS // 2 else quarter)

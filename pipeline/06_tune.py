@@ -48,19 +48,19 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
         return already(stage)
     keep_colours(space, runs)
     found = out_of_fold(space, runs, workers=max(1, space.workers), progress=progress_bar)
-    result = tune(found.terms, found.items, fingerprint=runs_fingerprint(runs), test_groups=test_groups(space))
-    _, score = score_through_submission(found.terms, found.items, result.decision)
+    result = tune(found.criteria, found.items, fingerprint=runs_fingerprint(runs), test_groups=test_groups(space))
+    _, score = score_through_submission(found.criteria, found.items, result.decision)
     if score != result.cv and not (isnan(score) and isnan(result.cv)):
         raise ValueError(
             f"CV is {result.cv}, but {score} through the submission table: a mask is changed on the way; run "
             "`python -m submissions lint` on the submission of stage 07"
         )
     extras = measure(space, runs, found)
-    forecast = taught_forecast(space, runs, found.terms, result)
-    host = host_result(found.terms, found.items, result, space.own / KNOWN)
+    forecast = taught_forecast(space, runs, found.criteria, result)
+    host = host_result(found.criteria, found.items, result, space.own / KNOWN)
     by_source = source_report(result, source_of_images(space, runs[0]))
     sections = [*([] if host is None else host_report(host, result)), *by_source, *forecast_report(forecast)]
-    write_tuning(stage.folder, result, extras=extras, settings=found.terms.settings, sections=sections)
+    write_tuning(stage.folder, result, extras=extras, settings=found.criteria.settings, sections=sections)
     save_forecast(stage.folder / "forecast.json", forecast)
     worth, metric = (result, result.metric.name) if host is None else (host, HOST)
     folds = pd.DataFrame(sorted(worth.fold_scores.items()), columns=["fold", "score"])

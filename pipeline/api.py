@@ -94,8 +94,8 @@ def _suited(competition: Competition, images: ListedImages, settings: dict[str, 
     suited: dict[str, Any] = {"model__classes": competition.classes}
     if competition.exclusive:
         suited |= {"model__activation": "softmax", "loss__name": "ce_dice"}
-    with closing(images.open_alone(images.ids[0])) as source:
-        if source.dtype != "uint8":
+    with closing(images.open_alone(images.ids[0])) as reader:
+        if reader.dtype != "uint8":
             suited["input__normalisation"] = "percentile"
     return suited | settings
 
@@ -119,13 +119,13 @@ def _fill(
     empty: dict[str, int] = {}
     shown = [index for index, name in enumerate(competition.classes) if name != "background"]
     for name in images.ids:
-        source = images.open_alone(name)
-        depth, height, width, channels = source.shape
+        reader = images.open_alone(name)
+        depth, height, width, channels = reader.shape
         truth = masks.read(images.row(name), (depth, height, width))
         size = working_size((height, width), experiment.input.scale)
         target = build_target(truth, size, exclusive=competition.exclusive, extra=[])
         empty[name] = int(not truth.planes[shown].any())
-        attrs = {"host": [depth, height, width], "statistics": asdict(statistics(source, experiment.input))}
-        store.write(name, strips(source, size), target, attrs, shape=(depth, *size, channels), dtype=source.dtype)
-        source.close()
+        attrs = {"host": [depth, height, width], "statistics": asdict(statistics(reader, experiment.input))}
+        store.write(name, strips(reader, size), target, attrs, shape=(depth, *size, channels), dtype=reader.dtype)
+        reader.close()
     return empty

@@ -82,12 +82,12 @@ def look_at_images(competition: Competition, data: Path) -> ImagesSeen:
     return ImagesSeen(len(listing), sizes, depths, max(channels), dtypes, float(seen.mean()), float(seen.std()))
 
 
-def _some_values(source: ImageReader) -> np.ndarray:
+def _some_values(reader: ImageReader) -> np.ndarray:
     """Some pixels of the middle slice, as parts of the largest value of their type (floats as they are)."""
-    depth, height, width, _ = source.shape
+    depth, height, width, _ = reader.shape
     top, left = max(0, (height - LARGEST_SIDE) // 2), max(0, (width - LARGEST_SIDE) // 2)
     window = slice(top, min(height, top + LARGEST_SIDE)), slice(left, min(width, left + LARGEST_SIDE))
-    pixels = source.read(depth // 2, *window).ravel()[::STRIDE]
+    pixels = reader.read(depth // 2, *window).ravel()[::STRIDE]
     largest = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "iu" else 1
     return pixels.astype(np.float64) / largest
 

@@ -77,17 +77,17 @@ def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
     fault = ""
     for image_id in spread(images.ids, PICTURED):
         try:
-            source = images.open_alone(image_id)
-            truth = reader.read(images.row(image_id), source.shape[:3])
+            image = images.open_alone(image_id)
+            truth = reader.read(images.row(image_id), image.shape[:3])
             label = truth.instances if truth.instances is not None else _numbered(truth.planes[shown])
             z = int(np.argmax((label > 0).sum(axis=(1, 2))))
-            pixels = source.read(z)
+            pixels = image.read(z)
         except (ValueError, OSError) as error:  # stage 01 lists them all
             fault = str(error)
             continue
-        what = f"{image_id}" + (f", slice {z}" if source.shape[0] > 1 else "")
+        what = f"{image_id}" + (f", slice {z}" if image.shape[0] > 1 else "")
         cells.append((what, pixels, label[z], None if truth.valid is None else ~truth.valid[z]))
-        source.close()
+        image.close()
     if not cells:
         raise ValueError(fault)
     draw_guess(cells, path, names=[] if competition.masks.instances else [competition.classes[k] for k in shown])

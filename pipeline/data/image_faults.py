@@ -88,10 +88,10 @@ def _pairs(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     foreground = [index for index, name in enumerate(competition.classes) if name != "background"]
     for row in chosen.to_dict("records"):
-        source = open_row(reading, masks.data, {str(name): value for name, value in row.items()})
+        reader = open_row(reading, masks.data, {str(name): value for name, value in row.items()})
         shape = (int(row["depth"]), int(row["height"]), int(row["width"]))
-        if source.shape[:3] == shape:
-            pixels = source.read(0)
-            truth = masks.read({str(name): value for name, value in row.items()}, shape, source)
+        if reader.shape[:3] == shape:
+            pixels = reader.read(0)
+            truth = masks.read({str(name): value for name, value in row.items()}, shape, reader)
             yield pixels, np.asarray(truth.planes[foreground, 0].any(axis=0))
-        source.close()
+        reader.close()

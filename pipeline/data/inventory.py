@@ -79,31 +79,31 @@ def _inspect(
 ) -> Inspection:
     row = dict(images.row(image_id))
     try:
-        source = images.open_alone(image_id)
-        kept: list[np.ndarray] | None = [] if keep and source.shape[0] == 1 else None
-        row["content_hash"], thumbnail, measures = scan(source, kept)
-        size = pixel_size(competition, row, source)
+        reader = images.open_alone(image_id)
+        kept: list[np.ndarray] | None = [] if keep and reader.shape[0] == 1 else None
+        row["content_hash"], thumbnail, measures = scan(reader, kept)
+        size = pixel_size(competition, row, reader)
     except (ValueError, OSError) as error:
         return _unread(row, error)
-    depth, height, width, channels = source.shape
+    depth, height, width, channels = reader.shape
     row |= {
         "depth": depth,
         "height": height,
         "width": width,
         "channels": channels,
-        "dtype": str(source.dtype),
+        "dtype": str(reader.dtype),
     }
     row |= {"pixel_size_um": size, **measures}
     if row["split"] == "test" or competition.masks.kind == "none":
-        source.close()
+        reader.close()
         return Inspection(row, thumbnail, [])
     try:
-        truth = masks.read(row, (depth, height, width), source)
+        truth = masks.read(row, (depth, height, width), reader)
     except (ValueError, OSError) as error:
         problem = Problem(f"mask of {image_id}", str(error), "a mask as described in the contract", "mend the mask")
         return Inspection(row, thumbnail, [problem])
     finally:
-        source.close()
+        reader.close()
     found = Inspection(row | _measured(competition, truth), thumbnail, [])
     shown = telling(competition, truth)
     if not kept or shown is None:
@@ -146,20 +146,20 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
     return found | {"mask_hash": truth_hash(truth)}
 
 
-def scan(source: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str, np.ndarray, dict[str, float]]:
+def scan(reader: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str, np.ndarray, dict[str, float]]:
     """SHA-256 of the pixels; of the middle slice a 64 x 64 uint8 grey thumbnail and the measures; read in strips.
 
     `kept` is given the strips as they are compared with the mask, where it is a list. Beside the measures what is wrong
     with the whole image (`FAULTS`). The thumbnail spans the slice's own range of values (percentiles 1 and 99),
     whatever the host's type.
     """
-    depth, height, width, _ = source.shape
-    meter, faults, step = Meter(height, width), FaultCounter(source), _aligned_step(height, width)
-    checksum = hashlib.sha256(f"{source.dtype}{source.shape}".encode())
+    depth, height, width, _ = reader.shape
+    meter, faults, step = Meter(height, width), FaultCounter(reader), _aligned_step(height, width)
+    checksum = hashlib.sha256(f"{reader.dtype}{reader.shape}".encode())
     strips: list[np.ndarray] = []
     for z in range(depth):
         for top in range(0, height, STRIP):
-            pixels = source.read(z, slice(top, min(top + STRIP, height)), None)
+            pixels = reader.read(z, slice(top, min(top + STRIP, height)), None)
             checksum.update(np.ascontiguousarray(pixels).data)
             if kept is not None:
                 kept.append(pixels[-top % step :: step, ::step].copy())
@@ -329,12 +329,12 @@ def peak_memory(competition: Competition, data: Path, *, workers: int = 0) -> fl
         bytes_of = {str(row["image_id"]): _file_bytes(data, str(row["path"])) for row in listing.to_dict("records")}
         for image_id in sorted(bytes_of, key=lambda name: -bytes_of[name])[:PROBED]:
             try:
-                source = images.open_alone(image_id)
+                reader = images.open_alone(image_id)
             except (ValueError, OSError):
                 continue
-            depth, height, width, channels = source.shape
-            largest = max(largest, depth * height * width * (channels * source.dtype.itemsize + planes))
-            source.close()
+            depth, height, width, channels = reader.shape
+            largest = max(largest, depth * height * width * (channels * reader.dtype.itemsize + planes))
+            reader.close()
     return max(1, workers) * (largest + 200e6) / 1e9
 
 

@@ -82,11 +82,11 @@ def _prepare(
     image_id: str,
 ) -> None:
     row = images.row(image_id)
-    source = images.open_alone(image_id)
-    depth, height, width, channels = source.shape
-    scale = working_scale(experiment.input, pixel_size(competition, row, source))
-    spacing = spacing_of(source)
-    work = work_shape(source.shape, scale, experiment.input, spacing)
+    reader = images.open_alone(image_id)
+    depth, height, width, channels = reader.shape
+    scale = working_scale(experiment.input, pixel_size(competition, row, reader))
+    spacing = spacing_of(reader)
+    work = work_shape(reader.shape, scale, experiment.input, spacing)
     truth = masks.read(row, (depth, height, width))
     target = build_target(truth, work[1:], exclusive=competition.exclusive, extra=list(experiment.prepare.targets))
     if work[0] != depth:  # no value is interpolated along the depth either
@@ -95,16 +95,16 @@ def _prepare(
     attrs: dict[str, Any] = {
         "host": [depth, height, width],
         "scale": scale,
-        "statistics": asdict(statistics(source, experiment.input)),
+        "statistics": asdict(statistics(reader, experiment.input)),
         **({} if truth.soft is None else {"soft": True}),
-        "spacing": [step * own / side for step, own, side in zip(steps, source.shape, work, strict=False)],
+        "spacing": [step * own / side for step, own, side in zip(steps, reader.shape, work, strict=False)],
     }
-    shape, dtype = (*work, channels), source.dtype
-    pixels: np.ndarray | Iterator[np.ndarray] | None = None if store.kind == "raw" else strips(source, work[1:])
+    shape, dtype = (*work, channels), reader.dtype
+    pixels: np.ndarray | Iterator[np.ndarray] | None = None if store.kind == "raw" else strips(reader, work[1:])
     if work[0] != depth:
-        pixels = resample_volume(source, work)
+        pixels = resample_volume(reader, work)
     store.write(image_id, pixels, target, attrs, shape=shape, dtype=dtype)
-    source.close()
+    reader.close()
 
 
 def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[tuple[int, int]]:

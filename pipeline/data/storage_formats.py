@@ -160,22 +160,22 @@ class Hdf5Unit:
 class RawUnit:
     """A unit whose pixels come from the host's file, at the working size."""
 
-    def __init__(self, folder: Path, source: ImageReader) -> None:
-        self._source, self._target = source, _Mapped(folder / "target.npy")
+    def __init__(self, folder: Path, reader: ImageReader) -> None:
+        self._reader, self._target = reader, _Mapped(folder / "target.npy")
 
     def image(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        return self._source.read(z, rows, cols)
+        return self._reader.read(z, rows, cols)
 
     def target(self, z: int, rows: slice, cols: slice) -> np.ndarray:
         return self._target.window(z, rows, cols)
 
     def close(self) -> None:
-        self._source.close()
+        self._reader.close()
         self._target.close()
 
 
-def open_unit(folder: Path, kind: str, source: ImageReader | None) -> MemmapUnit | Hdf5Unit | RawUnit:
-    """Open the arrays of one image; source: the host's pixels at the working size, for kind 'raw'."""
-    if source is not None:
-        return RawUnit(folder, source)
+def open_unit(folder: Path, kind: str, reader: ImageReader | None) -> MemmapUnit | Hdf5Unit | RawUnit:
+    """Open the arrays of one image; reader: the host's pixels at the working size, for kind 'raw'."""
+    if reader is not None:
+        return RawUnit(folder, reader)
     return Hdf5Unit(folder) if kind == "hdf5" else MemmapUnit(folder)

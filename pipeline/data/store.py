@@ -193,23 +193,23 @@ class Store:
             self._units, self._pid = OrderedDict(), os.getpid()
         name = stored.image_id
         if name not in self._units:
-            source = self._source(stored) if self.kind == "raw" else None
-            self._units[name] = open_unit(self.path(name), self.kind, source)
+            reader = self._reader(stored) if self.kind == "raw" else None
+            self._units[name] = open_unit(self.path(name), self.kind, reader)
             if len(self._units) > _OPEN_UNITS[self.kind]:
                 self._units.popitem(last=False)[1].close()
         self._units.move_to_end(name)
         return self._units[name]
 
-    def _source(self, stored: StoredImage) -> ImageReader:
+    def _reader(self, stored: StoredImage) -> ImageReader:
         if self.opener is None:
             raise ValueError(f"{self.folder} is a raw store: give open_store an opener(image_id, attrs) -> ImageReader")
-        source = self.opener(stored.image_id, stored.attrs)
-        if source.shape[0] != stored.shape[0] or source.shape[3] != stored.shape[3]:
+        reader = self.opener(stored.image_id, stored.attrs)
+        if reader.shape[0] != stored.shape[0] or reader.shape[3] != stored.shape[3]:
             raise ValueError(
-                f"image {stored.image_id!r}: the host's file is {source.shape} (Z, H, W, C), stored as "
+                f"image {stored.image_id!r}: the host's file is {reader.shape} (Z, H, W, C), stored as "
                 f"{stored.shape}: the file has changed, run stage 03 again"
             )
-        return ScaledReader(source, stored.shape[1:3])
+        return ScaledReader(reader, stored.shape[1:3])
 
     def close(self) -> None:
         """Close what is open; a later read opens it again."""
@@ -262,7 +262,7 @@ def create_store(folder: Path | str, kind: Kind = "memmap", *, opener: Opener | 
 
 
 def open_store(folder: Path | str, *, opener: Opener | None = None) -> Store:
-    """Open a store to read. opener: for a raw store, (image_id, attrs) -> source of the host's pixels.
+    """Open a store to read. opener: for a raw store, (image_id, attrs) -> reader of the host's pixels.
 
     Raises FileNotFoundError where there is none and ValueError for one of another format.
     """

@@ -28,9 +28,9 @@ def measure_volumes(space: Workspace) -> tuple[np.ndarray, np.ndarray | None]:
     images = ListedImages(space.competition, space.data, listing)
     shapes, spacings = [], []
     for image_id in images.ids:
-        with closing(images.open_alone(image_id)) as source:
-            shapes.append(source.shape[:3])
-            spacings.append(spacing_of(source))
+        with closing(images.open_alone(image_id)) as reader:
+            shapes.append(reader.shape[:3])
+            spacings.append(spacing_of(reader))
     known = [spacing for spacing in spacings if spacing is not None]
     return np.array(shapes, float), np.array(known, float) if len(known) == len(spacings) else None
 

@@ -88,8 +88,8 @@ def write_answers(space: Workspace, folder: Path) -> dict[str, float]:
 
 
 def _cell(competition: Competition, images: ListedImages, row: Any) -> tuple[np.ndarray, str]:
-    source, slices = images.open(str(row["image_id"]))
+    reader, slices = images.open(str(row["image_id"]))
     truth = [name for name in competition.classes if row[f"is_{name}"]] or ["nothing"]
     likely = sorted(competition.classes, key=lambda name: -row[f"p_{name}"])[:2]
     said = ", ".join(f"{name} {row[f'p_{name}']:.2f}" for name in likely)
-    return source.read(slices[0]), f"{row['image_id']}\nis {', '.join(truth)}\nsaid {said}"
+    return reader.read(slices[0]), f"{row['image_id']}\nis {', '.join(truth)}\nsaid {said}"

@@ -36,8 +36,9 @@ class StoredItem:
     """An image whose prediction lies on disk, or a block of one; nothing is read before it is asked for.
 
     block: the part of the image that this is, None of a whole one; `image_id` names the part, `fields` speak of all of
-    it. view: the test-time view that is read, of a file that holds views apart; '' of any other file. answers:
-    the prediction of a classifier, whose channels come last. whole: the prediction is a classifier's own.
+    it. view: the test-time view that is read, of a file that holds views apart; '' of any other file. gate_file: the
+    prediction of the classifier that gates this image, whose channels come last. whole: the prediction is a
+    classifier's own.
     """
 
     image_id: str
@@ -50,7 +51,7 @@ class StoredItem:
     path: Path
     masks: MaskReader
     view: str = ""
-    answers: Path | None = None
+    gate_file: Path | None = None
     whole: bool = False
     block: Block | None = None
 
@@ -59,9 +60,9 @@ class StoredItem:
         """Names of the channels of `probs`."""
         with open_prediction(self.path) as prediction:
             names = prediction.channels
-        if self.answers is None:
+        if self.gate_file is None:
             return names
-        with open_prediction(self.answers) as said:
+        with open_prediction(self.gate_file) as said:
             return [*names, *level_channels("classifier", said.channels)]
 
     def probs(self) -> np.ndarray:
@@ -73,7 +74,7 @@ class StoredItem:
             else:
                 names = [name for name in prediction.channels if name.startswith(f"{self.view}/")]
                 probs = np.stack([prediction.read(name, rows=rows, cols=cols) for name in names])
-        probs = probs if self.answers is None else with_gate(probs, self.answers)
+        probs = probs if self.gate_file is None else with_gate(probs, self.gate_file)
         return probs_at_answer(self.masks.competition, probs)
 
     def truth(self) -> Truth:
@@ -96,7 +97,7 @@ def run_items(
     wanted = (table["split"] == "train") & (True if only is None else table["image_id"].astype(str).isin(set(only)))
     rows = {str(row["image_id"]): row for row in table[wanted].to_dict("records")}
     masks = MaskReader(space.competition, space.data)
-    used, answers = run.table(space), gate_folder(space, run)
+    used, gates = run.table(space), gate_folder(space, run)
     whole = space.experiment.task == "classify"
     items = []
     places = zip(used["image_id"].astype(str), used["fold"], used["group"], blocks_of(used), strict=True)
@@ -109,7 +110,7 @@ def run_items(
                 image_id if block is None else block.named(image_id), int(fold),
                 str(group) if block is None else image_group(space, row), decision_group(space.competition, row) or "",
                 str(row["stack"]), int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks,
-                view, gate_path(answers, image_id), whole, block,
+                view, gate_path(gates, image_id), whole, block,
             )
         )  # fmt: skip
     return items

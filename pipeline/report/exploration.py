@@ -69,8 +69,8 @@ def intensity_table(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
     groups = {} if has_blocks(table) else dict(table[["image_id", "group"]].astype(str).to_numpy())
     rows = []
     for image_id in spread(images.ids, sample):
-        with closing(images.open_alone(image_id)) as source:
-            pixels = shown(source.read(source.shape[0] // 2)).astype(np.float32)
+        with closing(images.open_alone(image_id)) as reader:
+            pixels = shown(reader.read(reader.shape[0] // 2)).astype(np.float32)
         brightest = pixels.max(axis=2)
         saturation = float(np.mean((brightest - pixels.min(axis=2)) / np.maximum(brightest, 1)))
         rows.append((image_id, groups.get(image_id, ""), float(pixels.mean()), float(pixels.std()), saturation))

@@ -100,8 +100,8 @@ def _valid(truth: Truth, z: int) -> np.ndarray:
 
 def _image(run: FinishedRun, item: OofItem, z: int) -> np.ndarray:
     images = ListedImages(run.space.competition, run.space.data, run.training)
-    with closing(images.open_alone(str(item.fields["image_id"]))) as source:
-        return shown(source.read(z, *extent(item.block)))
+    with closing(images.open_alone(str(item.fields["image_id"]))) as reader:
+        return shown(reader.read(z, *extent(item.block)))
 
 
 def fitted(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

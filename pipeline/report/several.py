@@ -12,7 +12,7 @@ from pipeline.report.finished_run import FinishedRun
 from pipeline.tuning.comparisons.paired import difference, judge_variants, mixed_items
 from pipeline.tuning.comparisons.two_runs import compare
 from pipeline.tuning.measurements import shared_images
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from submissions.metrics import Metric
 
 
@@ -71,8 +71,8 @@ def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataF
     variants = {name: mixed_items({name: items}) for name, items in members.items()}
     for one, other in combinations(members, 2):
         variants[f"{one} + {other}"] = mixed_items({one: members[one], other: members[other]})
-    terms = Terms(first.space.competition, metric, first.settings, first.decision.channels)
-    judged = judge_variants(terms, variants)
+    criteria = Criteria(first.space.competition, metric, first.settings, first.decision.channels)
+    judged = judge_variants(criteria, variants)
     matrix = pd.DataFrame(index=list(members), columns=list(members), dtype=float)
     rows = []
     for name in members:
@@ -80,7 +80,7 @@ def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataF
     for one, other in combinations(members, 2):
         mean, better = judged[f"{one} + {other}"], max((judged[one], judged[other]), key=lambda variant: variant.nested)
         matrix.loc[one, other] = matrix.loc[other, one] = mean.nested
-        gain = difference(terms, mean, better)
+        gain = difference(criteria, mean, better)
         rows.append((f"{one} + {other}", gain.estimate, gain.low, gain.high))
     return matrix, pd.DataFrame(rows, columns=["pair", "estimate", "low", "high"])
 

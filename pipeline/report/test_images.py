@@ -102,9 +102,9 @@ def _look(run: FinishedRun, images: ListedImages, row: dict[str, Any]) -> tuple[
     mask = apply(probs, run.decision, group=decision_group(run.space.competition, row))
     planes = mask.planes[run.foreground]
     z = int(planes.any(axis=0).sum(axis=(1, 2)).argmax()) if planes.ndim == 4 else 0
-    source, slices = images.open(str(row["image_id"]))
-    image = fitted(shown(source.read(slices[z])), planes.shape[-2:])
-    source.close()
+    reader, slices = images.open(str(row["image_id"]))
+    image = fitted(shown(reader.read(slices[z])), planes.shape[-2:])
+    reader.close()
     if planes.ndim == 4:
         return image, paint(image, planes[:, z], None if mask.instances is None else mask.instances[z])
     return image, paint(image, planes, mask.instances)

@@ -48,13 +48,15 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
     from pipeline.search.ensemble_selection import select_ensemble, write_ensemble
     from pipeline.search.leaderboard import run_costs
     from pipeline.tuning.measurements import shared_images
-    from pipeline.tuning.scores.criteria import Terms, tuning_metric
+    from pipeline.tuning.scores.criteria import Criteria, tuning_metric
     from submissions.host.listing import list_images
 
     runs = [read_run(space, name) for name in names]
     members, notes = shared_images(runs, {run.name: run_items(space, run) for run in runs})
     tune = space.experiment.tune
-    terms = Terms(space.competition, tuning_metric(space.competition, tune), tune, oof_channels(members[runs[0].name]))
+    criteria = Criteria(
+        space.competition, tuning_metric(space.competition, tune), tune, oof_channels(members[runs[0].name])
+    )
     seconds = {run.name: run_costs(run.folder).inference for run in runs}
     budget = np.inf
     if arguments.limit is not None:
@@ -62,7 +64,7 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
         if not images:
             raise ValueError("--limit needs the number of test images, and none are at hand; give --images")
         budget = parse_budget(arguments.limit) / images
-    found = select_ensemble(terms, members, seconds, budget=budget)
+    found = select_ensemble(criteria, members, seconds, budget=budget)
     for note in notes:
         print(note)
     gain = found.gain

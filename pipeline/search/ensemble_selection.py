@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.tuning.scores.criteria import Terms
-from pipeline.tuning.scores.score_tables import CountBoard
+from pipeline.tuning.scores.criteria import Criteria
+from pipeline.tuning.scores.score_tables import CountScoreTable
 from pipeline.tuning.scores.units import OofItem, make_units
 from submissions.host.atomic import write_atomic
 from submissions.metrics import CountMetric, build_metric, joint_histograms
@@ -53,11 +53,11 @@ class _Library:
     valid: list[np.ndarray | None]
     unit: np.ndarray  # of each image
     metric: CountMetric
-    boards: dict[Counts, CountBoard] = field(default_factory=dict)
+    score_tables: dict[Counts, CountScoreTable] = field(default_factory=dict)
 
-    def board(self, counts: Counts) -> CountBoard:
+    def score_table(self, counts: Counts) -> CountScoreTable:
         """All thresholds of the mean of the runs, each as often as `counts` says, on all units."""
-        if counts not in self.boards:
+        if counts not in self.score_tables:
             total, hists = sum(counts), None
             for index, (probs, planes, valid) in enumerate(zip(self.probs, self.planes, self.valid, strict=True)):
                 mean = sum(np.float32(number) * one for number, one in zip(counts, probs, strict=True) if number)
@@ -66,17 +66,17 @@ class _Library:
                 hists = np.zeros((self.unit.max() + 1, *found.shape), np.int64) if hists is None else hists
                 hists[self.unit[index]] += found
             assert hists is not None
-            self.boards[counts] = CountBoard.of_thresholds(self.metric, hists)
-        return self.boards[counts]
+            self.score_tables[counts] = CountScoreTable.of_thresholds(self.metric, hists)
+        return self.score_tables[counts]
 
     def best(self, counts: Counts, rows: np.ndarray) -> tuple[float, int]:
         """The best score on the units bool (N,), and the threshold that has it."""
-        scores = np.nan_to_num(self.board(counts).scores(rows[None].astype(np.float64))[0], nan=-1.0)
+        scores = np.nan_to_num(self.score_table(counts).scores(rows[None].astype(np.float64))[0], nan=-1.0)
         return float(scores.max()), int(np.argmax(scores))
 
 
 def select_ensemble(
-    terms: Terms,
+    criteria: Criteria,
     members: Mapping[str, Sequence[OofItem]],
     seconds: Mapping[str, float],
     *,
@@ -88,7 +88,7 @@ def select_ensemble(
     the Dice of the pixels instead. Raises ValueError where a run has other images, where there is a single fold, and
     where no run alone keeps the budget.
     """
-    library, meta = _read(terms, members)
+    library, meta = _read(criteria, members)
     names, cost = library.names, np.array([seconds[name] for name in members])
     affordable = np.nan_to_num(cost, nan=np.inf) <= budget
     if not affordable.any():
@@ -106,10 +106,10 @@ def select_ensemble(
             (alone, _first(library, ~own, affordable)),
         ):
             threshold = library.best(counts, ~own)[1]
-            rows = library.board(counts).table(np.full(len(own), threshold), own)
+            rows = library.score_table(counts).table(np.full(len(own), threshold), own)
             tables.append(pd.concat([meta[own].reset_index(drop=True), rows], axis=1))
     one, other = pd.concat(chosen, ignore_index=True), pd.concat(alone, ignore_index=True)
-    settings, metric = terms.settings, library.metric
+    settings, metric = criteria.settings, library.metric
     gain = paired_bootstrap(
         metric, one, other, one["group"], rounds=settings.rounds, seed=settings.seed, level=settings.level
     )
@@ -119,17 +119,17 @@ def select_ensemble(
     return Selection(used, metric.score(one), metric.score(other), gain, spent, metric.name)
 
 
-def _read(terms: Terms, members: Mapping[str, Sequence[OofItem]]) -> tuple[_Library, pd.DataFrame]:
+def _read(criteria: Criteria, members: Mapping[str, Sequence[OofItem]]) -> tuple[_Library, pd.DataFrame]:
     """Everything in memory, and the units' table (image_id, fold, group, stratum)."""
-    metric = terms.metric if isinstance(terms.metric, CountMetric) else build_metric("dice")
+    metric = criteria.metric if isinstance(criteria.metric, CountMetric) else build_metric("dice")
     assert isinstance(metric, CountMetric)
     by_id = {name: {item.image_id: item for item in items} for name, items in members.items()}
     first = next(iter(by_id))
     for name, items in by_id.items():
         if set(items) != set(by_id[first]):
             raise ValueError(f"{name!r} and {first!r} have different out-of-fold images; an ensemble needs the same")
-    units, meta = make_units(list(members[first]), terms.competition.metric.unit)
-    channels = [list(terms.channels).index(name) for name in terms.competition.classes]
+    units, meta = make_units(list(members[first]), criteria.competition.metric.unit)
+    channels = [list(criteria.channels).index(name) for name in criteria.competition.classes]
     probs, planes, valid, place = [], [], [], []
     for number, unit in enumerate(units):
         for item in unit.items:

@@ -90,16 +90,16 @@ def spectrum(thumbnails: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(found / np.maximum(found.sum(axis=1, keepdims=True), 1e-9) + _LEAST / 10))
 
 
-def standardised(looks: pd.DataFrame) -> np.ndarray:
+def standardised(features: pd.DataFrame) -> np.ndarray:
     """float64 (N, F'): columns that vary, with mean 0 and deviation 1, missing values at the column's median.
 
     Values beyond the outermost half percent are brought to it: one strange image shall not flatten all others.
     """
-    filled = looks.fillna(looks.median()).fillna(0.0)
+    filled = features.fillna(features.median()).fillna(0.0)
     clipped = filled.clip(filled.quantile(TAIL), filled.quantile(1 - TAIL), axis=1)
     spread = clipped.std(ddof=0)
     kept = clipped.loc[:, spread > 1e-9]
-    return np.asarray((kept - kept.mean()) / spread[spread > 1e-9], dtype=np.float64).reshape(len(looks), -1)
+    return np.asarray((kept - kept.mean()) / spread[spread > 1e-9], dtype=np.float64).reshape(len(features), -1)
 
 
 def principal(values: np.ndarray, *, most: int = 8, share: float = 0.9) -> np.ndarray:

@@ -38,7 +38,7 @@ class Foreign:
     measures: pd.DataFrame
 
 
-def tell_apart(looks: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> Foreign | None:
+def tell_apart(features: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> Foreign | None:
     """Adversarial validation of rows of `appearance`: a random forest, cross-validated by group.
 
     test: bool (N,). groups: (N,), images that must not be on both sides of a cross-validation. None where either set
@@ -51,8 +51,8 @@ def tell_apart(looks: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> For
     if parts < LEAST_GROUPS:
         return None
     taught = np.sort(np.concatenate([_spread(np.flatnonzero(side)) for side in (test, ~test)]))
-    values = looks.to_numpy(dtype=np.float64)
-    total, times = np.zeros(len(looks)), np.zeros(len(looks))
+    values = features.to_numpy(dtype=np.float64)
+    total, times = np.zeros(len(features)), np.zeros(len(features))
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
     for learned, held in splitter.split(taught, test[taught], groups[taught]):
         if len(set(test[taught[learned]])) < 2:
@@ -68,7 +68,7 @@ def tell_apart(looks: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> For
     auc = area_under_curve(probability[known], test[known])
     low, high = _interval(probability[known], test[known], groups[known])
     foreign = test & (probability > np.quantile(probability[~test], RARE))
-    return Foreign(auc, low, high, probability, foreign, telling_measures(looks, test))
+    return Foreign(auc, low, high, probability, foreign, telling_measures(features, test))
 
 
 def _spread(rows: np.ndarray) -> np.ndarray:
@@ -103,11 +103,11 @@ def _interval(scores: np.ndarray, test: np.ndarray, groups: np.ndarray) -> tuple
     return float(low), float(high)
 
 
-def telling_measures(looks: pd.DataFrame, test: np.ndarray) -> pd.DataFrame:
+def telling_measures(features: pd.DataFrame, test: np.ndarray) -> pd.DataFrame:
     """Each measure alone: measure, auc (0.5 to 1, whichever way), training, test (medians), most telling first."""
     rows = []
-    for name in looks:
-        column = looks[name]
+    for name in features:
+        column = features[name]
         known = column.notna().to_numpy()
         area = area_under_curve(column.to_numpy()[known], test[known])
         if np.isfinite(area):
@@ -116,12 +116,12 @@ def telling_measures(looks: pd.DataFrame, test: np.ndarray) -> pd.DataFrame:
     return found.sort_values(["auc", "measure"], ascending=[False, True], kind="stable").reset_index(drop=True)
 
 
-def nearest_training(looks: pd.DataFrame, test: np.ndarray) -> np.ndarray:
+def nearest_training(features: pd.DataFrame, test: np.ndarray) -> np.ndarray:
     """Row numbers int64 (number of test images, up to 3) of the training images most like each, nearest first."""
     from sklearn.neighbors import NearestNeighbors
 
-    values, own = standardised(looks), np.flatnonzero(~test)
+    values, own = standardised(features), np.flatnonzero(~test)
     if not values.shape[1]:
-        values = np.zeros((len(looks), 1))  # all are alike
+        values = np.zeros((len(features), 1))  # all are alike
     finder = NearestNeighbors(n_neighbors=min(NEAREST, len(own))).fit(values[own])
     return np.asarray(own[finder.kneighbors(values[test], return_distance=False)])

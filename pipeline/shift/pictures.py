@@ -20,16 +20,16 @@ FRAME = 4
 PAIRS = 12
 
 
-def draw_map(looks: pd.DataFrame, test: np.ndarray, thumbnails: np.ndarray, path: Path) -> None:
+def draw_map(features: pd.DataFrame, test: np.ndarray, thumbnails: np.ndarray, path: Path) -> None:
     """Both sets along the two directions in which images differ most, with thumbnails of images spread over them.
 
-    looks: rows of `appearance`; test: bool (N,); thumbnails: uint8 (N, 64, 64). Frames are blue in training, orange in
-    test.
+    features: rows of `appearance`; test: bool (N,); thumbnails: uint8 (N, 64, 64). Frames are blue in training,
+    orange in test.
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    values = principal(standardised(looks), most=2, share=1.0)
-    points = np.zeros((len(looks), 2))
+    values = principal(standardised(features), most=2, share=1.0)
+    points = np.zeros((len(features), 2))
     points[:, : values.shape[1]] = values
     figure, axes = new_figure(1, 1, 11, 7.5)
     axis = axes[0, 0]

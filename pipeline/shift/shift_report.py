@@ -53,11 +53,11 @@ def report_shift(space: Workspace, folder: Path) -> list[str]:
     if set(pages[test]) <= set(pages[~test]):  # a contract without test images, in which others stand in for them
         return [_sources_sentence(table), "the test images are training images, by their paths: nothing to compare"]
     groups = _groups(space, table)
-    looks = appearance(table, thumbnails)
+    features = appearance(table, thumbnails)
     copies = duplicates_in_test(space).rename(columns={"train_image": "image_a", "test_image": "image_b"})
-    shift = compare_sets(table, looks, groups, copies)
+    shift = compare_sets(table, features, groups, copies)
     draw_copies(space, copies, folder / "shift_copies.png")
-    draw_map(looks, test, thumbnails, folder / "shift.png")
+    draw_map(features, test, thumbnails, folder / "shift.png")
     write_atomic(folder / "shift.json", json.dumps(shift.summary, indent=1) + "\n")
     for name in ("images", "copies", "one_sided", "measures"):
         text = getattr(shift, name).to_csv(index=False, lineterminator="\n", float_format="%.6g")
@@ -83,10 +83,10 @@ def _groups(space: Workspace, table: pd.DataFrame) -> np.ndarray:
     return np.where(named, column + "\x1f" + table[column].astype(str), stacks).astype(object)
 
 
-def compare_sets(table: pd.DataFrame, looks: pd.DataFrame, groups: np.ndarray, copies: pd.DataFrame) -> Shift:
+def compare_sets(table: pd.DataFrame, features: pd.DataFrame, groups: np.ndarray, copies: pd.DataFrame) -> Shift:
     """The report of rows of the inventory, those of `appearance` and their groups; no file is touched."""
     test = (table["split"] == "test").to_numpy()
-    told = tell_apart(looks, test, groups)
+    told = tell_apart(features, test, groups)
     one_sided = only_in_test(table[~test], table[test])
     unseen = ~table[SOURCE].astype(str).isin(set(table.loc[~test, SOURCE].astype(str))).to_numpy() & test
     foreign = unseen | (told.foreign if told is not None else False)
@@ -108,7 +108,7 @@ def compare_sets(table: pd.DataFrame, looks: pd.DataFrame, groups: np.ndarray, c
     )
     if told is not None:
         images["foreign"] = told.probability[test]
-    nearest = nearest_training(looks, test)
+    nearest = nearest_training(features, test)
     for place in range(NEAREST):
         images[f"nearest_{place + 1}"] = ids[nearest[:, place]] if place < nearest.shape[1] else ""
     images = images.sort_values(["foreign", "image_id"], ascending=[False, True], kind="stable")

@@ -29,26 +29,26 @@ def find_sources(table: pd.DataFrame, thumbnails: np.ndarray) -> pd.Series:
     """
     from sklearn.neighbors import NearestNeighbors
 
-    looks = appearance(table, thumbnails)
+    features = appearance(table, thumbnails)
     keys = table["content_hash"].astype(str) + "\x1f" + table["image_id"].astype(str)
     order = np.argsort(np.array([hashlib.sha256(key.encode()).hexdigest() for key in keys]), kind="stable")
     chosen, others = order[:MOST_CLUSTERED], order[MOST_CLUSTERED:]
     labels = np.zeros(len(table), np.int64)
-    for number, members in enumerate(_parts(looks.iloc[chosen])):
+    for number, members in enumerate(_parts(features.iloc[chosen])):
         labels[chosen[members]] = number
     if len(others):
-        values = standardised(looks)
+        values = standardised(features)
         nearest = NearestNeighbors(n_neighbors=1).fit(values[chosen]).kneighbors(values[others], return_distance=False)
         labels[others] = labels[chosen[nearest[:, 0]]]
     return pd.Series(_named(labels, table["image_id"].astype(str).to_numpy()), index=table.index, dtype=object)
 
 
-def _parts(looks: pd.DataFrame) -> list[np.ndarray]:
+def _parts(features: pd.DataFrame) -> list[np.ndarray]:
     """Row numbers of each source."""
-    waiting, done, least = [np.arange(len(looks))], [], LEAST_SILHOUETTE
+    waiting, done, least = [np.arange(len(features))], [], LEAST_SILHOUETTE
     while waiting:
         members = waiting.pop()
-        parts = _divided(looks.iloc[members], least) if len(members) >= LEAST_DIVIDED else None
+        parts = _divided(features.iloc[members], least) if len(members) >= LEAST_DIVIDED else None
         least = LEAST_OF_A_PART
         if parts is None:
             done.append(members)
@@ -57,17 +57,17 @@ def _parts(looks: pd.DataFrame) -> list[np.ndarray]:
     return done
 
 
-def _divided(looks: pd.DataFrame, least: float) -> np.ndarray | None:
+def _divided(features: pd.DataFrame, least: float) -> np.ndarray | None:
     """The part of each row, by the number of parts with the largest mean silhouette; None where it is below `least`."""
     from sklearn.metrics import silhouette_score
 
-    values = principal(standardised(looks))
+    values = principal(standardised(features))
     if not values.shape[1]:
         return None
     distances = scipy.spatial.distance.pdist(values)
     tree, square = scipy.cluster.hierarchy.linkage(values, "ward"), scipy.spatial.distance.squareform(distances)
     best, found = least, None
-    for number in range(2, min(MOST_PARTS, len(looks) - 1) + 1):
+    for number in range(2, min(MOST_PARTS, len(features) - 1) + 1):
         parts = scipy.cluster.hierarchy.fcluster(tree, number, "maxclust")
         if len(np.unique(parts)) < 2:
             continue

@@ -117,10 +117,10 @@ class TrainingSet:
         stored = self.store.image(window.image_id)
         rows, cols = slice(window.y, window.y + window.height), slice(window.x, window.x + window.width)
         seen = along(stored, window.axis)
-        source, z = self.source(stored, window.z) if window.axis == "z" else (seen, window.z)
-        return read_input(source, z, rows, cols, self.config), seen.read_target(window.z, rows, cols)
+        reader, z = self.reader_of(stored, window.z) if window.axis == "z" else (seen, window.z)
+        return read_input(reader, z, rows, cols, self.config), seen.read_target(window.z, rows, cols)
 
-    def source(self, stored: StoredImage, z: int) -> tuple[ImageReader, int]:
+    def reader_of(self, stored: StoredImage, z: int) -> tuple[ImageReader, int]:
         """The image with what lies above and below it, and the slice's place there; a volume has its own."""
         members = self.stacks.get(stored.image_id, [])
         if len(members) < 2 or self.config.offsets == [0]:

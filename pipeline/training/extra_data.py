@@ -154,10 +154,10 @@ def fill_pseudo_store(
 
 
 def _store_pseudo(store: Store, image_id: str, path: Path, images: ListedImages, experiment: Experiment) -> None:
-    source = images.open_alone(image_id)
-    depth, height, width, channels = source.shape
+    reader = images.open_alone(image_id)
+    depth, height, width, channels = reader.shape
     size = working_size(
-        (height, width), working_scale(experiment.input, pixel_size(images.competition, images.row(image_id), source))
+        (height, width), working_scale(experiment.input, pixel_size(images.competition, images.row(image_id), reader))
     )
     with open_prediction(path) as prediction:
         classes = len(experiment.model.classes)
@@ -176,11 +176,11 @@ def _store_pseudo(store: Store, image_id: str, path: Path, images: ListedImages,
     )
     attrs: dict[str, Any] = {
         "host": [depth, height, width],
-        "statistics": asdict(statistics(source, experiment.input)),
+        "statistics": asdict(statistics(reader, experiment.input)),
         "empty": not bool(((target > 0) & (target != IGNORE)).any()),
     }
-    store.write(image_id, strips(source, size), target, attrs, shape=(depth, *size, channels), dtype=source.dtype)
-    source.close()
+    store.write(image_id, strips(reader, size), target, attrs, shape=(depth, *size, channels), dtype=reader.dtype)
+    reader.close()
 
 
 def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.decision import Decision
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem, Unit, decided, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning.search import TuneResult
@@ -52,31 +52,31 @@ class HostResult:
         return self.whole.score
 
 
-def host_result(terms: Terms, items: Sequence[OofItem], result: TuneResult, cache: Path) -> HostResult | None:
+def host_result(criteria: Criteria, items: Sequence[OofItem], result: TuneResult, cache: Path) -> HostResult | None:
     """What the host's file says of a decision, None where the contract has no such file.
 
     Scores are kept in the file `cache` by content, so that what was scored once is not scored again. Raises
     HostMetricError where the whole table has no score.
     """
-    if terms.competition.metric.file is None:
+    if criteria.competition.metric.file is None:
         return None
-    units, meta = make_units(items, terms.competition.metric.unit)
-    tables = _tables(terms, units, meta, [result.decision] * len(units))
-    options: dict[str, Any] = {"rounds": terms.settings.rounds, "seed": terms.settings.seed}
+    units, meta = make_units(items, criteria.competition.metric.unit)
+    tables = _tables(criteria, units, meta, [result.decision] * len(units))
+    options: dict[str, Any] = {"rounds": criteria.settings.rounds, "seed": criteria.settings.seed}
     with _remembered(cache) as known:
-        with tables.opened(terms.competition, known) as host:
-            whole = score_parts_of(host, tables.units, budget=terms.competition.metric.seconds, **options)
+        with tables.opened(criteria.competition, known) as host:
+            whole = score_parts_of(host, tables.units, budget=criteria.competition.metric.seconds, **options)
             folds = {fold: _of_fold(host, tables.units, fold) for fold in sorted(set(meta["fold"]))}
             printed = host.printed
         judged, nested = whole, float("nan")
         if result.apart:
-            other = _tables(terms, units, meta, result.apart)
-            with other.opened(terms.competition, known) as host:
-                judged = score_parts_of(host, other.units, budget=terms.competition.metric.seconds, **options)
+            other = _tables(criteria, units, meta, result.apart)
+            with other.opened(criteria.competition, known) as host:
+                judged = score_parts_of(host, other.units, budget=criteria.competition.metric.seconds, **options)
             nested = judged.score
-    options["level"] = terms.settings.level
+    options["level"] = criteria.settings.level
     prediction = judged.prediction(result.test_groups, **options) if result.test_groups else None
-    name = Path(terms.competition.metric.file).name
+    name = Path(criteria.competition.metric.file).name
     agreement = _agreement(whole, result.table)
     return HostResult(name, whole, whole.interval(**options), nested, prediction, folds, agreement, printed)
 
@@ -94,13 +94,13 @@ class Tables:
         return open_host_metric(competition, self.solution, self.submission, known=known)
 
 
-def _tables(terms: Terms, units: Sequence[Unit], meta: pd.DataFrame, decisions: Sequence[Decision]) -> Tables:
+def _tables(criteria: Criteria, units: Sequence[Unit], meta: pd.DataFrame, decisions: Sequence[Decision]) -> Tables:
     """Raises ValueError where rows of two units have one id: the contract's ids do not tell parts of images apart."""
-    function = partial(_unit_rows, terms.competition)
+    function = partial(_unit_rows, criteria.competition)
     tasks = list(zip(units, decisions, strict=True))
-    with worker_pool(terms.workers) as pool:
-        made = list(over_units(function, tasks, "tables for the host's metric", pool=pool, progress=terms.progress))
-    form = submission_format(terms.competition)
+    with worker_pool(criteria.workers) as pool:
+        made = list(over_units(function, tasks, "tables for the host's metric", pool=pool, progress=criteria.progress))
+    form = submission_format(criteria.competition)
     true = pd.DataFrame([row for rows, _ in made for row in rows], dtype=object)
     said = pd.DataFrame([row for _, rows in made for row in rows], columns=columns(form), dtype=object)
     keys = row_keys(true, form)

@@ -24,20 +24,20 @@ from pipeline.tuning.comparisons.ensemble import (
 from pipeline.tuning.comparisons.extras import Extras
 from pipeline.tuning.comparisons.paired import Mixed, mixed_items
 from pipeline.tuning.comparisons.shift_table import ShiftTable, shift_table
-from pipeline.tuning.scores.criteria import Terms, tuning_metric
+from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.tuning.scores.workers import Progress, quiet
 from pipeline.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What a decision is learned from: items, the terms with their channels, weights where they are a mean.
+    """What a decision is learned from: items, the criteria with their channels, weights where they are a mean.
 
     notes: sentences on how the members' splits went together.
     """
 
     items: Sequence[StoredItem] | Sequence[Mixed]
-    terms: Terms
+    criteria: Criteria
     weights: Weights | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -58,12 +58,12 @@ def out_of_fold(space: Workspace, runs: Sequence[Run], *, workers: int = 1, prog
             )
     settings = space.experiment.tune
     metric = tuning_metric(space.competition, settings)
-    terms = Terms(space.competition, metric, settings, first, workers, progress, ungrouped(space))
+    criteria = Criteria(space.competition, metric, settings, first, workers, progress, ungrouped(space))
     if not space.experiment.members:
-        return OutOfFold(members[runs[0].name], terms)
+        return OutOfFold(members[runs[0].name], criteria)
     members, notes = shared_images(runs, members)
-    weights = fit_weights(terms, members)
-    return OutOfFold(mixed_items(members, weights.weights), terms, weights, notes)
+    weights = fit_weights(criteria, members)
+    return OutOfFold(mixed_items(members, weights.weights), criteria, weights, notes)
 
 
 def shared_images(
@@ -101,14 +101,14 @@ def measure(space: Workspace, runs: Sequence[Run], found: OutOfFold) -> Extras:
     for shift, folder in parts:
         if shift is None:
             apart = {view: run_items(space, runs[0], folder, only=chosen, view=view) for view in stored_views(folder)}
-            views = view_worth(found.terms, apart)
+            views = view_worth(found.criteria, apart)
     shifted = {shift: folder for shift, folder in parts if shift is not None}
     if shifted:
         variants = {"none": run_items(space, runs[0], only=chosen)}
         variants |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
-        shifts = shift_table(found.terms, variants)
+        shifts = shift_table(found.criteria, variants)
     seen = repeated_shift if space.experiment.members else second_seed_shift
-    ensemble = seen(space, runs, found.terms)
+    ensemble = seen(space, runs, found.criteria)
     if ensemble is None and space.experiment.tune.correct_shift:
         raise ValueError(
             "tune.correct_shift: no ensemble shift was measured; it needs a rule with thresholds, and "
@@ -123,7 +123,7 @@ def stored_views(folder: Path) -> list[str]:
         return list(dict.fromkeys(name.partition("/")[0] for name in prediction.channels))
 
 
-def second_seed_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> EnsembleShift | None:
+def second_seed_shift(space: Workspace, runs: Sequence[Run], criteria: Criteria) -> EnsembleShift | None:
     """The mean of this experiment and the one of `tune.second_seed` against this one alone; None without one.
 
     Raises ValueError where the two were split by different fold files, or trained differently but for the seed.
@@ -147,10 +147,10 @@ def second_seed_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> En
             )
     singles = run_items(space, own)
     means = mixed_items({own.name: singles, name: run_items(space, other)})
-    return ensemble_shift(terms, singles, means)
+    return ensemble_shift(criteria, singles, means)
 
 
-def repeated_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> EnsembleShift | None:
+def repeated_shift(space: Workspace, runs: Sequence[Run], criteria: Criteria) -> EnsembleShift | None:
     """The mean of two members that differ by seed or split alone, against the first of them alone.
 
     None where no two members are alike, and where the rule has no threshold that could move.
@@ -159,7 +159,7 @@ def repeated_shift(space: Workspace, runs: Sequence[Run], terms: Terms) -> Ensem
     if pair is None or space.competition.exclusive:
         return None
     members, _ = shared_images(pair, {run.name: run_items(space, run) for run in pair})
-    shift = ensemble_shift(terms, members[pair[0].name], mixed_items(members))
+    shift = ensemble_shift(criteria, members[pair[0].name], mixed_items(members))
     return replace(shift, members=len(runs))
 
 

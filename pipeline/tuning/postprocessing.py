@@ -44,13 +44,13 @@ def choose_post(
     one after the other, each on top of what was kept. A gain counts where its one-sided bound
     (`settings.confidence`) is above zero and there are at least `settings.min_groups` groups.
     """
-    settings = scorer.terms.settings
+    settings = scorer.criteria.settings
     reports: list[PostReport] = []
     for step in settings.declared:
         base, by_fold, report = _declared(base, by_fold, step, scorer, judge)
         reports.append(report)
     for name in settings.post:
-        for k in scorer.terms.competition.scored_classes:
+        for k in scorer.criteria.competition.scored_classes:
             if base.exclusive and base.classes[k] == "background":
                 continue
             base, by_fold, report = _added(base, by_fold, name, k, scorer, judge)
@@ -61,7 +61,7 @@ def choose_post(
 def _declared(
     base: Decision, by_fold: dict[int, Decision], step: PostStep, scorer: Scorer, judge: Judge
 ) -> tuple[Decision, dict[int, Decision], PostReport]:
-    settings = scorer.terms.settings
+    settings = scorer.criteria.settings
     trial = _changed(base, {"post": [*base.post, step]})
     scorer.score([(base, judge.everything), (trial, judge.everything)], f"{step.step} (declared)")
     without, with_it = (with_meta(judge, scorer.table(each, judge.everything)) for each in (base, trial))
@@ -86,7 +86,7 @@ def _declared(
 def _added(
     base: Decision, by_fold: dict[int, Decision], name: str, k: int, scorer: Scorer, judge: Judge
 ) -> tuple[Decision, dict[int, Decision], PostReport]:
-    settings = scorer.terms.settings
+    settings = scorer.criteria.settings
     values = [0, *(RADII[name] if name in RADII else [area for area in settings.areas if area > 1])]
     trials = [with_step(base, name, k, value) for value in values]
     scorer.score([(trial, judge.everything) for trial in trials], f"{name} of {base.classes[k]}")

@@ -22,7 +22,7 @@ from pipeline.tuning.rules.histogram_rules import Learner
 from pipeline.tuning.rules.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.rules.selection import base_decision, build_learners, left_out, pick_rule
 from pipeline.tuning.scores.choice import Judge, selection_folds
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem, Scorer, Unit, decided, make_units, scored_row
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning_settings import TuneSettings
@@ -63,7 +63,7 @@ class TuneResult:
 
 
 def tune(
-    terms: Terms, items: Iterable[OofItem], *, fingerprint: str = "", test_groups: int | None = None
+    criteria: Criteria, items: Iterable[OofItem], *, fingerprint: str = "", test_groups: int | None = None
 ) -> TuneResult:
     """Learn the decision from out-of-fold predictions, and from nothing else.
 
@@ -71,29 +71,29 @@ def tune(
     number of groups behind the leaderboard, for the prediction interval. Raises ValueError where there is nothing to
     learn from, or a rule does not suit the contract or the metric.
     """
-    units, meta = make_units(items, terms.competition.metric.unit)
+    units, meta = make_units(items, criteria.competition.metric.unit)
     nested_meta, trained_apart = selection_folds(meta)
-    judge = Judge(nested_meta, terms.settings.rounds, terms.settings.seed)
-    with worker_pool(terms.workers) as pool:
-        scorer = Scorer(terms, units, pool)
-        learners = build_learners(base_decision(terms, fingerprint), scorer, judge)
+    judge = Judge(nested_meta, criteria.settings.rounds, criteria.settings.seed)
+    with worker_pool(criteria.workers) as pool:
+        scorer = Scorer(criteria, units, pool)
+        learners = build_learners(base_decision(criteria, fingerprint), scorer, judge)
         reports = assess(learners, scorer, judge)
-        chosen, reasons = pick_rule(reports, terms, judge)
+        chosen, reasons = pick_rule(reports, criteria, judge)
         by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
         decision, by_fold, post = choose_post(chosen.fit.decision, by_fold, scorer, judge)
         nested = _nested_table(chosen, by_fold, scorer, judge, changed=any(each.used for each in post))
-        decision = without_idle_classifier(_with_votes(decision, learners, terms.settings))
-        rows, features, sums = final_pass(terms, decision, units, pool)
+        decision = without_idle_classifier(_with_votes(decision, learners, criteria.settings))
+        rows, features, sums = final_pass(criteria, decision, units, pool)
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
-    reasons += left_out(terms, judge)
+    reasons += left_out(criteria, judge)
     if not trained_apart:
         reasons.append(
             "only one fold was predicted, so nested estimates leave out parts of its groups instead of folds"
         )
     table = pd.concat([meta, rows], axis=1)
     nested = None if nested is None else pd.concat([meta, nested], axis=1)
-    result = _result(terms, decision, table, nested, reports, chosen, post, (features, sums), reasons, test_groups)
-    decision = decision.model_copy(update={"learned": _learned(result, terms.competition)})
+    result = _result(criteria, decision, table, nested, reports, chosen, post, (features, sums), reasons, test_groups)
+    decision = decision.model_copy(update={"learned": _learned(result, criteria.competition)})
     apart = {index: own for fold, own in by_fold.items() for index in np.flatnonzero(judge.of_fold(fold)).tolist()}
     return replace(result, decision=decision, apart=[apart[index] for index in sorted(apart)])
 
@@ -114,7 +114,7 @@ def _nested_table(
 
 
 def _result(
-    terms: Terms,
+    criteria: Criteria,
     decision: Decision,
     table: pd.DataFrame,
     nested: pd.DataFrame | None,
@@ -126,7 +126,7 @@ def _result(
     test_groups: int | None,
 ) -> TuneResult:
     """The scores and intervals of the decision's table and of the nested one, None where there is none."""
-    metric, settings = terms.metric, terms.settings
+    metric, settings = criteria.metric, criteria.settings
     options: dict[str, Any] = {"rounds": settings.rounds, "seed": settings.seed, "level": settings.level}
     judged = table if nested is None else nested
     return TuneResult(
@@ -161,11 +161,11 @@ def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneS
 
 
 def final_pass(
-    terms: Terms, decision: Decision, units: Sequence[Unit], pool: Executor | None, *, what: str = "decision"
+    criteria: Criteria, decision: Decision, units: Sequence[Unit], pool: Executor | None, *, what: str = "decision"
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The metric's rows of all units under the decision; of all images the features, and the sums with their `unit`."""
-    function = partial(_final_unit, terms.competition, terms.metric, decision)
-    made = list(over_units(function, units, what, pool=pool, progress=terms.progress))
+    function = partial(_final_unit, criteria.competition, criteria.metric, decision)
+    made = list(over_units(function, units, what, pool=pool, progress=criteria.progress))
     rows = pd.DataFrame([row for row, _, _ in made])
     features = pd.DataFrame([one for _, of_unit, _ in made for one in of_unit])
     return rows, features, pd.DataFrame([one for _, _, of_unit in made for one in of_unit])

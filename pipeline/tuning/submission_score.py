@@ -8,7 +8,7 @@ from functools import partial
 import pandas as pd
 
 from inference.decide.decision import Decision, as_said
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem, Unit, decided, make_units, scored_row
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from submissions.answers import answer_of
@@ -16,17 +16,19 @@ from submissions.host.competition import Competition
 from submissions.metrics import Metric
 
 
-def score_through_submission(terms: Terms, items: Iterable[OofItem], decision: Decision) -> tuple[pd.DataFrame, float]:
+def score_through_submission(
+    criteria: Criteria, items: Iterable[OofItem], decision: Decision
+) -> tuple[pd.DataFrame, float]:
     """A row a unit and the score, of masks that went through what the host takes.
 
     Where the contract has no submission, the masks are scored as they are.
     """
-    units, meta = make_units(items, terms.competition.metric.unit)
-    function = partial(_unit_row, terms.competition, terms.metric, decision)
-    with worker_pool(terms.workers) as pool:
-        rows = list(over_units(function, units, "through the answer", pool=pool, progress=terms.progress))
+    units, meta = make_units(items, criteria.competition.metric.unit)
+    function = partial(_unit_row, criteria.competition, criteria.metric, decision)
+    with worker_pool(criteria.workers) as pool:
+        rows = list(over_units(function, units, "through the answer", pool=pool, progress=criteria.progress))
     table = pd.concat([meta, pd.DataFrame(rows)], axis=1)
-    return table, terms.metric.score(table)
+    return table, criteria.metric.score(table)
 
 
 def _unit_row(competition: Competition, metric: Metric, decision: Decision, unit: Unit) -> dict[str, float]:

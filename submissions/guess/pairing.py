@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from submissions.guess.files import SUFFIXES, FileGroup, common_head, common_tail
-from submissions.guess.looks import are_masks
+from submissions.guess.photo_or_mask import are_masks
 from submissions.host.listing import spread
 from submissions.images.opening import read_mask_image
 

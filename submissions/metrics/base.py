@@ -22,8 +22,8 @@ class Metric(ABC):
     """A host's metric: `rows` scores one unit (image or volume), `score` makes one number of many rows.
 
     Every row has a column `score`, the metric of that unit alone (NaN where it is undefined), beside the
-    columns that the aggregate needs. `needs` says which arrays `rows` takes; `count_based` whether the score
-    follows from tp, fp, fn, tn of each class.
+    columns that the aggregate needs. `needs` says which arrays `rows` takes. A metric that follows from tp, fp, fn, tn
+    of each class is a `CountMetric`.
     """
 
     name: ClassVar[str]

@@ -209,9 +209,8 @@ def decode_instances(
 ) -> npt.NDArray[np.int32]:
     """Label, int32 (H, W): text i becomes the value i + 1, background is 0; an empty text leaves its value unused.
 
-    With `step` every step-th row and column of it, the others never painted.
-
-    Where two instances share a pixel: ValueError naming both, or with `overlap='last'` the later text has it.
+    With `step` only every step-th row and column is painted. Where two instances share a pixel: ValueError that names
+    both, or with `overlap='last'` the later text has it.
     """
     if overlap not in ("error", "last"):
         raise ValueError(f"overlap is {overlap!r}, expected 'error' or 'last'")

@@ -1,4 +1,4 @@
-"""The run-length codec's inner steps in NumPy alone: equal results to `rle_numba`, where numba is absent."""
+"""The run-length codec's inner steps in NumPy alone: equal results to `kernels_numba`, where numba is absent."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_leaks_are_listed_and_heed_what_is_excluded() -> None:
         ["i02", "i01", 0, 1, "exact"],
         ["i03", "i04", 0, 1, "near"],
     ]
-    twins = {"i00": "1", "i01": "0", "i02": "1", "i03": "1", "i04": "0"}
+    twins = {"i00": "1", "i01": "0", "i02": "1", "i03": "1", "i04": "0", "i05": "1"}
     mended = folds.assign(excluded_from=folds["image_id"].map(twins).fillna(""))
     assert audit_folds(mended, inventory, duplicates).empty
     half = mended.assign(excluded_from=mended["excluded_from"].where(mended["image_id"] != "i04", ""))

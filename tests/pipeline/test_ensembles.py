@@ -93,7 +93,7 @@ def test_members_are_predicted_as_their_oof_was(members: tuple[Path, list[str], 
 def test_the_mean_of_the_members_is_what_is_tuned_on(members: tuple[Path, list[str], list[str]]) -> None:
     space = space_of(members[2])
     found = out_of_fold(space, open_runs(space))
-    assert len(found.items) == 12 and found.terms.channels == ["thing"]
+    assert len(found.items) == 12 and found.criteria.channels == ["thing"]
     parts = []
     for name in ("tiny", "other"):
         with open_prediction(space.shared / name / f"oof/{found.items[0].image_id}.h5") as prediction:
@@ -134,7 +134,7 @@ def test_members_of_other_images_splits_or_channels_are_refused(members: tuple[P
     edit_inputs(path, folds="0123")
     space = space_of(own, "--set", "tune.second_seed=other")
     with pytest.raises(ValueError, match=r"trained on folds \[0, 1\] of 0123"):
-        second_seed_shift(space, open_runs(space), out_of_fold(space, open_runs(space)).terms)
+        second_seed_shift(space, open_runs(space), out_of_fold(space, open_runs(space)).criteria)
     path.write_text(before)
     space = space_of(both)
     items = out_of_fold(space, open_runs(space)).items

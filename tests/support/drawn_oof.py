@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.tuning.scores.criteria import Terms, tuning_metric
+from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
 from submissions.host.masks import Truth
@@ -113,7 +113,9 @@ def drawn_contract(metric: str = "dice", **more: Any) -> Competition:
     return Competition.model_validate(document)
 
 
-def drawn_terms(contract: Competition, channels: Sequence[str] | None = None, workers: int = 1, **tune: Any) -> Terms:
-    """Terms of this contract with these settings of `tune`; the channels are the classes where none are given."""
+def drawn_criteria(
+    contract: Competition, channels: Sequence[str] | None = None, workers: int = 1, **tune: Any
+) -> Criteria:
+    """Criteria of this contract with these settings of `tune`; the channels are the classes where none are given."""
     settings = TuneSettings.model_validate({"rounds": 100, **tune})
-    return Terms(contract, tuning_metric(contract, settings), settings, channels or contract.classes, workers)
+    return Criteria(contract, tuning_metric(contract, settings), settings, channels or contract.classes, workers)

@@ -16,7 +16,7 @@ import scipy
 from inference.decide.decision import Decision
 from inference.decide.rules import ThresholdRule
 from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_variants, mixed_items
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from submissions.metrics.intervals import Interval
@@ -34,7 +34,7 @@ class Weights:
     reason: str
 
 
-def fit_weights(terms: Terms, members: Mapping[str, Iterable[OofItem]]) -> Weights:
+def fit_weights(criteria: Criteria, members: Mapping[str, Iterable[OofItem]]) -> Weights:
     """Weights of experiments from their out-of-fold predictions: non-negative, sum 1.
 
     They minimise the squared error of the mean probability against the truth over the scored classes, each
@@ -45,19 +45,19 @@ def fit_weights(terms: Terms, members: Mapping[str, Iterable[OofItem]]) -> Weigh
     """
     given = {name: list(items) for name, items in members.items()}
     equal = mixed_items(given)
-    competition, channels = terms.competition, list(terms.channels)
+    competition, channels = criteria.competition, list(criteria.channels)
     function = partial(_moments, competition.scored_classes, [channels.index(c) for c in competition.classes])
-    with worker_pool(terms.workers) as pool:
-        made = list(over_units(function, equal, "weights", pool=pool, progress=terms.progress))
+    with worker_pool(criteria.workers) as pool:
+        made = list(over_units(function, equal, "weights", pool=pool, progress=criteria.progress))
         gram, cross = np.stack([one for one, _ in made]), np.stack([other for _, other in made])
         folds = np.array([item.fold for item in equal])
         fitted = _simplex(gram.sum(axis=0), cross.sum(axis=0))
         rest = {int(fold): folds != fold for fold in sorted(set(folds))}
         held = {fold: _simplex(gram[rows].sum(axis=0), cross[rows].sum(axis=0)) for fold, rows in rest.items()}
         nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
-        variants = judge_variants(terms, {"equal": equal, "fitted": nested}, pool)
-    gain = difference(terms, variants["fitted"], variants["equal"])
-    clear = is_clear(gain, terms.settings) and len(held) > 1
+        variants = judge_variants(criteria, {"equal": equal, "fitted": nested}, pool)
+    gain = difference(criteria, variants["fitted"], variants["equal"])
+    clear = is_clear(gain, criteria.settings) and len(held) > 1
     why = "clear" if clear else f"the gain is not clear over {gain.groups} groups: equal weights stay"
     shares = {fold: dict(zip(given, values.tolist(), strict=True)) for fold, values in held.items()}
     best = dict(zip(given, fitted.tolist(), strict=True))
@@ -111,7 +111,7 @@ class ViewWorth:
     kept: list[str]
 
 
-def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWorth:
+def view_worth(criteria: Criteria, views: Mapping[str, Iterable[OofItem]]) -> ViewWorth:
     """Gain of keeping each view: score of the mean of all views minus that without it, paired over groups.
 
     The view whose absence gains most, clearly, is dropped, and so on with those that are left; views that
@@ -119,14 +119,14 @@ def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWort
     show.
     """
     given = {name: list(items) for name, items in views.items()}
-    with worker_pool(terms.workers) as pool:
-        alone = judge_variants(terms, {name: mixed_items({name: items}) for name, items in given.items()}, pool)
+    with worker_pool(criteria.workers) as pool:
+        alone = judge_variants(criteria, {name: mixed_items({name: items}) for name, items in given.items()}, pool)
         kept, gains = list(given), dict.fromkeys(given, (math.nan,) * 3)
         while len(kept) > 1:
-            losses = _losses_without(terms, {name: given[name] for name in kept}, pool)
+            losses = _losses_without(criteria, {name: given[name] for name in kept}, pool)
             if len(kept) == len(given):
                 gains = {name: (-loss.estimate, -loss.high, -loss.low) for name, loss in losses.items()}
-            harmful = [name for name in kept if is_clear(losses[name], terms.settings)]
+            harmful = [name for name in kept if is_clear(losses[name], criteria.settings)]
             if not harmful:
                 break
             kept.remove(max(harmful, key=lambda name: losses[name].estimate))
@@ -135,11 +135,13 @@ def view_worth(terms: Terms, views: Mapping[str, Iterable[OofItem]]) -> ViewWort
     return ViewWorth(pd.DataFrame(rows, columns=["view", "alone", "gain", "low", "high", "verdict"]), kept)
 
 
-def _losses_without(terms: Terms, views: Mapping[str, Sequence[OofItem]], pool: Executor | None) -> dict[str, Interval]:
+def _losses_without(
+    criteria: Criteria, views: Mapping[str, Sequence[OofItem]], pool: Executor | None
+) -> dict[str, Interval]:
     """What the mean gains without each of the views."""
     variants = {name: mixed_items({other: views[other] for other in views if other != name}) for name in views}
-    judged = judge_variants(terms, {"": mixed_items(views), **variants}, pool)
-    return {name: difference(terms, judged[name], judged[""]) for name in views}
+    judged = judge_variants(criteria, {"": mixed_items(views), **variants}, pool)
+    return {name: difference(criteria, judged[name], judged[""]) for name in views}
 
 
 @dataclass(frozen=True)
@@ -168,18 +170,18 @@ class EnsembleShift:
         return round(self.moved / self.members)
 
 
-def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[OofItem]) -> EnsembleShift:
+def ensemble_shift(criteria: Criteria, singles: Iterable[OofItem], means: Iterable[OofItem]) -> EnsembleShift:
     """Measure the shift from one model's probabilities to those of a mean (a second seed, repeated splits).
 
     Candidates are thresholds 0..255, or places in the grid. Raises ValueError where the rule has no threshold
     (argmax), or the images differ.
     """
-    with worker_pool(terms.workers) as pool:
-        variants = judge_variants(terms, {"single": singles, "mean": means}, pool)
+    with worker_pool(criteria.workers) as pool:
+        variants = judge_variants(criteria, {"single": singles, "mean": means}, pool)
     one, mean = variants["single"].fit.choice, variants["mean"].fit.choice
     if one is None or mean is None or len(one.scores) < 2:
         raise ValueError("ensemble shift: argmax has no threshold to correct")
-    outside = (1 - terms.settings.level) / 2
+    outside = (1 - criteria.settings.level) / 2
     low, high = np.quantile(mean.tops - one.tops, [outside, 1 - outside])
     return EnsembleShift(
         one.chosen,
@@ -187,7 +189,7 @@ def ensemble_shift(terms: Terms, singles: Iterable[OofItem], means: Iterable[Oof
         mean.chosen - one.chosen,
         int(np.floor(low)),
         int(np.ceil(high)),
-        difference(terms, variants["mean"], variants["single"]),
+        difference(criteria, variants["mean"], variants["single"]),
         float(mean.scores[mean.chosen] - mean.scores[one.chosen]),
     )
 

@@ -14,7 +14,7 @@ from folds.blocks import Block
 from pipeline.tuning.rules.nested import RuleReport, assess
 from pipeline.tuning.rules.selection import base_decision, build_learners, suitable_rules
 from pipeline.tuning.scores.choice import Judge, selection_folds
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem, Scorer, make_units
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.masks import Truth
@@ -106,7 +106,7 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
 
 
 def judge_variants(
-    terms: Terms, variants: Mapping[str, Iterable[OofItem]], pool: Executor | None = None
+    criteria: Criteria, variants: Mapping[str, Iterable[OofItem]], pool: Executor | None = None
 ) -> dict[str, RuleReport]:
     """Each variant under the simplest rule that suits (global, grid, argmax), its threshold chosen by its own
     images.
@@ -114,12 +114,12 @@ def judge_variants(
     The variants' `nested_table`s hold the same units, so that they can be compared in pairs. Raises ValueError
     where they do not.
     """
-    settings = terms.settings.model_copy(update={"rules": [suitable_rules(terms, 1)[0]], "rule": None})
-    simple = replace(terms, settings=settings)
+    settings = criteria.settings.model_copy(update={"rules": [suitable_rules(criteria, 1)[0]], "rule": None})
+    simple = replace(criteria, settings=settings)
     found: dict[str, RuleReport] = {}
     first: pd.DataFrame | None = None
     for name, items in variants.items():
-        units, meta = make_units(items, terms.competition.metric.unit)
+        units, meta = make_units(items, criteria.competition.metric.unit)
         if first is not None and not meta.equals(first):
             raise ValueError(f"variant {name!r} has other images, folds or groups than {next(iter(variants))!r}")
         first = meta
@@ -129,11 +129,11 @@ def judge_variants(
     return found
 
 
-def difference(terms: Terms, one: RuleReport, other: RuleReport) -> Interval:
+def difference(criteria: Criteria, one: RuleReport, other: RuleReport) -> Interval:
     """Interval of nested(one) - nested(other), groups resampled alike."""
-    settings, groups = terms.settings, one.nested_table["group"]
+    settings, groups = criteria.settings, one.nested_table["group"]
     return paired_bootstrap(
-        terms.metric, one.nested_table, other.nested_table, groups, rounds=settings.rounds, seed=settings.seed,
+        criteria.metric, one.nested_table, other.nested_table, groups, rounds=settings.rounds, seed=settings.seed,
         level=settings.level,
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.tuning.comparisons.paired import judge_variants
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem
 from pipeline.tuning.scores.workers import worker_pool
 
@@ -47,15 +47,15 @@ class ShiftTable:
         )
 
 
-def shift_table(terms: Terms, shifts: Mapping[str, Iterable[OofItem]]) -> ShiftTable:
+def shift_table(criteria: Criteria, shifts: Mapping[str, Iterable[OofItem]]) -> ShiftTable:
     """Compare predictions of the same images under declared shifts; the first entry is the images as they
     are.
 
     The optimal candidate is the plateau's middle of the first; the robust one has the highest mean score
     over all.
     """
-    with worker_pool(terms.workers) as pool:
-        variants = judge_variants(terms, shifts, pool)
+    with worker_pool(criteria.workers) as pool:
+        variants = judge_variants(criteria, shifts, pool)
     choices = [variant.fit.choice for variant in variants.values()]
     given = [choice for choice in choices if choice is not None and len(choice.scores) > 1]
     if len(given) < len(choices):

@@ -17,7 +17,7 @@ from pipeline.prediction.oof import run_items
 from pipeline.runs import Run, runs_fingerprint
 from pipeline.tuning.forecast.learning import learn_forecast, named_metric
 from pipeline.tuning.forecast.lessons import NONE, Known
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Unit, make_units
 from pipeline.tuning.scores.workers import worker_pool
 from pipeline.tuning.search import TuneResult, final_pass
@@ -27,14 +27,14 @@ from submissions.host.competition import Competition
 META = ("image_id", "fold", "group", "stratum")
 
 
-def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result: TuneResult) -> Forecast:
+def taught_forecast(space: Workspace, runs: Sequence[Run], criteria: Criteria, result: TuneResult) -> Forecast:
     """The forecast of an experiment, from its out-of-fold predictions and the copies that stage 05 predicted.
 
     Of an ensemble the copies are those of its first member. Of whole images that are classified nothing is learned.
     """
     facts: dict[str, Any] = {
         "fingerprint": runs_fingerprint(runs), "cv": result.cv, "interval": (result.interval.low, result.interval.high),
-        "models": len(runs), "seed": terms.settings.seed,
+        "models": len(runs), "seed": criteria.settings.seed,
     }  # fmt: skip
     classes = scored_names(space.competition)
     if space.experiment.task == "classify":
@@ -43,7 +43,7 @@ def taught_forecast(space: Workspace, runs: Sequence[Run], terms: Terms, result:
         return Forecast(**plain, way="mean", classes=classes, doubts=doubts, **named_metric(result.metric))
     sources = source_of_images(space, runs[0])
     known = [own_units(result, classes, sources)]
-    known += copied_units(space, runs[0], terms, result.decision, sources)
+    known += copied_units(space, runs[0], criteria, result.decision, sources)
     return learn_forecast(joined(known), result.metric, classes, **facts)
 
 
@@ -90,7 +90,9 @@ def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str
     return known_part(result.table, result.sums, classes, sources, NONE)
 
 
-def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, sources: dict[str, str]) -> list[Known]:
+def copied_units(
+    space: Workspace, run: Run, criteria: Criteria, decision: Decision, sources: dict[str, str]
+) -> list[Known]:
     """Units of the copies of all shifts in one table, named `<shift> <unit>`; none where stage 05 predicted none."""
     plan, _ = finished_copies(run.folder)
     if not plan:
@@ -103,12 +105,12 @@ def copied_units(space: Workspace, run: Run, terms: Terms, decision: Decision, s
         paths = {name: prediction_path(folder, name) for name in wanted}
         seen = [(str(item.fields["image_id"]), item) for item in items]
         copies = [replace(item, path=paths[name]) for name, item in seen if name in wanted]
-        of_shift, meta = make_units(copies, terms.competition.metric.unit)
+        of_shift, meta = make_units(copies, criteria.competition.metric.unit)
         units += [replace(unit, name=f"{shift} {unit.name}") for unit in of_shift]
         metas.append(meta.assign(image_id=[f"{shift} {name}" for name in meta["image_id"]]))
         shifts += [shift] * len(of_shift)
-    with worker_pool(terms.workers) as pool:
-        rows, _, sums = final_pass(terms, decision, units, pool, what="shifted copies")
+    with worker_pool(criteria.workers) as pool:
+        rows, _, sums = final_pass(criteria, decision, units, pool, what="shifted copies")
     table = pd.concat([pd.concat(metas, ignore_index=True), rows], axis=1)
     return [known_part(table, sums, scored_names(space.competition), sources, shifts)]
 

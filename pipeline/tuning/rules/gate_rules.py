@@ -16,10 +16,10 @@ import pandas as pd
 from inference.config import level_channels
 from inference.decide.decision import Decision, Gate
 from inference.decide.rules import NEVER, ThresholdRule
-from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, Evidence, Fit, board_at
+from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, Evidence, Fit, score_table_at
 from pipeline.tuning.rules.pixel_rules import Grid
 from pipeline.tuning.scores.choice import Judge
-from pipeline.tuning.scores.score_tables import TableBoard
+from pipeline.tuning.scores.score_tables import RowScoreTable
 from pipeline.tuning.scores.units import Request, Scorer, Unit
 
 SOURCES = ("present", "classifier")  # a model's own image-level head; the experiment that tune.gate names
@@ -64,7 +64,7 @@ def counted_gate(evidence: Evidence, source: str, said: np.ndarray) -> Candidate
     return Candidates(
         f"gated_{source}",
         None,
-        board_at(evidence.metric, hists, levels),
+        score_table_at(evidence.metric, hists, levels),
         evidence.judge,
         np.array(grid, float),
         lambda c: evidence.with_rule(
@@ -114,7 +114,7 @@ class GatedGrid:
         return self.grid.candidates[0][1]
 
     @cached_property
-    def board(self) -> TableBoard:
+    def score_table(self) -> RowScoreTable:
         """Candidate c is c // levels of the grid, at level c % levels."""
         empty = self.scorer.table(self._nothing, self.judge.everything)
         plain = [self.scorer.table(decision, self.judge.everything) for _, decision in self.grid.candidates]
@@ -123,14 +123,14 @@ class GatedGrid:
             for table in plain
             for level in (0, *LEVELS)
         ]
-        return TableBoard(self.scorer.metric, mixed)
+        return RowScoreTable(self.scorer.metric, mixed)
 
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""
         number = len(LEVELS) + 1
         ranks = np.tile(np.arange(number, dtype=float), len(self.grid.candidates))
         coordinates = np.column_stack([np.repeat(self.grid.coordinates, number, axis=0), ranks])
-        choice = self.judge.choose(self.board, rows, coordinates)
+        choice = self.judge.choose(self.score_table, rows, coordinates)
         (shown, decision), level = self.grid.candidates[choice.chosen // number], (0, *LEVELS)[choice.chosen % number]
         gated = decision.model_copy(update={"gate": gate_of(self._base, self.source, level)})
         return Fit({**shown, "image_level": level}, gated, choice)
@@ -142,4 +142,4 @@ class GatedGrid:
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
         assert fit.choice is not None
-        return self.board.tables[fit.choice.chosen][rows].reset_index(drop=True)
+        return self.score_table.tables[fit.choice.chosen][rows].reset_index(drop=True)

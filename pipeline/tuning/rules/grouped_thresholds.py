@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.rules import ThresholdRule
-from pipeline.tuning.rules.histogram_rules import Evidence, Fit, board_at
+from pipeline.tuning.rules.histogram_rules import Evidence, Fit, score_table_at
 from pipeline.tuning.scores.choice import Choice
-from pipeline.tuning.scores.score_tables import CountBoard, table_of_counts
+from pipeline.tuning.scores.score_tables import CountScoreTable, table_of_counts
 from pipeline.tuning.scores.units import Request
 
 
@@ -21,7 +21,7 @@ class _OfLevels(ABC):
     """What they share: every unit and class is cut at a level of its own, 0..256."""
 
     evidence: Evidence
-    board: CountBoard
+    score_table: CountScoreTable
     name: str = ""
     coordinate: str | None = None
 
@@ -40,11 +40,11 @@ class _OfLevels(ABC):
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`; `fit.inner` are the levels int (N, K scored)."""
         levels = fit.inner[rows]
-        made = board_at(self.evidence.metric, self.evidence.hists[rows][:, self.evidence.scored], levels[:, None])
+        made = score_table_at(self.evidence.metric, self.evidence.hists[rows][:, self.evidence.scored], levels[:, None])
         return table_of_counts(self.evidence.metric, [p[:, 0] for p in (made.tp, made.fp, made.fn, made.tn)])
 
     def _common(self, rows: np.ndarray) -> Choice:
-        return self.evidence.judge.choose(self.board, rows, np.arange(256)[:, None])
+        return self.evidence.judge.choose(self.score_table, rows, np.arange(256)[:, None])
 
     def _everywhere(self, values: Sequence[int]) -> np.ndarray:
         return np.tile(np.asarray(values, np.int64), (len(self.evidence.hists), 1))
@@ -65,21 +65,21 @@ class PerClass(_OfLevels):
         weights = rows[None].astype(np.float64)
         for last in [False] * (self.rounds - 1) + [True]:
             for k in range(len(values)):
-                board = self._along(values, k)
+                score_table = self._along(values, k)
                 if last:
-                    values[k] = evidence.judge.choose(board, rows, np.arange(256)[:, None]).chosen
+                    values[k] = evidence.judge.choose(score_table, rows, np.arange(256)[:, None]).chosen
                 else:
-                    values[k] = int(np.nanargmax(board.scores(weights)[0]))
+                    values[k] = int(np.nanargmax(score_table.scores(weights)[0]))
         rule = ThresholdRule(thresholds=evidence.thresholds(values, common))
         names = [evidence.base.classes[index] for index in evidence.scored]
         shown = {f"threshold of {name}": value for name, value in zip(names, values, strict=True)}
         return Fit(shown, evidence.with_rule(rule), None, self._everywhere(values))
 
-    def _along(self, values: Sequence[int], k: int) -> CountBoard:
-        """Board of 256 thresholds of class k, the other classes cut at `values`."""
+    def _along(self, values: Sequence[int], k: int) -> CountScoreTable:
+        """Score table of 256 thresholds of class k, the other classes cut at `values`."""
         levels = np.tile(np.asarray(values, np.int64), (len(self.evidence.hists), 256, 1))
         levels[:, :, k] = np.arange(256)
-        return board_at(self.evidence.metric, self.evidence.hists[:, self.evidence.scored], levels)
+        return score_table_at(self.evidence.metric, self.evidence.hists[:, self.evidence.scored], levels)
 
 
 @dataclass

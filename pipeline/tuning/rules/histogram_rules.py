@@ -12,7 +12,7 @@ import pandas as pd
 from inference.decide.decision import Decision, Gate
 from inference.decide.rules import NEVER, QuantileRule, ThresholdRule
 from pipeline.tuning.scores.choice import Choice, Judge
-from pipeline.tuning.scores.score_tables import Board, CountBoard
+from pipeline.tuning.scores.score_tables import CountScoreTable, ScoreTable
 from pipeline.tuning.scores.units import Request
 from submissions.metrics import CountMetric, counts
 
@@ -91,41 +91,41 @@ class Evidence:
 
 @dataclass
 class Candidates:
-    """A rule that is a choice among the candidates of one board."""
+    """A rule that is a choice among the candidates of one score table."""
 
     name: str
     coordinate: str | None
-    board: Board
+    score_table: ScoreTable
     judge: Judge
     coordinates: np.ndarray
     decisions: Any  # candidate index -> Decision
     describe: Any  # candidate index -> dict
 
     def requests(self) -> list[Request]:
-        """Nothing: the board is full."""
+        """Nothing: the score table is full."""
         return []
 
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""
-        choice = self.judge.choose(self.board, rows, self.coordinates)
+        choice = self.judge.choose(self.score_table, rows, self.coordinates)
         return Fit(self.describe(choice.chosen), self.decisions(choice.chosen), choice)
 
     def pixels(self, fit: Fit, rows: np.ndarray) -> list[Request]:
-        """Nothing: the board is full."""
+        """Nothing: the score table is full."""
         return []
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
         assert fit.choice is not None
-        return self.board.table(np.full(len(rows), fit.choice.chosen), rows)
+        return self.score_table.table(np.full(len(rows), fit.choice.chosen), rows)
 
 
-def global_rule(evidence: Evidence, board: CountBoard) -> Candidates:
+def global_rule(evidence: Evidence, score_table: CountScoreTable) -> Candidates:
     """One threshold for all classes."""
     return Candidates(
         "global",
         "threshold",
-        board,
+        score_table,
         evidence.judge,
         np.arange(256)[:, None],
         lambda t: evidence.with_rule(ThresholdRule(thresholds=[int(t)] * evidence.classes)),
@@ -139,11 +139,11 @@ def quantile_rule(evidence: Evidence) -> Candidates:
     total = hists.sum(axis=2)
     above = np.concatenate([np.cumsum(total[..., ::-1], axis=-1)[..., ::-1], np.zeros_like(total[..., :1])], axis=-1)
     levels = np.stack([(above <= share * above[..., :1]).argmax(axis=-1) for share in SHARES], axis=1)
-    board = board_at(evidence.metric, hists, levels)
+    score_table = score_table_at(evidence.metric, hists, levels)
     return Candidates(
         "quantile",
         "share",
-        board,
+        score_table,
         evidence.judge,
         np.arange(len(SHARES))[:, None],
         lambda c: evidence.with_rule(QuantileRule(shares=[SHARES[c]] * evidence.classes)),
@@ -167,7 +167,7 @@ def gated_rule(evidence: Evidence, areas: Sequence[int]) -> Candidates:
     return Candidates(
         "gated",
         None,
-        board_at(evidence.metric, hists, levels),
+        score_table_at(evidence.metric, hists, levels),
         evidence.judge,
         np.array(grid, float),
         lambda c: evidence.with_rule(
@@ -178,11 +178,11 @@ def gated_rule(evidence: Evidence, areas: Sequence[int]) -> Candidates:
     )
 
 
-def board_at(metric: CountMetric, hists: np.ndarray, levels: np.ndarray) -> CountBoard:
-    """Board of candidates that cut unit n and class k at levels[n, c, k] in 0..256."""
+def score_table_at(metric: CountMetric, hists: np.ndarray, levels: np.ndarray) -> CountScoreTable:
+    """Score table of candidates that cut unit n and class k at levels[n, c, k] in 0..256."""
     parts = []
     for kind, part in enumerate(counts(hists)):
         none = np.zeros_like(part[..., :1]) if kind < 2 else hists.sum(axis=-1)[:, :, 1 - (kind - 2), None]
         extended = np.concatenate([part, none], axis=-1)
         parts.append(np.take_along_axis(extended, np.moveaxis(levels, 1, 2), axis=2))
-    return CountBoard(metric, *(np.ascontiguousarray(np.moveaxis(part, 1, 2)) for part in parts))
+    return CountScoreTable(metric, *(np.ascontiguousarray(np.moveaxis(part, 1, 2)) for part in parts))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.tuning.rules.histogram_rules import Fit, Learner
 from pipeline.tuning.scores.choice import Judge
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Scorer
 from submissions.metrics.intervals import Interval, bootstrap_interval, paired_bootstrap
 
@@ -57,7 +57,7 @@ def assess(learners: Sequence[Learner], scorer: Scorer, judge: Judge) -> list[Ru
     scorer.score(wanted, "learned rules")
     reports: list[RuleReport] = []
     for learner, fit, fits in zip(learners, full, held, strict=True):
-        reports.append(_report(learner, fit, fits, scorer.terms, judge, reports[:1]))
+        reports.append(_report(learner, fit, fits, scorer.criteria, judge, reports[:1]))
     return reports
 
 
@@ -66,13 +66,13 @@ def _left_out(judge: Judge) -> list[int]:
 
 
 def _report(
-    learner: Learner, fit: Fit, fits: dict[int, Fit], terms: Terms, judge: Judge, first: Sequence[RuleReport]
+    learner: Learner, fit: Fit, fits: dict[int, Fit], criteria: Criteria, judge: Judge, first: Sequence[RuleReport]
 ) -> RuleReport:
-    metric = terms.metric
+    metric = criteria.metric
     table = with_meta(judge, learner.table(fit, judge.everything))
     parts = {fold: learner.table(own, judge.of_fold(fold)) for fold, own in fits.items()}
     nested = with_meta(judge, joined_folds(judge, parts)) if parts else table
-    options: dict[str, Any] = {"rounds": judge.rounds, "seed": judge.seed, "level": terms.settings.level}
+    options: dict[str, Any] = {"rounds": judge.rounds, "seed": judge.seed, "level": criteria.settings.level}
     score = metric.score(table)
     return RuleReport(
         learner.name,

@@ -14,7 +14,7 @@ from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, HysteresisRule, ThresholdRule
 from pipeline.tuning.rules.histogram_rules import Fit
 from pipeline.tuning.scores.choice import Judge
-from pipeline.tuning.scores.score_tables import CountBoard, TableBoard
+from pipeline.tuning.scores.score_tables import CountScoreTable, RowScoreTable
 from pipeline.tuning.scores.units import Request, Scorer
 from pipeline.tuning_settings import MOST_CANDIDATES
 from submissions.metrics.overlap import Dice
@@ -56,14 +56,14 @@ class Grid:
         return [(decision, self.judge.everything) for _, decision in self.candidates]
 
     @property
-    def board(self) -> TableBoard:
+    def score_table(self) -> RowScoreTable:
         """The scored candidates."""
         tables = [self.scorer.table(decision, self.judge.everything) for _, decision in self.candidates]
-        return TableBoard(self.scorer.metric, tables)
+        return RowScoreTable(self.scorer.metric, tables)
 
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""
-        choice = self.judge.choose(self.board, rows, self.coordinates)
+        choice = self.judge.choose(self.score_table, rows, self.coordinates)
         shown, decision = self.candidates[choice.chosen]
         return Fit(shown, decision, choice)
 
@@ -81,7 +81,7 @@ def threshold_grid(name: str, base: Decision, scorer: Scorer, judge: Judge) -> G
 
     The rules 'border' and 'centre' split by the channel of that name, 'grid' as the settings say.
     """
-    k, settings = len(base.classes), scorer.terms.settings
+    k, settings = len(base.classes), scorer.criteria.settings
     if base.instances is not None and name != "grid":
         guided = InstanceSettings(**{**base.instances.model_dump(), "method": name})
         base = base.model_copy(update={"instances": guided})
@@ -100,7 +100,7 @@ def threshold_grid(name: str, base: Decision, scorer: Scorer, judge: Judge) -> G
 
 def hysteresis_grid(base: Decision, scorer: Scorer, judge: Judge) -> Grid:
     """Bottom, top and the first area of the settings."""
-    settings = scorer.terms.settings
+    settings = scorer.criteria.settings
     k, area = len(base.classes), settings.areas[0]
     found = [
         (
@@ -191,8 +191,8 @@ def priority_rule(base: Decision, scorer: Scorer, hists: np.ndarray, judge: Judg
         priority = [k for k in order if k != rest and area[k] > 0]
         thresholds = [0] * len(base.classes)
         for k in priority:
-            board = CountBoard.of_thresholds(metric, hists[:, [k]])
-            thresholds[k] = judge.choose(board, rows, np.arange(256)[:, None]).chosen
+            score_table = CountScoreTable.of_thresholds(metric, hists[:, [k]])
+            thresholds[k] = judge.choose(score_table, rows, np.arange(256)[:, None]).chosen
         shown = {f"threshold of {base.classes[k]}": thresholds[k] for k in priority}
         return shown, ArgmaxRule(thresholds=thresholds, priority=priority)
 

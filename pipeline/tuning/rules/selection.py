@@ -17,8 +17,8 @@ from pipeline.tuning.rules.histogram_rules import Evidence, Learner, gated_rule,
 from pipeline.tuning.rules.nested import RuleReport
 from pipeline.tuning.rules.pixel_rules import argmax_grid, hysteresis_grid, prior_rule, priority_rule, threshold_grid
 from pipeline.tuning.scores.choice import Judge
-from pipeline.tuning.scores.criteria import Terms
-from pipeline.tuning.scores.score_tables import CountBoard
+from pipeline.tuning.scores.criteria import Criteria
+from pipeline.tuning.scores.score_tables import CountScoreTable
 from pipeline.tuning.scores.units import Scorer, Unit, unit_histograms
 from pipeline.tuning.scores.workers import over_units
 from pipeline.tuning_settings import COUNT_RULES, EXCLUSIVE_RULES, GATES, GRID_RULES, IMAGE_RULES
@@ -26,11 +26,11 @@ from submissions.metrics import CountMetric
 from submissions.metrics.intervals import paired_bootstrap
 
 
-def base_decision(terms: Terms, fingerprint: str) -> Decision:
+def base_decision(criteria: Criteria, fingerprint: str) -> Decision:
     """The decision before a rule is learned: which classes, which channels, whether instances are made."""
-    competition, settings = terms.competition, terms.settings
+    competition, settings = criteria.competition, criteria.settings
     form = competition.submission
-    wanted = terms.metric.needs == "instances" or (
+    wanted = criteria.metric.needs == "instances" or (
         form is not None and form.wants_objects and len(competition.scored_classes) == 1
     )
     given = settings.instances or (InstanceSettings(plane=competition.scored_classes[0]) if wanted else None)
@@ -38,7 +38,7 @@ def base_decision(terms: Terms, fingerprint: str) -> Decision:
     return Decision(
         fingerprint=fingerprint,
         classes=competition.classes,
-        channels=list(terms.channels),
+        channels=list(criteria.channels),
         exclusive=competition.exclusive,
         rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
         instances=given,
@@ -47,13 +47,13 @@ def base_decision(terms: Terms, fingerprint: str) -> Decision:
     )
 
 
-def suitable_rules(terms: Terms, strata: int) -> list[str]:
+def suitable_rules(criteria: Criteria, strata: int) -> list[str]:
     """Rules that can be learned for this contract, metric and number of strata, the simplest first.
 
     Gates by what is said of an image need images that are scored one by one, and a metric that counts pixels or a
     single class.
     """
-    competition, metric, channels = terms.competition, terms.metric, terms.channels
+    competition, metric, channels = criteria.competition, criteria.metric, criteria.channels
     if competition.masks.kind == "none":
         return ["argmax"] if competition.exclusive else ["global", "per_class"]
     gates = gate_rules(channels, competition.classes) if competition.metric.unit == "image" else []
@@ -66,24 +66,24 @@ def suitable_rules(terms: Terms, strata: int) -> list[str]:
         return [*guided, *(gates if len(competition.classes) == 1 else [])]
     absent = {"per_class"} if len(competition.scored_classes) < 2 else set()
     absent |= {"per_group"} if strata < 2 else set()
-    return [*(name for name in COUNT_RULES if name not in absent | set(misapplied(terms, strata))), *gates]
+    return [*(name for name in COUNT_RULES if name not in absent | set(misapplied(criteria, strata))), *gates]
 
 
-def misapplied(terms: Terms, strata: int) -> dict[str, str]:
+def misapplied(criteria: Criteria, strata: int) -> dict[str, str]:
     """Rules of pixel counts that would suit, but decide test images otherwise than they are judged here; and why."""
-    competition = terms.competition
-    if competition.exclusive or competition.masks.kind == "none" or not isinstance(terms.metric, CountMetric):
+    competition = criteria.competition
+    if competition.exclusive or competition.masks.kind == "none" or not isinstance(criteria.metric, CountMetric):
         return {}
-    found = {"per_group": terms.ungrouped} if terms.ungrouped and strata > 1 else {}
+    found = {"per_group": criteria.ungrouped} if criteria.ungrouped and strata > 1 else {}
     if competition.metric.unit == "stack":
         reason = "it is learned on whole stacks, as they are scored, but applied to single slices"
         found |= dict.fromkeys(("quantile", "gated"), reason)
     return found
 
 
-def left_out(terms: Terms, judge: Judge) -> list[str]:
+def left_out(criteria: Criteria, judge: Judge) -> list[str]:
     """A sentence about each rule that is `misapplied`; none where the rules were named."""
-    found = {} if terms.settings.rules else misapplied(terms, judge.meta["stratum"].nunique())
+    found = {} if criteria.settings.rules else misapplied(criteria, judge.meta["stratum"].nunique())
     return [f"rule {name!r} is left out: {reason}" for name, reason in found.items()]
 
 
@@ -92,9 +92,9 @@ def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner
 
     Raises ValueError for a rule that does not suit, or would be `misapplied`.
     """
-    competition, settings = scorer.terms.competition, scorer.terms.settings
+    competition, settings = scorer.criteria.competition, scorer.criteria.settings
     strata = judge.meta["stratum"].to_numpy()
-    suits = suitable_rules(scorer.terms, len(set(strata)))
+    suits = suitable_rules(scorer.criteria, len(set(strata)))
     if settings.gate is not None and "gated_classifier" not in suits:
         raise ValueError(
             f"tune.gate: an image-level gate cannot be used for {competition.name} with the metric "
@@ -104,7 +104,7 @@ def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner
     known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
     names = list(settings.rules or suits)
     names += [settings.rule] if settings.rule is not None and settings.rule not in names else []
-    for name, reason in misapplied(scorer.terms, len(set(strata))).items():
+    for name, reason in misapplied(scorer.criteria, len(set(strata))).items():
         if name in names:
             raise ValueError(f"tune: rule {name!r} cannot decide {competition.name}: {reason}; leave it out")
     wrong = [name for name in names if name not in known]
@@ -125,11 +125,13 @@ def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner
 
 def _of_units(function: Callable[[Unit], np.ndarray], scorer: Scorer, title: str) -> np.ndarray:
     """What a function finds of every unit, stacked: (N, ...)."""
-    return np.stack(list(over_units(function, scorer.units, title, pool=scorer.pool, progress=scorer.terms.progress)))
+    return np.stack(
+        list(over_units(function, scorer.units, title, pool=scorer.pool, progress=scorer.criteria.progress))
+    )
 
 
 def _learner(name: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.ndarray, strata: np.ndarray) -> Learner:
-    settings, scored = scorer.terms.settings, scorer.terms.competition.scored_classes
+    settings, scored = scorer.criteria.settings, scorer.criteria.competition.scored_classes
     if name in IMAGE_RULES:
         return _image_gate(name.removeprefix("gated_"), base, scorer, judge, hists, strata)
     if name in ("grid", "border", "centre"):
@@ -150,21 +152,21 @@ def _learner(name: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.
         return quantile_rule(evidence)
     if name == "gated":
         return gated_rule(evidence, settings.areas)
-    board = CountBoard.of_thresholds(scorer.metric, hists[:, scored])
+    score_table = CountScoreTable.of_thresholds(scorer.metric, hists[:, scored])
     if name == "global":
-        return global_rule(evidence, board)
+        return global_rule(evidence, score_table)
     if name == "per_class":
-        return PerClass(evidence, board)
+        return PerClass(evidence, score_table)
     if name == "per_group":
-        return PerGroup(evidence, board)
-    return FoldThresholds(evidence, board, name)
+        return PerGroup(evidence, score_table)
+    return FoldThresholds(evidence, score_table, name)
 
 
 def _image_gate(
     source: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.ndarray, strata: np.ndarray
 ) -> Learner:
     """A gate by image-level channels, as the contract and the metric allow it."""
-    competition = scorer.terms.competition
+    competition = scorer.criteria.competition
     if competition.exclusive:
         return exclusive_gate(base, source, scorer, judge)
     function = partial(image_levels, [base.channels.index(name) for name in level_channels(source, base.classes)])
@@ -175,13 +177,13 @@ def _image_gate(
     return GatedGrid(threshold_grid("grid", base, scorer, judge), source, scorer, judge, said[:, 0])
 
 
-def pick_rule(reports: Sequence[RuleReport], terms: Terms, judge: Judge) -> tuple[RuleReport, list[str]]:
+def pick_rule(reports: Sequence[RuleReport], criteria: Criteria, judge: Judge) -> tuple[RuleReport, list[str]]:
     """The rule that decides, and why: the one that was set, or the best nested score (to four decimals).
 
     A gate is something added: it decides where its nested gain over the best rule without one is clear
     (`settings.confidence`, one-sided, over at least `settings.min_groups` groups).
     """
-    settings = terms.settings
+    settings = criteria.settings
     if settings.rule is not None:
         found = next(report for report in reports if report.name == settings.rule)
         return found, [f"rule {found.name!r}: set by tune.rule, whatever the nested estimates say"]
@@ -199,7 +201,7 @@ def pick_rule(reports: Sequence[RuleReport], terms: Terms, judge: Judge) -> tupl
     groups = judge.meta["group"].nunique()
     if groups < settings.min_groups and len(reports) > 1:
         reasons.append(f"not reliable: {groups} groups, but comparing rules needs at least {settings.min_groups}")
-    gated, said = _pick_gate([report for report in reports if report not in plain], chosen, terms, judge)
+    gated, said = _pick_gate([report for report in reports if report not in plain], chosen, criteria, judge)
     return gated or chosen, [*reasons, *said]
 
 
@@ -208,14 +210,14 @@ def _worth(report: RuleReport) -> float:
 
 
 def _pick_gate(
-    gates: Sequence[RuleReport], plain: RuleReport, terms: Terms, judge: Judge
+    gates: Sequence[RuleReport], plain: RuleReport, criteria: Criteria, judge: Judge
 ) -> tuple[RuleReport | None, list[str]]:
     """The best of the gates whose gain over the rule without one is clear, and a sentence about each."""
-    settings, found = terms.settings, None
+    settings, found = criteria.settings, None
     said = []
     for gate in gates:
         gain = paired_bootstrap(
-            terms.metric, gate.nested_table, plain.nested_table, "group", rounds=judge.rounds, seed=judge.seed
+            criteria.metric, gate.nested_table, plain.nested_table, "group", rounds=judge.rounds, seed=judge.seed
         )
         bound = gain.lower_bound(settings.confidence)
         if gain.groups < settings.min_groups:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.tuning.scores.score_tables import Board
+from pipeline.tuning.scores.score_tables import ScoreTable
 from submissions.metrics.intervals import resample
 
 PARTS = 5  # that one fold's groups are dealt into, to nest over
@@ -45,16 +45,16 @@ class Judge:
     rounds: int = 1000
     seed: int = 0
 
-    def choose(self, board: Board, rows: np.ndarray, coordinates: np.ndarray) -> Choice:
+    def choose(self, score_table: ScoreTable, rows: np.ndarray, coordinates: np.ndarray) -> Choice:
         """Choose on the units bool (N,) `rows`; coordinates (C, D) say where a candidate lies.
 
         Raises ValueError where no candidate has a score on these units.
         """
-        scores = board.scores(rows[None].astype(np.float64))[0]
+        scores = score_table.scores(rows[None].astype(np.float64))[0]
         if np.isnan(scores).all():
             raise ValueError("the metric is undefined on every image, so no threshold can be chosen")
         best = int(np.nanargmax(scores))
-        samples = board.scores(self.draws(rows))
+        samples = score_table.scores(self.draws(rows))
         noise = _deviation(samples[:, [best]] - samples)
         within = scores[best] - scores <= TWO_ERRORS * noise
         within[best] = True

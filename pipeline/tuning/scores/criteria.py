@@ -13,7 +13,7 @@ from submissions.table.scoring import host_metric
 
 
 @dataclass(frozen=True)
-class Terms:
+class Criteria:
     """The contract, the metric, the settings, and the channels of the probabilities.
 
     workers: processes; each holds one unit (an image, or a stack where stacks are scored) in memory.

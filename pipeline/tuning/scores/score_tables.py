@@ -16,7 +16,7 @@ _CELLS = 1 << 23  # rounds x candidates x summands held at once
 COUNTS = ("tp", "fp", "fn", "tn")
 
 
-class Board(Protocol):
+class ScoreTable(Protocol):
     """Candidates 0..size-1 scored on n units."""
 
     @property
@@ -32,7 +32,7 @@ class Board(Protocol):
 
 
 @dataclass
-class CountBoard:
+class CountScoreTable:
     """Candidates whose pixel counts are known: tp, fp, fn, tn int64, each (n, size, K)."""
 
     metric: CountMetric
@@ -50,7 +50,7 @@ class CountBoard:
             self._parts = stacked.reshape(*stacked.shape[:2], -1)
 
     @classmethod
-    def of_thresholds(cls, metric: CountMetric, hists: np.ndarray) -> CountBoard:
+    def of_thresholds(cls, metric: CountMetric, hists: np.ndarray) -> CountScoreTable:
         """256 candidates, q >= 0 .. q >= 255 for all classes, from joint histograms (n, K, 2, 256)."""
         return cls(metric, *(np.ascontiguousarray(np.moveaxis(c, 1, 2)) for c in counts(hists)))
 
@@ -60,7 +60,7 @@ class CountBoard:
         return self.tp.shape[1]
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
-        """See `Board`."""
+        """See `ScoreTable`."""
         n, size, summands = self._parts.shape
         weights = np.asarray(weights, np.float64)
         step = max(1, _CELLS // max(1, len(weights) * summands))
@@ -72,7 +72,7 @@ class CountBoard:
         return out
 
     def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
-        """See `Board`."""
+        """See `ScoreTable`."""
         units = np.flatnonzero(rows)
         return table_of_counts(
             self.metric, [part[units, chosen[units]] for part in (self.tp, self.fp, self.fn, self.tn)]
@@ -90,7 +90,7 @@ def table_of_counts(metric: CountMetric, parts: Sequence[np.ndarray]) -> pd.Data
 
 
 @dataclass
-class TableBoard:
+class RowScoreTable:
     """Candidates whose rows were made from pixels: one table of n rows each."""
 
     metric: Metric
@@ -102,7 +102,7 @@ class TableBoard:
         return len(self.tables)
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
-        """See `Board`."""
+        """See `ScoreTable`."""
         used = np.flatnonzero((weights > 0).any(axis=0))
         return np.stack(
             [self.metric.bootstrap(table.iloc[used], np.asarray(weights)[:, used]) for table in self.tables],
@@ -110,5 +110,5 @@ class TableBoard:
         )
 
     def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
-        """See `Board`."""
+        """See `ScoreTable`."""
         return pd.concat([self.tables[chosen[unit]].iloc[[unit]] for unit in np.flatnonzero(rows)], ignore_index=True)

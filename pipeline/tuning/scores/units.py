@@ -14,7 +14,7 @@ import pandas as pd
 
 from folds.blocks import Block
 from inference.decide.decision import Decision, Mask, apply_each, as_said
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.workers import over_units
 from submissions.host.competition import Competition
 from submissions.host.masks import Truth
@@ -167,14 +167,14 @@ class Scorer:
     A decision is known by everything of it that changes the mask.
     """
 
-    def __init__(self, terms: Terms, units: Sequence[Unit], pool: Executor | None = None) -> None:
-        self.terms, self.units, self.pool = terms, units, pool
+    def __init__(self, criteria: Criteria, units: Sequence[Unit], pool: Executor | None = None) -> None:
+        self.criteria, self.units, self.pool = criteria, units, pool
         self._rows: dict[str, dict[int, dict[str, float]]] = {}
 
     @property
     def metric(self) -> Metric:
-        """The metric of the terms."""
-        return self.terms.metric
+        """The metric of the criteria."""
+        return self.criteria.metric
 
     def score(self, requests: Sequence[Request], what: str) -> None:
         """Score what is asked for and not known yet."""
@@ -188,8 +188,8 @@ class Scorer:
         tasks = [(unit, decisions) for unit, decisions in zip(self.units, wanted, strict=True)]
         if not any(wanted):
             return
-        function = partial(decided_rows, self.terms.competition, self.metric)
-        made = over_units(function, tasks, what, pool=self.pool, progress=self.terms.progress)
+        function = partial(decided_rows, self.criteria.competition, self.metric)
+        made = over_units(function, tasks, what, pool=self.pool, progress=self.criteria.progress)
         for place, (decisions, rows_of_unit) in enumerate(zip(wanted, made, strict=True)):
             for decision, row in zip(decisions, rows_of_unit, strict=True):
                 self._rows[_key(decision)][place] = row

@@ -13,7 +13,7 @@ import yaml
 from drawn_hosts import rle_contract
 
 from pipeline.search.ensemble_selection import Selection, select_ensemble, write_ensemble
-from pipeline.tuning.scores.criteria import Terms
+from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.masks import Truth
 from submissions.metrics import build_metric
@@ -57,14 +57,14 @@ def library(noise: Mapping[str, float], *, images: int = 24) -> dict[str, list[D
     return found
 
 
-def terms(metric: str = "dice") -> Terms:
-    return Terms(rle_contract(), build_metric(metric), TuneSettings(rounds=100), ["thing"])
+def criteria(metric: str = "dice") -> Criteria:
+    return Criteria(rle_contract(), build_metric(metric), TuneSettings(rounds=100), ["thing"])
 
 
 def test_runs_that_err_apart_are_taken_together_and_a_bad_one_is_left_out() -> None:
     runs = library({"a": 60, "b": 60, "c": 65, "bad": 400})
     seconds = dict.fromkeys(runs, 1.0)
-    found = select_ensemble(terms(), runs, seconds)
+    found = select_ensemble(criteria(), runs, seconds)
     assert {"a", "b", "c"} == set(found.counts) and found.seconds == 3
     assert found.nested > found.single and found.gain.low > 0
     assert found.gain.estimate == pytest.approx(found.nested - found.single)
@@ -72,17 +72,17 @@ def test_runs_that_err_apart_are_taken_together_and_a_bad_one_is_left_out() -> N
 
 def test_the_budget_is_that_of_all_that_are_chosen() -> None:
     runs = library({"a": 60, "b": 60, "c": 65})
-    found = select_ensemble(terms(), runs, {"a": 1.0, "b": 3.0, "c": 1.0}, budget=2.0)
+    found = select_ensemble(criteria(), runs, {"a": 1.0, "b": 3.0, "c": 1.0}, budget=2.0)
     assert set(found.counts) == {"a", "c"} and found.seconds == 2.0
-    alone = select_ensemble(terms(), runs, {"a": 5.0, "b": 1.0, "c": float("nan")}, budget=1.5)
+    alone = select_ensemble(criteria(), runs, {"a": 5.0, "b": 1.0, "c": float("nan")}, budget=1.5)
     assert set(alone.counts) == {"b"} and alone.gain.estimate == 0
     with pytest.raises(ValueError, match=r"no run predicts an image within 0.5 s: a 1 s, b 1 s, c 1 s"):
-        select_ensemble(terms(), runs, dict.fromkeys(runs, 1.0), budget=0.5)
+        select_ensemble(criteria(), runs, dict.fromkeys(runs, 1.0), budget=0.5)
 
 
 def test_the_mean_is_that_of_stage_06_and_the_score_that_of_the_metric() -> None:
     runs = library({"a": 50, "b": 80}, images=6)
-    found = select_ensemble(terms(), runs, dict.fromkeys(runs, 1.0))
+    found = select_ensemble(criteria(), runs, dict.fromkeys(runs, 1.0))
     from pipeline.tuning.comparisons.paired import mixed_items
 
     total = sum(found.counts.values())
@@ -104,15 +104,15 @@ def test_what_cannot_be_mixed_or_judged_is_refused() -> None:
     runs = library({"a": 60, "b": 60})
     seconds = dict.fromkeys(runs, 1.0)
     with pytest.raises(ValueError, match="different out-of-fold images"):
-        select_ensemble(terms(), {"a": runs["a"], "b": runs["b"][1:]}, seconds)
+        select_ensemble(criteria(), {"a": runs["a"], "b": runs["b"][1:]}, seconds)
     one_fold = {name: [item for item in items if item.fold == 0] for name, items in runs.items()}
     with pytest.raises(ValueError, match="predicted only one fold"):
-        select_ensemble(terms(), one_fold, seconds)
+        select_ensemble(criteria(), one_fold, seconds)
 
 
 def test_a_metric_of_instances_chooses_by_the_dice_of_pixels(tmp_path: Path) -> None:
     runs = library({"a": 60, "b": 60})
-    found: Selection = select_ensemble(terms("dsb2018_precision"), runs, dict.fromkeys(runs, 1.0))
+    found: Selection = select_ensemble(criteria("dsb2018_precision"), runs, dict.fromkeys(runs, 1.0))
     assert found.judged == "dice" and set(found.counts) == {"a", "b"}
     path = write_ensemble(tmp_path / "both.yaml", "drawn", found)
     assert yaml.safe_load(path.read_text()) == {"competition": "drawn", "members": list(found.counts)}

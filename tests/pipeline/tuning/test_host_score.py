@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from drawn_metrics import GLOBAL_DICE, MEAN_DICE, REFUSES, SIZED, write_metric
-from drawn_oof import draw_items, drawn_contract, drawn_terms
+from drawn_oof import draw_items, drawn_contract, drawn_criteria
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from pipeline.delivery.submitting import promised, scored_locally
@@ -28,10 +28,10 @@ def contract_of(file: Path, **more: Any) -> Competition:
 
 
 def both(folder: Path, text: str, **more: Any) -> tuple[TuneResult, HostResult]:
-    terms = drawn_terms(contract_of(write_metric(folder, text), **more), rules=["global", "per_group"])
+    criteria = drawn_criteria(contract_of(write_metric(folder, text), **more), rules=["global", "per_group"])
     items = draw_items(16, empty_every=5)
-    result = tune(terms, items, test_groups=4)
-    found = host_result(terms, items, result, folder / "known.json")
+    result = tune(criteria, items, test_groups=4)
+    found = host_result(criteria, items, result, folder / "known.json")
     assert found is not None
     return result, found
 
@@ -70,15 +70,15 @@ def test_rows_with_one_id_are_refused(tmp_path: Path) -> None:
     file = write_metric(tmp_path, MEAN_DICE)
     contract = contract_of(file)
     form = contract.submission.model_copy(update={"id_template": "all"})  # type: ignore[union-attr]
-    terms = drawn_terms(contract.model_copy(update={"submission": form}), rules=["global"])
+    criteria = drawn_criteria(contract.model_copy(update={"submission": form}), rules=["global"])
     items = draw_items(6)
     with pytest.raises(ValueError, match="several of the training tables' rows have one id, as all"):
-        host_result(terms, items, tune(drawn_terms(contract, rules=["global"]), items), tmp_path / "known.json")
+        host_result(criteria, items, tune(drawn_criteria(contract, rules=["global"]), items), tmp_path / "known.json")
 
 
 def test_a_built_in_metric_has_no_file(tmp_path: Path) -> None:
-    terms, items = drawn_terms(drawn_contract(), rules=["global"]), draw_items(4)
-    assert host_result(terms, items, tune(terms, items), tmp_path / "known.json") is None
+    criteria, items = drawn_criteria(drawn_contract(), rules=["global"]), draw_items(4)
+    assert host_result(criteria, items, tune(criteria, items), tmp_path / "known.json") is None
 
 
 def with_host_metric(folder: Path, text: str, **more: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""Boards, the choice among candidates, and post-processing, each against a plain account of itself."""
+"""Score tables, the choice among candidates, and post-processing, each against a plain account of itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_oof import draw_items, drawn_contract, drawn_terms
+from drawn_oof import draw_items, drawn_contract, drawn_criteria
 
 from inference.decide.decision import Decision, PostStep, apply
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ThresholdRule
 from pipeline.tuning.postprocessing import with_step
-from pipeline.tuning.rules.histogram_rules import board_at
+from pipeline.tuning.rules.histogram_rules import score_table_at
 from pipeline.tuning.scores.choice import Judge, selection_folds, widest_run
-from pipeline.tuning.scores.score_tables import CountBoard, TableBoard
+from pipeline.tuning.scores.score_tables import CountScoreTable, RowScoreTable
 from pipeline.tuning.scores.units import make_units, unit_histograms
 from pipeline.tuning.search import tune
 from submissions.host.masks import Truth
@@ -40,15 +40,15 @@ def test_a_count_board_scores_as_tables_do(over: str) -> None:
     units, _ = make_units(items, "image")
     hists = np.stack([unit_histograms([0, 1], unit) for unit in units])
     metric: Any = build_metric("dice", over=over)
-    board = CountBoard.of_thresholds(metric, hists)
+    score_table = CountScoreTable.of_thresholds(metric, hists)
     levels = [0, 100, 255]
     tables = [pd.DataFrame([metric.rows(item.given >= t, item.true.planes[:, 0]) for item in items]) for t in levels]
     weights = np.array([[1, 1, 1, 1, 1, 1], [2, 0, 1, 3, 0, 0]], float)
-    assert np.allclose(board.scores(weights)[:, levels], TableBoard(metric, tables).scores(weights))
+    assert np.allclose(score_table.scores(weights)[:, levels], RowScoreTable(metric, tables).scores(weights))
     rows = np.array([True, False, True, True, False, True])
-    made = board.table(np.full(6, 100), rows)
+    made = score_table.table(np.full(6, 100), rows)
     pd.testing.assert_frame_equal(made, tables[1][rows].reset_index(drop=True), check_dtype=False)
-    mixed = TableBoard(metric, tables).table(np.array([0, 1, 2, 0, 1, 2]), rows)
+    mixed = RowScoreTable(metric, tables).table(np.array([0, 1, 2, 0, 1, 2]), rows)
     assert mixed["score"].tolist() == [tables[c]["score"][n] for n, c in ((0, 0), (2, 2), (3, 0), (5, 2))]
 
 
@@ -58,9 +58,9 @@ def test_levels_of_units_and_classes_are_cut_one_by_one() -> None:
     hists = np.stack([unit_histograms([0, 1], unit) for unit in units])
     metric: Any = build_metric("iou")
     levels = np.array([[[3, 256], [120, 90]], [[256, 256], [0, 255]], [[77, 5], [9, 9]], [[1, 2], [3, 4]]])
-    board = board_at(metric, hists, levels)
+    score_table = score_table_at(metric, hists, levels)
     for candidate in (0, 1):
-        table = board.table(np.full(4, candidate), np.ones(4, bool))
+        table = score_table.table(np.full(4, candidate), np.ones(4, bool))
         for n, item in enumerate(items):
             cut = levels[n, candidate]
             pred = np.stack([item.given[k].astype(int) >= cut[k] for k in (0, 1)])
@@ -74,15 +74,15 @@ def test_the_longest_run_is_found() -> None:
     assert widest_run(np.array([False, True, True, True]), 1) == (1, 3)
 
 
-def scored(values: np.ndarray) -> TableBoard:
-    """Board whose candidates (columns) have these scores (N, C) under the mean over images."""
+def scored(values: np.ndarray) -> RowScoreTable:
+    """Score table whose candidates (columns) have these scores (N, C) under the mean over images."""
     metric: Any = build_metric("dice")
     tables = []
     for column in values.T:
         tp = np.round(column * 1000)
         rest = 1000 - tp
         tables.append(pd.DataFrame({"tp_0": tp, "fp_0": rest, "fn_0": rest, "tn_0": 0.0, "score": column}))
-    return TableBoard(metric, tables)
+    return RowScoreTable(metric, tables)
 
 
 def test_noise_is_that_of_the_paired_difference() -> None:
@@ -139,7 +139,7 @@ def speckled(number: int = 36) -> list[Any]:
 def run(items: list[Any], metric: str = "dice", **settings: Any) -> Any:
     instances = metric == "dsb2018_precision"
     contract = drawn_contract(metric, instances=instances, rows="instance" if instances else "image")
-    return tune(drawn_terms(contract, **settings), items)
+    return tune(drawn_criteria(contract, **settings), items)
 
 
 def test_post_processing_that_gains_is_added_and_counts_in_the_nested_score() -> None:
@@ -192,14 +192,14 @@ def test_thresholds_by_group_need_test_images_that_say_their_group() -> None:
         if item.stratum == "b":
             item.given //= 3
     reason = "2 of 3 test images have no value in the column 'organ'"
-    assert tune(drawn_terms(drawn_contract(), rules=["global", "per_group"]), items).chosen.name == "per_group"
-    result = tune(replace(drawn_terms(drawn_contract()), ungrouped=reason), items)
+    assert tune(drawn_criteria(drawn_contract(), rules=["global", "per_group"]), items).chosen.name == "per_group"
+    result = tune(replace(drawn_criteria(drawn_contract()), ungrouped=reason), items)
     assert "per_group" not in [rule.name for rule in result.rules]
     assert f"rule 'per_group' is left out: {reason}" in result.reasons
     named: list[dict[str, Any]] = [{"rule": "per_group"}, {"rules": ["global", "per_group"]}]
     for change in named:
         with pytest.raises(ValueError, match="'per_group' cannot decide drawn: 2 of 3 test images have no value"):
-            tune(replace(drawn_terms(drawn_contract(), **change), ungrouped=reason), items)
+            tune(replace(drawn_criteria(drawn_contract(), **change), ungrouped=reason), items)
 
 
 def test_rules_of_one_image_are_left_out_where_stacks_are_scored() -> None:
@@ -208,10 +208,10 @@ def test_rules_of_one_image_are_left_out_where_stacks_are_scored() -> None:
         item.stack, item.z, item.group, item.fold = f"s{n // 3}", n, f"s{n // 3}", n // 3 % 2
         item.given, item.true = item.given[:, :30, :41], Truth(item.true.planes[:, :, :30, :41])
     contract = drawn_contract(unit="stack")
-    result = tune(drawn_terms(contract), items)
+    result = tune(drawn_criteria(contract), items)
     names = [rule.name for rule in result.rules]
     assert "global" in names and not {"quantile", "gated"} & set(names)
     for name in ("quantile", "gated"):
         assert any(reason.startswith(f"rule {name!r} is left out") for reason in result.reasons)
         with pytest.raises(ValueError, match=f"'{name}' cannot decide drawn: it is learned on whole stacks"):
-            tune(drawn_terms(contract, rules=["global", name]), items)
+            tune(drawn_criteria(contract, rules=["global", name]), items)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_terms
+from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_criteria
 
 from inference.decide.decision import apply, apply_vote, load_decision
 from pipeline.tuning.report import write_tuning
@@ -23,7 +23,7 @@ from submissions.metrics import build_metric
 
 
 def run(contract: Competition, items: list[Any], **settings: Any) -> TuneResult:
-    return tune(drawn_terms(contract, **settings), items, test_groups=5, fingerprint="abc")
+    return tune(drawn_criteria(contract, **settings), items, test_groups=5, fingerprint="abc")
 
 
 KINDS = {
@@ -55,7 +55,7 @@ def test_the_score_through_written_rows_equals_the_number_reported(kind: str, tm
     result = run(contract, items, **settings)
     write_tuning(tmp_path, result)
     decision = load_decision(tmp_path / "decision.json", fingerprint="abc")
-    table, score = score_through_submission(drawn_terms(contract), items, decision)
+    table, score = score_through_submission(drawn_criteria(contract), items, decision)
     assert score == result.cv
     pd.testing.assert_frame_equal(table, result.table)
     assert 0 < result.cv <= 1
@@ -124,7 +124,7 @@ def test_the_order_of_images_changes_nothing(kind: str) -> None:
 
 def test_processes_give_the_same() -> None:
     contract, items = drawn_contract(), draw_items(9)
-    results = [tune(drawn_terms(contract, workers=n, rules=["global"]), items) for n in (1, 2)]
+    results = [tune(drawn_criteria(contract, workers=n, rules=["global"]), items) for n in (1, 2)]
     assert results[0].decision == results[1].decision
     assert results[0].cv == results[1].cv
 
@@ -196,7 +196,7 @@ def test_hysteresis_and_learned_channels_are_rules_as_well() -> None:
         border = np.where(item.true.planes[0, 0], 10, 0).astype(np.uint8)
         item.given = np.concatenate([item.given, border[None]])
     contract = drawn_contract("dsb2018_precision", instances=True, rows="instance")
-    result = tune(drawn_terms(contract, ["disc", "border"], thresholds=[0.5], depths=[0.2]), instances)
+    result = tune(drawn_criteria(contract, ["disc", "border"], thresholds=[0.5], depths=[0.2]), instances)
     assert [rule.name for rule in result.rules] == ["grid", "border"]
     assert result.decision.channels == ["disc", "border"]
 
@@ -214,7 +214,7 @@ def test_stacks_are_scored_whole() -> None:
     pred = np.stack([item.given[0] >= t for item in first])[None]
     truth = np.stack([item.true.planes[0, 0] for item in first])[None]
     assert result.table["score"][0] == build_metric("dice").rows(pred, truth)["score"]
-    assert score_through_submission(drawn_terms(contract), items, result.decision)[1] == result.cv
+    assert score_through_submission(drawn_criteria(contract), items, result.decision)[1] == result.cv
 
 
 def test_volumes_go_slice_by_slice_through_the_table() -> None:
@@ -224,7 +224,7 @@ def test_volumes_go_slice_by_slice_through_the_table() -> None:
         item.given = np.repeat(item.given[:, None], 3, axis=1)
     contract = drawn_contract()
     result = run(contract, items, rules=["global"])
-    assert score_through_submission(drawn_terms(contract), items, result.decision)[1] == result.cv
+    assert score_through_submission(drawn_criteria(contract), items, result.decision)[1] == result.cv
 
 
 def test_one_fold_alone_is_nested_over_parts_of_its_groups() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_terms
+from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_criteria
 
 from folds.foldfile import SOURCE, write_folds
 from folds.splitters import make_folds
@@ -33,7 +33,7 @@ from pipeline.tuning.search import tune
 from submissions.metrics import build_metric
 
 METRIC = build_metric("dice")
-TERMS = drawn_terms(drawn_contract(), rounds=200)
+TERMS = drawn_criteria(drawn_contract(), rounds=200)
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -155,7 +155,7 @@ def test_the_shift_of_a_mean_is_measured_and_corrected() -> None:
     exclusive = drawn_contract("iou", classes=["background", "a", "b"], exclusive=True, rows=None)
     with pytest.raises(ValueError, match="argmax has no threshold"):
         drawn = draw_exclusive()
-        ensemble_shift(drawn_terms(exclusive, rounds=200), drawn, drawn)
+        ensemble_shift(drawn_criteria(exclusive, rounds=200), drawn, drawn)
 
 
 def test_a_shift_moves_the_threshold_and_the_robust_one_lies_between() -> None:
@@ -175,7 +175,7 @@ def test_exclusive_classes_have_scores_under_shifts_and_no_threshold() -> None:
     contract = drawn_contract("iou", classes=["background", "a", "b"], exclusive=True, rows=None)
     drawn = draw_exclusive()
     mixed = changed(drawn, noise(60))
-    found = shift_table(drawn_terms(contract, rounds=200), {"none": drawn, "noisy": mixed})
+    found = shift_table(drawn_criteria(contract, rounds=200), {"none": drawn, "noisy": mixed})
     assert found.table.columns.tolist() == ["shift", "score"] and found.optimal is found.robust is None
     assert found.table["score"][1] < found.table["score"][0]
     assert "no threshold to" in found.sentence
@@ -267,9 +267,9 @@ def test_what_was_measured_is_written_and_part_of_the_decision(tmp_path: Path) -
         shift_table(TERMS, {"none": items, "dark": other}),
         ensemble_shift(TERMS, items, other),
     )
-    terms = drawn_terms(drawn_contract(), rules=["global"], correct_shift=True)
-    result = tune(terms, items)
-    write_tuning(tmp_path, result, extras=extras, settings=terms.settings)
+    criteria = drawn_criteria(drawn_contract(), rules=["global"], correct_shift=True)
+    result = tune(criteria, items)
+    write_tuning(tmp_path, result, extras=extras, settings=criteria.settings)
     decision = load_decision(tmp_path / "decision.json")
     assert sum(decision.weights.values()) == pytest.approx(1) and decision.views == ["identity"]
     assert decision.learned["ensemble_shift"]["corrected"]

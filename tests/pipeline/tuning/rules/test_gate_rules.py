@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_terms
+from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_criteria
 
 from inference.decide.decision import apply
 from pipeline.tuning.search import TuneResult, tune
@@ -36,9 +36,9 @@ def speckled(items: list[DrawnItem]) -> list[DrawnItem]:
 
 def learn(contract: Competition, items: list[DrawnItem], sources: list[str], **settings: Any) -> TuneResult:
     channels = [*contract.classes, *(f"{source}:{name}" for source in sources for name in contract.classes)]
-    terms = drawn_terms(contract, channels, rounds=200, **settings)
-    result = tune(terms, items)
-    assert score_through_submission(terms, items, result.decision)[1] == result.cv
+    criteria = drawn_criteria(contract, channels, rounds=200, **settings)
+    result = tune(criteria, items)
+    assert score_through_submission(criteria, items, result.decision)[1] == result.cv
     return result
 
 
@@ -120,4 +120,4 @@ def test_gates_without_their_channels_are_refused(
     contract: Competition, items: list[DrawnItem], settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        tune(drawn_terms(contract, **settings), items)
+        tune(drawn_criteria(contract, **settings), items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ FEW_VALUES = 64
 
 
 @dataclass(frozen=True)
-class Look:
+class Texture:
     """values: number of different values in a window; flat: share of pixels like their right and lower neighbours."""
 
     values: int
@@ -32,30 +33,25 @@ class Look:
         return self.flat > VERY_FLAT or (self.values <= FEW_VALUES and self.flat > FLAT)
 
 
-def look_at(path: Path) -> Look | None:
+def texture_of(path: Path) -> Texture | None:
     """How the middle of a file looks (the middle slice of several); None where it cannot be read."""
     try:
-        source = open_image(path)
+        with closing(open_image(path)) as reader:
+            depth, height, width, _ = reader.shape
+            top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
+            pixels = reader.read(depth // 2, slice(top, min(height, top + SIDE)), slice(left, min(width, left + SIDE)))
     except (ValueError, OSError):
         return None
-    try:
-        depth, height, width, _ = source.shape
-        top, left = max(0, (height - SIDE) // 2), max(0, (width - SIDE) // 2)
-        pixels = source.read(depth // 2, slice(top, min(height, top + SIDE)), slice(left, min(width, left + SIDE)))
-    except (ValueError, OSError):
-        return None
-    finally:
-        source.close()
     colours = pixels.reshape(-1, pixels.shape[2])
     values = max(len(np.unique(colours[:, channel])) for channel in range(colours.shape[1]))
     if min(pixels.shape[:2]) < 2:
-        return Look(values, 1.0)
+        return Texture(values, 1.0)
     same = (pixels[1:, 1:] == pixels[:-1, 1:]) & (pixels[1:, 1:] == pixels[1:, :-1])
-    return Look(values, float(same.all(axis=2).mean()))
+    return Texture(values, float(same.all(axis=2).mean()))
 
 
 def are_masks(root: Path, files: Sequence[str]) -> bool | None:
     """Whether most of some files look like masks; None where none of them says anything."""
-    looks = [look_at(root / file) for file in spread(files, LOOKED_AT)]
-    votes = [look.is_mask for look in looks if look is not None and look.is_mask is not None]
+    textures = [texture_of(root / file) for file in spread(files, LOOKED_AT)]
+    votes = [one.is_mask for one in textures if one is not None and one.is_mask is not None]
     return None if not votes else 2 * sum(votes) > len(votes)
