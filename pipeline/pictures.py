@@ -64,6 +64,15 @@ def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
     save_figure(figure, path)
 
 
+def _cells(number: int, across: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    """A figure and its axes, `number` or more, bare, `across` in a line, each of this (width, height) in inches."""
+    lines = -(-number // across)
+    figure, axes = new_figure(lines, across, size[0] * across, size[1] * lines)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure, axes.ravel()
+
+
 def draw_guess(
     cells: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray | None]], path: Path, *, names: Sequence[str]
 ) -> None:
@@ -71,20 +80,15 @@ def draw_guess(
 
     Label k has the colour of `names[k - 1]`, which stand above the pictures; without names every label is an object.
     """
-    across = min(3, len(cells))
-    lines = -(-len(cells) // across)
-    figure, axes = new_figure(lines, 2 * across, 5 * across, 2.9 * lines)
-    for axis in axes.flat:
-        axis.axis("off")
+    figure, axes = _cells(2 * len(cells), 2 * min(3, len(cells)), (2.5, 2.9))
     for number, (name, image, label, void) in enumerate(cells):
-        line, place = divmod(number, across)
         picture = overlay_label(image, label)
         if void is not None:
             picture[void] = VOID_COLOUR
         share = float((label > 0).mean())
         for axis, pixels, title in (
-            (axes[line, 2 * place], shown(image), name),
-            (axes[line, 2 * place + 1], picture, f"mask: {share:.1%} of the area"),
+            (axes[2 * number], shown(image), name),
+            (axes[2 * number + 1], picture, f"mask: {share:.1%} of the area"),
         ):
             axis.imshow(pixels, interpolation="nearest")
             axis.set_title(title[-TITLE:], fontsize=8)
@@ -96,12 +100,8 @@ def draw_guess(
 
 def draw_answers(cells: Sequence[tuple[np.ndarray, str]], path: Path) -> None:
     """Images with what they are and what was said of them: (image, title), four in a line."""
-    across = 4
-    lines = -(-len(cells) // across)
-    figure, axes = new_figure(lines, across, 2.6 * across, 3 * lines)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (image, title) in zip(axes.flat, cells, strict=False):
+    figure, axes = _cells(len(cells), 4, (2.6, 3.0))
+    for axis, (image, title) in zip(axes, cells, strict=False):
         axis.imshow(shown(image), interpolation="nearest")
         axis.set_title(title, fontsize=7, loc="left")
     save_figure(figure, path)
@@ -125,12 +125,8 @@ def draw_balance(balance: pd.DataFrame, path: Path) -> None:
 
 def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path) -> None:
     """Thumbnails of pairs, each side by side under what they have in common; three pairs in a line."""
-    across = 3
-    lines = -(-len(pairs) // across)
-    figure, axes = new_figure(lines, across, 3.6 * across, 2.1 * lines)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (first, second, title) in zip(axes.flat, pairs, strict=False):
+    figure, axes = _cells(len(pairs), 3, (3.6, 2.1))
+    for axis, (first, second, title) in zip(axes, pairs, strict=False):
         gap = np.full((first.shape[0], 3), 255, np.uint8)
         axis.imshow(np.hstack([first, gap, second]), cmap="gray", vmin=0, vmax=255)
         axis.set_title(title, fontsize=7, loc="left")

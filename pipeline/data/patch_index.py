@@ -184,10 +184,6 @@ class WindowSampler:
         x = int(np.clip(x + generator.integers(-(width // 2), width // 2 + 1), 0, right - width))
         return Window(self._ids[row], z, y, x, height, width, self._axes[row])
 
-    def sample(self, seed: int, epoch: int, index: int) -> Window:
-        """Window of sample `index` of an epoch: the same in every process and after every restart."""
-        return self.draw(np.random.default_rng([seed, epoch, index]))
-
 
 def index_path(store: Store, patch: tuple[int, int], axes: Sequence[str] = ("z",)) -> Path:
     """Where the patch index of a store for one patch size, along some axes, lies."""

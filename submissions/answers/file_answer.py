@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pandas as pd
@@ -317,12 +316,10 @@ class FileWriter:
     def __enter__(self) -> FileWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.stacks is not None:
             self.stacks.remove()
-        self.packer.__exit__(kind, error, trace)
+        self.packer.__exit__(*error)
 
 
 class FileReader:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -167,10 +166,8 @@ class FilesWriter:
     def __enter__(self) -> FilesWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.packer.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self.packer.__exit__(*error)
 
 
 def _write_text(path: Path, text: str) -> None:

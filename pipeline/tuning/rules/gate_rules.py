@@ -16,7 +16,7 @@ import pandas as pd
 from inference.config import level_channels
 from inference.decide.decision import Decision, Gate
 from inference.decide.rules import NEVER, ThresholdRule
-from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, Evidence, Fit, score_table_at
+from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, Evidence, Fit, Learner, score_table_at
 from pipeline.tuning.rules.pixel_rules import Grid
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import RowScoreTable
@@ -84,7 +84,7 @@ def exclusive_gate(base: Decision, source: str, scorer: Scorer, judge: Judge) ->
 
 
 @dataclass
-class GatedGrid:
+class GatedGrid(Learner):
     """The candidates of a grid, each with every level of the gate; of a contract whose only class is scored.
 
     said: int (N,), what `image_levels` found of that class.
@@ -134,10 +134,6 @@ class GatedGrid:
         (shown, decision), level = self.grid.candidates[choice.chosen // number], (0, *LEVELS)[choice.chosen % number]
         gated = decision.model_copy(update={"gate": gate_of(self._base, self.source, level)})
         return Fit({**shown, "image_level": level}, gated, choice)
-
-    def pixels(self, fit: Fit, rows: np.ndarray) -> list[Request]:
-        """Nothing more than `requests`."""
-        return []
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""

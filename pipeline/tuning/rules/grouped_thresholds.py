@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,32 +9,19 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.rules import ThresholdRule
-from pipeline.tuning.rules.histogram_rules import Evidence, Fit, score_table_at
+from pipeline.tuning.rules.histogram_rules import Evidence, Fit, Learner, score_table_at
 from pipeline.tuning.scores.choice import Choice
 from pipeline.tuning.scores.score_tables import CountScoreTable, table_of_counts
-from pipeline.tuning.scores.units import Request
 
 
 @dataclass
-class _OfLevels(ABC):
+class _OfLevels(Learner):
     """What they share: every unit and class is cut at a level of its own, 0..256."""
 
     evidence: Evidence
     score_table: CountScoreTable
     name: str = ""
     coordinate: str | None = None
-
-    def requests(self) -> list[Request]:
-        """Nothing."""
-        return []
-
-    def pixels(self, fit: Fit, rows: np.ndarray) -> list[Request]:
-        """Nothing."""
-        return []
-
-    @abstractmethod
-    def fit(self, rows: np.ndarray) -> Fit:
-        """See `Learner`."""
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`; `fit.inner` are the levels int (N, K scored)."""

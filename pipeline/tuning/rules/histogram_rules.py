@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ class Fit:
     inner: Any = None
 
 
-class Learner(Protocol):
+class Learner(ABC):
     """A rule that learns from the units it is given.
 
     coordinate: what its candidates lie along, for the curve; None where there is no single one.
@@ -41,20 +42,20 @@ class Learner(Protocol):
     coordinate: str | None
 
     def requests(self) -> list[Request]:
-        """What must be scored on pixels before the first `fit`."""
-        ...
+        """What must be scored on pixels before the first `fit`; nothing of a rule that needs counts alone."""
+        return []
 
+    @abstractmethod
     def fit(self, rows: np.ndarray) -> Fit:
         """Learn from the units bool (N,)."""
-        ...
 
     def pixels(self, fit: Fit, rows: np.ndarray) -> list[Request]:
-        """What must be scored on pixels before `table` of this fit."""
-        ...
+        """What must be scored on pixels before `table` of this fit, more than `requests`."""
+        return []
 
+    @abstractmethod
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """The metric's rows of the units bool (N,) under what was learned."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Evidence:
 
 
 @dataclass
-class Candidates:
+class Candidates(Learner):
     """A rule that is a choice among the candidates of one score table."""
 
     name: str
@@ -101,18 +102,10 @@ class Candidates:
     decisions: Any  # candidate index -> Decision
     describe: Any  # candidate index -> dict
 
-    def requests(self) -> list[Request]:
-        """Nothing: the score table is full."""
-        return []
-
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""
         choice = self.judge.choose(self.score_table, rows, self.coordinates)
         return Fit(self.describe(choice.chosen), self.decisions(choice.chosen), choice)
-
-    def pixels(self, fit: Fit, rows: np.ndarray) -> list[Request]:
-        """Nothing: the score table is full."""
-        return []
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""

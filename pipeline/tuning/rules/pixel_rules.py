@@ -12,7 +12,7 @@ import pandas as pd
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, HysteresisRule, ThresholdRule
-from pipeline.tuning.rules.histogram_rules import Fit
+from pipeline.tuning.rules.histogram_rules import Fit, Learner
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import CountScoreTable, RowScoreTable
 from pipeline.tuning.scores.units import Request, Scorer
@@ -26,7 +26,7 @@ def level(probability: float) -> int:
 
 
 @dataclass
-class Grid:
+class Grid(Learner):
     """A choice among few decisions, each scored on every unit in one pass.
 
     coordinate: name of the value along which the candidates lie, where it is a single one.
@@ -66,10 +66,6 @@ class Grid:
         choice = self.judge.choose(self.score_table, rows, self.coordinates)
         shown, decision = self.candidates[choice.chosen]
         return Fit(shown, decision, choice)
-
-    def pixels(self, fit: Fit, rows: np.ndarray) -> list[Request]:
-        """Nothing more than `requests`."""
-        return []
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
@@ -127,7 +123,7 @@ def argmax_grid(base: Decision, scorer: Scorer, judge: Judge, rejects: Sequence[
 
 
 @dataclass
-class Learned:
+class Learned(Learner):
     """A rule of exclusive classes that is computed, not searched: learned from histograms, scored on pixels.
 
     learn: units bool (N,) -> (values to show, ArgmaxRule).
@@ -138,10 +134,6 @@ class Learned:
     scorer: Scorer
     learn: Callable[[np.ndarray], tuple[dict[str, Any], ArgmaxRule]]
     coordinate: str | None = field(default=None)
-
-    def requests(self) -> list[Request]:
-        """Nothing before it has learned."""
-        return []
 
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""

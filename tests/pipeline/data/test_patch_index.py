@@ -147,15 +147,15 @@ def test_images_of_one_window_keep_their_share_unless_the_user_says_otherwise() 
 def test_windows_are_drawn_by_odds_inside_the_image() -> None:
     index = table()
     sampler = WindowSampler(index, window_odds(index, foreground=0.5))
-    drawn = [sampler.sample(7, 0, i) for i in range(4000)]
+    drawn = [sampler.draw(np.random.default_rng([7, 0, i])) for i in range(4000)]
     for window in drawn:
         assert isinstance(window, Window) and 0 <= window.y <= (20 if window.image_id == "a" else 0)
         assert window.x == 0 and (window.height, window.width) == (10, 12)
     assert len({window.y for window in drawn if window.image_id == "a"}) == 21
     share = np.mean([window.image_id == "b" for window in drawn])
     assert share == pytest.approx(window_odds(index, foreground=0.5)[3], abs=0.03)
-    assert drawn[:50] == [sampler.sample(7, 0, i) for i in range(50)]
-    assert drawn[:50] != [sampler.sample(7, 1, i) for i in range(50)]
+    assert drawn[:50] == [sampler.draw(np.random.default_rng([7, 0, i])) for i in range(50)]
+    assert drawn[:50] != [sampler.draw(np.random.default_rng([7, 1, i])) for i in range(50)]
     with pytest.raises(ValueError, match="odds for"):
         WindowSampler(index, np.ones(3))
 
@@ -170,7 +170,7 @@ class Drawn(torch.utils.data.Dataset):  # type: ignore[type-arg]
         return 40
 
     def __getitem__(self, index: int) -> tuple[int, int, int]:
-        window = self.sampler.sample(3, 0, index)
+        window = self.sampler.draw(np.random.default_rng([3, 0, index]))
         rows, cols = slice(window.y, window.y + window.height), slice(window.x, window.x + window.width)
         pixels = self.store.image(window.image_id).read(window.z, rows, cols)
         worker = torch.utils.data.get_worker_info()
