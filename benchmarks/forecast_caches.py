@@ -26,10 +26,11 @@ import pandas as pd
 
 from inference.predict.members import ReadyMember, prepare_members
 from inference.predict.predictor import predict_image
+from inference.predict.resample import resize_image
 from inference.predict.shifts import ShiftedReader, shifted_input, unfit
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
-from pipeline.data.scaling import resize_image, resize_label, resize_planes, working_size
+from pipeline.data.scaling import resize_label, resize_planes, working_size
 from pipeline.data.store import Store, create_store
 from pipeline.experiment import Experiment, resolve
 from pipeline.training.fold_training import train_fold

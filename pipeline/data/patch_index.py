@@ -262,14 +262,20 @@ def read_index(
     axes: Sequence[str] = ("z",),
 ) -> pd.DataFrame:
     """Index of some stored images, in the order of `image_ids`; made anew where the store's table does not serve."""
-    path = index_path(store, patch, axes)
-    if path.is_file():
-        table = pd.read_csv(path, dtype={"image_id": str}, float_precision="round_trip", keep_default_na=False)
-        columns = {*(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])}
-        if columns <= set(table.columns) and set(image_ids) <= set(table["image_id"]):
-            parts = dict(tuple(table.groupby("image_id", sort=False)))
-            return pd.concat([parts[name] for name in image_ids], ignore_index=True)
-    return _index(store, image_ids, patch, classes, tissue, axes)
+    columns = {*(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])}
+    written = written_rows(index_path(store, patch, axes), image_ids, columns)
+    return _index(store, image_ids, patch, classes, tissue, axes) if written is None else written
+
+
+def written_rows(path: Path, image_ids: Sequence[str], columns: set[str]) -> pd.DataFrame | None:
+    """Rows of some images, in their order, out of an index file; None where it lacks an image or a column."""
+    if not path.is_file():
+        return None
+    table = pd.read_csv(path, dtype={"image_id": str}, float_precision="round_trip", keep_default_na=False)
+    if not columns <= set(table.columns) or not set(image_ids) <= set(table["image_id"]):
+        return None
+    parts = dict(tuple(table.groupby("image_id", sort=False)))
+    return pd.concat([parts[name] for name in image_ids], ignore_index=True)
 
 
 def _index(

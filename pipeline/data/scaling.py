@@ -12,20 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from inference.predict.resample import PlaneResizer, RowResizer, axis_matrix, resize_image, restore
+from inference.predict.resample import PlaneResizer, RowResizer, axis_matrix, restore
 from submissions.images.readers import ImageReader, check_window
-
-__all__ = [
-    "ScaledReader",
-    "nearest_indices",
-    "resample_volume",
-    "resize_image",
-    "resize_label",
-    "resize_planes",
-    "resize_shares",
-    "strips",
-    "working_size",
-]  # fmt: skip
 
 STRIP_BYTES = 64 << 20
 

@@ -26,23 +26,10 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from pipeline.data.scaling import (
-    ScaledReader,
-    nearest_indices,
-    resize_image,
-    resize_label,
-    resize_planes,
-    strips,
-    working_size,
-)
+from pipeline.data.scaling import ScaledReader
 from pipeline.data.storage_formats import open_unit, write_unit
 from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.images.readers import KEPT_DTYPES, ImageReader, check_window
-
-__all__ = [
-    "Store", "StoredImage", "create_store", "nearest_indices", "open_store", "resize_image", "resize_label",
-    "resize_planes", "strips", "working_size",
-]  # fmt: skip
 
 Kind = Literal["memmap", "hdf5", "raw"]
 Opener = Callable[[str, dict[str, Any]], ImageReader]

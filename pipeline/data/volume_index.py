@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from inference.predict.tiles import tile_positions
-from pipeline.data.patch_index import PREFIX, VOID, shown_in
+from pipeline.data.patch_index import PREFIX, VOID, shown_in, written_rows
 from pipeline.data.store import Store, StoredImage
 from submissions.host.atomic import write_atomic
 
@@ -115,11 +115,7 @@ def write_box_index(store: Store, patch: Size3, classes: Sequence[str]) -> pd.Da
 
 def read_box_index(store: Store, image_ids: Sequence[str], patch: Size3, classes: Sequence[str]) -> pd.DataFrame:
     """Index of some stored volumes, in the order of `image_ids`; made anew where the store's table does not serve."""
-    path = box_index_path(store, patch)
-    if path.is_file():
-        table = pd.read_csv(path, dtype={"image_id": str}, float_precision="round_trip", keep_default_na=False)
-        columns = {f"{PREFIX}{name}" for name in classes}
-        if columns <= set(table.columns) and set(image_ids) <= set(table["image_id"]):
-            parts = dict(tuple(table.groupby("image_id", sort=False)))
-            return pd.concat([parts[name] for name in image_ids], ignore_index=True)
+    written = written_rows(box_index_path(store, patch), image_ids, {f"{PREFIX}{name}" for name in classes})
+    if written is not None:
+        return written
     return pd.concat([box_index(store.image(name), patch, classes) for name in image_ids], ignore_index=True)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from inference.predict.inputs import statistics
-from inference.predict.resample import working_scale
+from inference.predict.resample import resize_image, working_scale
 from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
-from pipeline.data.scaling import resize_image, working_size
-from pipeline.data.store import Store, create_store, strips
+from pipeline.data.scaling import strips, working_size
+from pipeline.data.store import Store, create_store
 from pipeline.experiment import Experiment, TrainSettings, load_experiment, resolve
 from pipeline.seeds import seed_of
 from pipeline.stage import read_stage

@@ -269,7 +269,7 @@ def training_loss(
     aux_weight: float = 0.4,
     image_weight: float = 0.2,
 ) -> Tensor:
-    """Loss of whatever a model gives in training mode (`inference.models.TrainOutputs` or plain logits), a
+    """Loss of whatever a model gives in training mode (`inference.models.segmenter.TrainOutputs` or plain logits), a
     scalar.
 
     The auxiliary maps of deep supervision share `aux_weight`; the image-level logits are judged by BCE on

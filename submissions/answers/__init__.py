@@ -1,12 +1,9 @@
 """What is handed in, a table, mask images, label volumes or COCO objects, and what does it score?"""
 
-from submissions.answers.answer import Answer, Reader, Writer, Written
+from submissions.answers.answer import Written
 from submissions.answers.kinds import answer_of, answer_path, answer_place, check_answer, lint_answer
 
 __all__ = [
-    "Answer",
-    "Reader",
-    "Writer",
     "Written",
     "answer_of",
     "answer_path",

@@ -20,8 +20,6 @@ import numpy as np
 
 from submissions.images.formats.table import find_format, is_container
 from submissions.images.readers import (
-    MAX_DECODED_PIXELS,
-    MAX_PIXELS,
     ArrayReader,
     FileReader,
     ImageInfo,
@@ -36,9 +34,8 @@ from submissions.images.stretched import to_the_finest
 from submissions.images.turned import TurnedReader
 
 __all__ = [
-    "MAX_DECODED_PIXELS", "MAX_PIXELS", "ArrayReader", "ImageInfo", "ImageReader", "Kind", "LayerReader",
-    "Reading", "SliceReader", "StackReader", "UnreadableReader", "open_image", "open_mask", "path_inside",
-    "probe_image", "read_image", "read_mask_image", "resolve_inside",
+    "ArrayReader", "ImageReader", "LayerReader", "Reading", "SliceReader", "StackReader", "UnreadableReader",
+    "open_image", "open_mask", "path_inside", "probe_image", "read_image", "read_mask_image", "resolve_inside",
 ]  # fmt: skip
 
 Kind = Literal[

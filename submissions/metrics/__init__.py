@@ -8,12 +8,10 @@ from submissions.metrics.histogram import (
     threshold_curve,
     threshold_values,
 )
-from submissions.metrics.overlap import ClassMetric, CountMetric
-from submissions.metrics.registry import METRICS, build_metric
+from submissions.metrics.overlap import CountMetric
+from submissions.metrics.registry import build_metric
 
 __all__ = [
-    "METRICS",
-    "ClassMetric",
     "CountMetric",
     "Metric",
     "build_metric",

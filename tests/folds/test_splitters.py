@@ -275,5 +275,5 @@ def test_any_random_split_can_be_made_to_keep_groups(method: str) -> None:
     grouped, options = with_groups(method, OPTIONS[method], "patient")
     folds = make_folds(draw_inventory(), grouped, 3, 0, **options)
     assert (folds.groupby("group")["fold"].nunique() == 1).all()
-    with pytest.raises(ValueError, match="exclude the duplicates"):
+    with pytest.raises(ValueError, match="keeps duplicates out of training"):
         with_groups("slab", {}, "patient")

@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.models import MODELS, Segmenter, build_model, count_parameters, freeze, option_names, unfreeze
+from inference.models import MODELS, build_model
 from inference.models.__main__ import main
+from inference.models.builder import option_names
 from inference.models.encoders import resolve_encoder
 from inference.models.figures import FIGURES
-from inference.models.freezing import encoder_stages
+from inference.models.freezing import count_parameters, encoder_stages, freeze, unfreeze
 from inference.models.layers import build_norm
 from inference.models.measuring import measure, write_figures
-from inference.models.segmenter import pad_to_stride
+from inference.models.segmenter import Segmenter, pad_to_stride
 from inference.weights import load_model, save_model
 
 LITE = "tf_efficientnet_lite0"

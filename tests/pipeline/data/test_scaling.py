@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.predict.resample import resize_image
 from pipeline.data.scaling import (
     ScaledReader,
     nearest_indices,
-    resize_image,
     resize_label,
     resize_planes,
     strips,

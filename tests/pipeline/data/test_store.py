@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.data.scaling import resize_image
+from inference.predict.resample import resize_image
 from pipeline.data.storage_formats import blocks
 from pipeline.data.store import Store, create_store, open_store
 from submissions.images.opening import ArrayReader, ImageReader

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from submissions.metrics import METRICS, build_metric
+from submissions.metrics.registry import METRICS, build_metric
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from inference.config import ModelConfig
-from inference.models import MODELS, build_model, count_parameters
+from inference.models import MODELS, build_model
+from inference.models.freezing import count_parameters
 from inference.models.pretrained import fill_encoder
 from inference.models.volumes.blocks import Conv3d
 from inference.models.volumes.inflated import inflate
