@@ -28,7 +28,7 @@ from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader, Truth, classes_shown
 from submissions.host.patterns import FIELD
 
-TUNE_FORMAT = 2  # 2: maps of the forecast are not corrected any more
+TUNE_FORMAT = 3  # 3: the forecast weighs images as they are twice as much as their copies
 
 
 @dataclass(frozen=True)
