@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing import Process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,10 +141,14 @@ def measure(kind: str, size: int, stages: tuple[str, ...]) -> Iterator[Cost]:
     """The stages on so many images, or on a large image of that side, as they end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if kind == "images":
-            write_host(folder, [SIDE] * size, [SIDE] * max(1, size // 4), ".png")
-        else:
-            write_host(folder, [size, SIDE * 4, SIDE * 4, SIDE * 4], [size], ".tif")
+        sides, test, suffix = [SIDE] * size, [SIDE] * max(1, size // 4), ".png"
+        if kind == "pixels":
+            sides, test, suffix = [size, SIDE * 4, SIDE * 4, SIDE * 4], [size], ".tif"
+        drawing = Process(target=write_host, args=(folder, sides, test, suffix))  # a stage's peak memory begins at ours
+        drawing.start()
+        drawing.join()
+        if drawing.exitcode != 0:
+            raise SystemExit(f"the images of {size} could not be drawn")
         for stage in stages:
             yield run_stage(folder, stage, kind, size if kind == "images" else size**2)
 
@@ -182,7 +187,8 @@ def main() -> None:
     parser.add_argument("--until", default=STAGES[-1][:2], help="number of the last stage to run (default: 07)")
     arguments = parser.parse_args()
     stages = tuple(stage for stage in STAGES if stage[:2] <= arguments.until)
-    first = [START] if arguments.images else []
+    known = RESULTS.is_file() and START in pd.read_csv(RESULTS)["size"].to_numpy()
+    first = [] if known or not arguments.images else [START]
     for kind, sizes in (("images", first + arguments.images), ("pixels", arguments.sides)):
         for size in sizes:
             for cost in measure(kind, size, stages):
