@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -103,10 +104,6 @@ def _heavy_colour() -> list[Any]:
     ]
 
 
-def _heavy_holes() -> list[Any]:
-    return _holes(0.3, 0.2)
-
-
 def _histology_shape(size: tuple[int, int]) -> list[Any]:
     warp = A.OneOf(
         [
@@ -133,10 +130,6 @@ def _histology_colour(references: Any = ()) -> list[Any]:
             p=0.5,
         ),
     ]
-
-
-def _histology_holes() -> list[Any]:
-    return _holes(0.15, 0.15)
 
 
 def _microscopy_shape(size: tuple[int, int]) -> list[Any]:
@@ -182,10 +175,6 @@ def _road_colour() -> list[Any]:
     ]
 
 
-def _road_holes() -> list[Any]:
-    return _holes(0.2, 0.15)
-
-
 def _domain_shape(size: tuple[int, int]) -> list[Any]:
     return [*_symmetries(size), _affine((0.5, 2.0), 45, 0.8)]
 
@@ -228,14 +217,14 @@ RECIPES: dict[str, Recipe] = {
         "Strong turns, warps, colours, blur and holes: for small data sets and long trainings.",
         _heavy_shape,
         _heavy_colour,
-        _heavy_holes,
+        partial(_holes, 0.3, 0.2),
     ),
     "histology": Recipe(
         "Stain strength and type vary between laboratories, and between the host's training and hidden sets; "
         "so do scanner, compression and pixel size.",
         _histology_shape,
         _histology_colour,
-        _histology_holes,
+        partial(_holes, 0.15, 0.15),
         transfers=True,
     ),
     "microscopy": Recipe(
@@ -253,6 +242,6 @@ RECIPES: dict[str, Recipe] = {
         "Up stays up: mirrored left and right, nearer and farther, other light, shake, things in the way.",
         _road_shape,
         _road_colour,
-        _road_holes,
+        partial(_holes, 0.2, 0.15),
     ),
 }

@@ -90,7 +90,7 @@ def _prepare(
     truth = masks.read(row, (depth, height, width))
     target = build_target(truth, work[1:], exclusive=competition.exclusive, extra=list(experiment.prepare.targets))
     if work[0] != depth:  # no value is interpolated along the depth either
-        target = target[nearest_indices(0, work[0], depth, work[0])]
+        target = target[nearest_indices(depth, work[0])]
     steps = spacing or (1.0, 1.0, 1.0)
     attrs: dict[str, Any] = {
         "host": [depth, height, width],

@@ -25,9 +25,9 @@ def working_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def nearest_indices(start: int, stop: int, size: int, target: int) -> np.ndarray:
-    """Old pixel under the centre of new pixels start..stop-1, `size` old pixels becoming `target`."""
-    return ((2 * np.arange(start, stop, dtype=np.int64) + 1) * size) // (2 * target)
+def nearest_indices(size: int, target: int) -> np.ndarray:
+    """int64 (target,): the old pixel under the centre of each new one, `size` old pixels becoming `target`."""
+    return ((2 * np.arange(target, dtype=np.int64) + 1) * size) // (2 * target)
 
 
 def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -38,8 +38,8 @@ def resize_label(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     if label.shape == tuple(size):
         return label
-    rows = nearest_indices(0, size[0], label.shape[0], size[0])
-    cols = nearest_indices(0, size[1], label.shape[1], size[1])
+    rows = nearest_indices(label.shape[0], size[0])
+    cols = nearest_indices(label.shape[1], size[1])
     return label[rows[:, None], cols]
 
 
@@ -83,14 +83,8 @@ def strips(reader: ImageReader, size: tuple[int, int], strip_bytes: int = STRIP_
 def resample_volume(reader: ImageReader, shape: tuple[int, int, int]) -> np.ndarray:
     """A volume (Z, H, W, C) at another size along all axes, dtype kept: what prediction shows a network of it."""
     resizer = PlaneResizer(reader.shape[:3], shape)
-    planes = [
-        restore(done, reader.dtype) for z in range(reader.shape[0]) for done in resizer.push(_as_float(reader.read(z)))
-    ]
-    return np.stack(planes)
-
-
-def _as_float(plane: np.ndarray) -> np.ndarray:
-    return plane.astype(np.float32)
+    slices = (reader.read(z).astype(np.float32) for z in range(reader.shape[0]))
+    return np.stack([restore(done, reader.dtype) for one in slices for done in resizer.push(one)])
 
 
 class ScaledReader:

@@ -30,8 +30,8 @@ def build_target(truth: Truth, size: tuple[int, int], *, exclusive: bool, extra:
         made = [np.stack([EXTRA[name](label) for name in extra]) for label in labels]
         planes = np.concatenate([planes, np.stack(made)], axis=1)
     if truth.valid is not None:
-        rows = nearest_indices(0, size[0], truth.valid.shape[1], size[0])
-        cols = nearest_indices(0, size[1], truth.valid.shape[2], size[1])
+        rows = nearest_indices(truth.valid.shape[1], size[0])
+        cols = nearest_indices(truth.valid.shape[2], size[1])
         outside = ~truth.valid[:, rows[:, None], cols]
         planes[np.broadcast_to(outside[:, None], planes.shape)] = VOID
     return planes

@@ -13,6 +13,7 @@ from inference.decide.postprocess import label_components
 
 BINS = 16
 EDGE = 0.005  # share of the images it learned on that lie beyond either end of a range
+LEAST_OUTSIDE = 0.05  # share of test images beyond a range that counts as drift
 
 
 def image_features(probs: np.ndarray, mask: Mask, decision: Decision) -> dict[str, float]:
@@ -58,12 +59,10 @@ class Drift:
     warnings: list[str]
 
 
-def drift(
-    oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1, 1), least_outside: float = 0.05
-) -> Drift:
+def drift(oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1, 1)) -> Drift:
     """Compare features of out-of-fold and test images (a row an image, as `image_features`).
 
-    A feature has drifted where more than `least_outside` (and than luck explains) of the test images lie
+    A feature has drifted where more than 5 % (and than luck explains) of the test images lie
     beyond the range that the decision learned on, or the distance of the two distributions exceeds chance
     at 1 % (Smirnov 1948) and 0.2. `models`: how many models the probabilities of one and the other are a mean
     of; where the numbers differ that is named as a cause. Raises ValueError where one table is empty or lacks
@@ -82,7 +81,7 @@ def drift(
         slack = 1e-9 + 0.01 * max(high - low, abs(high))
         outside = float(((new < low - slack) | (new > high + slack)).mean())
         distance = _smirnov(old, new)
-        drifted = outside > max(least_outside, by_luck) or distance > max(chance, 0.2)
+        drifted = outside > max(LEAST_OUTSIDE, by_luck) or distance > max(chance, 0.2)
         rows.append((name, old.mean(), new.mean(), low, high, outside, distance, chance, drifted))
         if drifted:
             warnings.append(_sentence(name, old.mean(), new.mean(), (low, high), outside))

@@ -17,6 +17,8 @@ from submissions.host.masks import MaskReader
 from submissions.rle.codec import decode, encode
 from submissions.table.show import PALETTE, shown
 
+SAMPLE = 60  # images that are opened
+
 
 def size_table(run: FinishedRun) -> pd.DataFrame:
     """A row a kind of image: depth, height, width, channels, dtype, images; the commonest first."""
@@ -61,14 +63,14 @@ def group_table(run: FinishedRun) -> pd.DataFrame:
     return made.reset_index()
 
 
-def intensity_table(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
+def intensity_table(run: FinishedRun) -> pd.DataFrame:
     """Brightness and colour of images spread over the training set: image_id, group ('' where blocks are
     held out), mean and deviation (0..255) of the middle slice, and its saturation (0 where grey, up to 1)."""
     images = ListedImages(run.space.competition, run.space.data, run.training)
     table = run.runs[0].table(run.space)
     groups = {} if has_blocks(table) else dict(table[["image_id", "group"]].astype(str).to_numpy())
     rows = []
-    for image_id in spread(images.ids, sample):
+    for image_id in spread(images.ids, SAMPLE):
         with closing(images.open_alone(image_id)) as reader:
             pixels = shown(reader.read(reader.shape[0] // 2)).astype(np.float32)
         brightest = pixels.max(axis=2)
@@ -84,14 +86,14 @@ def duplicate_table(run: FinishedRun) -> pd.DataFrame:
     )
 
 
-def mask_checks(run: FinishedRun, sample: int = 60) -> pd.DataFrame:
+def mask_checks(run: FinishedRun) -> pd.DataFrame:
     """What was checked of the host's masks: check, result.
 
     Masks of images spread over the training set are encoded as the submission wants them and decoded again; what stage
     01 found when it laid masks over images in all turns and mirrors is told.
     """
     masks = MaskReader(run.space.competition, run.space.data)
-    chosen = set(spread([str(name) for name in run.training["image_id"]], sample))
+    chosen = set(spread([str(name) for name in run.training["image_id"]], SAMPLE))
     dialect, same, number = run.space.competition.dialect, 0, 0
     for row in run.training[run.training["image_id"].astype(str).isin(chosen)].to_dict("records"):
         shape = (int(row["depth"]), int(row["height"]), int(row["width"]))

@@ -24,6 +24,7 @@ from pipeline.workspace import Workspace
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
 STEPS_TIMED = 3
+SECONDS = 60  # that a probe takes at the most, about
 
 
 def trainer_of(space: Workspace, experiment: Experiment, fold: int) -> Trainer:
@@ -50,10 +51,10 @@ def changed(experiment: Experiment, **train: object) -> Experiment:
     return experiment.model_copy(update={"train": experiment.train.model_copy(update=train)})
 
 
-def lr_range(space: Workspace, *, steps: int = 100, seconds: float = 60) -> pd.DataFrame:
+def lr_range(space: Workspace, *, steps: int = 100) -> pd.DataFrame:
     """Loss while the learning rate rises by equal factors from step to step: lr, loss, smooth (its running mean).
 
-    Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017. Ends after `seconds`, and where the smooth
+    Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017. Ends after SECONDS, and where the smooth
     loss is four times its lowest or not a number.
     """
     fold = space.experiment.used_folds[0]
@@ -77,7 +78,7 @@ def lr_range(space: Workspace, *, steps: int = 100, seconds: float = 60) -> pd.D
         smooth = mean / (1 - SMOOTHING ** (index + 1))
         rows.append((float(rates[index]), loss, smooth))
         lowest = min(lowest, smooth)
-        if smooth > 4 * lowest or time.monotonic() - began > seconds:
+        if smooth > 4 * lowest or time.monotonic() - began > SECONDS:
             break
     return pd.DataFrame(rows, columns=["lr", "loss", "smooth"])
 
@@ -89,8 +90,8 @@ def suggested_rate(table: pd.DataFrame) -> float:
     """
     if len(table) < 10:
         raise ValueError(
-            f"only {len(table)} step(s) were made, but ten or more are needed; allow more time with --seconds or "
-            "--steps"
+            f"only {len(table)} step(s) were made, but ten or more are needed: give --steps 10 or more, and where a "
+            f"step takes more than {SECONDS // 10} seconds, a smaller train.batch_size or train.patch"
         )
     until = max(3, int(table["smooth"].argmin()) + 1)
     slope = np.gradient(table["smooth"].to_numpy()[:until], np.log(table["lr"].to_numpy()[:until]))
@@ -105,10 +106,10 @@ def write_lr_range(table: pd.DataFrame, folder: Path) -> Path:
     return path
 
 
-def batch_sizes(space: Workspace, sizes: Sequence[int], *, seconds: float = 60) -> pd.DataFrame:
+def batch_sizes(space: Workspace, sizes: Sequence[int]) -> pd.DataFrame:
     """Speed and memory of training steps by batch size: batch, images_per_second, seconds_a_step, gigabytes.
 
-    gigabytes is the peak of the GPU, or of this process on a CPU, since it began. Ends after `seconds`, and where a
+    gigabytes is the peak of the GPU, or of this process on a CPU, since it began. Ends after SECONDS, and where a
     batch does not fit; slow or impossible sizes are then not there.
     """
     fold, began = space.experiment.used_folds[0], time.monotonic()
@@ -130,7 +131,7 @@ def batch_sizes(space: Workspace, sizes: Sequence[int], *, seconds: float = 60) 
             continue
         step = float(np.median(times[1:]))
         rows.append((size, size / step, step, peak_gigabytes(trainer.device)))
-        if time.monotonic() - began > seconds:
+        if time.monotonic() - began > SECONDS:
             break
     return pd.DataFrame(rows, columns=["batch", "images_per_second", "seconds_a_step", "gigabytes"])
 

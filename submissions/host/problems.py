@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+SHOWN = 50
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
@@ -25,12 +27,12 @@ class Problem:
 class ProblemsError(ValueError):
     """All problems at once; nothing is started on data that is known to be wrong."""
 
-    def __init__(self, problems: Sequence[Problem], *, shown: int = 50) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = sorted(set(problems))  # training and test images may be the same files
         lines = [f"{len(self.problems)} problem(s) with the data:"]
-        lines += [f"  {problem}" for problem in self.problems[:shown]]
-        if len(self.problems) > shown:
-            lines.append(f"  ... and {len(self.problems) - shown} more")
+        lines += [f"  {problem}" for problem in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"  ... and {len(self.problems) - SHOWN} more")
         super().__init__("\n".join(lines))
 
 

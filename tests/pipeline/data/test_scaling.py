@@ -60,7 +60,7 @@ def test_masks_get_no_new_values_and_do_not_shift(height: int, width: int, tall:
     np.testing.assert_array_equal(found[::-1, ::-1].shape, (tall, wide))
     for i in range(tall):  # the pixel whose area holds the new centre
         row = int((i + 0.5) * height / tall)
-        np.testing.assert_array_equal(found[i], label[row, nearest_indices(0, wide, width, wide)])
+        np.testing.assert_array_equal(found[i], label[row, nearest_indices(width, wide)])
     planes = np.stack([label == 3, label == 7])
     shrunk = resize_planes(planes, (tall, wide))
     assert shrunk.dtype == bool and shrunk.shape == (2, tall, wide)
