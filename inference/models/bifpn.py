@@ -69,7 +69,7 @@ class BiFpnLayer(nn.Module):
         self.down = nn.ModuleList(Fusion(3 if index < n_levels - 2 else 2, channels) for index in range(n_levels - 1))
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
-        """Levels finest first, in and out."""
+        """Maps (N, C, h, w) of all levels, finest first -> maps of the same sizes, finest first."""
         middle = [levels[-1]]
         for fusion, level in zip(self.up, levels[-2::-1], strict=True):
             middle.insert(0, fusion(level, F.interpolate(middle[0], size=level.shape[-2:], mode="nearest")))

@@ -21,7 +21,7 @@ RATES = (1, 1, 2, 4, 8, 16, 1)
 
 
 class DilatedNet(Levels):
-    """`context=False`: the front end alone."""
+    """Front end at 1/8 and context module; `context=False`: the front end alone."""
 
     def __init__(
         self, in_channels: int, n_classes: int, *, fc_channels: int = 4096, dropout: float = 0.5, context: bool = True

@@ -54,7 +54,7 @@ def refuse_fixed_size(name: str) -> None:
     for prefix, instead in FIXED.items():
         if name.startswith(prefix):
             raise ValueError(
-                f"encoder {name!r} has no maps of an image of any size: it sees only the size that it was trained "
+                f"encoder {name!r} does not take images of any size: it sees only the size that it was trained "
                 f"at, or skips a scale; take {instead}, or another family that `python -m inference.models` lists"
             )
 

@@ -53,6 +53,7 @@ def clean_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_tensors(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors beside `path`, then rename; DiskFull names path and bytes."""
     partial = partial_path(path)
     with room_for(path, sum(tensor.nbytes for tensor in state.values()), partial):
         save_file(dict(state), partial)

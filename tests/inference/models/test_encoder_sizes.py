@@ -51,7 +51,7 @@ def test_a_copied_encoder_is_told_its_own_sizes() -> None:
 @pytest.mark.parametrize("name", ["hiera_tiny_224", "coatnet_0_rw_224", "efficientvit_m0"])
 def test_encoders_of_one_size_are_refused_with_a_sentence(name: str) -> None:
     for network in ("unet", "timm_classifier"):
-        with pytest.raises(ValueError, match=r"no maps of an image of any size.*take (sam2|maxvit|efficientvit)"):
+        with pytest.raises(ValueError, match=r"does not take images of any size.*take (sam2|maxvit|efficientvit)"):
             build_model(ModelConfig(architecture=network, encoder=name))
     refuse_fixed_size("sam2_hiera_tiny")
 
