@@ -49,8 +49,9 @@ def normed_conv(in_channels: int, out_channels: int, kernel: int, dropout: float
 
 
 class FcDenseNet(Levels):
-    """`down`: numbers of layers of the dense blocks on the way down, the same in reverse on the way up; `bottom`: of the
-    bottleneck; `growth`: maps that a layer adds.
+    """`down`: layers of each dense block on the way down, in reverse those of the way up; `bottom`: of the bottleneck.
+
+    `growth`: maps that a layer adds.
     """
 
     def __init__(
