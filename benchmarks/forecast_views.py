@@ -25,7 +25,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent))
 
 from adapt import alone, read_pixels
-from forecast import Cache, CachedItem, decided_units, read_cache, terms_of
+from forecast import Cache, CachedItem, criteria_of, decided_units, read_cache
 from forecast_caches import SPLITS, Split, predicted
 
 from inference.predict.members import ReadyMember, prepare_members
@@ -69,16 +69,16 @@ def with_views(
 
 def lesson_with_views(cache: Cache, folder: Path) -> Lesson:
     """What held-out images and copies teach, both features among it."""
-    terms, pixels = terms_of(cache.competition), read_pixels(folder)
-    decision = tune(terms, cache.own).decision
+    criteria, pixels = criteria_of(cache.competition), read_pixels(folder)
+    decision = tune(criteria, cache.own).decision
     member = prepare_members([load_model(folder / "model")])[0]
     member = replace(member, predict_config=member.predict_config.model_copy(update={"views": ["hflip"]}))
     parts = []
     for shift, items in {NONE: cache.own, **cache.copies}.items():
-        known = decided_units(terms, decision, items, shift)
+        known = decided_units(criteria, decision, items, shift)
         parts.append(with_views(known, items, member, pixels, cache.competition.scored_classes))
     known = joined(parts)
-    return Lesson(known, terms.metric, scored_names(cache.competition), left_out(known), span_of(known))
+    return Lesson(known, criteria.metric, scored_names(cache.competition), left_out(known), span_of(known))
 
 
 def measured(split: Split, folder: Path) -> list[dict[str, object]]:
