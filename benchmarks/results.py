@@ -65,7 +65,7 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
         minutes[number] = round((time.perf_counter() - begin) / 60, 2)
     (run,) = (path.parent for path in runs.glob(f"*/{name}/experiment.yaml"))
-    told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set {one}" for one in settings[1:])])
+    told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set '{one}'" for one in settings[1:])])
     return {
         "row": name, "command": told, "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
         **scores_of(run), "parameters": _parameters(run), **_curve(run),

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from pipeline.experiment import Experiment, resolve
-from pipeline.first_experiment import draft_experiment
+from pipeline.planning.first_experiment import draft_experiment
 from pipeline.pictures import draw_guess
 from pipeline.sequence import started_as
 from pipeline.settings_reference import schema_line

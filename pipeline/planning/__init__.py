@@ -1,1 +1,1 @@
-"""How large a box of a volume should a network see, at which spacing, and how should it shrink it?"""
+"""Which patch, spacing, batch and number of steps suit these images and this machine?"""
