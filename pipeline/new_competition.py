@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from pipeline.experiment import Experiment, resolve
-from pipeline.planning.first_experiment import draft_experiment
 from pipeline.pictures import draw_guess
+from pipeline.planning.first_experiment import draft_experiment
 from pipeline.sequence import started_as
 from pipeline.settings_reference import schema_line
 from submissions.answers import check_answer

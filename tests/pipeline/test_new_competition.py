@@ -15,8 +15,8 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from folds.splitters import check_method
 from pipeline.data.fold_tables import split_options
 from pipeline.experiment import load_experiment, resolve
-from pipeline.planning.first_experiment import draft_experiment
 from pipeline.new_competition import start_competition
+from pipeline.planning.first_experiment import draft_experiment
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, list_images
