@@ -86,10 +86,17 @@ class Passes:
         def once() -> None:
             with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
                 made = net(images)
-            maps = made if isinstance(made, torch.Tensor) else made[0]
-            maps.float().mean().backward()
+            sum((one.float().mean() for one in tensors_of(made)), torch.zeros(())).backward()
 
         return fastest(once)
+
+
+def tensors_of(made: Any) -> list[torch.Tensor]:
+    """What a network in training gives: a tensor, or several under names or in order, one within another."""
+    if isinstance(made, torch.Tensor):
+        return [made]
+    parts = made.values() if isinstance(made, dict) else made
+    return [one for part in parts for one in tensors_of(part)]
 
 
 def fastest(work: Callable[[], Any]) -> float:
