@@ -3,9 +3,7 @@
 python benchmarks/cluster_speed.py tgs-salt --data ../shared/data/tgs-salt --cores 1 0 --set limit=1000 --set ...
 
 The first core is that of the plain run, of the driver and of the first node, the second that of the second. Another
-load on either core shows in the wall times. Where only one core is free, `--cores 1 1` gives it to both nodes: what
-both worked at the same stage would have gone on side by side, so the shorter of the two is taken off the wall time
-(`side by side`). The weights and the tables of all three runs have to be equal.
+load on either core shows in the wall times. The weights and the tables of all three runs have to be equal.
 """
 
 from __future__ import annotations
@@ -42,18 +40,8 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def processor_seconds(pids: list[int]) -> float:
-    """What these processes and their ended children took, in seconds."""
-    ticks = 0
-    for pid in pids:
-        with suppress(FileNotFoundError, ProcessLookupError):  # ended meanwhile: its parent counts it
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(int(value) for value in fields[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def start_cluster(cores: list[int]) -> tuple[Any, list[list[int]]]:
-    """A Ray cluster with a node of one CPU on each of the cores, and the processes that were started for each node."""
+def start_cluster(cores: list[int]) -> Any:
+    """A Ray cluster with a node of one CPU on each of the cores."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -62,28 +50,20 @@ def start_cluster(cores: list[int]) -> tuple[Any, list[list[int]]]:
     for of_node, core in zip(roots, [cores[0], *cores], strict=True):
         for pid in (each for root in of_node for each in descendants(root)):
             os.sched_setaffinity(pid, {core})
-    return cluster, roots[1:]
+    return cluster
 
 
-def spent(roots: list[int]) -> float:
-    """Processor seconds of processes and all below them."""
-    return processor_seconds([pid for root in roots for pid in descendants(root)])
-
-
-def timed(words: list[str], cores: list[int] | None) -> tuple[float, float]:
-    """Wall seconds of the stages, on a new cluster where cores are given; and what nodes did at the same stage."""
-    cluster, nodes = start_cluster(cores) if cores else (None, [])
-    wall, together = 0.0, 0.0
+def timed(words: list[str], cores: list[int] | None) -> float:
+    """Wall seconds of the stages, on a new cluster where cores are given."""
+    cluster = start_cluster(cores) if cores else None
+    began = time.monotonic()
     for stage in STAGES:
-        before, began = [spent(roots) for roots in nodes], time.monotonic()
         command = [sys.executable, "-c", *((SPREAD, stage, cluster.address) if cluster else (PLAIN, stage)), *words]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        wall += time.monotonic() - began
-        did = [spent(roots) - then for roots, then in zip(nodes, before, strict=True)]
-        together += min(did) if len(did) > 1 else 0.0
+    wall = time.monotonic() - began
     if cluster is not None:
         cluster.shutdown()
-    return wall, together
+    return wall
 
 
 def made(runs: Path) -> str:
@@ -112,13 +92,12 @@ def main() -> None:
         base = Path(name) / "base"
         words = [*given, "--runs", str(base)]
         subprocess.run([sys.executable, "-c", PLAIN, "01 02", *words], stdout=subprocess.DEVNULL, check=True)
-        print("             wall s  side by side s  load average  result")
+        print("             wall s  load average  result")
         for title, cores in (("plain", None), ("one node", [first]), ("two nodes", [first, second])):
             runs = Path(name) / title.replace(" ", "_")
             shutil.copytree(base, runs)
-            wall, together = timed([*given, "--runs", str(runs)], cores)
-            beside = wall - together if first == second else wall
-            print(f"{title:10s} {wall:8.1f} {beside:15.1f} {os.getloadavg()[0]:13.1f}  {made(runs)}", flush=True)
+            wall = timed([*given, "--runs", str(runs)], cores)
+            print(f"{title:10s} {wall:8.1f} {os.getloadavg()[0]:13.1f}  {made(runs)}", flush=True)
 
 
 if __name__ == "__main__":
