@@ -57,8 +57,6 @@ def test_views_are_those_that_the_decision_keeps() -> None:
     (kept,) = used_members([member], decision(views=["vflip", "identity"]))
     assert kept.predict_config.views == ["identity", "vflip"]
     assert used_members([member], decision())[0].predict_config == settings
-    (other,) = used_members([member], decision(views=["identity"]), PredictConfig(mode="whole"))
-    assert (other.predict_config.mode, other.predict_config.views) == ("whole", ["identity"])
     with pytest.raises(ValueError, match="run stage 06 for these views"):
         used_members([member], decision(views=["scale:2"]))
 

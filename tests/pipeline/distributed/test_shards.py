@@ -73,7 +73,7 @@ def stages(name: str, arguments: list[str]) -> None:
 def test_the_command_without_a_shard_finishes_what_shards_began(tmp_path: Path) -> None:
     arguments = write_tiny_experiment(tmp_path, train=40)
     stage("01_check_data")([*arguments, "--shard", "1/2"])
-    parts = tmp_path / "runs/drawn/inventory/parts"
+    parts = tmp_path / "runs/drawn/inventory/inspections"
     before = {path: path.read_bytes() for path in parts.glob("*.npz")}
     assert list(before) and not (parts.parent / "inventory.csv").exists()
     stage("01_check_data")(arguments)
