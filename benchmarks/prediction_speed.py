@@ -60,20 +60,20 @@ def normalised(image: np.ndarray) -> torch.Tensor:
     return x.permute(2, 0, 1)[None].contiguous()
 
 
-def fit(path: Path, steps: int) -> None:
-    """Fit the model to discs for some steps and save its weights."""
+def fitted(config: ModelConfig, steps: int) -> nn.Module:
+    """A network after some steps on drawn discs."""
     torch.manual_seed(0)
-    model = build_model(MODEL).train()
+    model = build_model(config).train()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     for step in range(steps):
-        drawn = [draw_discs(128, 1000 + 8 * step + i) for i in range(8)]
+        drawn = [draw_discs(128, 1000 + 8 * step + number) for number in range(8)]
         x = torch.cat([normalised(image) for image, _ in drawn])
         y = torch.stack([torch.from_numpy(mask).float()[None] for _, mask in drawn])
         loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    save_file(model.state_dict(), path)
+    return model.eval()
 
 
 def load(path: Path) -> nn.Module:
@@ -149,7 +149,7 @@ def compare(args: argparse.Namespace) -> None:
         weights = Path(folder) / "weights.safetensors"
         torch.set_num_threads(args.threads)
         if args.weights is None:
-            fit(weights, args.steps)
+            save_file(fitted(MODEL, args.steps).state_dict(), weights)
         else:
             weights = args.weights
         runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
@@ -193,7 +193,7 @@ def compare_overlaps(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights = args.weights or Path(folder) / "weights.safetensors"
         if args.weights is None:
-            fit(weights, args.steps)
+            save_file(fitted(MODEL, args.steps).state_dict(), weights)
         model = load(weights)
     run_ours("auto", model, image[:512, :512], args.device)
     first: np.ndarray | None = None

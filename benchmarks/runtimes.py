@@ -26,29 +26,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.prediction_speed import dice, draw_discs, normalised
+from benchmarks.prediction_speed import dice, draw_discs, fitted, normalised
 from inference.config import ModelConfig
-from inference.models import build_model
 from inference.predict.precision import DTYPES, prepare_model
 
 Run = Callable[[Tensor], Tensor]
 TILE, CALIBRATED, JUDGED = 512, 16, 8
-
-
-def fitted(architecture: str, steps: int) -> nn.Module:
-    """A network on EfficientNet-Lite0 after some steps on drawn discs."""
-    torch.manual_seed(0)
-    model = build_model(ModelConfig(architecture=architecture, encoder="tf_efficientnet_lite0")).train()
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    for step in range(steps):
-        drawn = [draw_discs(128, 1000 + 8 * step + number) for number in range(8)]
-        x = torch.cat([normalised(image) for image, _ in drawn])
-        y = torch.stack([torch.from_numpy(mask).float()[None] for _, mask in drawn])
-        loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model.eval()
 
 
 def torch_side(model: nn.Module, precision: str, *, compiled: bool = False) -> Run:
@@ -163,7 +146,8 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    model = fitted(arguments.architecture, arguments.steps)
+    config = ModelConfig(architecture=arguments.architecture, encoder="tf_efficientnet_lite0")
+    model = fitted(config, arguments.steps)
     drawn = [draw_discs(TILE, 9000 + number) for number in range(JUDGED)]
     tiles, truth = [normalised(image) for image, _ in drawn], np.stack([mask for _, mask in drawn])
     calibration = [normalised(draw_discs(TILE, 8000 + number)[0]) for number in range(CALIBRATED)]
