@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PYTHON_OLD ?= python3.11
 BIN := .venv/bin
-SMOKE := tests/pipeline/test_competitions.py
+SMOKE := tests/pipeline/test_competitions.py tests/benchmarks/test_results.py
 PAGES := tests/notebooks tests/pipeline/report/test_browser.py
 OFFLINE := tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py
 export NO_ALBUMENTATIONS_UPDATE = 1
@@ -41,7 +41,7 @@ fuzz: install
 test-all: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 $(PYTEST_ARGS)
 
-# The six real competitions in their smoke size, from ../shared/data where it is at hand.
+# The six real competitions in their smoke size and the two cheapest rows of docs/results.md, where ../shared/data is.
 smoke: install
 	$(BIN)/pytest -q -m smoke $(SMOKE) $(PYTEST_ARGS)
 

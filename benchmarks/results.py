@@ -179,16 +179,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if asked.word == "table":
         print(table(), end="")
         return
-    rows = read_rows()
-    for name in asked.rows:
-        if asked.word == "run":
-            kept = run_row(name, rows[name], asked.data.resolve(), asked.runs.resolve(), asked.cores)
-            (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
-            print(f"{name}: {kept['metric']} {kept['score']} {kept['interval']}")
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                fresh = run_row(name, rows[name], asked.data.resolve(), Path(folder), asked.cores)
-            check(name, json.loads((FOLDER / f"{name}.json").read_text()), fresh)
+    rows, data = read_rows(), asked.data.resolve()
+    with tempfile.TemporaryDirectory() as elsewhere:
+        runs = asked.runs.resolve() if asked.word == "run" else Path(elsewhere)
+        for name in asked.rows:
+            found = run_row(name, rows[name], data, runs, asked.cores)
+            path = FOLDER / f"{name}.json"
+            if asked.word == "check":
+                check(name, json.loads(path.read_text()), found)
+                continue
+            path.write_text(json.dumps(found, indent=1) + "\n")
+            print(f"{name}: {found['metric']} {found['score']} {found['interval']}")
 
 
 if __name__ == "__main__":

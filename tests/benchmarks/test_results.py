@@ -80,6 +80,12 @@ def test_a_score_that_left_its_interval_is_refused(results: Any, capsys: pytest.
         results.check("x", kept("x", 0.8), kept("x", 0.821))
 
 
+@pytest.mark.smoke
+@pytest.mark.timeout(900)
+def test_the_cheapest_rows_score_as_they_are_kept(results: Any, shared_data: Path) -> None:
+    results.main(["check", "mnist-short", "mnist-lenet", "--data", str(shared_data), "--cores", "1"])
+
+
 def test_the_committed_table_is_that_of_the_committed_results(results: Any) -> None:
     assert (BENCHMARKS.parent / "docs/results.md").read_text() == results.table()
     names = {path.stem for path in (BENCHMARKS / "results").glob("*.json")} & set(results.read_rows())
