@@ -191,11 +191,7 @@ def _report(argv: Sequence[str]) -> None:
 
 
 def _shift_test(argv: Sequence[str]) -> None:
-    from dataclasses import replace
-
-    from pipeline.tuning.forecast.shift_test import across_arguments, shift_sentences, shift_test, split_by_source
     from pipeline.workspace import open_workspace, stage_parser
-    from submissions.host.atomic import write_atomic
 
     parser = stage_parser(
         "Train with each source left out in turn, and compare its true score with what CV and forecast said of it."
@@ -203,6 +199,12 @@ def _shift_test(argv: Sequence[str]) -> None:
     parser.prog = f"{started_as()} shift-test"
     parser.add_argument("--epochs", type=int, help="epochs of each training, one per source (default: train.epochs)")
     arguments, within = parser.parse_args(argv), None
+
+    from dataclasses import replace
+
+    from pipeline.tuning.forecast.shift_test import across_arguments, shift_sentences, shift_test, split_by_source
+    from submissions.host.atomic import write_atomic
+
     space = open_workspace(arguments)
     if not split_by_source(space):
         start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
