@@ -14,7 +14,7 @@ import numpy as np
 
 from submissions.answers.answer import Fields, Others, Writer, Written
 from submissions.answers.coco_answer import CocoAnswer
-from submissions.answers.coco_objects import Entry
+from submissions.answers.coco_objects import Entry, read_json
 from submissions.answers.packing import PackedFiles, Packer
 from submissions.host.listing import ListedImages
 from submissions.host.patterns import fill
@@ -124,10 +124,7 @@ class GeoJsonAnswer(CocoAnswer):
 
 def _features(path: Path, name: str) -> Sequence[Mapping[str, Any]]:
     """The features of a FeatureCollection; ValueError that names the file where it is none."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{name}: not readable as JSON: {error}") from error
+    document = read_json(path, name)
     found = document.get("features") if isinstance(document, dict) else None
     if not isinstance(found, list) or not all(isinstance(feature, dict) for feature in found):
         raise ValueError(f"{name}: expected a FeatureCollection, a list of features")
