@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from inference.progress import progress_bar
-from submissions.host.atomic import write_atomic
+from submissions.host.atomic import partial_path, write_atomic
 
 FOLDER, NOTE = "data", "data.json"
 TOGETHER = 64  # objects asked for at once, where the file system can
@@ -90,10 +90,11 @@ def _fetch(system: Any, root: str, names: list[str], folder: Path) -> None:
     with progress_bar(total=len(names), desc="fetching data", unit="file") as bar:
         for start in range(0, len(names), TOGETHER):
             part = names[start : start + TOGETHER]
-            aside = [folder / f"{name}.partial" for name in part]
-            for path in aside:
+            paths = [folder / name for name in part]
+            aside = [partial_path(path) for path in paths]
+            for path in paths:
                 path.parent.mkdir(parents=True, exist_ok=True)
             system.get([f"{root.rstrip('/')}/{name}" for name in part], [str(path) for path in aside])
-            for path in aside:
-                path.replace(path.with_suffix(""))
+            for path, partial in zip(paths, aside, strict=True):
+                partial.replace(path)
             bar.update(len(part))
