@@ -7,6 +7,10 @@
 Rows stand in `benchmarks/results/rows.yaml`. `run` takes stages 01 to 06, so every decision is made on predictions of
 the training images by the fold that held them out, and writes `benchmarks/results/ROW.json`. `check` does the same
 elsewhere and fails where the new score lies outside the interval that is kept.
+
+A row says what it is measured `against`: another row, on the same images, image by image. With `of` it trains nothing:
+it takes the networks of that row, and their predictions too where it changes no `predict.` setting. With `added: true`
+its run is also asked what each rule, post-processing step and view of stages 05 and 06 brought.
 """
 
 from __future__ import annotations
@@ -16,16 +20,18 @@ import json
 import math
 import os
 import platform
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
+from gains import added, gain_over
 from safetensors import safe_open
 
 from inference.predict.precision import resolve_precision
@@ -41,35 +47,87 @@ Written by `python benchmarks/results.py table` from `benchmarks/results/*.json`
 training images of the folds named, each predicted by the network that had not seen it, with the decision of stage 06;
 *nested*: each part decided by what the others taught (folds; of a single fold, parts of its groups). *Recall*: of all
 pixels (digits: images), mean of the classes. *Parameters* with the running means of batch norm.
-The interval is stage 06's 95 %, by bootstrap over groups. *Beside*: what others publish or ask for, and whether the two
-can be compared.
+The interval is stage 06's 95 %, by bootstrap over groups. *Difference*: of nested scores, to the row named, on the same
+images, with its 95 %; where that contains zero, it is noise. *Training*, *all*: minutes of one core. *Images/s*:
+training samples a second of stage 04; *s/image*: seconds of stage 05 an image, all its views and what it predicts
+beside; both with start-up. *Beside*: what others publish or ask for, and whether the two can be compared.
 """
+COLUMNS = (
+    "row", "metric", "score", "interval", "nested", "difference", "recall", "parameters", "training", "all", "images/s",
+    "s/image", "beside",
+)  # fmt: skip
+
+
+ADDED = (
+    "By stages 05 and 06 from out-of-fold predictions, nested, with the 95 % of the paired difference over groups: a "
+    "rule instead of the simplest one; post-processing on top of the chosen rule; each view on top of those before it, "
+    "by the simplest rule (of the `tune.sample` images)."
+)
+SHIFTED = "Score of the same images as they are and shifted (`tune.shifts`), by the threshold that is best as they are."
 
 
 def read_rows() -> dict[str, dict[str, Any]]:
-    """Rows by name: section, experiment, data (a folder beside the other sets), set (settings), beside (text)."""
+    """Rows by name, as the first lines of `rows.yaml` say; a row `like` another has its settings before its own."""
     rows: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "rows.yaml").read_text())
+    for name, row in rows.items():
+        if "like" in row:
+            base = rows[row["like"]]
+            shared = {key: base[key] for key in ("section", "experiment", "data")}
+            rows[name] = shared | row | {"set": [*base["set"], *row.get("set", [])]}
     return rows
 
 
 def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) -> dict[str, Any]:
-    """Take stages 01 to 06 of a row, as a user does; returns what is kept of it, times in minutes."""
+    """Take stages 01 to 06 of a row, as a user does; returns what is kept of it, times in minutes of a core."""
     settings = [f"name={name}", *row.get("set", [])]
     shared = [row["experiment"], "--data", str(data / row["data"]), "--runs", str(runs), "--device", "cpu"]
     arguments = [*shared, *(word for one in settings for word in ("--set", one))]
     environment = os.environ | {key: str(cores) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     minutes: dict[str, float] = {}
+    if "of" in row:
+        lend(run_of(runs, row["of"]), name, predictions=not any(one.startswith("predict.") for one in settings))
     for number in NUMBERS:
-        begin = time.perf_counter()
+        begin = _minutes()
         command = [sys.executable, "-m", "pipeline", STAGES[number], *arguments]
         subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
-        minutes[number] = round((time.perf_counter() - begin) / 60, 2)
-    (run,) = (path.parent for path in runs.glob(f"*/{name}/experiment.yaml"))
+        minutes[number] = round(_minutes() - begin, 2)
+    run = run_of(runs, name)
+    members = yaml.safe_load((run / "experiment.yaml").read_text()).get("members") or []
+    trained = [run_of(runs, member) for member in members] or [run]
     told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set '{one}'" for one in settings[1:])])
-    return {
+    kept = {
         "row": name, "command": told, "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
-        **scores_of(run), "parameters": _parameters(run), **_curve(run),
+        **scores_of(run), "parameters": sum(map(_parameters, trained)), "samples": sum(map(_samples, trained)),
+        **_curve(trained[0]),
     }  # fmt: skip
+    if "against" in row:
+        kept["difference"] = {"against": row["against"], **gain_over(run, run_of(runs, row["against"]))}
+    if row.get("added"):
+        kept["added"] = added(run)
+    shifts = run / "tuning/shifts.csv"
+    return kept | (
+        {"shifts": pd.read_csv(shifts)[["shift", "score"]].round(4).to_dict("records")} if shifts.is_file() else {}
+    )
+
+
+def run_of(runs: Path, name: str) -> Path:
+    """The folder of a row's run; FileNotFoundError says which row has to be run first."""
+    found = [path.parent for path in runs.glob(f"*/{name}/experiment.yaml")]
+    if len(found) != 1:
+        raise FileNotFoundError(f"{runs}: {len(found)} runs named {name!r}, expected one; run that row first")
+    return found[0]
+
+
+def lend(run: Path, name: str, *, predictions: bool) -> None:
+    """Put what another row trained, and what it predicted, into the folder of row `name`, where it is not yet."""
+    for folder in (*run.glob("fold_*"), *(run.glob("oof*") if predictions else ())):
+        if not (run.parent / name / folder.name).exists():
+            shutil.copytree(folder, run.parent / name / folder.name)
+
+
+def _minutes() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / 60
 
 
 def scores_of(run: Path) -> dict[str, Any]:
@@ -96,6 +154,13 @@ def _parameters(run: Path) -> int:
     return sum(math.prod(shape) for shape in shapes)
 
 
+def _samples(run: Path) -> int:
+    """Training samples of all folds together, as the logs count steps."""
+    document = yaml.safe_load((run / "experiment.yaml").read_text())["train"]
+    epochs = sum(len(path.read_text().splitlines()) for path in run.glob("fold_*/log.jsonl"))
+    return int(epochs * document["steps_per_epoch"] * document["batch_size"])
+
+
 def _curve(run: Path) -> dict[str, Any]:
     first = next(iter(sorted(run.glob("fold_*/log.jsonl"))))
     curve = []
@@ -118,43 +183,68 @@ def _hardware(cores: int) -> str:
 
 
 def table() -> str:
-    """All kept rows in Markdown, section by section in the order of `rows.yaml`."""
-    lines, section = [HEAD], None
-    for name, row in read_rows().items():
-        path = FOLDER / f"{name}.json"
-        if not path.is_file():
-            continue
+    """All kept rows in Markdown, section by section in the order of `rows.yaml`, then what each thing added."""
+    lines, section, rows = [HEAD], None, kept_rows()
+    for kept, row in rows:
         if row["section"] != section:
             section = row["section"]
             lines += ["", f"## {section}", "", row.get("about", "")] if row.get("about") else ["", f"## {section}"]
-            lines += [
-                "",
-                "| row | metric | score | interval | nested | recall | parameters | training | all | beside |",
-            ]
-            lines += ["|---|---|---|---|---|---|---|---|---|---|"]
-        lines.append(_line(json.loads(path.read_text()), row))
-    return "\n".join([*lines, "", *_made()]) + "\n"
+            lines += ["", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+        lines.append(_line(kept, row))
+    return "\n".join([*lines, *_added(rows), *_shifted(rows), "", *_made(rows)]) + "\n"
+
+
+def kept_rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What is kept of each row that was run, and the row."""
+    paths = [(FOLDER / f"{name}.json", row) for name, row in read_rows().items()]
+    return [(json.loads(path.read_text()), row) for path, row in paths if path.is_file()]
 
 
 def _line(kept: dict[str, Any], row: dict[str, Any]) -> str:
-    recalls = list(kept.get("recalls", {}).values())
+    recalls, minutes, gain = list(kept.get("recalls", {}).values()), kept["minutes"], kept.get("difference")
+    paid = "of" not in row and minutes["04"] > 0.1
     cells = [
         f"`{kept['row']}`", kept["metric"], f"**{kept['score']:.4f}**",
         "{:.4f} to {:.4f}".format(*kept["interval"]), f"{kept['nested']:.4f}",
+        f"{_gain(gain)} over `{gain['against']}`" if gain else "",
         f"{sum(recalls) / len(recalls):.4f}" if recalls else "", f"{kept['parameters']:,}",
-        f"{kept['minutes']['04']:.1f} min", f"{sum(kept['minutes'].values()):.1f} min", row.get("beside", ""),
+        f"{minutes['04']:.1f} min" if paid else "none", f"{sum(minutes.values()):.1f} min",
+        f"{kept['samples'] / minutes['04'] / 60:.1f}" if paid and "samples" in kept else "",
+        f"{minutes['05'] * 60 / kept['images']:.2f}" if "samples" in kept else "", row.get("beside", ""),
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
-def _made() -> list[str]:
+def _gain(gain: dict[str, Any]) -> str:
+    return f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
+
+
+def _added(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    lines = []
+    for kept, _ in rows:
+        for one in kept.get("added", []):
+            word = "gains" if one["low"] > 0 else "loses" if one["high"] < 0 else "noise"
+            lines.append(f"| `{kept['row']}` | {one['what']} | {_gain(one)} | {one['groups']} | {word} |")
+    head = ["", "## What each decision added", "", ADDED, "", "| row | what | gain | groups | |", "|---" * 5 + "|"]
+    return [*head, *lines] if lines else []
+
+
+def _shifted(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    lines = []
+    for kept, _ in rows:
+        told = [f"{one['shift']} {one['score']:.4f}" for one in kept.get("shifts", [])]
+        lines += [f"- `{kept['row']}`: {', '.join(told)}."] if told else []
+    return ["", "## Shifted images", "", SHIFTED, "", *lines] if lines else []
+
+
+def _made(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     lines = ["## How each was made", ""]
-    for name in read_rows():
-        path = FOLDER / f"{name}.json"
-        if path.is_file():
-            kept = json.loads(path.read_text())
-            lines.append(f"- `{name}`: `{kept['command']}`, {kept['images']} images, revision `{kept['revision']}`, "
-                         f"{kept['hardware']}.")  # fmt: skip
+    for kept, row in rows:
+        taken = f", with the networks of `{row['of']}`" if "of" in row else ""
+        lines.append(
+            f"- `{kept['row']}`: `{kept['command']}`{taken}, {kept['images']} images, revision `{kept['revision']}`, "
+            f"{kept['hardware']}."
+        )
     return lines
 
 

@@ -43,7 +43,8 @@ def kept(row: str, score: float) -> dict[str, Any]:
     return {
         "row": row, "command": f"python -m pipeline run {row}", "revision": "abc", "hardware": "1 core", "images": 60,
         "metric": "iou", "score": score, "nested": score, "interval": [score - 0.02, score + 0.02], "parameters": 1234,
-        "recalls": {"a": 0.5, "b": 0.7}, "minutes": {"01": 0.5, "04": 2.0}, "fold": 0,
+        "recalls": {"a": 0.5, "b": 0.7}, "minutes": {"01": 0.5, "04": 2.0, "05": 0.3}, "samples": 960,
+        "fold": 0,
         "curve": [{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5, "score": 0.6}],
     }  # fmt: skip
 
@@ -64,13 +65,56 @@ def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monk
         f"{name}: {{section: One, about: Small., experiment: mnist, data: mnist, beside: none}}\n" for name in "xyz"
     )
     (tmp_path / "rows.yaml").write_text(rows)
+    gain = {"gain": 0.01, "low": 0.002, "high": 0.03, "groups": 9}
+    more = {
+        "difference": {**gain, "low": -0.02, "against": "z"}, "added": [{"what": "view hflip on top of 1", **gain}],
+        "shifts": [{"shift": "none", "score": 0.8}, {"shift": "blur:1", "score": 0.4}],
+    }  # fmt: skip
     for name, score in (("x", 0.8), ("z", 0.9)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(kept(name, score)))
+        (tmp_path / f"{name}.json").write_text(json.dumps(kept(name, score) | (more if name == "x" else {})))
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     lines = results.table().splitlines()
-    assert "| `x` | iou | **0.8000** | 0.7800 to 0.8200 | 0.8000 | 0.6000 | 1,234 | 2.0 min | 2.5 min | none |" in lines
-    assert sum(line.startswith("| `") for line in lines) == 2 and lines.count("## One") == 1
+    cells = "0.8000 | +0.0100 (-0.0200 to +0.0300) over `z` | 0.6000 | 1,234 | 2.0 min | 2.8 min | 8.0 | 0.30"
+    assert f"| `x` | iou | **0.8000** | 0.7800 to 0.8200 | {cells} | none |" in lines
+    assert "| `x` | view hflip on top of 1 | +0.0100 (+0.0020 to +0.0300) | 9 | gains |" in lines
+    assert sum(line.startswith("| `") for line in lines) == 3 and lines.count("## One") == 1
+    assert "- `x`: none 0.8000, blur:1 0.4000." in lines
     assert "- `z`: `python -m pipeline run z`, 60 images, revision `abc`, 1 core." in lines
+
+
+def test_a_row_like_another_adds_its_settings(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.yaml").write_text(
+        "a: {section: One, about: Small., experiment: mnist, data: mnist, set: [seed=1], added: true}\n"
+        "b: {like: a, set: [train.epochs=2], against: a}\n"
+    )
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    shared = {"section": "One", "experiment": "mnist", "data": "mnist", "like": "a", "against": "a"}
+    assert results.read_rows()["b"] == shared | {"set": ["seed=1", "train.epochs=2"]}
+
+
+def test_a_row_takes_what_another_trained(results: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="0 runs named 'a'"):
+        results.run_of(tmp_path, "a")
+    write_run(tmp_path / "set/a")
+    (tmp_path / "set/a/oof").mkdir()
+    (tmp_path / "set/a/experiment.yaml").write_text("train: {steps_per_epoch: 5, batch_size: 4}\n")
+    run = results.run_of(tmp_path, "a")
+    results.lend(run, "b", predictions=False)
+    results.lend(run, "c", predictions=True)
+    assert sorted(path.name for path in (tmp_path / "set/b").iterdir()) == ["fold_1"]
+    assert sorted(path.name for path in (tmp_path / "set/c").iterdir()) == ["fold_1", "oof"]
+    assert results._samples(run) == 2 * 5 * 4, "two epochs"
+
+
+def test_what_views_add_one_by_one(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gains
+
+    monkeypatch.setattr(gains, "mixed_items", lambda parts: sorted(parts))
+    monkeypatch.setattr(gains, "judge_variants", lambda _, means: {name: len(parts) for name, parts in means.items()})
+    monkeypatch.setattr(gains, "difference", lambda _, one, other: (one, other))
+    found = gains.view_gains(None, {"identity": [], "hflip": [], "vflip": []})
+    steps = [("view hflip on top of 1", (2, 1)), ("view vflip on top of 2", (3, 2))]
+    assert found == [*steps, ("all 3 views over identity", (3, 1))]
 
 
 def test_a_score_that_left_its_interval_is_refused(results: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +145,7 @@ def test_tables_for_the_notebook(tmp_path: Path) -> None:
     table = kept_results(tmp_path)
     assert table["row"].tolist() == ["a", "b"] and table["estimate"].tolist() == [0.8, 0.9]
     np.testing.assert_allclose(
-        table[["low", "recall", "minutes", "training"]], [[0.78, 0.6, 2.5, 2], [0.88, 0.6, 2.5, 2]]
+        table[["low", "recall", "minutes", "training"]], [[0.78, 0.6, 2.8, 2], [0.88, 0.6, 2.8, 2]]
     )
     curves = kept_curves(tmp_path)
     assert len(curves) == 4 and curves["score"].isna().tolist() == [True, False] * 2

@@ -152,9 +152,9 @@ def across_text(table: pd.DataFrame) -> str:
     )
 
 
-def read_scores(run: Path) -> pd.DataFrame:
-    """The scores that stage 06 left in a run's folder, a row a unit."""
-    table = pd.read_csv(run / "tuning" / "scores.csv", dtype=TEXT, keep_default_na=False, na_values=[""])
+def read_scores(run: Path, name: str = "scores.csv") -> pd.DataFrame:
+    """The scores that stage 06 left in a run's folder, a row a unit: scores.csv or nested_scores.csv."""
+    table = pd.read_csv(run / "tuning" / name, dtype=TEXT, keep_default_na=False, na_values=[""])
     return table.assign(stratum=table["stratum"].fillna(""))
 
 

@@ -1,0 +1,60 @@
+"""What a run gained: over another run, and by each rule, post-processing step and view of its own, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.prediction.oof import run_items
+from pipeline.prediction.oof_sample import VIEWS, sample_ids
+from pipeline.runs import open_runs
+from pipeline.stage import read_stage
+from pipeline.tuning.comparisons.paired import difference, judge_variants, mixed_items
+from pipeline.tuning.comparisons.two_runs import compare, metric_of, read_scores
+from pipeline.tuning.measurements import out_of_fold, stored_views
+from pipeline.tuning.scores.criteria import Criteria
+from pipeline.tuning.search import tune
+from pipeline.workspace import open_workspace, stage_parser
+from submissions.metrics.intervals import Interval
+
+
+def gain_over(run: Path, other: Path) -> dict[str, Any]:
+    """Nested score of a run minus that of another, groups resampled alike."""
+    settings = read_stage(run / "tuning", f"06_tune.py {run.name}")["identity"]["settings"]
+    tables = [read_scores(each, "nested_scores.csv") for each in (run, other)]
+    return _kept(compare(tables[0], tables[1], metric_of(settings)).overall)
+
+
+def _kept(gain: Interval) -> dict[str, Any]:
+    values = {"gain": gain.estimate, "low": gain.low, "high": gain.high}
+    return {key: round(float(value), 4) for key, value in values.items()} | {"groups": gain.groups}
+
+
+def added(run: Path) -> list[dict[str, Any]]:
+    """What each decision brought: rules over the simplest, post-processing steps, views on top of those before them."""
+    space = open_workspace(stage_parser("").parse_args([str(run)]))
+    runs = open_runs(space)
+    found = out_of_fold(space, runs)
+    result = tune(found.criteria, found.items)
+    first = result.rules[0].name
+    gains = [(f"rule {rule.name} instead of {first}", rule.gain) for rule in result.rules[1:] if rule.gain]
+    gains += [(f"{post.step} of {post.class_name}, {post.value} at best", post.gain) for post in result.post]
+    folder = run / VIEWS
+    if folder.is_dir():
+        chosen = set(sample_ids(space))
+        views = {one: run_items(space, runs[0], folder, only=chosen, view=one) for one in stored_views(folder)}
+        gains += view_gains(found.criteria, views)
+    return [{"what": what, **_kept(gain)} for what, gain in gains]
+
+
+def view_gains(criteria: Criteria, views: dict[str, Any]) -> list[tuple[str, Interval]]:
+    """What each view adds to the mean of those before it, and all of them to the first alone."""
+    names = list(views)
+    means = {
+        " + ".join(names[:n]): mixed_items({name: views[name] for name in names[:n]}) for n in range(1, len(names) + 1)
+    }
+    judged = list(judge_variants(criteria, means).values())
+    steps = [
+        (f"view {names[n]} on top of {n}", difference(criteria, judged[n], judged[n - 1])) for n in range(1, len(names))
+    ]
+    return [*steps, (f"all {len(names)} views over {names[0]}", difference(criteria, judged[-1], judged[0]))]
