@@ -71,14 +71,17 @@ def iou(said: list[np.ndarray], truth: list[np.ndarray]) -> float:
     return inside / sum(int((a | b).sum()) for a, b in zip(said, truth, strict=True))
 
 
-def draw(pairs: dict[str, Pair], masks: dict[str, dict[str, np.ndarray]], scores: pd.DataFrame, to: Path) -> None:
-    """The image in the middle, its centre enlarged: image, truth, and each twin's errors."""
+def draw(
+    pairs: dict[str, Pair], masks: dict[str, dict[str, np.ndarray]], scores: pd.DataFrame, to: Path,
+    titles: dict[str, str],
+) -> None:  # fmt: skip
+    """The image in the middle, its centre enlarged: image, truth, and each network's errors under its title."""
     middle = sorted(pairs)[len(pairs) // 2]
     image, truth = pairs[middle]
     height, width = truth.shape
     centre = np.s_[height // 4 : height * 3 // 4, width // 4 : width * 3 // 4]
     panels = [(shown(image), middle), (overlay(image, truth), "truth")]
-    for name, title in TWINS.items():
+    for name, title in titles.items():
         score = scores.loc[title]
         text = f"{title}\nIoU " + ", ".join(f"{key} {value:.3f}" for key, value in score.items())
         panels.append((overlay(image, masks[name][middle], truth), text))
@@ -112,7 +115,7 @@ def main() -> None:
     scores = pd.DataFrame(rows).T
     print(scores.round(4).to_string())
     if arguments.picture:
-        draw(pairs, masks, scores, arguments.picture)
+        draw(pairs, masks, scores, arguments.picture, TWINS)
 
 
 if __name__ == "__main__":
