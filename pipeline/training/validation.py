@@ -22,10 +22,11 @@ from pipeline.pictures import overlay
 from pipeline.prediction.classification_results import answer_scores, answer_table
 from pipeline.training.fold_training import Validate
 from pipeline.workspace import Workspace
+from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader, Truth
 from submissions.images.readers import ImageReader
-from submissions.metrics import Metric
+from submissions.metrics import Metric, build_metric
 from submissions.table.scoring import Segmentation, host_metric, unit_row
 
 GRID = (51, 77, 102, 128, 153, 179, 204)  # q of 0.2 to 0.8; 128 is 0.5
@@ -49,7 +50,7 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
     step = max(1, len(held_out) // space.experiment.train.validate_images)
     chosen = held_out[::step][: space.experiment.train.validate_images]
     config = space.experiment.predict.model_copy(update={"views": ["identity"]})
-    metric = host_metric(space.competition.metric)
+    metric = _slice_metric(space.competition)
 
     def validate(model: nn.Module) -> Mapping[str, Any]:
         experiment = space.experiment
@@ -69,6 +70,12 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
             return _score_all(space, metric, images, masks, [(*one, blocks[one[0]]) for one in found])
 
     return validate
+
+
+def _slice_metric(competition: Competition) -> Metric:
+    """The contract's metric; Dice where that compares places in whole stacks, of which only slices are at hand."""
+    metric = host_metric(competition.metric)
+    return build_metric("dice") if metric.needs == "points" and competition.metric.unit == "stack" else metric
 
 
 def _score_all(

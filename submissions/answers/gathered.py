@@ -20,7 +20,6 @@ from submissions.images.opening import open_mask
 from submissions.images.readers import ImageReader
 
 Places = Mapping[str, tuple[int, int]]  # of each slice: its place in its stack, and how many slices that has
-STORED = np.dtype(np.int32)
 
 
 def stack_places(competition: Competition, data: Path) -> Places:
@@ -52,10 +51,10 @@ def stack_problems(competition: Competition, data: Path, shapes: Mapping[str, Sh
 
 
 class StackFiles:
-    """Labels of stacks, a raw file each in a temporary folder beside the answer `out`."""
+    """Slices of stacks, a raw file a stack in a temporary folder beside the answer `out`."""
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    def __init__(self, out: Path, dtype: np.typing.DTypeLike = np.int32) -> None:
+        self.out, self.dtype = out, np.dtype(dtype)
         self.folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         self._paths: dict[str, Path] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -70,9 +69,9 @@ class StackFiles:
         if self._sizes.setdefault(name, size) != size:
             raise ValueError(f"{name}: a slice of {size} pixels, the others of its stack have {self._sizes[name]}")
         path = self._paths.setdefault(name, self.folder / f"{len(self._paths)}.raw")
-        with room_for(self.out, pixels.size * STORED.itemsize), path.open("r+b" if path.exists() else "w+b") as raw:
-            raw.seek(place * pixels.size * STORED.itemsize)
-            raw.write(np.ascontiguousarray(pixels, STORED).tobytes())
+        with room_for(self.out, pixels.size * self.dtype.itemsize), path.open("r+b" if path.exists() else "w+b") as raw:
+            raw.seek(place * pixels.size * self.dtype.itemsize)
+            raw.write(np.ascontiguousarray(pixels, self.dtype).tobytes())
         self._there.setdefault(name, set()).add(place)
         return len(self._there[name])
 
@@ -84,9 +83,8 @@ class StackFiles:
         """The slices of a whole file in order; the raw file is deleted behind the last one."""
         height, width = self._sizes[name]
         for place in range(count):
-            pixels = np.fromfile(
-                self._paths[name], STORED, height * width, offset=place * height * width * STORED.itemsize
-            )
+            offset = place * height * width * self.dtype.itemsize
+            pixels = np.fromfile(self._paths[name], self.dtype, height * width, offset=offset)
             yield pixels.reshape(height, width)
         self._paths[name].unlink()
 

@@ -11,6 +11,7 @@ from submissions.answers.answer import Answer
 from submissions.answers.coco_answer import CocoAnswer
 from submissions.answers.file_answer import FileAnswer
 from submissions.answers.geojson_answer import GeoJsonAnswer
+from submissions.answers.point_answer import PointAnswer
 from submissions.answers.table_answer import TableAnswer
 from submissions.host.competition import Competition
 from submissions.host.problems import Problem
@@ -19,7 +20,7 @@ from submissions.table.findings import Finding
 
 KINDS: dict[str, Callable[[Competition], Answer]] = {
     "table": TableAnswer, "images": FileAnswer, "volumes": FileAnswer, "coco": CocoAnswer,
-    "geojson": GeoJsonAnswer,
+    "geojson": GeoJsonAnswer, "points": PointAnswer,
 }  # fmt: skip
 
 

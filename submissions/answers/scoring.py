@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 
 from submissions.answers.answer import Fields, Reader
-from submissions.answers.host_file_scoring import scored_by_host_file
 from submissions.answers.kinds import answer_of
 from submissions.answers.table_answer import TableReader
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
+from submissions.host.sample import row_keys, submission_format
 from submissions.host.truth import Truth
+from submissions.host_metric.parts import scored_part
 from submissions.metrics import Metric
+from submissions.table.host_tables import open_host_metric
 from submissions.table.scoring import USAGE, Scored, Segmentation, by_unit, host_metric, score_units
 
 
@@ -65,7 +67,7 @@ def score_parts(competition: Competition, submission: Path, solution: Path, data
     units = _unit_attributes(competition, images, true)
     if competition.metric.file is not None:
         assert isinstance(said, TableReader) and isinstance(true, TableReader), "the contract was checked for it"
-        score, parts = scored_by_host_file(competition, said, true, images, units)
+        score, parts = _scored_by_host_file(competition, said, true, images, units)
         return ScoredParts(Scored(scored.table, score), parts)
     return ScoredParts(scored, _part_scores(metric, scored.table, units))
 
@@ -100,3 +102,30 @@ def _part_scores(metric: Metric, table: pd.DataFrame, units: pd.DataFrame) -> pd
             part = table[of_row == value]
             rows.append({"part": name, "value": value, "units": len(part), "score": metric.score(part)})
     return pd.DataFrame(rows, columns=["part", "value", "units", "score"])
+
+
+def _scored_by_host_file(
+    competition: Competition, said: TableReader, solution: TableReader, images: ListedImages, units: pd.DataFrame
+) -> tuple[float, pd.DataFrame]:
+    """The score of the host's own file over all rows, in the solution's order, and its parts by the `units`' columns.
+
+    Raises HostMetricError where the whole has no score; a part without one has NaN.
+    """
+    form, stacked = submission_format(competition), competition.metric.unit == "stack"
+    order = {key: index for index, key in enumerate(row_keys(solution.frame, form))}
+    given = said.frame[[key in order for key in row_keys(said.frame, form)]]
+    given = given.iloc[np.argsort([order[key] for key in row_keys(given, form)], kind="stable")].reset_index(drop=True)
+    true = solution.frame.drop(columns=[USAGE], errors="ignore")
+    names = []
+    for frame in (true, given):
+        ids = [said.places[key].image_id for key in row_keys(frame, form)]
+        names.append(np.array([str(images.row(one)["stack"]) if stacked else one for one in ids], dtype=object))
+    rows = []
+    with open_host_metric(competition, true, given) as host:
+        score = host.score()
+        for name in units:
+            for value in sorted(set(units[name]) - {""}):
+                chosen = set(units.index[units[name] == value])
+                both = [np.flatnonzero([one in chosen for one in part]) for part in names]
+                rows.append({"part": name, "value": value, "units": len(chosen), "score": scored_part(host, *both)})
+    return score, pd.DataFrame(rows, columns=["part", "value", "units", "score"])

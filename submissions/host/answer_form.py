@@ -1,4 +1,4 @@
-"""What the host wants back: a table, mask images, label volumes, COCO or GeoJSON objects, and how each is written."""
+"""What the host wants back: a table, mask images, label volumes, COCO or GeoJSON objects, points; and how."""
 
 from __future__ import annotations
 
@@ -101,12 +101,58 @@ class GeoJsonObjects(Settings):
         return path
 
 
+PLACE = ("z", "y", "x")
+POINT_FIELDS = (*PLACE, "class", "number")  # of a point; all other fields are its volume's
+
+
+class PointTable(Settings):
+    """Points of an answer as a table: a row a point, of each volume all of them."""
+
+    columns: dict[str, str] = Field(
+        default_factory=lambda: {"id": "{id}", "z": "{z}", "y": "{y}", "x": "{x}"},
+        description="column -> what it holds: {z}, {y} and {x} of the place in the unit of masks.points, {class}, "
+        "{number} counted from 0, or fields of the volume, which tell volumes apart",
+    )
+    most: int | None = Field(
+        None, gt=0, description="points kept of a volume and class, those with most probability [points]"
+    )
+    none: float | None = Field(
+        None, description="z, y and x of the row of a volume without a point; default: it has no row [host's unit]"
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _say_place_and_volume(cls, columns: dict[str, str]) -> dict[str, str]:
+        lacking = [f"'{{{name}}}'" for name in PLACE if f"{{{name}}}" not in columns.values()]
+        if lacking:
+            raise ValueError(f"submission.points.columns: no column is {', '.join(lacking)}, the place of a point")
+        if not _of_volume(columns):
+            raise ValueError("submission.points.columns: no column names the volume; add one of the image's fields")
+        return columns
+
+    def column_of(self, name: str) -> str | None:
+        """The column that holds the field alone, None where there is none."""
+        return next((column for column, template in self.columns.items() if template == f"{{{name}}}"), None)
+
+    @property
+    def volume_columns(self) -> dict[str, str]:
+        """The columns that name the volume."""
+        return _of_volume(self.columns)
+
+
+def _of_volume(columns: Mapping[str, str]) -> dict[str, str]:
+    return {
+        column: template for column, template in columns.items() if not set(FIELD.findall(template)) & set(POINT_FIELDS)
+    }
+
+
 class SubmissionFormat(Settings):
     """What the host wants back."""
 
-    kind: Literal["table", "images", "volumes", "coco", "geojson"] = Field(
+    kind: Literal["table", "images", "volumes", "coco", "geojson", "points"] = Field(
         "table",
-        description="a table of masks as text; mask images; label volumes; COCO objects as JSON; polygons as GeoJSON",
+        description="a table of masks as text; mask images; label volumes; COCO objects as JSON; polygons as GeoJSON; "
+        "a table of points, the centres of parts of volumes",
     )
     sample: str = Field("sample_submission.csv", description="path relative to the data folder")
     id_column: str = Field("id", description="column of the row's id")
@@ -134,6 +180,7 @@ class SubmissionFormat(Settings):
     files: AnswerFiles = Field(default_factory=AnswerFiles, description="images, volumes: the files")
     coco: CocoObjects = Field(default_factory=CocoObjects, description="coco: the objects")
     geojson: GeoJsonObjects = Field(default_factory=GeoJsonObjects, description="geojson: the objects")
+    points: PointTable = Field(default_factory=PointTable, description="points: the table")
     max_bytes: int | None = Field(None, gt=0, description="largest file that the host accepts [bytes]")
     code_competition: bool = Field(False, description="the host wants a notebook that writes the answer")
 
@@ -157,12 +204,12 @@ class SubmissionFormat(Settings):
                 f"submission.files.dtype int32: {self.files.ending} holds uint16 at most; end path in .tif"
             )
         own = {"images": "files", "volumes": "files"}.get(self.kind, self.kind)
-        others = [name for name in ("files", "coco", "geojson") if name != own]
+        others = [name for name in ("files", "coco", "geojson", "points") if name != own]
         said = [name for name in others if getattr(self, name) != type(getattr(self, name))()]
         if said:
             raise ValueError(f"submission.{said[0]} says nothing where submission.kind is {self.kind!r}: leave it out")
-        if self.kind == "volumes" and self.size is not None:
-            raise ValueError("submission.size is a size of images; volumes are handed in on their own grid")
+        if self.kind in ("volumes", "points") and self.size is not None:
+            raise ValueError(f"submission.size is a size of images; {self.kind} are handed in on their own grid")
         return self
 
     @property

@@ -154,6 +154,9 @@ class Points(Settings):
     )
     unit: float = Field(1.0, gt=0, description="what the host counts to a voxel, e.g. 10 for 10 A [host's unit]")
     radius: float | dict[str, float] = Field(description="of the ball drawn around a point, or one a class [voxels]")
+    spacing: str | None = Field(
+        None, description="column of the table with the size of a volume's voxels, for metrics whose spacing is 'image'"
+    )
 
 
 class Masks(Settings):
@@ -438,6 +441,8 @@ class Competition(Settings):
                 "submission.kind 'volumes' needs images.kind 'volumes', or images.stack and images.z, by which single "
                 "slices are gathered into a volume; otherwise hand in images"
             )
+        if form.kind == "points":
+            self._check_points(form)
         if form.kind in ("coco", "geojson") and volumes:
             raise ValueError(f"submission.kind {form.kind!r} holds objects of images, and images.kind is 'volumes'")
         if form.size is not None and volumes:
@@ -450,6 +455,27 @@ class Competition(Settings):
                 raise ValueError(f"submission.{key} names {unknown}, which classes does not list")
         if form.files.objects and len(self.scored_classes) != 1:
             raise ValueError("submission.files.objects numbers the objects of one class: name it in metric.classes")
+
+    def _check_points(self, form: SubmissionFormat) -> None:
+        """Raises ValueError where places cannot be told from the masks, or their classes from the table."""
+        if self.masks.kind != "points":
+            raise ValueError(
+                "submission.kind 'points' needs masks.kind 'points', which says in what unit the host counts; "
+                "otherwise hand in volumes or a table"
+            )
+        if self.images.kind != "volumes" and self.images.stack is None:
+            raise ValueError(
+                "submission.kind 'points' needs volumes: images.kind 'volumes', or images.stack and images.z"
+            )
+        if len(self.foreground) > 1 and form.points.column_of("class") is None:
+            raise ValueError(
+                f"submission.points.columns: no column is '{{class}}', and places are of {self.foreground}"
+            )
+
+    @property
+    def foreground(self) -> list[str]:
+        """Names of the classes that the metric counts and that are no background."""
+        return [name for name in (self.classes[index] for index in self.scored_classes) if name != "background"]
 
     @property
     def scored_classes(self) -> list[int]:

@@ -15,7 +15,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import read_mask_images, read_pixels
-from submissions.host.points import Place, document_points, draw_points, point_table
+from submissions.host.points import VolumePoints, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed
@@ -68,7 +68,7 @@ class MaskReader:
         return Documents(self.competition, self.data)
 
     @cached_property
-    def places(self) -> dict[str, list[tuple[str, Place]]]:
+    def places(self) -> dict[str, VolumePoints]:
         """Points of the host's table by volume."""
         return point_table(self.competition, self.data)
 
@@ -150,10 +150,14 @@ class MaskReader:
 
     def _from_points(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         volume, table = str(row["stack"]), self.competition.masks.table
-        points = self.places.get(volume, []) if table else list(document_points(self.competition, self.data, row))
-        sliced = self.competition.images.stack is not None
-        first = int(row["z"]) if sliced else 0
-        return draw_points(self.competition, points, shape, first=first, where=table.file if table else volume)
+        if table is None:
+            own = VolumePoints(list(document_points(self.competition, self.data, row)))
+        else:
+            own = self.places.get(volume, VolumePoints())
+        first = int(row["z"]) if self.competition.images.stack is not None else 0
+        where = table.file if table else volume
+        drawn = draw_points(self.competition, own.points, shape, first=first, where=where)
+        return replace(drawn, spacing=own.spacing)
 
     def _from_labels(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         """Every pixel has the image's class (several rows of an image: each has its own)."""

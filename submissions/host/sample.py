@@ -22,7 +22,9 @@ def submission_format(competition: Competition) -> SubmissionFormat:
 
 
 def columns(form: SubmissionFormat) -> list[str]:
-    """Column names of the table, in order: id, class, extra ones, mask - or as the sample has them."""
+    """Column names of the table, in order: id, class, extra ones, mask; of points those that the contract names."""
+    if form.kind == "points":
+        return list(form.points.columns)
     names = [
         form.id_column,
         *([form.class_column] if form.class_column else []),

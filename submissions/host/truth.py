@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from submissions.host.competition import Competition
 
+NamedPlace = tuple[str, tuple[float, float, float]]  # a class, and (z, y, x) in voxels of the host's grid
 VOID = 255
 SOFT_TOP = 254  # value of a soft target that stands for 1; 255 stands for "not learned"
 
@@ -20,9 +22,10 @@ class Truth:
     planes: bool (K, Z, H, W), a plane a class in the contract's order.
     valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
     instances: int32 (Z, H, W), 0 background, 1..n; None where the contract has no instances.
-    spacing: (z, y, x) in mm of a volume whose mask's file says so.
+    spacing: (z, y, x) in mm of a volume whose mask's file says so, of points in the host's unit where a column does.
     soft: uint8 like planes, 0 to SOFT_TOP for the share of observers that see the class; what is learned then, while
     planes are what is scored. None where one answer is all there is.
+    points: where the host says places: those of the whole volume, counted from the first slice that is here.
     """
 
     planes: np.ndarray
@@ -30,6 +33,7 @@ class Truth:
     instances: np.ndarray | None = None
     spacing: tuple[float, float, float] | None = None
     soft: np.ndarray | None = None
+    points: Sequence[NamedPlace] | None = None
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -42,13 +46,19 @@ class Truth:
         return label
 
     def window(self, rows: slice, cols: slice) -> Truth:
-        """The truth of these rows and columns alone; instances keep their numbers."""
+        """The truth of these rows and columns alone; instances keep their numbers, points lie inside."""
         planes, valid, instances, soft = (
             None if part is None else np.ascontiguousarray(part[..., rows, cols])
             for part in (self.planes, self.valid, self.instances, self.soft)
         )
         assert planes is not None
-        return Truth(planes, valid, instances, self.spacing, soft)
+        (top, bottom, _), (left, right, _) = rows.indices(self.planes.shape[2]), cols.indices(self.planes.shape[3])
+        points = None if self.points is None else [
+            (name, (z, y - top, x - left))
+            for name, (z, y, x) in self.points
+            if top <= y < bottom and left <= x < right
+        ]  # fmt: skip
+        return Truth(planes, valid, instances, self.spacing, soft, points)
 
 
 def classes_shown(truth: Truth) -> np.ndarray:

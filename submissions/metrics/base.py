@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-Needs = Literal["planes", "instances", "objects", "volume"]
+Needs = Literal["planes", "instances", "objects", "volume", "points"]
 Spacing = tuple[float, float, float]  # (z, y, x) distance of voxel centres
 IMAGE_SPACING = "image"  # a parameter `spacing` that asks for that of each volume
 

@@ -22,6 +22,7 @@ from submissions.metrics.overlap import (
     TgsPrecision,
 )
 from submissions.metrics.partitions import AdaptedRand, VariationOfInformation
+from submissions.metrics.points import PointFBeta
 from submissions.metrics.skeletons import ClDice
 from submissions.metrics.surface import SurfaceDice
 from submissions.metrics.topology import TopoScore, VesuviusSurface
@@ -48,6 +49,7 @@ METRICS: dict[str, type[Metric]] = {
         ObjectF1,
         PanopticQuality,
         PixelAccuracy,
+        PointFBeta,
         Precision,
         Recall,
         SurfaceDice,

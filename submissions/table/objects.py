@@ -1,4 +1,7 @@
-"""Objects of several classes: the connected parts of each class's mask, scored by its mean probability there."""
+"""Objects of several classes: the connected parts of each class's mask, scored by its mean probability there.
+
+Of a volume the centres of its parts, weighted by probability: places, which some hosts want instead of masks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import numpy as np
 import scipy
 
 from submissions.host.competition import Competition
+from submissions.host.truth import NamedPlace
+from submissions.metrics.volumes import bounding_box
 
 
 class ClassObjects(NamedTuple):
@@ -36,3 +41,35 @@ def objects_by_class(competition: Competition, planes: np.ndarray, levels: np.nd
         if levels is not None and count > 1:
             scores = np.asarray(scipy.ndimage.mean(levels[index], label, np.arange(1, count))) / 255
         yield ClassObjects(name, label, [float(score) for score in scores])
+
+
+def places_of_parts(competition: Competition, planes: np.ndarray, levels: np.ndarray | None) -> list[NamedPlace]:
+    """Class and centre (z, y, x), in voxels, of each part of a volume, of each scored class but the background.
+
+    A part is made of voxels that touch at faces, edges or corners; its centre is weighted by probability. planes: bool
+    (K, Z, H, W); levels: uint8 alike, the classes' probabilities, without which every voxel weighs the same. Of each
+    class the contract's `submission.points.most` parts with the largest sum of probabilities are kept.
+    """
+    most = competition.submission.points.most if competition.submission else None
+    found: list[NamedPlace] = []
+    for name in competition.foreground:
+        index = competition.classes.index(name)
+        if not planes[index].any():
+            continue
+        box = bounding_box(planes[index])
+        centres, sums = _parts(planes[index][box], None if levels is None else levels[index][box])
+        kept = np.sort(np.argsort(-sums, kind="stable")[:most])
+        corner = np.array([side.start for side in box])
+        found += [(name, (float(z), float(y), float(x))) for z, y, x in centres[kept] + corner]
+    return found
+
+
+def _parts(plane: np.ndarray, levels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Centres float64 (n, 3) and summed weights (n,) of the parts of bool (Z, H, W), in raster order."""
+    label, count = scipy.ndimage.label(plane, np.ones((3, 3, 3), bool))
+    inside = np.nonzero(plane)
+    of = label[inside] - 1
+    weight = np.ones(len(of)) if levels is None else levels[inside].astype(np.float64) + 1e-6
+    sums = np.bincount(of, weight, count)
+    centres = np.stack([np.bincount(of, weight * axis, count) for axis in inside], axis=1) / sums[:, None]
+    return centres, sums

@@ -13,9 +13,10 @@ from submissions.host.answer_form import SubmissionFormat
 from submissions.host.competition import Competition, MetricSettings
 from submissions.host.masks import Truth
 from submissions.host.sample import row_keys, submission_format
+from submissions.host.truth import NamedPlace
 from submissions.metrics import Metric, build_metric
 from submissions.rle.codec import thinned
-from submissions.table.objects import ClassObjects, objects_by_class
+from submissions.table.objects import ClassObjects, objects_by_class, places_of_parts
 from submissions.table.rows import Place, Shape3
 from submissions.table.submission_table import NO_FIELDS, Row, decode_rows, read_confidences, read_objects
 
@@ -28,6 +29,8 @@ class Segmentation:
 
     levels: uint8 (K, Z, H, W), the classes' probabilities, by which objects of several classes are scored.
     objects: of several classes, as an answer lists them; None where they are the connected parts of planes.
+    points: places as an answer lists them, in voxels from the first slice that is here; None where they are the
+    centres of the parts of planes.
     """
 
     planes: np.ndarray
@@ -35,6 +38,7 @@ class Segmentation:
     scores: Sequence[float] | None = None
     levels: np.ndarray | None = None
     objects: Sequence[ClassObjects] | None = None
+    points: Sequence[NamedPlace] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,22 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
         there = [one.label for one in class_objects(competition, Segmentation(truth.planes, truth.instances))]
         found = [(one.label, np.asarray(one.scores)) for one in class_objects(competition, said)]
         return metric.rows(found, there, None if valid is None else valid[0])
+    if metric.needs == "points":
+        if truth.points is None:
+            raise ValueError(f"{metric.name} needs places, but the host's masks are not given as points")
+        places = places_of_parts(competition, said.planes, said.levels) if said.points is None else said.points
+        names = competition.foreground
+        return metric.rows(_by_class(places, names), _by_class(truth.points, names), valid)
     chosen = competition.scored_classes
     pred, true = said.planes[chosen], truth.planes[chosen]
     if metric.needs == "planes" and pred.shape[1] == 1:
         return metric.rows(pred[:, 0], true[:, 0], None if valid is None else valid[0])
     return metric.rows(pred, true, valid)
+
+
+def _by_class(places: Sequence[NamedPlace], names: Sequence[str]) -> list[np.ndarray]:
+    """float64 (n, 3) for each class."""
+    return [np.array([place for own, place in places if own == name], float).reshape(-1, 3) for name in names]
 
 
 def class_objects(competition: Competition, said: Segmentation) -> list[ClassObjects]:
@@ -96,6 +111,8 @@ def check_metric(competition: Competition) -> Metric:
     metric = host_metric(competition.metric)
     if metric.needs == "instances" and not competition.masks.instances:
         raise ValueError(f"metric {metric.name} compares objects: set masks.instances, or name a metric of pixels")
+    if metric.needs == "points" and competition.masks.kind != "points":
+        raise ValueError(f"metric {metric.name} compares places: give masks.kind 'points', or name a metric of pixels")
     if metric.needs == "objects" and (competition.images.kind == "volumes" or competition.metric.unit == "stack"):
         raise ValueError(f"metric {metric.name} is of objects in single images, not of volumes or stacks")
     return metric
@@ -114,13 +131,19 @@ def score_units(metric: Metric, competition: Competition, units: Iterable[tuple[
 
 
 def joined_stack(parts: Sequence[tuple[Segmentation, Truth]]) -> tuple[Segmentation, Truth]:
-    """Slices of one stack, in order, as one volume."""
+    """Slices of one stack, in order, as one volume; points are counted from the first of them."""
     valid = None
     if any(truth.valid is not None for _, truth in parts):
         every = [np.ones(truth.planes.shape[1:], bool) if truth.valid is None else truth.valid for _, truth in parts]
         valid = np.concatenate(every)
-    said = Segmentation(np.concatenate([said.planes for said, _ in parts], axis=1))
-    return said, Truth(np.concatenate([truth.planes for _, truth in parts], axis=1), valid)
+    (said, true), levels = parts[0], None
+    if all(one.levels is not None for one, _ in parts):
+        levels = np.concatenate([one.levels for one, _ in parts], axis=1)
+    planes = np.concatenate([one.planes for one, _ in parts], axis=1)
+    truth = Truth(
+        np.concatenate([one.planes for _, one in parts], axis=1), valid, None, true.spacing, None, true.points
+    )
+    return Segmentation(planes, levels=levels, points=said.points), truth
 
 
 def by_unit(

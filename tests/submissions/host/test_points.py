@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 import pandas as pd
 import pytest
-import tensorstore
 import yaml
+from drawn_points import CZII_SHAPE, PICKS, write_byu, write_czii
 
 from pipeline.inventory_table import read_inventory
 from submissions.host.competition import Competition, load_competition
@@ -20,8 +18,7 @@ from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.host.settings import validate
 
-SHAPE = (9, 24, 31)
-PICKS = {"ribosome": [(40.0, 100.0, 90.0), (70.0, 200.0, 300.0)], "apo-ferritin": [(41.0, 108.0, 95.0)]}  # z, y, x in A
+SHAPE = CZII_SHAPE
 
 
 def slow_ball(shape: tuple[int, ...], place: tuple[float, ...], radius: float) -> np.ndarray:
@@ -40,28 +37,9 @@ def check_data(name: str, folder: Path, **settings: Any) -> pd.DataFrame:
     return read_inventory(folder / "runs" / name / "inventory")[0]
 
 
-def write_tomogram(folder: Path, volume: np.ndarray) -> None:
-    """An OME-Zarr of one level."""
-    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(folder / "0")}}
-    made = tensorstore.open(spec, create=True, dtype="float32", shape=volume.shape).result()
-    made.write(volume).result()
-    axes = [{"name": axis, "type": "space", "unit": "angstrom"} for axis in "zyx"]
-    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [10.0, 10.0, 10.0]}]}]
-    (folder / ".zgroup").write_text('{"zarr_format": 2}')
-    scales = {"multiscales": [{"axes": axes, "datasets": levels, "version": "0.4"}]}
-    (folder / ".zattrs").write_text(json.dumps(scales))
-
-
 def test_picks_of_particles_become_balls_in_a_zarr_volume(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    for part, run in (("train", "TS_5_4"), ("train", "TS_6_4"), ("test", "TS_9_9")):
-        folder = data / part / f"static/ExperimentRuns/{run}/VoxelSpacing10.000/denoised.zarr"
-        write_tomogram(folder, np.random.default_rng(len(run)).normal(size=SHAPE).astype(np.float32))
-    picks = data / "train/overlay/ExperimentRuns/TS_5_4/Picks"
-    picks.mkdir(parents=True)
-    for name, places in PICKS.items():
-        points = [{"location": {"x": x, "y": y, "z": z}} for z, y, x in places]
-        (picks / f"{name}.json").write_text(json.dumps({"pickable_object_name": name, "points": points}))
+    write_czii(data, {"TS_5_4": PICKS, "TS_6_4": {}}, ["TS_9_9"])
     table = check_data("czii-cryoet-2024", tmp_path, loss={"name": "ce_dice"})
     assert sorted(table["image_id"]) == ["TS_5_4", "TS_6_4", "TS_9_9"]
     competition = load_competition("czii-cryoet-2024")
@@ -81,14 +59,7 @@ def test_picks_of_particles_become_balls_in_a_zarr_volume(tmp_path: Path) -> Non
 
 def test_a_motor_is_cut_by_each_slice_of_its_tomogram(tmp_path: Path) -> None:
     data, shape, place = tmp_path / "data", (4, 70, 90), (1, 33, 40)
-    for part, name in (("train", "tomo_a"), ("train", "tomo_b"), ("test", "tomo_c")):
-        folder = data / part / name
-        folder.mkdir(parents=True)
-        for z in range(shape[0]):
-            iio.imwrite(folder / f"slice_{z:04d}.jpg", np.random.default_rng(z).integers(0, 255, shape[1:], np.uint8))
-    columns = [f"Motor axis {axis}" for axis in range(3)]
-    rows = [[0, "tomo_a", *place], [1, "tomo_b", -1, -1, -1]]
-    pd.DataFrame(rows, columns=["row_id", "tomo_id", *columns]).to_csv(data / "train_labels.csv", index=False)
+    write_byu(data, {"tomo_a": place, "tomo_b": None}, ["tomo_c"], shape)
     table = check_data("byu-motors-2025", tmp_path)
     assert len(table) == 12
     competition = load_competition("byu-motors-2025")
@@ -97,8 +68,11 @@ def test_a_motor_is_cut_by_each_slice_of_its_tomogram(tmp_path: Path) -> None:
     reader = MaskReader(competition, data)
     ball = slow_ball(shape, place, 30)
     for row in listing.to_dict("records"):
-        truth = reader.read(row, (1, *shape[1:])).planes[0, 0]
-        np.testing.assert_array_equal(truth, ball[row["z"]] & (row["stack"] == "tomo_a"))
+        whole = reader.read(row, (1, *shape[1:]))
+        truth, mine = whole.planes[0, 0], row["stack"] == "tomo_a"
+        assert whole.points == [("motor", (place[0] - row["z"], *place[1:]))] * mine
+        assert whole.spacing == (13.1, 13.1, 13.1)
+        np.testing.assert_array_equal(truth, ball[row["z"]] & mine)
 
 
 def contract(**masks: Any) -> Competition:

@@ -11,7 +11,7 @@ from submissions.metrics.registry import METRICS, build_metric
 def test_every_metric_is_built_by_its_name_and_says_where_it_comes_from(name: str) -> None:
     metric = build_metric(name)
     assert metric.name == name
-    assert metric.needs in ("planes", "instances", "objects", "volume")
+    assert metric.needs in ("planes", "instances", "objects", "volume", "points")
     assert "mpty" in (type(metric).__doc__ or "")
     assert build_metric(name) == metric
 
