@@ -14,6 +14,7 @@ import tifffile
 import yaml
 from drawn_hosts import SHAPE, draw_mask
 from drawn_layouts import LAYOUTS
+from drawn_points import MOTOR_COLUMNS, PICKS, write_byu, write_czii
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.__main__ import main as bundle
@@ -124,6 +125,47 @@ def test_slices_from_the_hosts_files_to_one_volume(tmp_path: Path) -> None:
     run_stages(arguments)
     volume = tifffile.imread(tmp_path / "runs/drawn/tiny/submission/test.tif")
     assert volume.shape == (3, *SHAPE) and set(np.unique(volume)) <= {0, 1}
+
+
+POINTS = {
+    "czii-cryoet-2024": [
+        *("train.patch=[8, 16, 16]", "predict={mode: tiles, tile: [8, 16, 16], views: [identity]}", "tune.rounds=100"),
+        "model.options={features: [4, 6], strides: [1, 2], depths: [1, 1], deep_supervision: false}",
+    ],
+    "byu-motors-2025": [
+        *("train.patch=[32, 32]", "predict={mode: whole, views: [identity]}", "input.scale=1", "tune.rounds=100"),
+        *("model.encoder=mobilenetv3_small_050", "model.weights=none"),
+    ],
+}
+TINY = ["folds.n=2", "train.epochs=1", "train.steps_per_epoch=2", "train.batch_size=2", "train.validate_images=1"]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", POINTS)
+def test_points_of_a_hosts_layout_end_in_a_linted_table_and_a_bundle_that_writes_the_same(
+    name: str, tmp_path: Path
+) -> None:
+    data, motor = tmp_path / "data", (1.0, 33.0, 40.0)
+    if name == "byu-motors-2025":
+        write_byu(data, {"a": motor, "b": None, "c": motor, "d": None}, ["e", "f"])
+        said, columns = [("e", *motor, 13.1), ("f", -1, -1, -1, 13.1)], MOTOR_COLUMNS
+    else:
+        write_czii(data, {f"TS_{k}": PICKS for k in range(4)}, ["TS_8", "TS_9"])
+        said = [(k, f"TS_{8 + k}", "ribosome", *PICKS["ribosome"][k][::-1]) for k in range(2)]
+        columns = ["id", "experiment", "particle_type", "x", "y", "z"]
+    pd.DataFrame(said, columns=columns).to_csv(tmp_path / "solution.csv", index=False)
+    places = ["--data", str(data), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    arguments = [name, *places, *(word for change in [*TINY, *POINTS[name]] for word in ("--set", change))]
+    run_stages(arguments)  # stage 07 refuses an answer that the linter does
+    own = tmp_path / "runs" / name / name
+    scores = pd.read_csv(own / "tuning/scores.csv")
+    assert len(scores) == 4 and {"tp_0", "fp_0", "fn_0"} <= set(scores)
+    stage("08_bundle")([*arguments, "--no-wheels"])
+    again = tmp_path / "again.csv"
+    bundle(["run", str(own / "bundle"), "--data", str(data), "--out", str(again), "--device", "cpu"])
+    assert again.read_bytes() == (own / "submission.csv").read_bytes()
+    stage("09_submit")([*arguments, "--solution", str(tmp_path / "solution.csv"), "--ledger", str(tmp_path / "l.csv")])
+    assert 0 <= pd.read_csv(tmp_path / "l.csv")["public"][0] <= 1
 
 
 def test_what_cannot_be_written_is_said_before_stage_01_looks_at_images(
