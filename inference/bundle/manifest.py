@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from submissions.images.damaged import read_json
 
 FORMAT = 3
 MANIFEST = "MANIFEST.json"
@@ -37,10 +38,7 @@ def read_document(bundle: Path, name: str) -> dict[str, Any]:
     path = bundle / name
     if not path.is_file():
         raise FileNotFoundError(f"{bundle}: no {name}; expected a folder that stage 08 wrote")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); copy the bundle again") from error
+    document = read_json(path, cure="copy the bundle again")
     if not isinstance(document, dict):
         raise ValueError(f"{path}: holds no table of names and values; copy the bundle again")
     return document

@@ -22,7 +22,7 @@ import numpy as np
 from inference.config import InputConfig
 from inference.predict.inputs import value_maximum
 from submissions.images.opening import ImageReader
-from submissions.images.readers import check_window
+from submissions.images.readers import WrappedReader, check_window
 
 LIMITS = {
     "stain": (-0.9, 0.9),
@@ -88,10 +88,10 @@ def shifted_input(config: InputConfig, text: str) -> InputConfig:
     return config.model_copy(update={"scale": config.scale * amount})
 
 
-class ShiftedReader:
+class ShiftedReader(WrappedReader):
     """An opened image seen under a shift, or several in turn, window by window as if the whole image had been changed.
 
-    Same shape (Z, H, W, C) and dtype as `reader`. "scale" leaves the pixels as they are: see `shifted_input`.
+    "scale" leaves the pixels as they are: see `shifted_input`.
     Raises ValueError for a shift that says nothing about such images.
     """
 
@@ -100,10 +100,7 @@ class ShiftedReader:
         if reason is not None:
             raise ValueError(f"shift {text!r}: {reason}; remove it from tune.shifts")
         before, _, last = text.rpartition("+")
-        self.reader = ShiftedReader(reader, before) if before else reader
-        self.shape, self.dtype = reader.shape, reader.dtype
-        self.decodes_whole = bool(getattr(reader, "decodes_whole", False))
-        self.spacing = getattr(reader, "spacing", None)
+        super().__init__(ShiftedReader(reader, before) if before else reader)
         kind, amount = parse_shift(last)
         self._margin, self._align = 0, 1
         self._change: Callable[[np.ndarray, Corner], np.ndarray] | None = None
@@ -128,10 +125,6 @@ class ShiftedReader:
         y, x = self._widened(top, bottom, self.shape[1]), self._widened(left, right, self.shape[2])
         changed = self._change(self.reader.read(z, y, x), (z, y.start, x.start))
         return np.ascontiguousarray(changed[top - y.start : bottom - y.start, left - x.start : right - x.start])
-
-    def close(self) -> None:
-        """Close the image."""
-        self.reader.close()
 
     def _widened(self, start: int, stop: int, size: int) -> slice:
         """The pixels that those from start to stop depend on."""

@@ -12,9 +12,11 @@ import numpy as np
 
 from submissions.host.polygons.coco import decode_counts
 from submissions.host.polygons.outlines import Outline, draw
+from submissions.images.damaged import read_json
 from submissions.rle.polygon_text import mask_from_polygons
 
 Entry = dict[str, Any]
+REWRITE = "write it again"
 
 
 def entry_mask(entry: Entry, shape: tuple[int, int], where: str) -> np.ndarray:
@@ -37,19 +39,11 @@ def entry_mask(entry: Entry, shape: tuple[int, int], where: str) -> np.ndarray:
     return draw(Outline("object", [[np.asarray(ring, float).reshape(-1, 2)] for ring in given]), shape, where)
 
 
-def read_json(path: Path, name: str) -> Any:
-    """The document of a JSON file; ValueError that calls the file `name` where it is not readable."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{name}: not readable as JSON: {error}") from error
-
-
 def read_entries(path: Path) -> list[Entry]:
     """The objects of a result file, or the annotations of a COCO document. ValueError where it is neither."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected COCO results, a JSON list of objects")
-    document = read_json(path, str(path))
+    document = read_json(path, cure=REWRITE)
     found = document.get("annotations") if isinstance(document, dict) else document
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise ValueError(f"{path}: expected a list of objects {{image_id, category_id, segmentation, score}}")

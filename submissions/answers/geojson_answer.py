@@ -14,11 +14,12 @@ import numpy as np
 
 from submissions.answers.answer import Fields, Others, Writer, Written
 from submissions.answers.coco_answer import CocoAnswer
-from submissions.answers.coco_objects import Entry, read_json
+from submissions.answers.coco_objects import REWRITE, Entry
 from submissions.answers.packing import PackedFiles, Packer
 from submissions.host.listing import ListedImages
 from submissions.host.patterns import fill
 from submissions.host.problems import Problem
+from submissions.images.damaged import read_json
 from submissions.rle.codec import Dialect, encode_instances
 from submissions.rle.polygon_text import require_shapely
 from submissions.table.findings import SHOWN, Finding
@@ -124,7 +125,7 @@ class GeoJsonAnswer(CocoAnswer):
 
 def _features(path: Path, name: str) -> Sequence[Mapping[str, Any]]:
     """The features of a FeatureCollection; ValueError that names the file where it is none."""
-    document = read_json(path, name)
+    document = read_json(path, name, cure=REWRITE)
     found = document.get("features") if isinstance(document, dict) else None
     if not isinstance(found, list) or not all(isinstance(feature, dict) for feature in found):
         raise ValueError(f"{name}: expected a FeatureCollection, a list of features")

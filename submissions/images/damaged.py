@@ -1,7 +1,8 @@
-"""What a library raises over a damaged file, said with the file's name."""
+"""What a library raises over a damaged file, said with the file's name; JSON that is none among them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -31,6 +32,14 @@ def naming(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path}: damaged, or not what it says it is ({why or type(error).__name__}); replace the file"
         ) from error
+
+
+def read_json(path: Path, name: str | None = None, *, cure: str = "copy it again from the host") -> Any:
+    """The document of a JSON file; ValueError that names the file (as `name`, if given) where it is not readable."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{name or path}: not readable as JSON ({error}); {cure}") from error
 
 
 def named(function: Function) -> Function:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorstore
 
+from submissions.images.damaged import read_json
 from submissions.images.formats.arrays import GridReader
 from submissions.images.reading import AS_STORED, Reading
 
@@ -71,10 +71,7 @@ def _attributes(path: Path) -> dict[str, Any]:
     for name in ("zarr.json", ".zattrs"):
         file = path / name
         if path.is_dir() and file.is_file():
-            try:
-                document = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{file}: not readable as JSON ({error}): copy it again from the host") from error
+            document = read_json(file)
             found: dict[str, Any] = document.get("attributes", {}) if name == "zarr.json" else document
             return found
     return {}
@@ -130,5 +127,5 @@ def _is_array(folder: Path) -> bool:
         return True
     for name, key in (("zarr.json", "shape"), ("attributes.json", "dimensions")):
         if (folder / name).is_file():
-            return key in json.loads((folder / name).read_text(encoding="utf-8"))
+            return key in read_json(folder / name)
     return False

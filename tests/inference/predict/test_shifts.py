@@ -9,6 +9,7 @@ from inference.config import InputConfig
 from inference.predict.resample import working_scale
 from inference.predict.shifts import ShiftedReader, parse_shift, parse_shifts, shifted_input, unfit, value_range
 from submissions.images.opening import ArrayReader
+from submissions.images.readers import valid_pixels
 
 SHIFTS = [
     "stain:0.1", "brightness:0.2", "blur:1.5", "jpeg:40", "scale:0.5", "contrast:0.5", "gamma:2", "polarity:1",
@@ -122,3 +123,23 @@ def test_a_shift_that_says_nothing_is_named() -> None:
     assert unfit("stain:0.1", 3, "uint16") is None
     with pytest.raises(ValueError, match=r"remove it from tune\.shifts"):
         ShiftedReader(drawn(1), "stain:0.1")
+
+
+class HalfKnown(ArrayReader):
+    """An image whose left half holds no data."""
+
+    void = True
+
+    def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
+        known = np.broadcast_to(np.arange(self.shape[2]) >= self.shape[2] // 2, self.shape[1:3])
+        return known[rows or slice(None), cols or slice(None)]
+
+
+@pytest.mark.parametrize("text", ["blur:1.5", "scale:2", "noise:0.1+polarity:1"])
+def test_places_without_data_stay_so_under_a_shift(text: str) -> None:
+    reader = HalfKnown(drawn().array)
+    shifted = ShiftedReader(reader, text)
+    found = valid_pixels(shifted, 1, slice(3, 9), slice(20, 40))
+    assert shifted.void and found is not None
+    assert np.array_equal(found, reader.valid(1)[3:9, 20:40]) and 0 < found.mean() < 1
+    assert valid_pixels(ShiftedReader(drawn(), text), 1) is None

@@ -10,21 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_answers import ONE_OBJECT_CLASS, numbered, opened, write_answer
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 from pycocotools import mask as coco
 
 from submissions.answers import answer_of, answer_path, check_answer, lint_answer
 from submissions.answers.scoring import score_submission
-from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
 from submissions.metrics import build_metric
 from submissions.table.findings import errors
 from submissions.table.scoring import Segmentation
 
-ONE = {
-    "masks": {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True},
-    "metric": {"name": "openimages_ap"},
-}
 NUMBERED = {"images": {"train": "train/{id}.png", "test": "test/test{number}.png", "test_id": "test{number}"}}
 BOXED = {"kind": "coco", "coco": {"image_id": "{number}", "categories": {"thing": 7}, "box": True}}
 
@@ -36,25 +31,14 @@ def label() -> np.ndarray:
 
 
 def said(scores: list[float]) -> Segmentation:
-    return Segmentation((label() > 0)[None, None], label()[None], scores)
-
-
-def write(competition: Competition, data: Path, out: Path, of: dict[str, Segmentation]) -> Path:
-    images = ListedImages(competition, data, list_images(competition, data, "test")[0])
-    with answer_of(competition).begin(out, images) as writer:
-        for name, one in of.items():
-            writer.add(images.row(name), one)
-        for name in sorted(set(images.ids) - set(of)):
-            writer.add_empty(name)
-        assert writer.finish().path == out
-    return out
+    return numbered(label(), scores)
 
 
 def test_objects_are_what_pycocotools_reads(tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data")
-    competition = rle_contract(**ONE, **NUMBERED, submission=BOXED)
+    competition = rle_contract(**ONE_OBJECT_CLASS, **NUMBERED, submission=BOXED)
     out = answer_path(competition, tmp_path)
-    write(competition, tmp_path / "data", out, {"test01": said([0.9, 0.5, 0.123456789])})
+    write_answer(competition, tmp_path / "data", out, {"test01": said([0.9, 0.5, 0.123456789])})
     entries = json.loads(out.read_text())
     assert out.name == "submission.json" and [entry["score"] for entry in entries] == [0.9, 0.5, 0.123457]
     for value, entry in enumerate(entries, start=1):
@@ -70,10 +54,10 @@ def test_objects_are_what_pycocotools_reads(tmp_path: Path) -> None:
 
 def test_score_is_the_hosts_metric_of_what_is_in_the_file(tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data")
-    competition = rle_contract(**ONE, submission={"kind": "coco"})
-    truth = write(competition, tmp_path / "data", tmp_path / "truth.json", {"test00": said([1, 1, 1])})
+    competition = rle_contract(**ONE_OBJECT_CLASS, submission={"kind": "coco"})
+    truth = write_answer(competition, tmp_path / "data", tmp_path / "truth.json", {"test00": said([1, 1, 1])}).path
     moved = Segmentation(said([]).planes, np.roll(label(), 3, axis=1)[None], [0.9, 0.8, 0.7])
-    given = write(competition, tmp_path / "data", tmp_path / "given.json", {"test00": moved})
+    given = write_answer(competition, tmp_path / "data", tmp_path / "given.json", {"test00": moved}).path
     metric = build_metric("openimages_ap")
     rows = [metric.rows((np.roll(label(), 3, axis=1), np.array([0.9, 0.8, 0.7])), label())]
     rows += [metric.rows((np.zeros(SHAPE, np.int32), np.array([])), np.zeros(SHAPE, np.int32))] * 2
@@ -90,7 +74,7 @@ def test_several_classes_have_an_object_a_part_scored_by_its_mean_probability(tm
     planes = np.stack([label() > 0, draw_mask(3)])[:, None]
     levels = np.random.default_rng(0).integers(0, 256, planes.shape, np.uint8)
     one = Segmentation(planes, levels=levels)
-    out = write(competition, tmp_path / "data", tmp_path / "s.json", {"test00": one})
+    out = write_answer(competition, tmp_path / "data", tmp_path / "s.json", {"test00": one}).path
     first = [entry for entry in json.loads(out.read_text()) if entry["category_id"] == 5]
     assert len(first) == 3
     for entry in first:
@@ -126,8 +110,8 @@ def changed(entry: dict[str, Any], **change: Any) -> dict[str, Any]:
 )
 def test_faults_of_objects_are_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     write_rle_host(tmp_path / "data")
-    competition = rle_contract(**ONE, submission={"kind": "coco"})
-    out = write(competition, tmp_path / "data", tmp_path / "s.json", {"test00": said([1, 1, 1])})
+    competition = rle_contract(**ONE_OBJECT_CLASS, submission={"kind": "coco"})
+    out = write_answer(competition, tmp_path / "data", tmp_path / "s.json", {"test00": said([1, 1, 1])}).path
     entries = json.loads(out.read_text())
     entries[1] |= change
     out.write_text(json.dumps(entries))
@@ -138,7 +122,7 @@ def test_faults_of_objects_are_named(tmp_path: Path, change: dict[str, Any], wor
 def test_files_that_are_no_list_of_objects(tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data")
     form = {"kind": "coco", "overlap": False, "max_bytes": 10}
-    competition = rle_contract(**ONE, submission=form)
+    competition = rle_contract(**ONE_OBJECT_CLASS, submission=form)
     path = tmp_path / "s.json"
     for text, words in (
         ("[1, 2]", "expected a list of objects"),
@@ -149,7 +133,7 @@ def test_files_that_are_no_list_of_objects(tmp_path: Path) -> None:
         assert words in str(lint_answer(path, competition, tmp_path / "data"))
     with pytest.raises(FileNotFoundError, match="expected COCO results"):
         lint_answer(tmp_path / "none.json", competition, tmp_path / "data")
-    write(competition, tmp_path / "data", path, {"test00": said([1, 1, 1])})
+    write_answer(competition, tmp_path / "data", path, {"test00": said([1, 1, 1])})
     entries = json.loads(path.read_text())
     path.write_text(json.dumps([*entries, entries[0]]))
     found = [str(one) for one in errors(lint_answer(path, competition, tmp_path / "data"))]
@@ -161,8 +145,8 @@ def test_files_that_are_no_list_of_objects(tmp_path: Path) -> None:
 
 def test_a_solution_may_be_an_annotated_document_with_crowds_and_polygons(tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data")
-    competition = rle_contract(**ONE, submission={"kind": "coco"})
-    out = write(competition, tmp_path / "data", tmp_path / "s.json", {"test00": said([1, 1, 1])})
+    competition = rle_contract(**ONE_OBJECT_CLASS, submission={"kind": "coco"})
+    out = write_answer(competition, tmp_path / "data", tmp_path / "s.json", {"test00": said([1, 1, 1])}).path
     entries = json.loads(out.read_text())
     box = [3, 2, 8, 2, 8, 8, 3, 8]
     polygon = {"image_id": "test00", "category_id": 1, "segmentation": [box]}
@@ -190,8 +174,8 @@ def test_images_are_told_apart_before_training(tmp_path: Path) -> None:
 def test_an_answer_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data")
     for form in ({"kind": "coco"}, {"kind": "images"}, {"kind": "images", "files": {"pack": "folder"}}):
-        competition = rle_contract(**ONE, submission=form)
-        images = ListedImages(competition, tmp_path / "data", list_images(competition, tmp_path / "data", "test")[0])
+        competition = rle_contract(**ONE_OBJECT_CLASS, submission=form)
+        images = opened(competition, tmp_path / "data")
         out = tmp_path / "out" / "submission"
         with pytest.raises(RuntimeError, match="killed"), answer_of(competition).begin(out, images) as writer:
             writer.add(images.row("test00"), said([1, 1, 1]))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from drawn_answers import opened, write_answer
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
 from submissions.answers import answer_of, answer_path, answer_place, check_answer, lint_answer
@@ -19,7 +20,6 @@ from submissions.answers.packing import PackedFiles
 from submissions.answers.scoring import score_submission
 from submissions.answers.show import draw_submission
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
 from submissions.table.findings import errors
 from submissions.table.scoring import Segmentation
 
@@ -28,19 +28,9 @@ def contract(files: dict[str, Any], **change: Any) -> Competition:
     return rle_contract(**{"submission": {"kind": "images", "files": files}, **change})
 
 
-def opened(competition: Competition, data: Path) -> ListedImages:
-    return ListedImages(competition, data, list_images(competition, data, "test")[0])
-
-
 def write(competition: Competition, data: Path, out: Path, said: dict[str, Segmentation]) -> Path:
-    images = opened(competition, data)
-    with answer_of(competition).begin(out, images) as writer:
-        for name, one in said.items():
-            writer.add(images.row(name), one)
-        for name in sorted(set(images.ids) - set(said)):
-            writer.add_empty(name)
-        written = writer.finish()
-    assert written.path == out and set(written.image_ids) == set(images.ids)
+    written = write_answer(competition, data, out, said)
+    assert set(written.image_ids) == set(opened(competition, data).ids)
     return out
 
 

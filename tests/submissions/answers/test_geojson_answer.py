@@ -10,26 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_answers import ONE_OBJECT_CLASS, numbered, opened, write_answer
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
 from inference.bundle.bundle import packages_of_answer
 from submissions.answers import answer_of, answer_path, check_answer, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
 from submissions.table.findings import errors
 from submissions.table.scoring import Segmentation
 
 shapely = pytest.importorskip("shapely")
 
-ONE = {
-    "masks": {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True},
-    "metric": {"name": "openimages_ap"},
-}
-
 
 def contract(**form: Any) -> Competition:
-    return rle_contract(**ONE, submission={"kind": "geojson", "geojson": form})
+    return rle_contract(**ONE_OBJECT_CLASS, submission={"kind": "geojson", "geojson": form})
 
 
 def label() -> np.ndarray:
@@ -41,18 +36,7 @@ def label() -> np.ndarray:
 
 
 def said(scores: list[float]) -> Segmentation:
-    return Segmentation((label() > 0)[None, None], label()[None], scores)
-
-
-def write(competition: Competition, data: Path, out: Path, of: dict[str, Segmentation]) -> Path:
-    images = ListedImages(competition, data, list_images(competition, data, "test")[0])
-    with answer_of(competition).begin(out, images) as writer:
-        for name, one in of.items():
-            writer.add(images.row(name), one)
-        for name in sorted(set(images.ids) - set(of)):
-            writer.add_empty(name)
-        assert not out.exists() and writer.finish().path == out
-    return out
+    return numbered(label(), scores)
 
 
 def area(feature: dict[str, Any]) -> float:
@@ -66,7 +50,7 @@ def test_objects_are_features_in_one_file_or_in_one_an_image(tmp_path: Path, pat
     assert check_answer(competition, tmp_path / "data") == []
     out = answer_path(competition, tmp_path)
     assert out.name == ("submission.geojson" if path is None else "submission.zip")
-    write(competition, tmp_path / "data", out, {"test01": said([0.9, 0.5, 0.123456789])})
+    write_answer(competition, tmp_path / "data", out, {"test01": said([0.9, 0.5, 0.123456789])})
     if path is None:
         document = json.loads(out.read_text())
         assert [one["properties"]["image_id"] for one in document["features"]] == ["test01"] * 3
@@ -95,12 +79,12 @@ def test_classes_names_of_properties_and_simpler_outlines(tmp_path: Path) -> Non
         classes=["background", "a", "b"], submission={"kind": "geojson", "geojson": {**names, "loss": 0.1}}
     )
     planes = np.stack([np.zeros(SHAPE, bool), draw_mask(2), draw_mask(3)])[:, None]
-    out = write(competition, tmp_path / "data", tmp_path / "s.geojson", {"test00": Segmentation(planes)})
+    out = write_answer(competition, tmp_path / "data", tmp_path / "s.geojson", {"test00": Segmentation(planes)}).path
     features = json.loads(out.read_text())["features"]
     assert {tuple(one["properties"].values()) for one in features} == {("test00.png", "a"), ("test00.png", "b")}
     assert set(features[0]["properties"]) == {"ImageId", "type"}
     exact = rle_contract(classes=["background", "a", "b"], submission={"kind": "geojson", "geojson": names})
-    whole = write(exact, tmp_path / "data", tmp_path / "exact.geojson", {"test00": Segmentation(planes)})
+    whole = write_answer(exact, tmp_path / "data", tmp_path / "exact.geojson", {"test00": Segmentation(planes)}).path
     assert out.stat().st_size < 0.7 * whole.stat().st_size
     through = answer_of(competition).through({"image_id": "test00"}, Segmentation(planes))
     for k in (1, 2):
@@ -123,7 +107,7 @@ def test_classes_names_of_properties_and_simpler_outlines(tmp_path: Path) -> Non
 )  # fmt: skip
 def test_faults_of_features_are_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     write_rle_host(tmp_path / "data")
-    out = write(contract(), tmp_path / "data", tmp_path / "s.geojson", {"test01": said([1, 1, 1])})
+    out = write_answer(contract(), tmp_path / "data", tmp_path / "s.geojson", {"test01": said([1, 1, 1])}).path
     document = json.loads(out.read_text())
     document["features"][1] |= change
     out.write_text(json.dumps(document))
@@ -144,7 +128,7 @@ def test_files_that_are_none_and_names_that_are_wrong(tmp_path: Path) -> None:
         out.write_text(text)
         assert words in str(lint_answer(out, contract(), data)[0])
     apart = contract(path="{id}.json", pack="folder")
-    folder = write(apart, data, tmp_path / "given", {"test01": said([1, 1, 1])})
+    folder = write_answer(apart, data, tmp_path / "given", {"test01": said([1, 1, 1])}).path
     (folder / "test00.json").rename(folder / "other.json")
     causes = [one.cause for one in errors(lint_answer(folder, apart, data))]
     assert causes == ["1 of 3 files are missing: test00.json", "'other.json' is the file of no test image"]
@@ -154,7 +138,7 @@ def test_files_that_are_none_and_names_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"end it in \.geojson or \.json"):
         contract(path="{id}.png")
     with pytest.raises(ValueError, match=r"submission\.geojson says nothing where submission\.kind is 'coco'"):
-        rle_contract(**ONE, submission={"kind": "coco", "geojson": {"loss": 0.1}})
+        rle_contract(**ONE_OBJECT_CLASS, submission={"kind": "coco", "geojson": {"loss": 0.1}})
     with pytest.raises(ValueError, match="'geojson' holds objects of images"):
         rle_contract(
             images={"kind": "volumes", "train": "a/{id}.nii", "test": "b/{id}.nii"}, submission={"kind": "geojson"}
@@ -164,7 +148,7 @@ def test_files_that_are_none_and_names_that_are_wrong(tmp_path: Path) -> None:
 def test_an_answer_that_is_left_by_an_error_leaves_nothing(tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data")
     for competition in (contract(), contract(path="{id}.geojson")):
-        images = ListedImages(competition, tmp_path / "data", list_images(competition, tmp_path / "data", "test")[0])
+        images = opened(competition, tmp_path / "data")
         with (
             pytest.raises(RuntimeError),
             answer_of(competition).begin(answer_path(competition, tmp_path), images) as writer,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from submissions.images.damaged import named, naming
+from submissions.images.damaged import named, naming, read_json
 from submissions.images.opening import open_image
 
 PATH = Path("train/a1.png")
@@ -68,3 +68,15 @@ def test_an_array_that_promises_what_it_has_not_names_its_file(tmp_path: Path) -
     path.write_bytes(path.read_bytes().replace(b"(9, 7)", b"(9, -)"))
     with pytest.raises(ValueError, match=r"a1\.npy"):
         open_image(path)
+
+
+@pytest.mark.parametrize("text", [b'{"a": 1', b"\xff\xfe\x00", b""])
+def test_json_that_is_none_names_its_file_and_the_cure(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "a1.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": [1]}')
+    assert read_json(path) == {"a": [1]}
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match=r"a1\.json: not readable as JSON \(.*; copy it again from the host$"):
+        read_json(path)
+    with pytest.raises(ValueError, match=r"^answers/b\.json: not readable as JSON .*; write it again$"):
+        read_json(path, "answers/b.json", cure="write it again")
