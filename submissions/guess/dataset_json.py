@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,23 +37,7 @@ def put_labels(draft: Draft, folder: Path) -> None:
         draft.sections.pop("exclusive", None)
         if exclusive:
             draft.put("exclusive", True, "every voxel has one label")
-        _put_layers(draft, len(channels))
         return
-
-
-def _put_layers(draft: Draft, count: int) -> None:
-    """Files that are numbered by channel (nnU-Net's _0000, _0001 ...) as the channels of one image or volume."""
-    images = draft.sections["images"]
-    if count < 2 or f"_{0:04d}." not in images["train"]:
-        return
-    for key in ("train", "test"):
-        if key in images:
-            images[key] = images[key].replace(f"_{0:04d}.", "_{layer:4}.")
-    if images.get("kind") != "volumes":
-        draft.sections["images"] = {"kind": "layers", **images}
-    kept = [note for note in draft.notes["images"] if not re.search(r"not used: .*_[0-9]{4}\.", note)]
-    draft.notes["images"] = kept
-    draft.notes["images"].append(f"guess: {count} channels, a file each, as dataset.json names them")
 
 
 def label_values(labels: Mapping[str, Any]) -> dict[int, list[str]]:

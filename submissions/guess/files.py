@@ -15,11 +15,13 @@ SUFFIXES = (
     ".nii.gz", ".ome.tif", ".ome.tiff", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jp2",
     ".avif", ".ppm", ".pgm", ".npy", ".npz", ".nii", ".dcm", ".nrrd", ".mha", ".mhd", ".mrc", ".svs", ".ndpi", ".mrxs",
 )  # fmt: skip
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 DOCUMENTS = (".json", ".txt", ".xml", ".geojson")
 MASK_WORDS = (
-    "mask", "label", "annot", "segment", "trimap", "groundtruth", "ground_truth", "gtfine", "manual", "target", "seg",
+    "mask", "label", "annot", "segment", "trimap", "truth", "gtfine", "manual", "target", "seg", "wmh", "lesion",
 )  # fmt: skip
-IMAGE_WORDS = ("image", "img", "input", "photo", "scan", "raw")
+IMAGE_WORDS = ("image", "img", "input", "photo", "scan", "raw", "original")
+MR_WORD = re.compile(r"(?<![a-z])t[12]", re.IGNORECASE)  # T1 and T2 are no numbers of files
 TEST_WORDS = re.compile(r"test|imagests|unseen|evaluation", re.IGNORECASE)
 SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev)", re.IGNORECASE)
 KNOWN_ENDING = re.compile(r"[_.-](?:masks?|labels?|seg|segmentation|gt|annotation|volume|image|img)", re.IGNORECASE)
@@ -214,7 +216,7 @@ def _by_whole_name(group: FileGroup) -> list[FileGroup]:
     folders = {fields[:-1] for _, fields in group.files}
     if len(group.names) < 2 or len(folders) < 2 or not 1 < len(counts) <= FEW_NAMES:
         return [group]
-    if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", name) for name in counts):
+    if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", MR_WORD.sub("", name)) for name in counts):
         return [group]
     found = []
     for name in counts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from submissions.guess.dataset_json import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup, group_files
 from submissions.guess.image_section import put_group, put_images
+from submissions.guess.layers import with_layers
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import put_other_masks, put_runs
 from submissions.guess.pairing import Finder, Masks
 from submissions.guess.split_lists import put_split_lists
+from submissions.guess.subsets import with_unlabelled_as_test
 from submissions.guess.tables import FoundTable, find_tables, samples_of
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
@@ -24,7 +26,8 @@ from submissions.host.patterns import fill
 from submissions.host.problems import require_folder
 from submissions.host.settings import validate
 
-GROUP_COLUMN = re.compile(r"patient|subject|case|donor|slide|wsi|study|group", re.IGNORECASE)
+GROUP_COLUMN = re.compile(r"patient|subject|case|donor|slide|wsi|study|group|sequence|video|scene", re.IGNORECASE)
+MOSTLY = 0.9  # of the images, that a table must name: the others are then a problem that stage 01 lists
 
 
 def write_first_contract(folder: Path, *, name: str | None = None, out: Path | None = None) -> Path:
@@ -46,10 +49,13 @@ def write_first_contract(folder: Path, *, name: str | None = None, out: Path | N
 
 def draft_contract(folder: Path, name: str) -> Draft:
     """Guess a contract for the files below `folder`."""
-    layout = Finder(folder, group_files(folder)).layout()
+    finder = Finder(folder, group_files(folder))
+    layout = finder.layout()
+    layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
     train, test, masks = layout.train, layout.test, layout.masks
     template = train.id_template
-    tables = find_tables(folder, train.ids(template), test.ids(template) if test and _same_names(train, test) else [])
+    ids = {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
+    tables = find_tables(folder, ids["train"], ids["test"])
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
     draft = Draft()
     draft.put("name", name)
@@ -57,7 +63,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     draft.notes["title"] = ["please add: title, url, and download (the command that fetches the files)"]
     draft.put("verified", "guessed from the files by new-competition; nothing is verified")
     put_images(draft, folder, layout)
-    _put_tables(draft, tables)
+    _put_tables(draft, tables, ids, needed=[runs] if masks or runs else tables)
     if runs is not None:
         put_runs(draft, folder, train, runs, masks)
     elif masks is not None:
@@ -102,13 +108,23 @@ def _put_metric(draft: Draft) -> None:
     draft.put("metric", metric, "the files do not say which metric is used; read the host's page")
 
 
-def _put_tables(draft: Draft, tables: Sequence[FoundTable]) -> None:
-    """Tables with attributes, by the split whose images they name."""
+def _put_tables(
+    draft: Draft,
+    tables: Sequence[FoundTable],
+    ids: Mapping[str, Sequence[str]],
+    *,
+    needed: Sequence[FoundTable | None],
+) -> None:
+    """Tables with attributes, by the split whose images they name: those that masks need, and those that name all."""
     both = [table for table in tables if table.train > 0 and table.test > 0]
     for key, share in (("tables", "train"), ("test_tables", "test")):
-        chosen = [
-            table for table in tables if getattr(table, share) > 0 and not table.is_sample and not table.row_class
-        ]
+        known = set(ids[share])
+        about = [table for table in tables if getattr(table, share) > 0 and not table.is_sample and not table.row_class]
+        chosen = [table for table in about if table in needed or len(known & set(table.ids)) > MOSTLY * len(known)]
+        draft.notes["images"] += [
+            f"guess: not used: {table.file} names {len(known & set(table.ids))} of {len(known)} images of {share}"
+            for table in about if table not in chosen
+        ]  # fmt: skip
         if chosen:
             values = [table.source | ({"both_splits": True} if table in both else {}) for table in chosen]
             draft.put(key, values, *(f"{table.file} has the columns {list(table.frame.columns)}" for table in chosen))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup
+from submissions.guess.files import VOLUMES, FileGroup
 from submissions.guess.name_groups import group_of_folders, parts_of_names
 from submissions.guess.pairing import Layout
 from submissions.host.patterns import pattern_regex
@@ -17,8 +17,8 @@ from submissions.images.formats.arrays import stored_shape
 from submissions.images.opening import probe_image
 from submissions.images.reading import Reading
 
+LAYER = re.compile(r"{layer:([^}]*)}")
 ARRAYS = (".npy", ".npz")
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 
 
 def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
@@ -27,16 +27,15 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     section: dict[str, Any] = {"train": _of_these_alone(train, layout.unused)}
     section |= {"test": _of_these_alone(test, layout.unused)} if test else {}
     section["id"] = train.id_template
+    layers = LAYER.findall(train.pattern)[0].split("|") if LAYER.search(train.pattern) else []
     notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
     if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
         section["test_id"] = test.id_template
     if train.id_template != "{name}":
         notes.append("file names repeat in several folders, so ids include the folders")
-        if all(fields[-1].isdigit() for _, fields in train.files):
-            section |= {"stack": "_".join(f"{{{name}}}" for name in train.names[:-1]), "z": "{name}"}
-            notes.append(
-                "guess: numbered files are slices of a stack; if they are channels of one image, use kind: layers"
-            )
+        if stack := _stack(train, test):
+            section |= {"stack": stack, "z": "{name}"}
+            notes.append("numbered files are slices of a stack; if they are channels of one image, use kind: layers")
     try:
         axes = _axes(folder, layout)
         section |= {"axes": axes} if axes else {}
@@ -56,9 +55,19 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         notes.append(f"the first image cannot be read: {error}")
     if train.pattern.endswith(VOLUMES):
         section = {"kind": "volumes", **section}
+    elif layers:
+        section = {"kind": "layers", **section}
+    notes += [f"{len(layers)} files an image, its channels: {', '.join(layers)}"] if layers else []
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
     draft.put("images", section, *notes[:12])
     _put_short(draft, train)
+
+
+def _stack(train: FileGroup, test: FileGroup | None) -> str:
+    """The folders' fields, where numbered files in several of them are slices: not in folders for training and test."""
+    folders = [name for name in train.names[:-1] if test is None or name in test.names]
+    numbered = "".join(train.stems).isdecimal() and set(folders) - {"subset"}
+    return "_".join(f"{{{name}}}" for name in folders) if numbered else ""
 
 
 def _of_these_alone(group: FileGroup, others: Sequence[FileGroup]) -> str:

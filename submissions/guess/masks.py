@@ -47,9 +47,7 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
         classes = sorted(set(table.frame[table.class_column]))
     elif table.repeats:
         section["instances"] = True
-        notes.append(
-            "guess: several rows of an image are its instances; without `instances` they are joined into one mask"
-        )
+        notes.append("several rows of an image are its instances; without `instances` they are joined into one mask")
     if masks:
         notes.append(f"the same masks exist as images too: {masks.pattern}")
         if masks.pattern.rpartition("/")[0] == train.pattern.rpartition("/")[0]:
@@ -106,7 +104,7 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
     for table in tables:
         column = table.label_column(MOST_CLASSES) if table.train > 0.5 and not table.is_sample else None
         if column is not None:
-            why = "guess: no masks were found, but this column has few values: classes of whole images?"
+            why = "no masks were found, but this column has few values: classes of whole images?"
             draft.put("masks", {"kind": "none", "table": table.source, "column": column}, why)
             draft.put("classes", sorted(set(table.frame[column])))
             draft.put("exclusive", True)

@@ -60,13 +60,20 @@ class _Match:
     pairs: Mapping[str, list[str]]
 
     @property
-    def rank(self) -> tuple[int, int, int, int, int]:
+    def rank(self) -> tuple[int, int, int, int, int, int]:
         """Larger is better: more pairs, a name that says mask and no second choice, whole names kept."""
         words = " ".join(self.masks.words)
         second = sum(word in words for word in SECOND_CHOICE)
         return (
-            len(self.pairs), -second, int(self.masks.looks_like_masks), int(self.how == "one"), -len(self.pattern),
+            len(self.pairs), -second, int(self.masks.looks_like_masks), int(self.how == "one"), self._beside,
+            -len(self.pattern),
         )  # fmt: skip
+
+    @property
+    def _beside(self) -> int:
+        """Folders and endings that masks and images have in common: with PNG/a.png goes PNG/b.png, not TIF/b.tif."""
+        images, masks = (re.split("[/.]", pattern) for pattern in (self.images.pattern, self.pattern))
+        return sum(one == two for one, two in zip(images, masks, strict=False))
 
 
 class Finder:
@@ -127,6 +134,12 @@ class Finder:
         used |= {path for files in (masks.pairs.values() if masks else ()) for path in files}
         unused = [group for group in self.groups if not used & {path for path, _ in group.files}]
         return Layout(images, test, masks, unused)
+
+    def like(self, images: FileGroup, groups: Sequence[FileGroup]) -> list[FileGroup]:
+        """Those of some groups whose pixels say of images and masks what those of `images` say."""
+        own = {path for path, _ in images.files}
+        role = any(self.roles[group.pattern] for group in self.groups if own & {path for path, _ in group.files})
+        return [group for group in groups if self.roles[group.pattern] == role and not group.looks_like_masks]
 
     def _test(self, train: FileGroup) -> FileGroup | None:
         """Test images named as the training images are; of several groups the one with as many fields, the largest."""

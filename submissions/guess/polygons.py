@@ -40,10 +40,11 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             meaning = numbered_classes(folder, names)
             notes = [f"{len(match.pairs)} documents named as the images, {min(len(paths), BESIDE_READ)} of them read"]
             missing = len(match.pairs) < len(train.files)
-            notes += ["guess: an image without a document has no objects (masks.missing)"] if missing else []
+            notes += ["an image without a document has no objects (masks.missing)"] if missing else []
             classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
             return FoundPolygons(match.pattern, classes, meaning, notes, missing)
     documents = [path for ending in ("json*", "xml", "geojson") for path in _below(folder, ending)]
+    documents += [path for path in _below(folder, "csv") if "via" in path.name.lower()]  # other tables may be large
     for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]:
         names = _names(_read(path).values())
         if names:

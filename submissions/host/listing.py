@@ -154,6 +154,7 @@ def _rows_of_files(
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
     images = competition.images
     rows: list[dict[str, Any]] = []
+    layered: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
     found = scan(data, pattern)
     problems = list(found.almost)
     for path, fields in found.files:
@@ -168,14 +169,12 @@ def _rows_of_files(
             rows += [{**fields, "path": path, "page": page} for page in range(pages)]
         elif images.layered:
             others = {name: text for name, text in fields.items() if name != "layer"}
-            if rows and rows[-1]["_image"] == others:
-                rows[-1]["path"] += LAYER_SEPARATOR + path
-            else:
-                rows.append({**others, "path": path, "page": -1, "_image": others})
+            row = layered.setdefault(tuple(others.items()), {**others, "path": "", "page": -1})
+            row["path"] += (LAYER_SEPARATOR if row["path"] else "") + path
         else:
             rows.append({**fields, "path": path, "page": -1})
+    rows += layered.values()
     for row in rows:
-        row.pop("_image", None)
         row["image_id"] = fill(identity, row, "images.id")
     return rows, problems
 

@@ -130,6 +130,52 @@ def two_channel_volumes(root: Path) -> None:
     (root / "dataset.json").write_text(json.dumps(document))
 
 
+def volume(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+
+def brats(root: Path) -> None:
+    """Four modalities and the mask of a case in its folder; validation cases have no mask."""
+    for k in range(6):
+        split = "Training" if k < 4 else "Validation"
+        case = f"BraTS20_{split}_{k:03d}"
+        label = np.stack([draw_mask(k + z) for z in range(4)], axis=2).astype(np.uint8)
+        noise = np.random.default_rng(k).normal(0, 5, label.shape)
+        for word in ("t1", "flair", "t2", "t1ce"):
+            volume(root / f"{split}Data/{case}/{case}_{word}.nii", (label * 90 + noise + ord(word[-1])).astype("f4"))
+        if k < 4:
+            volume(root / f"{split}Data/{case}/{case}_seg.nii", label)
+    (root / "TrainingData/survival.csv").write_text("ID,Age\nBraTS20_Training_000,60\nBraTS20_Training_001,70\n")
+
+
+def sequences_in_folders(root: Path) -> None:
+    """A folder a patient, where T1 and T2 are no numbers of files."""
+    for k in range(4):
+        label = np.stack([draw_mask(k + z) for z in range(4)], axis=2).astype(np.uint8)
+        for word in ("T1", "T2"):
+            volume(
+                root / f"{k * 11}/{word}.nii.gz",
+                (label * 90 + np.random.default_rng(k).normal(0, 5, label.shape)).astype("f4"),
+            )
+        volume(root / f"{k * 11}/lesion.nii.gz", label)
+
+
+def names_repeat_in_subsets(root: Path) -> None:
+    """train/, val/ and test/ number their files from 0 each: those are no slices."""
+    for k in range(9):
+        place = root / ("train", "val", "test")[k % 3]
+        write(place / f"image/{k // 3}.png", draw_image(draw_mask(k), k))
+        write(place / f"label/{k // 3}.png", white(draw_mask(k)))
+
+
+def twice_in_two_formats(root: Path) -> None:
+    for k in range(6):
+        for ending in ("png", "tif"):
+            write(root / f"{ending.upper()}/Original/{k}.{ending}", draw_image(draw_mask(k), k))
+            write(root / f"{ending.upper()}/Ground Truth/{k}.{ending}", white(draw_mask(k)))
+
+
 def bands_first(root: Path) -> None:
     for name in ("images", "labels"):
         (root / name).mkdir(parents=True)
@@ -186,6 +232,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "two-channels": (two_channels, 4, None),
     "two-channel-volumes": (two_channel_volumes, 4, None),
     "bands-first": (bands_first, 6, None),
+    "brats": (brats, 4, None),
+    "sequences-in-folders": (sequences_in_folders, 4, None),
+    "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
+    "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
 }
 
@@ -233,7 +283,9 @@ def test_lists_of_names_say_which_images_count_and_what_is_held_out(
     assert "stand in" not in Path("tested.yaml").read_text()
 
 
-CHANNELS = {"two-channels": 2, "two-channel-volumes": 2, "bands-first": 6}
+CHANNELS = {
+    "two-channels": 2, "two-channel-volumes": 2, "bands-first": 6, "brats": 4, "sequences-in-folders": 2,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CHANNELS)
@@ -245,7 +297,7 @@ def test_every_channel_is_read(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     listing, _ = list_images(competition, Path(name), "train")
     images = ListedImages(competition, Path(name), listing)
     source = images.open_alone(images.ids[0])
-    depth = 4 if "volumes" in name else 1
+    depth = 4 if competition.images.kind == "volumes" else 1
     size = SHAPE[::-1] if depth > 1 else SHAPE
     assert source.shape == (depth, *size, CHANNELS[name])
     assert source.read(depth - 1).shape == (*size, CHANNELS[name])
@@ -261,6 +313,20 @@ def test_what_an_ids_ending_and_a_column_say_are_the_classes(tmp_path: Path, mon
     assert steel.classes == ["1", "2"] and steel.masks.class_column == "ClassId" and "no row for" not in said
     start_competition(Path("panoptic"), name="panoptic", out=tmp_path / "p.yaml")
     assert load_competition(tmp_path / "p.yaml").masks.instances
+
+
+def test_cases_without_a_mask_are_test_images_and_a_table_of_few_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brats(tmp_path / "brats")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("brats"))
+    competition = load_competition(Path("brats.yaml"))
+    listing, problems = list_images(competition, Path("brats"), "test")
+    assert listing["image_id"].tolist() == ["BraTS20_Validation_004", "BraTS20_Validation_005"] and not problems
+    words = [Path(part).stem.rpartition("_")[2] for part in listing["path"][0].split("|")]
+    assert words == ["flair", "t1", "t1ce", "t2"] and competition.tables == []
+    assert "survival.csv names 2 of 4 images" in Path("brats.yaml").read_text()
 
 
 def test_windows_of_one_image_lie_beside_its_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

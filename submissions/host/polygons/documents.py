@@ -19,7 +19,7 @@ from submissions.host.polygons.json_lines import read_json_lines
 from submissions.host.polygons.labelme import read_labelme
 from submissions.host.polygons.outlines import Entry, Outline
 from submissions.host.polygons.supervisely import read_supervisely
-from submissions.host.polygons.via import read_via
+from submissions.host.polygons.via import read_via, read_via_table
 from submissions.host.polygons.yolo import read_yolo
 
 KNOWN = "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, JSON lines or YOLO text"
@@ -41,6 +41,8 @@ def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str,
             return read_yolo(path, shape or (1, 1))
         if suffix == ".xml":
             return read_cvat(path)
+        if suffix == ".csv":
+            return read_via_table(path)
         return _read_json(json.loads(path.read_text(encoding="utf-8-sig")))
     except (KeyError, TypeError, IndexError, AttributeError, ParseError, UnicodeDecodeError, ValueError) as error:
         detail = repr(error) if isinstance(error, (KeyError, IndexError)) else str(error)

@@ -1,7 +1,9 @@
-"""VIA 2, the VGG image annotator: a project or its annotations (https://www.robots.ox.ac.uk/~vgg/software/via)."""
+"""VIA 2, the VGG image annotator: a project or its annotations, JSON or CSV (https://www.robots.ox.ac.uk/~vgg/software/via)."""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,22 @@ def read_via(document: dict[str, Any]) -> dict[str, Entry]:
         regions = image["regions"]
         regions = list(regions.values()) if isinstance(regions, Mapping) else regions
         found[Path(image["filename"]).with_suffix("").as_posix()] = Entry([_outline(region) for region in regions])
+    return found
+
+
+def read_via_table(path: Path) -> dict[str, Entry]:
+    """The same of VIA's CSV, a row a region; an image without a region has one row that says so.
+
+    Raises KeyError for another table's columns.
+    """
+    found: dict[str, Entry] = {}
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        for row in csv.DictReader(stream):
+            entry = found.setdefault(Path(row["filename"]).with_suffix("").as_posix(), Entry([]))
+            shape = json.loads(row["region_shape_attributes"])
+            if shape:
+                named = {"shape_attributes": shape, "region_attributes": json.loads(row["region_attributes"])}
+                entry.outlines.append(_outline(named))
     return found
 
 

@@ -87,6 +87,12 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         via({"name": "polygon", "all_points_x": [x for x, _ in OUTSIDE], "all_points_y": [y for _, y in OUTSIDE]}),
         square(),
     ),
+    "VIA table": (
+        "via.csv",
+        'filename,region_shape_attributes,region_attributes\nb.png,"{}","{}"\na.png,"{""name"":""rect"",""x"":10,""y"":5,'
+        '""width"":20,""height"":20}","{""kind"":""thing""}"\n',
+        square(),
+    ),
     "VIA rectangle": ("via.json", via({"name": "rect", "x": 10, "y": 5, "width": 20, "height": 20}), square()),
     "QuPath": (
         "a.geojson",
@@ -202,6 +208,8 @@ def test_another_size_and_a_missing_document_are_named(tmp_path: Path) -> None:
         ("a.txt", "0 0.1 0.2\n", "line 1: .*at least three points"),
         ("a.txt", "0 0 0 9 0 9 9\n", "coordinates from 0.0 to 9.0"),
         ("a.txt", "0 a b\n", "could not convert"),
+        ("a.csv", "id,rle\n1,2\n", "'filename'"),
+        ("a.csv", "filename,region_shape_attributes\na.png,x\n", "Expecting value"),
         ("a.xml", "<annotations>", "no element found"),
         ("a.xml", "<other/>", "the XML's root is 'other'"),
         ("a.xml", '<!DOCTYPE x [<!ENTITY a "b">]><annotations/>', "defines entities"),
