@@ -22,14 +22,15 @@ def with_layers(root: Path, layout: Layout, others: Sequence[FileGroup]) -> Layo
     if not layers:
         return layout
     words = "|".join(sorted(layers))
-    used, found = [*layers.values()], {"train": _layered(layout.train, layers, words)}
+    used, test = [*layers.values()], None
     if layout.test is not None:
         of_test = _layers(root, layout.test, others)
         if sorted(of_test) != sorted(layers):
             return layout
         used += of_test.values()
-        found["test"] = _layered(layout.test, of_test, words)
-    return replace(layout, **found, unused=[group for group in layout.unused if group not in used])
+        test = _layered(layout.test, of_test, words)
+    unused = [group for group in layout.unused if group not in used]
+    return replace(layout, train=_layered(layout.train, layers, words), test=test, unused=unused)
 
 
 def _layers(root: Path, group: FileGroup, others: Sequence[FileGroup]) -> dict[str, FileGroup]:
