@@ -13,7 +13,7 @@ from pipeline.tuning.comparisons.paired import difference, judge_variants, mixed
 from pipeline.tuning.comparisons.two_runs import compare, metric_of, read_scores
 from pipeline.tuning.measurements import out_of_fold, stored_views
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.search import tune
+from pipeline.tuning.search import TuneResult, tune
 from pipeline.workspace import open_workspace, stage_parser
 from submissions.metrics.intervals import Interval
 
@@ -35,15 +35,24 @@ def added(run: Path) -> list[dict[str, Any]]:
     space = open_workspace(stage_parser("").parse_args([str(run)]))
     runs = open_runs(space)
     found = out_of_fold(space, runs)
-    result = tune(found.criteria, found.items)
-    first = result.rules[0].name
-    gains = [(f"rule {rule.name} instead of {first}", rule.gain) for rule in result.rules[1:] if rule.gain]
-    gains += [(f"{post.step} of {post.class_name}, {post.value} at best", post.gain) for post in result.post]
+    gains = decision_gains(tune(found.criteria, found.items))
     folder = run / VIEWS
     if folder.is_dir():
         chosen = set(sample_ids(space))
         views = {one: run_items(space, runs[0], folder, only=chosen, view=one) for one in stored_views(folder)}
         gains += view_gains(found.criteria, views)
+    return as_rows(gains)
+
+
+def decision_gains(result: TuneResult) -> list[tuple[str, Interval]]:
+    """What each rule gains over the simplest, and each post-processing step over the rule that was chosen; nested."""
+    first = result.rules[0].name
+    gains = [(f"rule {rule.name} instead of {first}", rule.gain) for rule in result.rules[1:] if rule.gain]
+    return [*gains, *((f"{post.step} of {post.class_name}", post.gain) for post in result.post)]
+
+
+def as_rows(gains: list[tuple[str, Interval]]) -> list[dict[str, Any]]:
+    """Gains as they are kept: what, gain, low, high, groups."""
     return [{"what": what, **_kept(gain)} for what, gain in gains]
 
 

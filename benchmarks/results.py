@@ -61,7 +61,8 @@ COLUMNS = (
 ADDED = (
     "By stages 05 and 06 from out-of-fold predictions, nested, with the 95 % of the paired difference over groups: a "
     "rule instead of the simplest one; post-processing on top of the chosen rule; each view on top of those before it, "
-    "by the simplest rule (of the `tune.sample` images)."
+    "by the simplest rule (of the `tune.sample` images). Names without a row above are splits of "
+    "`forecast_caches.py`, whose networks were asked by `python benchmarks/ablation.py CACHE`."
 )
 SHIFTED = "Score of the same images as they are and shifted (`tune.shifts`), by the threshold that is best as they are."
 
@@ -79,22 +80,11 @@ def read_rows() -> dict[str, dict[str, Any]]:
 
 def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) -> dict[str, Any]:
     """Take stages 01 to 06 of a row, as a user does; returns what is kept of it, times in minutes of a core."""
-    settings = [f"name={name}", *row.get("set", [])]
-    shared = [row["experiment"], "--data", str(data / row["data"]), "--runs", str(runs), "--device", "cpu"]
-    arguments = [*shared, *(word for one in settings for word in ("--set", one))]
-    environment = os.environ | {key: str(cores) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    minutes: dict[str, float] = {}
-    if "of" in row:
-        lend(run_of(runs, row["of"]), name, predictions=not any(one.startswith("predict.") for one in settings))
-    for number in NUMBERS:
-        begin = _minutes()
-        command = [sys.executable, "-m", "pipeline", STAGES[number], *arguments]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
-        minutes[number] = round(_minutes() - begin, 2)
+    minutes = run_stages(name, row, data, runs, cores)
     run = run_of(runs, name)
     members = yaml.safe_load((run / "experiment.yaml").read_text()).get("members") or []
     trained = [run_of(runs, member) for member in members] or [run]
-    told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set '{one}'" for one in settings[1:])])
+    told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set '{one}'" for one in row.get("set", []))])
     kept = {
         "row": name, "command": told, "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
         **scores_of(run), "parameters": sum(map(_parameters, trained)), "samples": sum(map(_samples, trained)),
@@ -104,10 +94,30 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
         kept["difference"] = {"against": row["against"], **gain_over(run, run_of(runs, row["against"]))}
     if row.get("added"):
         kept["added"] = added(run)
-    shifts = run / "tuning/shifts.csv"
-    return kept | (
-        {"shifts": pd.read_csv(shifts)[["shift", "score"]].round(4).to_dict("records")} if shifts.is_file() else {}
-    )
+    if (run / "tuning/shifts.csv").is_file():
+        kept["shifts"] = pd.read_csv(run / "tuning/shifts.csv")[["shift", "score"]].round(4).to_dict("records")
+    return kept
+
+
+def run_stages(
+    name: str, row: dict[str, Any], data: Path, runs: Path, cores: int, *, until: str = "06"
+) -> dict[str, float]:
+    """Stages 01 to `until`; returns the minutes of a core that each took, in this call and those before it."""
+    settings = [f"name={name}", *row.get("set", [])]
+    shared = [row["experiment"], "--data", str(data / row["data"]), "--runs", str(runs), "--device", "cpu"]
+    arguments = [*shared, *(word for one in settings for word in ("--set", one))]
+    environment = os.environ | {key: str(cores) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    spent = runs / f"{name}.json"
+    minutes: dict[str, float] = json.loads(spent.read_text()) if spent.is_file() else {}
+    if "of" in row:
+        lend(run_of(runs, row["of"]), name, predictions=not any(one.startswith("predict") for one in settings))
+    for number in (number for number in NUMBERS if number <= until):
+        begin = _minutes()
+        command = [sys.executable, "-m", "pipeline", STAGES[number], *arguments]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        minutes[number] = round(minutes.get(number, 0) + _minutes() - begin, 2)
+        spent.write_text(json.dumps(minutes))
+    return minutes
 
 
 def run_of(runs: Path, name: str) -> Path:
@@ -220,11 +230,13 @@ def _gain(gain: dict[str, Any]) -> str:
 
 
 def _added(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    told, more = {kept["row"]: kept.get("added", []) for kept, _ in rows}, FOLDER / "ablation.json"
+    told |= json.loads(more.read_text()) if more.is_file() else {}
     lines = []
-    for kept, _ in rows:
-        for one in kept.get("added", []):
+    for name, found in told.items():
+        for one in found:
             word = "gains" if one["low"] > 0 else "loses" if one["high"] < 0 else "noise"
-            lines.append(f"| `{kept['row']}` | {one['what']} | {_gain(one)} | {one['groups']} | {word} |")
+            lines.append(f"| `{name}` | {one['what']} | {_gain(one)} | {one['groups']} | {word} |")
     head = ["", "## What each decision added", "", ADDED, "", "| row | what | gain | groups | |", "|---" * 5 + "|"]
     return [*head, *lines] if lines else []
 
@@ -265,6 +277,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/results")
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--until", choices=NUMBERS, default="06", help="run: the last stage; a later call goes on")
     asked = parser.parse_args(argv)
     if asked.word == "table":
         print(table(), end="")
@@ -273,6 +286,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as elsewhere:
         runs = asked.runs.resolve() if asked.word == "run" else Path(elsewhere)
         for name in asked.rows:
+            if asked.until != "06":
+                run_stages(name, rows[name], data, runs, asked.cores, until=asked.until)
+                continue
             found = run_row(name, rows[name], data, runs, asked.cores)
             path = FOLDER / f"{name}.json"
             if asked.word == "check":
