@@ -40,8 +40,8 @@ from forecast import PARTS, Cache, CachedItem, criteria_of, decided_units, read_
 from forecast_caches import SPLITS, Sample, Split, predicted
 
 from inference.colours import Colours, in_training_colours, learn_colours, measured_quantiles
+from inference.decide.components import label_components
 from inference.decide.decision import Decision, apply
-from inference.decide.postprocess import label_components
 from inference.decide.rules import ThresholdRule
 from inference.forecast.forecast import said_of_set
 from inference.predict.members import ReadyMember, prepare_members

@@ -280,11 +280,12 @@ def _processed(planes: np.ndarray, step: PostStep, decision: Decision) -> np.nda
     for k, value in enumerate(step.values):
         if value == 0 or (decision.exclusive and k == background):
             continue
-        before, after = planes[k].copy(), POST_STEPS[step.step](planes[k], value)
+        after = POST_STEPS[step.step](planes[k], value)
         if decision.exclusive:
-            planes[:, after & ~before] = False
+            gained, lost = after & ~planes[k], planes[k] & ~after
+            planes[:, gained] = False
             if background is not None:
-                planes[background] |= before & ~after
+                planes[background] |= lost
         planes[k] = after
     return planes
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from pydantic import Field
 
-from inference.decide.postprocess import label_components
+from inference.decide.components import label_components
 from inference.decide.watershed import Relief, cut, make_relief
 from submissions.host.settings import Settings
 

@@ -8,64 +8,40 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import scipy
 
-
-def label_components(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Label int32 of `mask` (bool (H, W) or (Z, H, W)), 1..n, and areas int64 (n + 1,).
-
-    `areas[0]` is the background. `corners` False: only pixels that share an edge are neighbours.
-    """
-    if mask.ndim == 2:
-        connectivity = 8 if corners else 4
-        n, label, stats, _ = cv2.connectedComponentsWithStats(
-            np.ascontiguousarray(mask).view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
-        )
-        return label, stats[:, cv2.CC_STAT_AREA].astype(np.int64) if n > 1 else _background_area(mask)
-    if mask.ndim != 3:
-        raise ValueError(f"mask has shape {mask.shape}, expected (height, width) or (depth, height, width)")
-    structure = scipy.ndimage.generate_binary_structure(3, 3 if corners else 1)
-    label, _ = scipy.ndimage.label(mask, structure)
-    label = label.astype(np.int32, copy=False)
-    return label, np.bincount(label.ravel())
-
-
-def _background_area(mask: np.ndarray) -> np.ndarray:
-    return np.array([mask.size], np.int64)
+from inference.decide.components import Components
 
 
 def remove_small(mask: np.ndarray, area: int) -> np.ndarray:
     """`mask` without the components of fewer than `area` pixels."""
     if area <= 1 or not mask.any():
         return mask
-    label, areas = label_components(mask)
-    keep = areas >= area
+    parts = Components(mask)
+    keep = parts.areas >= area
     keep[0] = False
-    return keep[label]
+    return parts.chosen(keep)
 
 
 def keep_largest(mask: np.ndarray, number: int) -> np.ndarray:
     """The `number` largest components of `mask`; of equal areas the lower label. 0 keeps all."""
     if number <= 0 or not mask.any():
         return mask
-    label, areas = label_components(mask)
-    order = np.argsort(-areas[1:], kind="stable")[:number] + 1
-    keep = np.zeros(len(areas), bool)
+    parts = Components(mask)
+    order = np.argsort(-parts.areas[1:], kind="stable")[:number] + 1
+    keep = np.zeros(len(parts.areas), bool)
     keep[order] = True
-    return keep[label]
+    return parts.chosen(keep)
 
 
 def fill_holes(mask: np.ndarray, area: int) -> np.ndarray:
     """`mask` with holes of at most `area` pixels filled; 0 fills none."""
     if area <= 0 or not mask.any():
         return mask
-    label, areas = label_components(~mask, corners=False)
-    fill = areas <= area
+    parts = Components(mask, holes=True)
+    fill = (parts.areas <= area) & ~parts.at_border()
     fill[0] = False
-    for axis in range(mask.ndim):
-        for end in (0, -1):
-            fill[np.unique(np.take(label, end, axis=axis))] = False
-    return mask | fill[label]
+    found = parts.chosen(fill)
+    return np.logical_or(mask, found, out=found)
 
 
 def open_mask(mask: np.ndarray, radius: int) -> np.ndarray:
@@ -104,8 +80,7 @@ def hysteresis(probs: np.ndarray, top: int, area: int, bottom: int) -> np.ndarra
     low = probs >= bottom
     if not low.any():
         return low
-    label, areas = label_components(low)
-    sure = np.bincount(label[low & (probs >= top)], minlength=len(areas))
-    keep = sure >= max(area, 1)
+    parts = Components(low)
+    keep = parts.pixels_of(probs >= top) >= max(area, 1)
     keep[0] = False
-    return keep[label]
+    return parts.chosen(keep)

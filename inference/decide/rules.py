@@ -10,8 +10,10 @@ from pydantic import Field
 
 from inference.decide.postprocess import hysteresis
 from submissions.host.settings import Settings
+from submissions.metrics.histogram import joint_histogram
 
 NEVER = 256  # a threshold that no uint8 probability reaches
+BLOCK = 1 << 22  # pixels whose classes are compared at once: each takes eleven bytes meanwhile
 Level = Annotated[int, Field(ge=0, le=NEVER)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -69,10 +71,17 @@ def class_planes(
 
     group: the image's group, for thresholds by group; groups without their own take the common ones.
     """
+    planes = np.empty((len(probs), *probs[0].shape), bool)
     if isinstance(rule, ArgmaxRule):
-        label = _argmax(probs, rule, classes)
-        return np.stack([label == index for index in range(len(probs))])
-    return np.stack([_foreground(q, rule, k, group) for k, q in enumerate(probs)])
+        step = max(1, BLOCK // max(1, probs[0][0].size))
+        for rows in (slice(top, top + step) for top in range(0, len(probs[0]), step)):
+            label = _argmax([q[rows] for q in probs], rule, classes)
+            for index, plane in enumerate(planes):
+                np.equal(label, index, out=plane[rows])
+        return planes
+    for k, q in enumerate(probs):
+        planes[k] = _foreground(q, rule, k, group)
+    return planes
 
 
 def quantile_threshold(histogram: np.ndarray, share: float) -> int:
@@ -87,7 +96,7 @@ def _foreground(
     if isinstance(rule, HysteresisRule):
         return hysteresis(q, rule.top[k], rule.area[k], rule.bottom[k])
     if isinstance(rule, QuantileRule):
-        level = quantile_threshold(np.bincount(q.ravel(), minlength=256), rule.shares[k])
+        level = quantile_threshold(joint_histogram(q, np.zeros(q.shape, bool))[0], rule.shares[k])
     else:
         level = rule.groups.get(str(group), rule.thresholds)[k]
     return q >= level if level < NEVER else np.zeros(q.shape, bool)

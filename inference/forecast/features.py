@@ -19,6 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from inference.decide.components import STRIP_PIXELS, Components
+from submissions.metrics.histogram import joint_histogram
+
 SUMS = (
     "pixels", "area", "total", "inside", "entropy", "confidence", "border", "unsure", "above_quarter",
     "above_three_quarters", "components", "largest", "half_sizes", "peak", "rim", "beside_rim", "beside",
@@ -62,10 +65,10 @@ def joined_sums(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _plane_sums(q: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """The sums of one slice (H, W)."""
-    everywhere = np.bincount(q.ravel(), minlength=256)
-    within = np.bincount(q[mask], minlength=256)
-    inner, outer = _border(mask)
-    sizes = _component_sizes(mask)
+    counted = joint_histogram(q, mask)
+    everywhere, within = counted.sum(axis=0), counted[1]
+    inner, outer, rim, beside_rim = _border_sums(q, mask)
+    sizes = Components(mask).areas[1:]
     half = np.sort(sizes)[len(sizes) // 2] if len(sizes) else 0
     return {
         "pixels": float(q.size),
@@ -74,7 +77,7 @@ def _plane_sums(q: np.ndarray, mask: np.ndarray) -> dict[str, float]:
         "inside": float(within @ _LEVELS),
         "entropy": float(everywhere @ _ENTROPY),
         "confidence": float(everywhere @ _CONFIDENCE),
-        "border": float(np.count_nonzero(inner)),
+        "border": float(inner),
         "unsure": float(everywhere[QUARTER:THREE_QUARTERS].sum()),
         "above_quarter": float(everywhere[QUARTER:].sum()),
         "above_three_quarters": float(everywhere[THREE_QUARTERS:].sum()),
@@ -82,27 +85,32 @@ def _plane_sums(q: np.ndarray, mask: np.ndarray) -> dict[str, float]:
         "largest": float(sizes.max(initial=0)),
         "half_sizes": float(half * len(sizes)),
         "peak": float(np.flatnonzero(everywhere).max() / 255) if q.size else 0.0,
-        "rim": float(q[inner].sum(dtype=np.int64)) / 255,
-        "beside_rim": float(q[outer].sum(dtype=np.int64)) / 255,
-        "beside": float(np.count_nonzero(outer)),
+        "rim": rim / 255,
+        "beside_rim": beside_rim / 255,
+        "beside": float(outer),
     }
 
 
-def _border(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """bool (H, W): pixels of the mask beside others, and pixels beside the mask; the image's frame is no border."""
-    plane = np.ascontiguousarray(mask).view(np.uint8)
+def _border_sums(q: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """int64 (4,): number of the mask's pixels beside others and of those beside the mask, and the sums of q over both.
+
+    The image's frame is no border. Large images are read in strips, each with a row of its neighbours.
+    """
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    inner = mask & (cv2.erode(plane, cross, borderType=cv2.BORDER_REPLICATE) == 0)
-    outer = ~mask & (cv2.dilate(plane, cross, borderType=cv2.BORDER_REPLICATE) > 0)
-    return inner, outer
-
-
-def _component_sizes(mask: np.ndarray) -> np.ndarray:
-    """int64 (n,): areas of the components of a slice, neighbours at corners included."""
-    n, _, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
-    )
-    return stats[1:n, cv2.CC_STAT_AREA].astype(np.int64)
+    total = np.zeros(4, np.int64)
+    step = max(1, STRIP_PIXELS // max(1, mask.shape[1]))
+    for top in range(0, len(mask), step):
+        first = max(0, top - 1)
+        own = slice(top - first, min(top + step, len(mask)) - first)
+        plane = np.ascontiguousarray(mask[first : top + step + 1]).view(np.uint8)
+        inner = (plane > cv2.erode(plane, cross, borderType=cv2.BORDER_REPLICATE))[own]
+        outer = (plane < cv2.dilate(plane, cross, borderType=cv2.BORDER_REPLICATE))[own]
+        levels = q[top : top + step]
+        total += [
+            np.count_nonzero(inner), np.count_nonzero(outer),
+            levels[inner].sum(dtype=np.int64), levels[outer].sum(dtype=np.int64),
+        ]  # fmt: skip
+    return total
 
 
 def class_features(sums: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,18 +47,25 @@ def resize_planes(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize planes (K, H, W), bool or uint8 of 0 and 1, to (K, *size): set is a pixel whose half is set."""
     if planes.shape[1:] == tuple(size):
         return planes
-    pixels = np.moveaxis(planes, 0, -1).astype(np.float32)
-    shares = RowResizer((planes.shape[1], planes.shape[2]), size).push(pixels)
-    return np.ascontiguousarray(np.moveaxis(shares >= 0.5, -1, 0)).astype(planes.dtype)
+    return np.concatenate([shares >= 0.5 for shares in _resized(planes, size)], axis=1).astype(planes.dtype)
 
 
 def resize_shares(planes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize uint8 planes (K, H, W) of shares to (K, *size): the mean of what a new pixel covers."""
     if planes.shape[1:] == tuple(size):
         return planes
+    parts = [np.clip(np.rint(shares), 0, 255).astype(np.uint8) for shares in _resized(planes, size)]
+    return np.concatenate(parts, axis=1)
+
+
+def _resized(planes: np.ndarray, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Strips float32 (K, h, w) of planes (K, H, W) at another size, of about STRIP_BYTES each."""
     resizer = RowResizer((planes.shape[1], planes.shape[2]), size)
-    shares = np.rint(resizer.push(np.moveaxis(planes, 0, -1).astype(np.float32)))
-    return np.ascontiguousarray(np.moveaxis(np.clip(shares, 0, 255), -1, 0)).astype(np.uint8)
+    step = max(1, STRIP_BYTES // (4 * len(planes) * planes.shape[2]))
+    for top in range(0, planes.shape[1], step):
+        shares = resizer.push(np.moveaxis(planes[:, top : top + step], 0, -1).astype(np.float32))
+        if len(shares):
+            yield np.moveaxis(shares, -1, 0)
 
 
 def strips(reader: ImageReader, size: tuple[int, int], strip_bytes: int = STRIP_BYTES) -> Iterator[np.ndarray]:

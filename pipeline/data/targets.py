@@ -19,11 +19,11 @@ def build_target(truth: Truth, size: tuple[int, int], *, exclusive: bool, extra:
     """
     if exclusive:
         return np.stack([resize_label(label, size) for label in truth.label])
-    depth = truth.planes.shape[1]
-    if truth.soft is not None:
-        planes = np.stack([resize_shares(truth.soft[:, z], size) for z in range(depth)])
+    source, resize = (truth.planes, resize_planes) if truth.soft is None else (truth.soft, resize_shares)
+    if source.shape[2:] == tuple(size):
+        planes = source.swapaxes(0, 1).view(np.uint8)  # no copy: a slide's planes may be half of the memory
     else:
-        planes = np.stack([resize_planes(truth.planes[:, z], size) for z in range(depth)]).astype(np.uint8)
+        planes = np.stack([resize(source[:, z], size) for z in range(source.shape[1])]).view(np.uint8)
     if extra:
         assert truth.instances is not None
         labels = [resize_label(label, size) for label in truth.instances]
@@ -32,8 +32,7 @@ def build_target(truth: Truth, size: tuple[int, int], *, exclusive: bool, extra:
     if truth.valid is not None:
         rows = nearest_indices(truth.valid.shape[1], size[0])
         cols = nearest_indices(truth.valid.shape[2], size[1])
-        outside = ~truth.valid[:, rows[:, None], cols]
-        planes[np.broadcast_to(outside[:, None], planes.shape)] = VOID
+        planes = np.where(truth.valid[:, rows[:, None], cols][:, None], planes, np.uint8(VOID))
     return planes
 
 

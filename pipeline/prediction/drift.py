@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from inference.decide.components import Components
 from inference.decide.decision import Decision, Mask
-from inference.decide.postprocess import label_components
+from submissions.metrics.histogram import joint_histogram
 
 BINS = 16
 EDGE = 0.005  # share of the images it learned on that lie beyond either end of a range
@@ -26,10 +27,11 @@ def image_features(probs: np.ndarray, mask: Mask, decision: Decision) -> dict[st
     found: dict[str, float] = {}
     for k, name in enumerate(decision.classes):
         q, plane = probs[decision.channels.index(name)], mask.planes[k]
-        counted = np.bincount(q.ravel(), minlength=256)
+        joint = joint_histogram(q, plane)
+        counted = joint.sum(axis=0)
         shares = counted / max(q.size, 1)
-        found[f"area.{name}"] = float(plane.mean())
-        found[f"components.{name}"] = (len(label_components(plane)[1]) - 1) / q.size * 1e6
+        found[f"area.{name}"] = float(joint[1].sum() / max(q.size, 1))
+        found[f"components.{name}"] = (len(Components(plane).areas) - 1) / q.size * 1e6
         found[f"sure.{name}"] = float(np.flatnonzero(counted).max() / 255)
         found[f"mean.{name}"] = float((shares * np.arange(256)).sum() / 255)
         found[f"unsure.{name}"] = float(shares[64:192].sum())

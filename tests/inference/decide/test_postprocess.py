@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
+from inference.decide import components
+from inference.decide.components import Components, label_components
 from inference.decide.postprocess import (
     close_mask,
     fill_holes,
     hysteresis,
     keep_largest,
-    label_components,
     open_mask,
     remove_small,
 )
@@ -51,9 +52,12 @@ def paint(parts: list[set[tuple[int, ...]]], shape: tuple[int, ...]) -> np.ndarr
     return mask
 
 
-@pytest.fixture(params=[(13, 21), (5, 9, 7)], ids=["image", "volume"])
-def mask(request: pytest.FixtureRequest) -> np.ndarray:
-    return np.random.default_rng(3).random(request.param) < (0.35 if len(request.param) == 2 else 0.12)
+@pytest.fixture(params=[(13, 21), "strips", (5, 9, 7)], ids=["image", "image in strips", "volume"])
+def mask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    shape = (13, 21) if request.param == "strips" else request.param
+    if request.param == "strips":
+        monkeypatch.setattr(components, "STRIP_PIXELS", 3 * 21)
+    return np.random.default_rng(3).random(shape) < (0.35 if len(shape) == 2 else 0.12)
 
 
 def test_components_are_those_of_a_plain_search(mask: np.ndarray) -> None:
@@ -63,6 +67,27 @@ def test_components_are_those_of_a_plain_search(mask: np.ndarray) -> None:
     assert areas[0] == (~mask).sum() and len(areas) == len(parts) + 1
     named = {frozenset(int(label[index]) for index in part): len(part) for part in parts}
     assert named == {frozenset([n]): area for n, area in enumerate(areas.tolist()) if n}
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_areas_are_those_of_a_plain_search_however_the_mask_is_cut(mask: np.ndarray, holes: bool) -> None:
+    parts = flood(mask ^ holes, corners=not holes)
+    found = Components(mask, holes=holes)
+    assert found.areas[0] == mask.size - (mask ^ holes).sum()
+    assert sorted(found.areas[1:].tolist()) == sorted(map(len, parts))
+    where = np.random.default_rng(4).random(mask.shape) < 0.5
+    counted = {len(part): sum(where[index] for index in part) for part in parts}
+    for number, area in enumerate(found.areas.tolist()):
+        if number and list(map(len, parts)).count(area) == 1:
+            assert found.pixels_of(where)[number] == counted[area]
+
+
+def test_a_spiral_through_all_strips_is_one_component(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((9, 11), bool)
+    mask[::2], mask[1::4, -1], mask[3::4, 0] = True, True, True
+    monkeypatch.setattr(components, "STRIP_PIXELS", 11)
+    assert Components(mask).areas.tolist() == [int((~mask).sum()), int(mask.sum())]
+    assert len(Components(mask, holes=True).areas) == 5
 
 
 def test_small_components_go(mask: np.ndarray) -> None:
@@ -116,7 +141,9 @@ def test_closing_only_adds_and_opening_only_removes_at_the_border_too(mask: np.n
     assert open_mask(full, 3).all()
 
 
-def test_hysteresis_keeps_components_with_enough_sure_pixels() -> None:
+@pytest.mark.parametrize("rows", [17, 2])
+def test_hysteresis_keeps_components_with_enough_sure_pixels(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components, "STRIP_PIXELS", rows * 23)
     probs = np.random.default_rng(5).integers(0, 256, (17, 23)).astype(np.uint8)
     parts = [part for part in flood(probs >= 170, corners=True) if sum(probs[index] >= 240 for index in part) >= 2]
     assert parts

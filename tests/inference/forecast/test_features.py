@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from inference.decide import components
+from inference.forecast import features
 from inference.forecast.features import FEATURES, SUMS, class_features, class_sums, joined_sums, unit_features
 
 
@@ -18,7 +20,10 @@ def drawn(seed: int = 0, shape: tuple[int, ...] = (31, 47)) -> tuple[np.ndarray,
     return q, q >= 128
 
 
-def test_sums_are_those_of_a_slow_reference() -> None:
+@pytest.mark.parametrize("rows", [31, 4])
+def test_sums_are_those_of_a_slow_reference(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (components, features):
+        monkeypatch.setattr(module, "STRIP_PIXELS", rows * 47)
     q, mask = drawn()
     p = q / 255
     sums = class_sums(q, mask)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,21 +84,41 @@ def kill_node_when(cluster: Any, ready: Callable[[], bool]) -> tuple[threading.T
     return thread, moments
 
 
+SPLIT = ("inventory", "folds", "tiny/folds.json")
+STORED = (*SPLIT, "store")
+TRAINED = (*STORED, "tiny/fold_0", "tiny/fold_1")
+DECIDED = (*TRAINED, "tiny/oof", "tiny/tuning")
+
+
+def run_with(whole: Path, folder: Path, names: Sequence[str], *, data: Path | None = None) -> list[str]:
+    """Arguments of a run that has these parts of the whole one, and the same settings and data (or `data`)."""
+    for name in names:
+        place = folder / "runs/drawn" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (whole / name).is_dir() else shutil.copy2
+        copy(whole / name, place)
+    top = whole.parents[1]
+    places = ["--data", str(data or top / "data"), "--runs", str(folder / "runs")]
+    return [str(top / "tiny.yaml"), *places, "--device", "cpu"]
+
+
+def contents(runs: Path, pattern: str) -> dict[Path, bytes]:
+    return {path.relative_to(runs): path.read_bytes() for path in runs.glob(pattern)}
+
+
 @pytest.mark.parametrize(
-    ("number", "before", "made", "least"),
+    ("word", "before", "made", "least", "result"),
     [
-        ("03", ("01", "02"), "store/*/units/train*/unit.json", 8),
-        ("04", ("01", "02", "03"), "tiny/fold_*/last.pt", 1),
-        ("05", ("01", "02", "03", "04"), "tiny/oof/*.h5", 8),
-        ("07", ("01", "02", "03", "04", "05", "06"), "tiny/test/*.h5", 4),
+        ("03_prepare_data", SPLIT, "store/*/units/train*/unit.json", 8, "store/*/units/*/*"),
+        ("04_train", STORED, "tiny/fold_*/last.pt", 1, "tiny/fold_*/weights.safetensors"),
+        ("05_predict_oof", TRAINED, "tiny/oof/*.h5", 8, "tiny/oof/*.h5"),
+        ("07_predict_test", DECIDED, "tiny/test/*.h5", 4, "tiny/submission.csv"),
     ],
 )
 def test_a_killed_node_costs_only_what_it_was_working_on(
-    tmp_path: Path, whole: Path, cluster: Any, number: str, before: tuple[str, ...], made: str, least: int
+    tmp_path: Path, whole: Path, cluster: Any, word: str, before: Sequence[str], made: str, least: int, result: str
 ) -> None:
-    runs = tmp_path / "runs/drawn"
-    arguments = write_tiny_experiment(tmp_path, **SIZES)
-    run_stages(arguments, before)
+    runs, arguments = tmp_path / "runs/drawn", run_with(whole, tmp_path, before)
     files: dict[Path, int] = {}
 
     def ready() -> bool:
@@ -107,11 +128,11 @@ def test_a_killed_node_costs_only_what_it_was_working_on(
         return len(found) >= least
 
     thread, moments = kill_node_when(cluster, ready)
-    run_on(cluster, arguments)
+    stage(word)([*arguments, "--ray", cluster.address, "--units", "8"])
     thread.join(60)
     assert moments, "the stage was over before the kill; give it more images"
-    assert equal_results(runs, whole)
-    if number != "04":
+    assert contents(whole, result) and contents(runs, result) == contents(whole, result)
+    if word != "04_train":
         assert {path: path.stat().st_mtime_ns for path in files} == files, "a finished image was made again"
     assert not list(runs.rglob("*.partial"))
 
@@ -129,7 +150,7 @@ def wait_for(ready: Callable[[], bool], seconds: float = 400) -> None:
 
 
 def test_a_killed_driver_leaves_nothing_that_writes_and_a_run_that_goes_on(tmp_path: Path, whole: Path) -> None:
-    arguments = write_tiny_experiment(tmp_path, **SIZES)
+    arguments = run_with(whole, tmp_path, TRAINED)
     runs = tmp_path / "runs/drawn"
     process = driver(arguments, "--ray", "local", "--units", "8")
     wait_for(lambda: len(list(runs.glob("tiny/oof/*.h5"))) >= 4)
@@ -145,7 +166,7 @@ def test_a_killed_driver_leaves_nothing_that_writes_and_a_run_that_goes_on(tmp_p
 
 
 def test_a_lost_head_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path, whole: Path, cluster: Any) -> None:
-    arguments = write_tiny_experiment(tmp_path, **SIZES)
+    arguments = run_with(whole, tmp_path, TRAINED)
     runs = tmp_path / "runs/drawn"
     process = driver(arguments, "--ray", cluster.address, "--units", "8")
     wait_for(lambda: len(list(runs.glob("tiny/oof/*.h5"))) >= 4)
@@ -158,10 +179,10 @@ def test_a_lost_head_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path,
 
 
 def test_a_failure_is_named_by_unit_and_image_after_the_others_are_done(
-    tmp_path: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, whole: Path, cluster: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = write_tiny_experiment(tmp_path, **SIZES)
-    run_stages(arguments, ("01", "02"))
+    shutil.copytree(whole.parents[1] / "data", tmp_path / "data")
+    arguments = run_with(whole, tmp_path, SPLIT, data=tmp_path / "data")
     victim = sorted((tmp_path / "data/train").glob("*.png"))[20]
     victim.unlink()
     with pytest.raises(SystemExit):
