@@ -157,7 +157,8 @@ def _caveat(run: FinishedRun, found: Thresholds) -> Safe:
     nested = run.tuned["nested"]
     if nested is not None and np.isfinite(nested):
         lost = run.tuned["score"] - nested
-        words += f" Choosing on the images that are scored promises {lost:+.4f} too much (CV minus nested)."
+        way = "much" if lost >= 0 else "little"
+        words += f" Choosing on the images that are scored promises {abs(lost):.4f} too {way} (CV minus nested)."
     return element("p", words, class_="note")
 
 

@@ -39,12 +39,14 @@ def headline(run: FinishedRun) -> Safe:
     learned, tuned = run.decision.learned, run.tuned
     low, high = tuned["interval"]
     level = f"{run.settings.level:.0%}"
-    promised = number((tuned["score"] or 0) - tuned["nested"], signed=True) if tuned["nested"] is not None else "–"
+    promised = (tuned["score"] or 0) - tuned["nested"] if tuned["nested"] is not None else float("nan")
+    other = (
+        f"CV is {'higher' if promised >= 0 else 'lower'} by {number(abs(promised))}" if promised == promised else "–"
+    )
     cards = [
         _card(f"CV, {tuned.get('metric', run.metric.name)}", number(tuned["score"]),
               f"{span(low, high) or 'no'} interval at {level}, over {learned['groups']} groups"),
-        _card("nested estimate", number(tuned["nested"],), "each fold decided by the others; CV is higher by "
-                                                           f"{promised}"),
+        _card("nested estimate", number(tuned["nested"]), f"each fold decided by the others; {other}"),
     ]  # fmt: skip
     if tuned["prediction"]:
         cards.append(_card("one leaderboard", span(*tuned["prediction"]) or "–", f"prediction interval at {level}"))
