@@ -1,11 +1,12 @@
 """Reading a store: raw against HDF5 against memmap, whole images and windows, warm and cold.
 
     python benchmarks/read_speed.py [--images 48] [--side 1024] [--workers 0 1 2] [--out benchmarks/results]
+    python benchmarks/read_speed.py --pictures DIR [DIR ...] [--sides 128 256] (JPEG files; WebDataset and Zarr beside)
 
-Pictures are drawn. Raw is a folder of PNG or JPEG files, decoded when read. "Cold" means that the files'
-pages were dropped from the page cache before the run (posix_fadvise DONTNEED); "warm", that everything was
-read once before. Rates count pixels as they arrive, decoded. Loader processes return sizes only, so what
-they cost is starting them.
+Pictures are drawn, or files of folders. Raw is a folder of PNG or JPEG files, decoded when read. "Cold" means that the
+files' pages were dropped from the page cache before the run (posix_fadvise DONTNEED); "warm", that everything was read
+once before. Rates count pixels as they arrive, decoded. Loader processes return sizes only, so what they cost is
+starting them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,35 @@ import numpy as np
 import pandas as pd
 import torch
 from drawn import draw_label, draw_picture
+from peers.stores import read_shards, write_shards, write_zarr
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.store import Store, create_store, open_store
 from submissions.images.opening import ImageReader, open_image
 
-MODES = ("whole, in order", "whole, shuffled", "windows 256²", "windows 512²")
+Rates = tuple[float, float]
+WHOLE = ("whole, in order", "whole, shuffled")
+
+
+def fill_real(folder: Path, files: list[Path]) -> dict[str, tuple[Any, Path]]:
+    """JPEG files as they are, in our compressed and our default store, in Zarr arrays and in WebDataset's shards."""
+    pictures = [(f"{number:05}", open_image(path).read(0)) for number, path in enumerate(files)]
+    raw = create_store(folder / "raw JPEG", "raw")
+    stores = {
+        "HDF5 lzf": create_store(folder / "HDF5 lzf", "hdf5"),
+        "memmap": create_store(folder / "memmap", "memmap"),
+    }
+    for (name, picture), path in zip(pictures, files, strict=True):
+        label = np.zeros((1, 1, *picture.shape[:2]), np.uint8)
+        copied = folder / "raw JPEG" / f"{name}.jpeg"
+        copied.write_bytes(path.read_bytes())
+        raw.write(name, None, label, {"path": str(copied)}, shape=(1, *picture.shape), dtype="uint8")
+        for store in stores.values():
+            store.write(name, picture[None], label)
+    found: dict[str, tuple[Any, Path]] = {"raw JPEG": (open_store(raw.folder, opener=open_host), raw.folder)}
+    found |= {name: (open_store(store.folder), store.folder) for name, store in stores.items()}
+    found["Zarr"] = (write_zarr(folder / "Zarr", pictures), folder / "Zarr")
+    return found | {"WebDataset": (write_shards(folder / "WebDataset", files), folder / "WebDataset")}
 
 
 def fill(folder: Path, images: int, side: int) -> dict[str, tuple[Store, Path]]:
@@ -69,8 +93,8 @@ def open_host(_: str, attrs: dict[str, Any]) -> ImageReader:
 
 
 def pixel_files(folder: Path) -> list[Path]:
-    """Files that hold the images' pixels, not the targets."""
-    endings = (".npy", ".h5", ".png", ".jpeg")
+    """Files that hold the images' pixels, not the targets; of Zarr its chunks, which have no ending."""
+    endings = (".npy", ".h5", ".png", ".jpeg", ".tar", "")
     return [path for path in folder.rglob("*") if path.suffix in endings and path.is_file()]
 
 
@@ -104,17 +128,23 @@ class Reads(Dataset):  # type: ignore[type-arg]
         return int(stored.read(0, *window).nbytes)
 
 
-def plan(mode: str, store: Store, side: int, windows: int) -> list[tuple[str, int, int, int]]:
-    """The reads of a mode."""
+def plan(side: int, store: Any, windows: int, *, shuffled: bool) -> list[tuple[str, int, int, int]]:
+    """Reads of whole images (side 0), or of windows at random."""
     names, generator = store.ids(), np.random.default_rng(1)
-    if mode.startswith("whole"):
-        order = generator.permutation(len(names)) if "shuffled" in mode else range(len(names))
+    if not side:
+        order = generator.permutation(len(names)) if shuffled else range(len(names))
         return [(names[i], 0, 0, 0) for i in order]
-    tall = int(mode[8:-1])
-    return [
-        (names[generator.integers(len(names))], *generator.integers(side - tall + 1, size=2).tolist(), tall)
-        for _ in range(windows)
-    ]
+    found = []
+    for _ in range(windows):
+        name = names[generator.integers(len(names))]
+        free = [max(1, size - side + 1) for size in store.image(name).shape[1:3]]
+        found.append((name, *generator.integers(free).tolist(), side))
+    return found
+
+
+def modes(sides: list[int]) -> dict[str, tuple[int, bool]]:
+    """Name of every mode: side of its windows, whether images come in a random order."""
+    return {WHOLE[0]: (0, False), WHOLE[1]: (0, True), **{f"windows {side}²": (side, True) for side in sides}}
 
 
 def quiet(_: int) -> None:
@@ -122,7 +152,20 @@ def quiet(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def measure(store: Store, folder: Path, reads: list[Any], workers: int, cold: bool) -> tuple[float, float]:
+def measure_shards(names: list[str], folder: Path, mode: tuple[int, bool], workers: int, cold: bool) -> Rates:
+    """(reads a second, MB a second) of WebDataset: all pictures once, or a window of each."""
+    quiet(0)
+    side, shuffled = mode
+    loader = DataLoader(read_shards(names, side, shuffled=shuffled), batch_size=None, num_workers=workers)
+    if cold:
+        drop_cache(folder)
+    begin = time.perf_counter()
+    sizes = [int(item) for item in loader]
+    seconds = time.perf_counter() - begin
+    return len(sizes) / seconds, sum(sizes) / seconds / 1e6
+
+
+def measure(store: Store, folder: Path, reads: list[Any], workers: int, cold: bool) -> Rates:
     """(reads a second, MB a second) of one run."""
     quiet(0)
     store.close()
@@ -151,8 +194,9 @@ def used(folder: Path) -> float:
 
 def as_markdown(table: pd.DataFrame) -> str:
     """One row a kind and run, one column a mode: reads a second (MB/s)."""
-    lines = ["| store | disk MB | cache | processes | " + " | ".join(MODES) + " |"]
-    lines.append("|---" * (4 + len(MODES)) + "|")
+    names = list(table["mode"].unique())
+    lines = ["| store | disk MB | cache | processes | " + " | ".join(names) + " |"]
+    lines.append("|---" * (4 + len(names)) + "|")
     for (kind, disk, cache, workers), part in table.groupby(["store", "disk", "cache", "workers"], sort=False):
         cells = [f"{row.rate:.0f}/s ({row.mbs:.0f} MB/s)" for row in part.itertuples()]
         lines.append(f"| {kind} | {disk:.0f} | {cache} | {workers} | " + " | ".join(cells) + " |")
@@ -164,9 +208,10 @@ def draw_plot(table: pd.DataFrame, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    names = list(table["mode"].unique())
     alone = table[table["workers"] == table["workers"].min()]
-    figure, axes = pyplot.subplots(1, len(MODES), figsize=(15, 4), sharey=True, layout="constrained")
-    for axis, mode in zip(axes, MODES, strict=True):
+    figure, axes = pyplot.subplots(1, len(names), figsize=(15, 4), sharey=True, layout="constrained")
+    for axis, mode in zip(axes, names, strict=True):
         part = alone[alone["mode"] == mode].pivot(index="store", columns="cache", values="mbs")
         part = part.loc[alone["store"].unique(), ["cold", "warm"]]
         part.plot.barh(ax=axis, color=["#7a9cc6", "#d98c5f"], legend=axis is axes[0], title=mode)
@@ -184,18 +229,27 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="height and width of the drawn images")
     parser.add_argument("--windows", type=int, default=400, help="windows read in a run")
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--pictures", nargs="+", type=Path, help="folders of JPEG files instead, the first 1000 of them"
+    )
+    parser.add_argument("--sides", nargs="+", type=int, default=[256, 512], help="of the windows")
     parser.add_argument("--folder", type=Path, help="where the stores go; a temporary folder otherwise")
     parser.add_argument("--out", type=Path, help="folder for read_speed.md and read_speed.png")
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory(dir=args.folder) as made:
-        for name, (store, folder) in fill(Path(made), args.images, args.side).items():
+        files = [path for folder in args.pictures or () for path in sorted(folder.rglob("*.jp*g"))][:1000]
+        filled = fill_real(Path(made), files) if files else fill(Path(made), args.images, args.side)
+        for name, (store, folder) in filled.items():
             for cold in (True, False):
                 for workers in args.workers:
-                    for mode in MODES:
-                        reads = plan(mode, store, args.side, args.windows)
-                        rate, mbs = measure(store, folder, reads, workers, cold)
+                    for mode, (side, shuffled) in modes(args.sides).items():
+                        if name == "WebDataset":
+                            rate, mbs = measure_shards(store, folder, (side, shuffled), workers, cold)
+                        else:
+                            reads = plan(side, store, args.windows, shuffled=shuffled)
+                            rate, mbs = measure(store, folder, reads, workers, cold)
                         cache = "cold" if cold else "warm"
                         rows.append((name, used(folder), cache, workers, mode, rate, mbs))
                         print(f"{name:12} {cache} {workers} {mode:16} {rate:8.0f}/s {mbs:8.0f} MB/s", flush=True)
