@@ -12,6 +12,7 @@ from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.paired import difference, judge_variants, mixed_items
 from pipeline.tuning.comparisons.two_runs import compare, metric_of, read_scores
 from pipeline.tuning.measurements import out_of_fold, stored_views
+from pipeline.tuning.rules.nested import RuleReport
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.search import TuneResult, tune
 from pipeline.workspace import open_workspace, stage_parser
@@ -46,9 +47,10 @@ def added(run: Path) -> list[dict[str, Any]]:
 
 def decision_gains(result: TuneResult) -> list[tuple[str, Interval]]:
     """What each rule gains over the simplest, and each post-processing step over the rule that was chosen; nested."""
-    first = result.rules[0].name
+    first, several = result.rules[0].name, len({post.class_name for post in result.post}) > 1
     gains = [(f"rule {rule.name} instead of {first}", rule.gain) for rule in result.rules[1:] if rule.gain]
-    return [*gains, *((f"{post.step} of {post.class_name}", post.gain) for post in result.post)]
+    steps = [(f"{post.step} of {post.class_name}" if several else post.step, post.gain) for post in result.post]
+    return [*gains, *steps]
 
 
 def as_rows(gains: list[tuple[str, Interval]]) -> list[dict[str, Any]]:
@@ -59,11 +61,12 @@ def as_rows(gains: list[tuple[str, Interval]]) -> list[dict[str, Any]]:
 def view_gains(criteria: Criteria, views: dict[str, Any]) -> list[tuple[str, Interval]]:
     """What each view adds to the mean of those before it, and all of them to the first alone."""
     names = list(views)
-    means = {
-        " + ".join(names[:n]): mixed_items({name: views[name] for name in names[:n]}) for n in range(1, len(names) + 1)
-    }
+    means = {name: mixed_items({one: views[one] for one in names[: n + 1]}) for n, name in enumerate(names)}
     judged = list(judge_variants(criteria, means).values())
-    steps = [
-        (f"view {names[n]} on top of {n}", difference(criteria, judged[n], judged[n - 1])) for n in range(1, len(names))
-    ]
-    return [*steps, (f"all {len(names)} views over {names[0]}", difference(criteria, judged[-1], judged[0]))]
+    steps = [(f"view {name}", difference(criteria, *pair)) for name, pair in zip(names[1:], pairs(judged), strict=True)]
+    return [*steps, ("all views instead of one", difference(criteria, judged[-1], judged[0]))]
+
+
+def pairs(judged: list[RuleReport]) -> list[tuple[RuleReport, RuleReport]]:
+    """Each but the first, with the one before it."""
+    return list(zip(judged[1:], judged, strict=False))

@@ -32,50 +32,14 @@ from typing import Any
 import pandas as pd
 import yaml
 from gains import added, gain_over
+from results_table import FOLDER, read_rows, table
 from safetensors import safe_open
 
 from inference.predict.precision import resolve_precision
 from pipeline.sequence import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / "benchmarks/results"
 NUMBERS = ("01", "02", "03", "04", "05", "06")
-HEAD = """# Results
-
-Written by `python benchmarks/results.py table` from `benchmarks/results/*.json`; each line by
-`python benchmarks/results.py run ROW`, with the settings of `benchmarks/results/rows.yaml`. Scores are out of fold: the
-training images of the folds named, each predicted by the network that had not seen it, with the decision of stage 06;
-*nested*: each part decided by what the others taught (folds; of a single fold, parts of its groups). *Recall*: of all
-pixels (digits: images), mean of the classes. *Parameters* with the running means of batch norm.
-The interval is stage 06's 95 %, by bootstrap over groups. *Difference*: of nested scores, to the row named, on the same
-images, with its 95 %; where that contains zero, it is noise. *Training*, *all*: minutes of one core. *Images/s*:
-training samples a second of stage 04; *s/image*: seconds of stage 05 an image, all its views and what it predicts
-beside; both with start-up. *Beside*: what others publish or ask for, and whether the two can be compared.
-"""
-COLUMNS = (
-    "row", "metric", "score", "interval", "nested", "difference", "recall", "parameters", "training", "all", "images/s",
-    "s/image", "beside",
-)  # fmt: skip
-
-
-ADDED = (
-    "By stages 05 and 06 from out-of-fold predictions, nested, with the 95 % of the paired difference over groups: a "
-    "rule instead of the simplest one; post-processing on top of the chosen rule; each view on top of those before it, "
-    "by the simplest rule (of the `tune.sample` images). Names without a row above are splits of "
-    "`forecast_caches.py`, whose networks were asked by `python benchmarks/ablation.py CACHE`."
-)
-SHIFTED = "Score of the same images as they are and shifted (`tune.shifts`), by the threshold that is best as they are."
-
-
-def read_rows() -> dict[str, dict[str, Any]]:
-    """Rows by name, as the first lines of `rows.yaml` say; a row `like` another has its settings before its own."""
-    rows: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "rows.yaml").read_text())
-    for name, row in rows.items():
-        if "like" in row:
-            base = rows[row["like"]]
-            shared = {key: base[key] for key in ("section", "experiment", "data")}
-            rows[name] = shared | row | {"set": [*base["set"], *row.get("set", [])]}
-    return rows
 
 
 def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) -> dict[str, Any]:
@@ -190,74 +154,6 @@ def _hardware(cores: int) -> str:
     about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     name = next((line.split(":")[1].strip() for line in about.splitlines() if "model name" in line), platform.machine())
     return f"{cores} core(s) of {name}, {resolve_precision('auto', 'cpu')}"
-
-
-def table() -> str:
-    """All kept rows in Markdown, section by section in the order of `rows.yaml`, then what each thing added."""
-    lines, section, rows = [HEAD], None, kept_rows()
-    for kept, row in rows:
-        if row["section"] != section:
-            section = row["section"]
-            lines += ["", f"## {section}", "", row.get("about", "")] if row.get("about") else ["", f"## {section}"]
-            lines += ["", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
-        lines.append(_line(kept, row))
-    return "\n".join([*lines, *_added(rows), *_shifted(rows), "", *_made(rows)]) + "\n"
-
-
-def kept_rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """What is kept of each row that was run, and the row."""
-    paths = [(FOLDER / f"{name}.json", row) for name, row in read_rows().items()]
-    return [(json.loads(path.read_text()), row) for path, row in paths if path.is_file()]
-
-
-def _line(kept: dict[str, Any], row: dict[str, Any]) -> str:
-    recalls, minutes, gain = list(kept.get("recalls", {}).values()), kept["minutes"], kept.get("difference")
-    paid = "of" not in row and minutes["04"] > 0.1
-    cells = [
-        f"`{kept['row']}`", kept["metric"], f"**{kept['score']:.4f}**",
-        "{:.4f} to {:.4f}".format(*kept["interval"]), f"{kept['nested']:.4f}",
-        f"{_gain(gain)} over `{gain['against']}`" if gain else "",
-        f"{sum(recalls) / len(recalls):.4f}" if recalls else "", f"{kept['parameters']:,}",
-        f"{minutes['04']:.1f} min" if paid else "none", f"{sum(minutes.values()):.1f} min",
-        f"{kept['samples'] / minutes['04'] / 60:.1f}" if paid and "samples" in kept else "",
-        f"{minutes['05'] * 60 / kept['images']:.2f}" if "samples" in kept else "", row.get("beside", ""),
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
-
-
-def _gain(gain: dict[str, Any]) -> str:
-    return f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
-
-
-def _added(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    told, more = {kept["row"]: kept.get("added", []) for kept, _ in rows}, FOLDER / "ablation.json"
-    told |= json.loads(more.read_text()) if more.is_file() else {}
-    lines = []
-    for name, found in told.items():
-        for one in found:
-            word = "gains" if one["low"] > 0 else "loses" if one["high"] < 0 else "noise"
-            lines.append(f"| `{name}` | {one['what']} | {_gain(one)} | {one['groups']} | {word} |")
-    head = ["", "## What each decision added", "", ADDED, "", "| row | what | gain | groups | |", "|---" * 5 + "|"]
-    return [*head, *lines] if lines else []
-
-
-def _shifted(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    lines = []
-    for kept, _ in rows:
-        told = [f"{one['shift']} {one['score']:.4f}" for one in kept.get("shifts", [])]
-        lines += [f"- `{kept['row']}`: {', '.join(told)}."] if told else []
-    return ["", "## Shifted images", "", SHIFTED, "", *lines] if lines else []
-
-
-def _made(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    lines = ["## How each was made", ""]
-    for kept, row in rows:
-        taken = f", with the networks of `{row['of']}`" if "of" in row else ""
-        lines.append(
-            f"- `{kept['row']}`: `{kept['command']}`{taken}, {kept['images']} images, revision `{kept['revision']}`, "
-            f"{kept['hardware']}."
-        )
-    return lines
 
 
 def check(name: str, kept: dict[str, Any], fresh: dict[str, Any]) -> None:

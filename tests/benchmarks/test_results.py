@@ -24,7 +24,8 @@ def results(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     import results
 
     yield results
-    sys.modules.pop("results")
+    for name in ("results", "results_table", "gains"):
+        sys.modules.pop(name, None)
 
 
 def write_run(run: Path) -> None:
@@ -67,17 +68,22 @@ def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monk
     (tmp_path / "rows.yaml").write_text(rows)
     gain = {"gain": 0.01, "low": 0.002, "high": 0.03, "groups": 9}
     more = {
-        "difference": {**gain, "low": -0.02, "against": "z"}, "added": [{"what": "view hflip on top of 1", **gain}],
+        "difference": {**gain, "low": -0.02, "against": "z"}, "added": [{"what": "view hflip", **gain}],
         "shifts": [{"shift": "none", "score": 0.8}, {"shift": "blur:1", "score": 0.4}],
     }  # fmt: skip
+    loss = {"what": "view hflip", "gain": -0.02, "low": -0.03, "high": -0.01, "groups": 5}
+    old = {"old": [loss, {**loss, "what": "rule grid instead of global", "high": 0.0}]}
+    (tmp_path / "ablation.json").write_text(json.dumps(old))
     for name, score in (("x", 0.8), ("z", 0.9)):
         (tmp_path / f"{name}.json").write_text(json.dumps(kept(name, score) | (more if name == "x" else {})))
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys.modules["results_table"], "FOLDER", tmp_path)
     lines = results.table().splitlines()
     cells = "0.8000 | +0.0100 (-0.0200 to +0.0300) over `z` | 0.6000 | 1,234 | 2.0 min | 2.8 min | 8.0 | 0.30"
     assert f"| `x` | iou | **0.8000** | 0.7800 to 0.8200 | {cells} | none |" in lines
-    assert "| `x` | view hflip on top of 1 | +0.0100 (+0.0020 to +0.0300) | 9 | gains |" in lines
-    assert sum(line.startswith("| `") for line in lines) == 3 and lines.count("## One") == 1
+    assert "| | `x` (9) | `old` (5) |" in lines
+    assert "| rule grid instead of global |  | -0.020 [-0.030, +0.000] |" in lines
+    assert "| view hflip | **+0.010** [+0.002, +0.030] | **-0.020** [-0.030, -0.010] |" in lines
+    assert sum(line.startswith("| `") for line in lines) == 2 and lines.count("## One") == 1
     assert "- `x`: none 0.8000, blur:1 0.4000." in lines
     assert "- `z`: `python -m pipeline run z`, 60 images, revision `abc`, 1 core." in lines
 
@@ -87,7 +93,7 @@ def test_a_row_like_another_adds_its_settings(results: Any, tmp_path: Path, monk
         "a: {section: One, about: Small., experiment: mnist, data: mnist, set: [seed=1], added: true}\n"
         "b: {like: a, set: [train.epochs=2], against: a}\n"
     )
-    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys.modules["results_table"], "FOLDER", tmp_path)
     shared = {"section": "One", "experiment": "mnist", "data": "mnist", "like": "a", "against": "a"}
     assert results.read_rows()["b"] == shared | {"set": ["seed=1", "train.epochs=2"]}
 
@@ -113,8 +119,7 @@ def test_what_views_add_one_by_one(results: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(gains, "judge_variants", lambda _, means: {name: len(parts) for name, parts in means.items()})
     monkeypatch.setattr(gains, "difference", lambda _, one, other: (one, other))
     found = gains.view_gains(None, {"identity": [], "hflip": [], "vflip": []})
-    steps = [("view hflip on top of 1", (2, 1)), ("view vflip on top of 2", (3, 2))]
-    assert found == [*steps, ("all 3 views over identity", (3, 1))]
+    assert found == [("view hflip", (2, 1)), ("view vflip", (3, 2)), ("all views instead of one", (3, 1))]
 
 
 def test_a_score_that_left_its_interval_is_refused(results: Any, capsys: pytest.CaptureFixture[str]) -> None:
