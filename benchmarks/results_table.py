@@ -101,7 +101,7 @@ def _added(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
 
 def _order(what: str) -> tuple[int, str]:
     words = ("rule", *POST_STEPS, "view", "all views", "tiles")
-    return next(number for number, word in enumerate(words) if what.startswith(word)), what
+    return next((number for number, word in enumerate(words) if what.startswith(word)), len(words)), what
 
 
 def _cell(one: dict[str, Any] | None) -> str:
