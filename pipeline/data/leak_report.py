@@ -23,7 +23,8 @@ def audit_and_report(space: Workspace, folds: pd.DataFrame, folder: Path) -> str
     balance = fold_balance(folds, train)
     write_atomic(folder / "balance.csv", balance.to_csv(lineterminator="\n"))
     draw_balance(balance, folder / "balance.png")
-    leaks = find_leaks(space, folds, train)
+    duplicates = training_duplicates(space)
+    leaks = find_leaks(space, folds, train, duplicates)
     write_atomic(folder / "leaks.csv", leaks.to_csv(index=False, lineterminator="\n"))
     if len(leaks):
         draw_leaks(space, leaks, folder / "leaks.png")
@@ -32,14 +33,26 @@ def audit_and_report(space: Workspace, folds: pd.DataFrame, folder: Path) -> str
     kinds = leaks["kind"].value_counts()
     said = ", ".join(f"{count} of kind {kind!r}" for kind, count in kinds.items())
     found = f"{len(leaks)} leaking pair(s): {said}; see leaks.csv; {REMEDY}" if len(leaks) else "no leaking pair"
+    together = _in_one_fold(duplicates, folds)
+    found += f"; {together} pair(s) of similar images each in one fold" if together else ""
     return f"{len(balance) - 1} folds of {sizes} images; {found}"
 
 
-def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame) -> pd.DataFrame:
-    """The leak audit of the experiment's folds, most similar pairs first."""
+def _in_one_fold(duplicates: pd.DataFrame, folds: pd.DataFrame) -> int:
+    """Pairs that leak nothing, because both images are in the same fold; of blocks none is counted."""
+    if "y0" in folds.columns:
+        return 0
+    fold = folds.astype({"image_id": str}).set_index("image_id")["fold"]
+    return int((duplicates["image_a"].map(fold) == duplicates["image_b"].map(fold)).sum())
+
+
+def find_leaks(
+    space: Workspace, folds: pd.DataFrame, train: pd.DataFrame, duplicates: pd.DataFrame
+) -> pd.DataFrame:
+    """The leak audit of the experiment's folds, most similar pairs first; `duplicates`: of `training_duplicates`."""
     group = space.experiment.folds.group or space.competition.group
     leaks = audit_folds(
-        folds, train, training_duplicates(space),
+        folds, train, duplicates,
         group_columns=[group] if group else [], buffer=space.experiment.folds.buffer,
         series_column=space.experiment.folds.options.get("series_column", "stack"),
         z_column=space.experiment.folds.options.get("z_column", "z"),

@@ -32,7 +32,7 @@ def checked(number: str, work: Work) -> Work:
 
     @wraps(work)
     def whole(space: Workspace, arguments: argparse.Namespace) -> None:
-        check_ahead(space)
+        check_ahead(space, listing=number == "01" and not (space.inventory / DONE).is_file())
         work(space, arguments)
         if os.environ.get("RANK", "0") == "0":
             for each in (space.experiment, *space.experiment.repeated):
@@ -42,24 +42,30 @@ def checked(number: str, work: Work) -> Work:
     return whole
 
 
-def check_ahead(space: Workspace) -> None:
+def check_ahead(space: Workspace, *, listing: bool = False) -> None:
     """Raise ValueError that lists everything in the experiment that a later stage would refuse.
 
     Names are tried by the code that uses them (network, encoder, loss, recipe, optimizer, views, metric, splitter,
     device), in another process if torch is not loaded yet; then the sample submission is compared with the test images.
     A passed check is noted in `checked.txt` in the run's folder and not repeated. Of several training processes only
-    the first checks.
+    the first checks. listing: stage 01 is about to list everything that is wrong with the host's files, and so what is
+    wrong with the sample submission too; it is then no reason to stop here, before the rest is known.
     """
     if os.environ.get("RANK", "0") != "0":
         return
     problems, note = missing_runs(space), space.own / CHECKED
     state = _state(space)
+    later: list[str] = []
     if not (note.is_file() and note.read_text(encoding="utf-8").strip() == state):
-        problems += [*_unknown_names(space), *_host_problems(space)]
+        later = _answer_problems(space)
+        problems += [*_unknown_names(space), *_host_problems(space, tried=not later)]
+    if not listing:
+        problems += later
     if problems:
         count = "this would fail" if len(problems) == 1 else f"{len(problems)} things would fail"
         raise ValueError("\n  ".join([f"{space.experiment.name}: {count} in a later stage:", *problems]))
-    write_atomic(note, state + "\n")
+    if not later:
+        write_atomic(note, state + "\n")
 
 
 def _state(space: Workspace) -> str:
@@ -108,8 +114,8 @@ def _missing_external(space: Workspace, name: str, number: int) -> str:
     return f"external[{number}].experiment: {name!r} is not prepared in {space.runs}; run stages 01 to 03 of it first"
 
 
-def _host_problems(space: Workspace) -> list[str]:
-    """Columns and references that the training images do not have, and what is wrong with the sample submission.
+def _host_problems(space: Workspace, *, tried: bool) -> list[str]:
+    """Columns and references that the training images do not have; with `tried` a host's metric that scores nothing.
 
     Nothing where there are no files.
     """
@@ -121,11 +127,15 @@ def _host_problems(space: Workspace) -> list[str]:
         unknown = sorted(set(space.experiment.augment.references) - set(listing["image_id"].astype(str)))
         if unknown:
             problems.append(f"augment.references names {', '.join(unknown)}, which are not training images")
-    sample = [str(problem) for problem in check_answer(space.competition, space.data)]
-    if space.competition.metric.file is not None and not sample:
+    if tried and space.competition.metric.file is not None:
         said = try_host_metric(space.competition, space.data)
-        sample = [said] if said else []
-    return problems + sample
+        problems += [said] if said else []
+    return problems
+
+
+def _answer_problems(space: Workspace) -> list[str]:
+    """What is wrong with the sample submission; nothing where there are no files."""
+    return [str(one) for one in check_answer(space.competition, space.data)] if space.data.is_dir() else []
 
 
 def _unknown_names(space: Workspace) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from submissions.images.readers import ImageReader, WrappedReader, valid_pixels
 
 ROWS = 1024
-SATURATED = 0.5  # share of an image at the top of its type that is worth a word
+SATURATED = 0.25  # share of a channel at its largest value that is worth a word
 ROUGHER = 4.0  # an image this much rougher than itself with swapped bytes was written in the other byte order
 FAULTS = ("nodata", "nan", "constant", "saturated", "byte_order", "orientation")
 
@@ -62,8 +62,10 @@ class FaultCounter:
     def __init__(self, reader: ImageReader) -> None:
         self.reader = reader
         self.replaced = reader.replaced if isinstance(reader, FiniteReader) else 0
-        self.nodata = self.top = self.seen = 0
-        self.low, self.high = np.inf, -np.inf
+        self.nodata = self.seen = 0
+        channels = reader.shape[3]
+        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        self.top = np.zeros(channels, np.int64)  # pixels at `high`, of each channel
         self.roughness = np.zeros(2)
 
     def add(self, z: int, rows: slice, pixels: np.ndarray) -> None:
@@ -74,10 +76,11 @@ class FaultCounter:
             pixels = pixels[valid][None]
         if not pixels.size:
             return
-        self.low, self.high = min(self.low, float(pixels.min())), max(self.high, float(pixels.max()))
         self.seen += pixels.shape[0] * pixels.shape[1]
-        if pixels.dtype.kind == "u":
-            self.top += int((pixels == np.iinfo(pixels.dtype).max).all(axis=2).sum())
+        high = pixels.max(axis=(0, 1))
+        top = (pixels == high).sum(axis=(0, 1))
+        self.top = np.where(high > self.high, top, self.top + np.where(high == self.high, top, 0))
+        self.low, self.high = np.minimum(self.low, pixels.min(axis=(0, 1))), np.maximum(self.high, high)
         if pixels.dtype == np.uint16 and valid is None:
             self.roughness += [_steps(pixels), _steps(pixels.byteswap())]
 
@@ -87,11 +90,18 @@ class FaultCounter:
         return {
             "nodata": self.nodata,
             "nan": self.reader.replaced - self.replaced if isinstance(self.reader, FiniteReader) else 0,
-            "constant": int(self.low == self.high),
-            "saturated": int(self.seen > 0 and self.top >= SATURATED * self.seen and self.low < self.high),
+            "constant": int(self.seen > 0 and self.low.min() == self.high.max()),
+            "saturated": int(self._is_saturated()),
             "byte_order": int(straight > ROUGHER * swapped and swapped > 0),
             "orientation": int(getattr(self.reader, "orientation", 1)),
         }
+
+    def _is_saturated(self) -> bool:
+        """Whether in a channel that varies much is at the largest value: of 8 bits that of the type, of other types,
+        of which detectors fill a part (12 of 16 bits), the image's own."""
+        ends = self.high == 255 if self.reader.dtype == np.uint8 else np.isfinite(self.high)
+        varies = (self.low < self.high) & (self.reader.dtype != np.bool_)
+        return bool((ends & varies & (self.top >= SATURATED * max(self.seen, 1))).any())
 
 
 def _steps(pixels: np.ndarray) -> float:
@@ -105,7 +115,7 @@ def describe_faults(counts: dict[str, tuple[int, int]], *, turned: bool, nan: fl
         "nodata": "no data in {1} pixels of {0} image(s): not learned, not scored, nothing predicted there",
         "nan": f"{{1}} pixels of {{0}} image(s) are no number: read as {nan} (images.nan)",
         "constant": "{0} image(s) of one value only: look at them",
-        "saturated": "{0} image(s) of which half or more is at the top of its type: look at them",
+        "saturated": "{0} image(s) of which a quarter or more is at the largest value of a channel: look at them",
         "byte_order": "{0} image(s) look as if their bytes were in the other order: much smoother when swapped",
         "orientation": "{0} image(s) carry an orientation (EXIF, or the tag of TIFF): "
         + ("turned by it (images.exif: turned)" if turned else "read as stored (images.exif: turned would turn them)"),

@@ -135,8 +135,11 @@ def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -
     by_column = seeded.experiment.model_copy(update={"folds": FoldsSettings(method="leave_one_group_out", n=6)})
     with pytest.raises(ValueError, match="cannot keep other groups whole"):
         fold_table(Workspace(by_column, space.competition, data, space.runs), None, group_duplicates=True)
-    joined = fold_table(seeded, None, group_duplicates=True).set_index("image_id")["fold"]
-    assert joined["train00"] == joined["train09"]
+    joined = fold_table(seeded, None, group_duplicates=True)
+    folds = joined.set_index("image_id")["fold"]
+    assert folds["train00"] == folds["train09"]
+    said = audit_and_report(seeded, joined, tmp_path / "joined")
+    assert said.endswith("; 1 pair(s) of similar images each in one fold") and "exact" not in said
 
 
 def test_a_limit_spreads_over_all_images() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -12,10 +14,11 @@ import pytest
 import yaml
 from tiny_run import space_of, stage, write_tiny_experiment
 
-from pipeline.preflight.ahead import CHECKED, check_ahead, missing_runs
+from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
 from pipeline.preflight.columns import column_problems, named_columns
 from pipeline.stage import DONE
 from pipeline.workspace import Workspace
+from submissions.host.problems import ProblemsError
 
 
 def space_with(folder: Path, *assignments: str, **change: Any) -> Workspace:
@@ -88,6 +91,31 @@ def test_a_metric_of_the_contract_and_a_bad_sample_are_found(tmp_path: Path) -> 
         check_ahead(space_of([str(tmp_path / "tiny.yaml"), "--data", str(space.data), "--runs", str(space.runs)]))
     for words in ("metric: unknown metric", "1 id(s) without a test image: somebody", "no row for 2 test image(s)"):
         assert words in str(caught.value)
+
+
+def test_stage_01_lists_a_bad_sample_beside_all_else_that_is_wrong(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=2)
+    space = space_of(arguments)
+    sound = (space.data / "sample_submission.csv").read_text()
+    (space.data / "sample_submission.csv").write_text("id,rle\nsomebody,1 1\n")
+    picture = (space.data / "train/train01.png").read_bytes()
+    (space.data / "train/train01.png").write_bytes(b"cut")
+    with pytest.raises(ProblemsError) as caught:
+        check_and_list(space)
+    assert "somebody" in str(caught.value) and "train01.png" in str(caught.value)
+    assert not (space.own / CHECKED).is_file()
+    (space.data / "train/train01.png").write_bytes(picture)
+    (space.data / "sample_submission.csv").write_text(sound)
+    check_and_list(space)
+    (space.data / "sample_submission.csv").write_text("id,rle\nsomebody,1 1\n")
+    with pytest.raises(ValueError, match=r"(?s)things would fail.*somebody"):  # nothing is listed again
+        check_and_list(space)
+
+
+def check_and_list(space: Workspace) -> None:
+    """The work of stage 01 in this process."""
+    module = importlib.import_module("pipeline.01_check_data")
+    checked("01", module.check_data)(space, argparse.Namespace())
 
 
 def test_an_id_template_that_names_several_rows_alike_is_found(tmp_path: Path) -> None:

@@ -155,6 +155,18 @@ def test_faults_are_counted(tmp_path: Path) -> None:
     white = RGB.copy()
     white[: SHAPE[0] // 2 + 1] = 255
     assert _counted(ArrayReader(white[None]))["saturated"] == 1
+    for channels, height, saturated in ((1, 0.3, 1), (1, 0.2, 0), (3, 0.2, 0)):  # a third of one channel is enough
+        part = RGB.copy()
+        part[: round(height * SHAPE[0]), :, :channels] = 255
+        assert _counted(ArrayReader(part[None]))["saturated"] == saturated
+    for dtype in (np.uint16, np.float32):  # 12 bits of 16, and floats: at the image's own largest value
+        twelve = RGB.astype(dtype) * 15
+        twelve[: SHAPE[0] // 3, :, 1] = 4095
+        assert _counted(ArrayReader(twelve[None]))["saturated"] == 1
+        assert _counted(ArrayReader((RGB * 15.0).astype(dtype)[None]))["saturated"] == 0
+    flat = RGB.copy()
+    flat[..., 2] = 255  # a channel of one value tells nothing
+    assert _counted(ArrayReader(flat[None]))["saturated"] == 0
     assert _counted(ArrayReader(np.full((1, *SHAPE, 1), 9, np.uint8)))["constant"] == 1
     smooth = (np.add.outer(np.arange(23), np.arange(31)) * 40).astype(np.uint16)[None, ..., None]
     assert _counted(ArrayReader(smooth))["byte_order"] == 0
