@@ -46,9 +46,7 @@ def _in_one_fold(duplicates: pd.DataFrame, folds: pd.DataFrame) -> int:
     return int((duplicates["image_a"].map(fold) == duplicates["image_b"].map(fold)).sum())
 
 
-def find_leaks(
-    space: Workspace, folds: pd.DataFrame, train: pd.DataFrame, duplicates: pd.DataFrame
-) -> pd.DataFrame:
+def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     """The leak audit of the experiment's folds, most similar pairs first; `duplicates`: of `training_duplicates`."""
     group = space.experiment.folds.group or space.competition.group
     leaks = audit_folds(
