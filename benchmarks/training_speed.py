@@ -40,7 +40,7 @@ from pipeline.experiment import Experiment
 from pipeline.training import trainer as trainer_module
 from pipeline.training.fold_training import initial_model, training_set
 from pipeline.training.loader import load_batches
-from pipeline.training.losses import bce_dice
+from pipeline.training.losses import build_loss
 from pipeline.training.trainer import Trainer, start_processes
 
 SIZE, BATCH, COUNT, SIDE = 256, 16, 48, 320
@@ -137,7 +137,7 @@ class Ours:
 @torch.no_grad()
 def judge(model: nn.Module) -> float:
     """BCE + Dice of a network on drawn images that no side has trained on."""
-    generator, loss = np.random.default_rng(1), bce_dice()
+    generator, loss = np.random.default_rng(1), build_loss()
     model = model.float().cpu().eval()
     found = []
     for _ in range(12):

@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
-from inference.predict.inputs import statistics
 from inference.weights import LoadedModel, load_model
-from pipeline.data.scaling import strips, working_size
-from pipeline.data.store import Store, create_store
-from pipeline.data.targets import build_target
+from pipeline.data.prepare import prepare_image
+from pipeline.data.store import create_store
 from pipeline.experiment import Experiment
 from pipeline.training.fold_training import train_fold
 from submissions.guess.first_contract import draft_contract
@@ -62,10 +59,10 @@ def train_model(
     images = ListedImages(competition, folder, listing)
     experiment = folder_experiment(Path(out).name or "model", _suited(competition, images, settings))
     with tempfile.TemporaryDirectory() as scratch:
+        names, masks = images.ids, MaskReader(competition, folder)
         store = create_store(Path(scratch) / "store")
-        empty = _fill(store, competition, experiment, images, MaskReader(competition, folder))
-        names = images.ids
-        inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": [empty[name] for name in names]})
+        empty = [prepare_image(competition, experiment, images, masks, store, name) for name in names]
+        inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": empty})
         folds = pd.DataFrame({"image_id": names, "fold": EVERYTHING - 1, "excluded_from": ""})
         train_fold(
             experiment, EVERYTHING, store=store, folds=folds, inventory=inventory, folder=Path(out), device=device
@@ -110,22 +107,3 @@ def folder_experiment(name: str, settings: dict[str, Any]) -> Experiment:
             section = section.setdefault(part, {})
         section[path[-1]] = value
     return validate(Experiment, document, "train_model")
-
-
-def _fill(
-    store: Store, competition: Competition, experiment: Experiment, images: ListedImages, masks: MaskReader
-) -> dict[str, int]:
-    """Store every image with its target; 1 for those whose masks are empty."""
-    empty: dict[str, int] = {}
-    shown = [index for index, name in enumerate(competition.classes) if name != "background"]
-    for name in images.ids:
-        reader = images.open_alone(name)
-        depth, height, width, channels = reader.shape
-        truth = masks.read(images.row(name), (depth, height, width))
-        size = working_size((height, width), experiment.input.scale)
-        target = build_target(truth, size, exclusive=competition.exclusive, extra=[])
-        empty[name] = int(not truth.planes[shown].any())
-        attrs = {"host": [depth, height, width], "statistics": asdict(statistics(reader, experiment.input))}
-        store.write(name, strips(reader, size), target, attrs, shape=(depth, *size, channels), dtype=reader.dtype)
-        reader.close()
-    return empty

@@ -5,6 +5,7 @@ Images that the time does not reach at all go without a prediction where the cal
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -144,17 +145,11 @@ def parse_budget(text: str) -> float:
     """Return seconds of a budget such as "8h", "90m", "1h30m" or "45s"; raises ValueError for
     anything else.
     """
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    seconds, digits = 0.0, ""
-    for character in text.strip().lower():
-        if character in units and digits:
-            seconds, digits = seconds + float(digits) * units[character], ""
-        elif character.isdigit() or (character == "." and "." not in digits and digits):
-            digits += character
-        else:
-            digits = "?"
-            break
-    if digits or seconds <= 0:
+    number = r"\s*(?:(\d+\.?\d*){})?"
+    found = re.fullmatch("".join(map(number.format, "hms")) + r"\s*", text.lower())
+    parts = [float(part or 0) for part in found.groups()] if found else [0.0]
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if seconds <= 0:
         raise ValueError(f"time budget is {text!r}, expected hours, minutes or seconds, as in '8h', '1h30m', '45s'")
     return seconds
 

@@ -67,20 +67,21 @@ def prepare_images(
     store = create_store(folder, experiment.prepare.store)
     for image_id in images.ids:
         try:
-            _prepare(competition, experiment, images, masks, store, image_id)
+            prepare_image(competition, experiment, images, masks, store, image_id)
         except (ValueError, OSError) as error:
             raise ValueError(f"image {image_id!r} cannot be prepared: {error}") from error
     return len(images.ids)
 
 
-def _prepare(
+def prepare_image(
     competition: Competition,
     experiment: Experiment,
     images: ListedImages,
     masks: MaskReader,
     store: Store,
     image_id: str,
-) -> None:
+) -> int:
+    """Store one image with its target; returns 1 where its mask is empty, else 0."""
     row = images.row(image_id)
     reader = images.open_alone(image_id)
     depth, height, width, channels = reader.shape
@@ -105,6 +106,8 @@ def _prepare(
         pixels = resample_volume(reader, work)
     store.write(image_id, pixels, target, attrs, shape=shape, dtype=dtype)
     reader.close()
+    shown = [index for index, name in enumerate(competition.classes) if name != "background"]
+    return int(not truth.planes[shown].any())
 
 
 def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[tuple[int, int]]:

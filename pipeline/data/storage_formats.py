@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -104,7 +104,7 @@ class _Mapped:
         self._array: np.ndarray | None = None
         self._touched = 0
 
-    def window(self, z: int, rows: slice, cols: slice) -> np.ndarray:
+    def read(self, z: int, rows: slice, cols: slice) -> np.ndarray:
         """Copy of [z, rows, cols], or of [z, :, rows, cols] where the file holds planes of a target."""
         if self._array is None:
             self._array = np.asarray(np.load(self._path, mmap_mode="r"))
@@ -123,59 +123,34 @@ class _Mapped:
         self._array, self._touched = None, 0
 
 
-class MemmapUnit:
-    """A unit of two .npy files."""
+class _Dataset:
+    """A data set of an HDF5 file that is open for reading."""
 
-    def __init__(self, folder: Path) -> None:
-        self._image, self._target = _Mapped(folder / "image.npy"), _Mapped(folder / "target.npy")
+    def __init__(self, file: h5py.File, name: str) -> None:
+        self._file, self._name = file, name
 
-    def image(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        return self._image.window(z, rows, cols)
-
-    def target(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        return self._target.window(z, rows, cols)
-
-    def close(self) -> None:
-        self._image.close()
-        self._target.close()
-
-
-class Hdf5Unit:
-    """A unit of one HDF5 file with the data sets `image` and `target`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = h5py.File(folder / "data.h5", "r", rdcc_nbytes=_CHUNK_CACHE)
-
-    def image(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        return self._file["image"][z, rows, cols]
-
-    def target(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        data = self._file["target"]
-        return data[z, :, rows, cols] if data.ndim == 4 else data[z, rows, cols]
+    def read(self, z: int, rows: slice, cols: slice) -> np.ndarray:
+        data = self._file[self._name]
+        planes = data.ndim == 4 and self._name == "target"
+        return data[z, :, rows, cols] if planes else data[z, rows, cols]
 
     def close(self) -> None:
         self._file.close()
 
 
-class RawUnit:
-    """A unit whose pixels come from the host's file, at the working size."""
+class Source(Protocol):
+    """What the pixels or the target of one stored image are read from."""
 
-    def __init__(self, folder: Path, reader: ImageReader) -> None:
-        self._reader, self._target = reader, _Mapped(folder / "target.npy")
-
-    def image(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        return self._reader.read(z, rows, cols)
-
-    def target(self, z: int, rows: slice, cols: slice) -> np.ndarray:
-        return self._target.window(z, rows, cols)
+    def read(self, z: int, rows: slice, cols: slice) -> np.ndarray:
+        """Window of slice z."""
 
     def close(self) -> None:
-        self._reader.close()
-        self._target.close()
+        """Let go of the file."""
 
 
-def open_unit(folder: Path, kind: str, reader: ImageReader | None) -> MemmapUnit | Hdf5Unit | RawUnit:
-    """Open the arrays of one image; reader: the host's pixels at the working size, for kind 'raw'."""
-    if reader is not None:
-        return RawUnit(folder, reader)
-    return Hdf5Unit(folder) if kind == "hdf5" else MemmapUnit(folder)
+def open_unit(folder: Path, kind: str, reader: ImageReader | None) -> tuple[Source, Source]:
+    """Pixels and target of one image; reader: the host's pixels at the working size, for kind 'raw'."""
+    if kind == "hdf5":
+        file = h5py.File(folder / "data.h5", "r", rdcc_nbytes=_CHUNK_CACHE)
+        return _Dataset(file, "image"), _Dataset(file, "target")
+    return reader or _Mapped(folder / "image.npy"), _Mapped(folder / "target.npy")

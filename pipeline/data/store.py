@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from pipeline.data.scaling import ScaledReader
-from pipeline.data.storage_formats import open_unit, write_unit
+from pipeline.data.storage_formats import Source, open_unit, write_unit
 from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.images.readers import KEPT_DTYPES, ImageReader, check_window
 
@@ -59,15 +59,14 @@ class StoredImage:
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C), a copy in the stored dtype."""
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
-        unit = self._store._unit(self)
-        return unit.image(z, slice(top, bottom), slice(left, right))
+        return self._store._unit(self)[0].read(z, slice(top, bottom), slice(left, right))
 
     def read_target(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of the target as uint8: label (h, w), or planes (K, h, w); a copy."""
         if self.target_shape is None:
             raise ValueError(f"image {self.image_id!r} was stored without a target: only its pixels can be read")
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
-        return self._store._unit(self).target(z, slice(top, bottom), slice(left, right))
+        return self._store._unit(self)[1].read(z, slice(top, bottom), slice(left, right))
 
     def close(self) -> None:
         """Handles belong to the store, which closes those that were read longest ago."""
@@ -79,7 +78,7 @@ class Store:
     def __init__(self, folder: Path, kind: Kind, options: Mapping[str, Any], opener: Opener | None) -> None:
         self.folder, self.kind, self.options, self.opener = folder, kind, dict(options), opener
         self._images: dict[str, StoredImage] = {}
-        self._units: OrderedDict[str, Any] = OrderedDict()
+        self._units: OrderedDict[str, tuple[Source, Source]] = OrderedDict()
         self._pid = os.getpid()
 
     def ids(self) -> list[str]:
@@ -174,8 +173,8 @@ class Store:
             self._images[image_id] = StoredImage(self, image_id, json.loads(path.read_text(encoding="utf-8")))
         return self._images[image_id]
 
-    def _unit(self, stored: StoredImage) -> Any:
-        """The opened unit of this process, from a short list of those read last."""
+    def _unit(self, stored: StoredImage) -> tuple[Source, Source]:
+        """Pixels and target of an image, open in this process, from a short list of those read last."""
         if self._pid != os.getpid():
             self._units, self._pid = OrderedDict(), os.getpid()
         name = stored.image_id
@@ -183,7 +182,7 @@ class Store:
             reader = self._reader(stored) if self.kind == "raw" else None
             self._units[name] = open_unit(self.path(name), self.kind, reader)
             if len(self._units) > _OPEN_UNITS[self.kind]:
-                self._units.popitem(last=False)[1].close()
+                _close(self._units.popitem(last=False)[1])
         self._units.move_to_end(name)
         return self._units[name]
 
@@ -201,11 +200,16 @@ class Store:
     def close(self) -> None:
         """Close what is open; a later read opens it again."""
         for unit in self._units.values():
-            unit.close()
+            _close(unit)
         self._units.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_units": OrderedDict(), "_images": {}}
+
+
+def _close(unit: tuple[Source, Source]) -> None:
+    for source in unit:
+        source.close()
 
 
 def _bytes(meta: Mapping[str, Any]) -> int:

@@ -106,7 +106,7 @@ def select_ensemble(
             (alone, _first(library, ~own, affordable)),
         ):
             threshold = library.best(counts, ~own)[1]
-            rows = library.score_table(counts).table(np.full(len(own), threshold), own)
+            rows = library.score_table(counts).table(threshold, own)
             tables.append(pd.concat([meta[own].reset_index(drop=True), rows], axis=1))
     one, other = pd.concat(chosen, ignore_index=True), pd.concat(alone, ignore_index=True)
     settings, metric = criteria.settings, library.metric

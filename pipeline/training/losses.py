@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -101,44 +102,43 @@ def _reduce(losses: Tensor, weights: Tensor | None, reduction: Reduction) -> Ten
     return losses.mean() if reduction == "mean" else losses
 
 
-def bce_dice(
+def compound(
     *,
-    bce: float = 1.0,
+    mode: Mode = "sigmoid",
+    entropy: float = 1.0,
     dice: float = 1.0,
+    cl_dice: float = 0.0,
+    skeleton_recall: float = 0.0,
+    border: float = 0.0,
+    focal: float = 0.0,
+    lovasz: float = 0.0,
     smooth: float = 1.0,
-    class_weights: Sequence[float] | None = None,
-    positive_weight: float = 1.0,
-    label_smoothing: float = 0.0,
-) -> SegmentationLoss:
-    """`bce * BCE + dice * (1 - (2 |pt| + smooth) / (|p| + |t| + smooth))`; labels smoothed in BCE only."""
-    entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing, positive_weight=positive_weight)
-    terms = [(bce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
-    return SegmentationLoss("sigmoid", terms)
-
-
-def ce_dice(
-    *,
-    ce: float = 1.0,
-    dice: float = 1.0,
-    smooth: float = 1.0,
+    iterations: int = 3,
+    spacing: Sequence[float] | None = None,
     class_weights: Sequence[float] | None = None,
     label_smoothing: float = 0.0,
-) -> SegmentationLoss:
-    """Softmax cross-entropy plus the mean Dice loss of all classes."""
-    entropy = cross_entropy_term(class_weights, label_smoothing=label_smoothing)
-    terms = [(ce, entropy), (dice, overlap_term(class_weights, smooth=smooth / 2))]
-    return SegmentationLoss("softmax", terms)
-
-
-def soft_bce(
-    *,
-    smoothing: float = 0.1,
-    class_weights: Sequence[float] | None = None,
     positive_weight: float = 1.0,
 ) -> SegmentationLoss:
-    """BCE against the truth mixed with one half: `t (1 - smoothing) + smoothing / 2`."""
-    entropy = cross_entropy_term(class_weights, label_smoothing=smoothing, positive_weight=positive_weight)
-    return SegmentationLoss("sigmoid", [(1.0, entropy)])
+    """Any terms with their weights; 0 leaves one out. For thin things `cl_dice` or `skeleton_recall` beside others.
+
+    `smooth`: of Dice, `1 - (2 |pt| + smooth) / (|p| + |t| + smooth)`. `label_smoothing` and (mode sigmoid)
+    `positive_weight`: of the cross-entropy. `border`: distances are in pixels, hence small weights; `spacing`: a
+    distance an axis, for volumes whose slices lie further apart than their pixels. `iterations`: of the soft skeleton
+    of clDice, at least the radius of the thickest tube in pixels.
+    """
+    if mode == "softmax" and positive_weight != 1.0:
+        raise ValueError(f"positive_weight is {positive_weight:g}, but the mode is softmax; use class_weights instead")
+    smoothed = {"label_smoothing": label_smoothing, "positive_weight": positive_weight}
+    terms: list[tuple[float, Term]] = [
+        (entropy, cross_entropy_term(class_weights, **smoothed)),
+        (dice, overlap_term(class_weights, smooth=smooth / 2)),
+        (cl_dice, cl_dice_term(class_weights, iterations=iterations)),
+        (skeleton_recall, skeleton_recall_term(class_weights)),
+        (border, boundary_term(class_weights, spacing=spacing)),
+        (focal, focal_term(class_weights)),
+        (lovasz, lovasz_term(class_weights)),
+    ]
+    return SegmentationLoss(mode, terms)
 
 
 def focal(
@@ -171,77 +171,15 @@ def tversky(
     return SegmentationLoss(mode, [(1.0, term)])
 
 
-def lovasz(
-    *,
-    mode: Mode = "sigmoid",
-    entropy: float = 0.0,
-    class_weights: Sequence[float] | None = None,
-) -> SegmentationLoss:
-    """Lovász hinge (sigmoid) or Lovász softmax; `entropy` adds that much cross-entropy."""
-    terms = [(1.0, lovasz_term(class_weights)), (entropy, cross_entropy_term(class_weights))]
-    return SegmentationLoss(mode, terms)
-
-
-def boundary(
-    *,
-    mode: Mode = "sigmoid",
-    border: float = 0.01,
-    dice: float = 1.0,
-    entropy: float = 1.0,
-    spacing: Sequence[float] | None = None,
-    class_weights: Sequence[float] | None = None,
-) -> SegmentationLoss:
-    """`border` times the boundary loss (distances in pixels, hence the small weight) beside Dice and CE.
-
-    `spacing`: a distance an axis, for volumes whose slices lie further apart than their pixels.
-    """
-    terms = [
-        (border, boundary_term(class_weights, spacing=spacing)),
-        (dice, overlap_term(class_weights)),
-        (entropy, cross_entropy_term(class_weights)),
-    ]
-    return SegmentationLoss(mode, terms)
-
-
-def compound(
-    *,
-    mode: Mode = "sigmoid",
-    entropy: float = 1.0,
-    dice: float = 1.0,
-    cl_dice: float = 0.0,
-    skeleton_recall: float = 0.0,
-    border: float = 0.0,
-    focal: float = 0.0,
-    lovasz: float = 0.0,
-    smooth: float = 1.0,
-    iterations: int = 3,
-    spacing: Sequence[float] | None = None,
-    class_weights: Sequence[float] | None = None,
-) -> SegmentationLoss:
-    """Any terms with their weights; 0 leaves one out. For thin things `cl_dice` or `skeleton_recall` beside others.
-
-    `iterations`: of the soft skeleton of clDice, at least the radius of the thickest tube in pixels.
-    """
-    terms: list[tuple[float, Term]] = [
-        (entropy, cross_entropy_term(class_weights)),
-        (dice, overlap_term(class_weights, smooth=smooth / 2)),
-        (cl_dice, cl_dice_term(class_weights, iterations=iterations)),
-        (skeleton_recall, skeleton_recall_term(class_weights)),
-        (border, boundary_term(class_weights, spacing=spacing)),
-        (focal, focal_term(class_weights)),
-        (lovasz, lovasz_term(class_weights)),
-    ]
-    return SegmentationLoss(mode, terms)
-
-
+# The usual sums of terms are `compound` with other defaults.
 LOSSES: dict[str, Callable[..., SegmentationLoss | ClassificationLoss]] = {
-    "bce_dice": bce_dice,
-    "ce_dice": ce_dice,
-    "soft_bce": soft_bce,
+    "bce_dice": compound,
+    "ce_dice": partial(compound, mode="softmax"),
+    "soft_bce": partial(compound, dice=0.0, label_smoothing=0.1),
     "focal": focal,
     "tversky": tversky,
-    "lovasz": lovasz,
-    "boundary": boundary,
+    "lovasz": partial(compound, entropy=0.0, dice=0.0, lovasz=1.0),
+    "boundary": partial(compound, border=0.01),
     "compound": compound,
     "classify": ClassificationLoss,
 }

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.decision import save_decision
-from pipeline.tuning.comparisons.extras import Extras, decision_with, extras_report, write_extras
+from pipeline.tuning.comparisons.extras import Extras, decision_with, extras_report, markdown, write_extras
 from pipeline.tuning.rules.nested import RuleReport
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.atomic import write_atomic
@@ -86,11 +86,8 @@ def report(result: TuneResult) -> str:
     if result.post:
         lines += ["## Post-processing", "", *_post(result), ""]
     worst = result.table.sort_values(["score", "image_id"]).head(10)
-    lines += ["## Lowest scores", "", "| image | fold | group | score |", "|---|---|---|---|"]
-    lines += [
-        f"| {row['image_id']} | {row['fold']} | {row['group']} | {_score(row['score'])} |"
-        for row in worst.to_dict("records")
-    ]
+    worst = worst[["image_id", "fold", "group", "score"]].rename(columns={"image_id": "image"})
+    lines += ["## Lowest scores", "", *markdown(worst.assign(score=[_score(score) for score in worst["score"]]))]
     return "\n".join(lines) + "\n"
 
 
@@ -116,30 +113,21 @@ def _worth(result: TuneResult) -> list[str]:
 
 
 def _rules(result: TuneResult) -> list[str]:
-    lines = [
-        "| rule | learned | score | best candidate | nested | optimism | interval | gain on the first |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for rule in result.rules:
-        gain = "" if rule.gain is None else f"{_signed(rule.gain.estimate)} {_interval(rule.gain)}"
-        lines.append(
-            f"| {rule.name} | {_values(rule)} | {_score(rule.score)} | {_score(rule.optimum)} | "
-            f"{_score(rule.nested)} | {_signed(rule.optimism)} | {_interval(rule.interval)} | {gain} |"
-        )
-    return lines
+    rows = [
+        (rule.name, _values(rule), *map(_score, (rule.score, rule.optimum, rule.nested)), _signed(rule.optimism),
+         _interval(rule.interval), "" if rule.gain is None else f"{_signed(rule.gain.estimate)} {_interval(rule.gain)}")
+        for rule in result.rules
+    ]  # fmt: skip
+    columns = ["rule", "learned", "score", "best candidate", "nested", "optimism", "interval", "gain on the first"]
+    return markdown(pd.DataFrame(rows, columns=columns))
 
 
 def _post(result: TuneResult) -> list[str]:
-    lines = [
-        "| step | class | value | nested gain | one-sided bound | verdict |",
-        "|---|---|---|---|---|---|",
+    rows = [
+        (each.step, each.class_name, each.value, _signed(each.gain.estimate), _signed(each.bound), each.verdict)
+        for each in result.post
     ]
-    for each in result.post:
-        lines.append(
-            f"| {each.step} | {each.class_name} | {each.value} | {_signed(each.gain.estimate)} | "
-            f"{_signed(each.bound)} | {each.verdict} |"
-        )
-    return lines
+    return markdown(pd.DataFrame(rows, columns=["step", "class", "value", "nested gain", "one-sided bound", "verdict"]))
 
 
 def _plateau(rule: RuleReport) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,45 +28,18 @@ class Mixed:
     parts: tuple[OofItem, ...]
     weights: tuple[float, ...]
 
-    @property
-    def image_id(self) -> str:
-        """The image's."""
-        return self.parts[0].image_id
+    image_id: str = field(init=False)
+    fold: int = field(init=False)
+    group: str = field(init=False)
+    stratum: str = field(init=False)
+    stack: str = field(init=False)
+    z: int = field(init=False)
+    fields: Mapping[str, Any] = field(init=False)
+    block: Block | None = field(init=False)
 
-    @property
-    def fold(self) -> int:
-        """The image's."""
-        return self.parts[0].fold
-
-    @property
-    def group(self) -> str:
-        """The image's."""
-        return self.parts[0].group
-
-    @property
-    def stratum(self) -> str:
-        """The image's."""
-        return self.parts[0].stratum
-
-    @property
-    def stack(self) -> str:
-        """The image's."""
-        return self.parts[0].stack
-
-    @property
-    def z(self) -> int:
-        """The image's."""
-        return self.parts[0].z
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """The image's."""
-        return self.parts[0].fields
-
-    @property
-    def block(self) -> Block | None:
-        """The image's."""
-        return self.parts[0].block
+    def __post_init__(self) -> None:
+        for name in ("image_id", "fold", "group", "stratum", "stack", "z", "fields", "block"):
+            object.__setattr__(self, name, getattr(self.parts[0], name))
 
     def truth(self) -> Truth:
         """The image's."""

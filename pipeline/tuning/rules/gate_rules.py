@@ -7,8 +7,8 @@ the rule `grid` is scored once as it is and once for empty masks, and the gate o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -16,8 +16,8 @@ import pandas as pd
 from inference.config import level_channels
 from inference.decide.decision import Decision, Gate
 from inference.decide.rules import NEVER, ThresholdRule
-from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, Evidence, Fit, Learner, score_table_at
-from pipeline.tuning.rules.pixel_rules import Grid
+from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, Evidence
+from pipeline.tuning.rules.pixel_rules import Grid, grid_of
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import RowScoreTable
 from pipeline.tuning.scores.units import Request, Scorer, Unit
@@ -58,20 +58,13 @@ def without_idle_classifier(decision: Decision) -> Decision:
 def counted_gate(evidence: Evidence, source: str, said: np.ndarray) -> Candidates:
     """One threshold and one level of the gate for all classes; said: int (N, K) of `image_levels`."""
     grid = [(threshold, level) for threshold in GATE_THRESHOLDS for level in (0, *LEVELS)]
-    hists, shown = evidence.hists[:, evidence.scored], said[:, evidence.scored]
-    levels = np.stack([np.where(shown >= level, threshold, NEVER) for threshold, level in grid], axis=1)
-    k = evidence.classes
-    return Candidates(
-        f"gated_{source}",
-        None,
-        score_table_at(evidence.metric, hists, levels),
-        evidence.judge,
-        np.array(grid, float),
-        lambda c: evidence.with_rule(
-            ThresholdRule(thresholds=[grid[c][0]] * k), gate_of(evidence.base, source, grid[c][1])
-        ),
-        lambda c: dict(zip(("threshold", "image_level"), grid[c], strict=True)),
-    )
+    levels = [np.where(said[:, evidence.scored] >= level, threshold, NEVER) for threshold, level in grid]
+    candidates = []
+    for threshold, level in grid:
+        rule = ThresholdRule(thresholds=[threshold] * evidence.classes)
+        decision = evidence.with_rule(rule, gate_of(evidence.base, source, level))
+        candidates.append(({"threshold": threshold, "image_level": level}, decision))
+    return evidence.at_levels(f"gated_{source}", candidates, np.stack(levels, axis=1))
 
 
 def exclusive_gate(base: Decision, source: str, scorer: Scorer, judge: Judge) -> Grid:
@@ -80,62 +73,43 @@ def exclusive_gate(base: Decision, source: str, scorer: Scorer, judge: Judge) ->
         ({"image_level": level}, base.model_copy(update={"gate": gate_of(base, source, level)}))
         for level in (0, *LEVELS)
     ]
-    return Grid(f"gated_{source}", scorer, judge, candidates)
+    return grid_of(f"gated_{source}", scorer, judge, candidates)
 
 
 @dataclass
-class GatedGrid(Learner):
+class GatedGrid(Candidates):
     """The candidates of a grid, each with every level of the gate; of a contract whose only class is scored.
 
-    said: int (N,), what `image_levels` found of that class.
+    A mask is the candidate's or empty, so the candidates and the empty mask are all that is scored on pixels.
     """
 
-    grid: Grid
-    source: str
-    scorer: Scorer
-    judge: Judge
-    said: np.ndarray
-    name: str = field(init=False)
-    coordinate: str | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        self.name = f"gated_{self.source}"
+    asked: list[Request]
 
     def requests(self) -> list[Request]:
         """The grid, and empty masks."""
-        return [*self.grid.requests(), (self._nothing, self.judge.everything)]
+        return self.asked
 
-    @property
-    def _nothing(self) -> Decision:
-        return self.grid.candidates[0][1].model_copy(update={"gate": gate_of(self._base, self.source, NEVER)})
 
-    @property
-    def _base(self) -> Decision:
-        return self.grid.candidates[0][1]
+def gated_grid(grid: Grid, source: str, said: np.ndarray) -> GatedGrid:
+    """A grid with an image-level gate; said: int (N,) of `image_levels`."""
+    scorer, judge, base = grid.scorer, grid.judge, grid.candidates[0][1]
+    nothing = base.model_copy(update={"gate": gate_of(base, source, NEVER)})
 
-    @cached_property
-    def score_table(self) -> RowScoreTable:
-        """Candidate c is c // levels of the grid, at level c % levels."""
-        empty = self.scorer.table(self._nothing, self.judge.everything)
-        plain = [self.scorer.table(decision, self.judge.everything) for _, decision in self.grid.candidates]
+    @cache
+    def scored() -> RowScoreTable:
+        empty = scorer.table(nothing, judge.everything)
+        plain = [scorer.table(decision, judge.everything) for _, decision in grid.candidates]
         mixed = [
-            pd.DataFrame(np.where(self.said[:, None] >= level, table, empty[table.columns]), columns=table.columns)
+            pd.DataFrame(np.where(said[:, None] >= level, table, empty[table.columns]), columns=table.columns)
             for table in plain
             for level in (0, *LEVELS)
         ]
-        return RowScoreTable(self.scorer.metric, mixed)
+        return RowScoreTable(scorer.metric, mixed)
 
-    def fit(self, rows: np.ndarray) -> Fit:
-        """See `Learner`."""
-        number = len(LEVELS) + 1
-        ranks = np.tile(np.arange(number, dtype=float), len(self.grid.candidates))
-        coordinates = np.column_stack([np.repeat(self.grid.coordinates, number, axis=0), ranks])
-        choice = self.judge.choose(self.score_table, rows, coordinates)
-        (shown, decision), level = self.grid.candidates[choice.chosen // number], (0, *LEVELS)[choice.chosen % number]
-        gated = decision.model_copy(update={"gate": gate_of(self._base, self.source, level)})
-        return Fit({**shown, "image_level": level}, gated, choice)
-
-    def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
-        """See `Learner`."""
-        assert fit.choice is not None
-        return self.score_table.tables[fit.choice.chosen][rows].reset_index(drop=True)
+    candidates = [
+        ({**shown, "image_level": level}, decision.model_copy(update={"gate": gate_of(base, source, level)}))
+        for shown, decision in grid.candidates
+        for level in (0, *LEVELS)
+    ]
+    asked = [*grid.requests(), (nothing, judge.everything)]
+    return GatedGrid(f"gated_{source}", judge, candidates, scored, asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,41 +89,50 @@ class Evidence:
             found[index] = int(value)
         return found
 
+    def at_levels(
+        self, name: str, candidates: Sequence[tuple[dict[str, Any], Decision]], levels: np.ndarray
+    ) -> Candidates:
+        """The choice among candidates that cut unit n and scored class k at levels[n, c, k], see `score_table_at`."""
+        score_table = score_table_at(self.metric, self.hists[:, self.scored], levels)
+        return Candidates(name, self.judge, candidates, lambda: score_table)
+
 
 @dataclass
 class Candidates(Learner):
-    """A rule that is a choice among the candidates of one score table."""
+    """A rule that is a choice among candidates: what is shown of each, numbers by name, and its decision.
+
+    scored: gives their score table. Where one number alone varies, the candidates lie along it.
+    """
 
     name: str
-    coordinate: str | None
-    score_table: ScoreTable
     judge: Judge
-    coordinates: np.ndarray
-    decisions: Any  # candidate index -> Decision
-    describe: Any  # candidate index -> dict
+    candidates: Sequence[tuple[dict[str, Any], Decision]]
+    scored: Callable[[], ScoreTable]
+
+    def __post_init__(self) -> None:
+        names = list(self.candidates[0][0])
+        self.coordinates = np.array([list(shown.values()) for shown, _ in self.candidates], float)
+        varying = [k for k, column in enumerate(self.coordinates.T) if len(set(column)) > 1]
+        self.coordinate = names[varying[0]] if len(varying) == 1 else None
+        if self.coordinate is not None:
+            self.coordinates = self.coordinates[:, varying]
 
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""
-        choice = self.judge.choose(self.score_table, rows, self.coordinates)
-        return Fit(self.describe(choice.chosen), self.decisions(choice.chosen), choice)
+        choice = self.judge.choose(self.scored(), rows, self.coordinates)
+        return Fit(*self.candidates[choice.chosen], choice)
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
         assert fit.choice is not None
-        return self.score_table.table(np.full(len(rows), fit.choice.chosen), rows)
+        return self.scored().table(fit.choice.chosen, rows)
 
 
 def global_rule(evidence: Evidence, score_table: CountScoreTable) -> Candidates:
     """One threshold for all classes."""
-    return Candidates(
-        "global",
-        "threshold",
-        score_table,
-        evidence.judge,
-        np.arange(256)[:, None],
-        lambda t: evidence.with_rule(ThresholdRule(thresholds=[int(t)] * evidence.classes)),
-        lambda t: {"threshold": int(t)},
-    )
+    rules = [ThresholdRule(thresholds=[t] * evidence.classes) for t in range(256)]
+    candidates = [({"threshold": t}, evidence.with_rule(rule)) for t, rule in enumerate(rules)]
+    return Candidates("global", evidence.judge, candidates, lambda: score_table)
 
 
 def quantile_rule(evidence: Evidence) -> Candidates:
@@ -132,16 +141,9 @@ def quantile_rule(evidence: Evidence) -> Candidates:
     total = hists.sum(axis=2)
     above = np.concatenate([np.cumsum(total[..., ::-1], axis=-1)[..., ::-1], np.zeros_like(total[..., :1])], axis=-1)
     levels = np.stack([(above <= share * above[..., :1]).argmax(axis=-1) for share in SHARES], axis=1)
-    score_table = score_table_at(evidence.metric, hists, levels)
-    return Candidates(
-        "quantile",
-        "share",
-        score_table,
-        evidence.judge,
-        np.arange(len(SHARES))[:, None],
-        lambda c: evidence.with_rule(QuantileRule(shares=[SHARES[c]] * evidence.classes)),
-        lambda c: {"share": SHARES[c]},
-    )
+    rules = [QuantileRule(shares=[share] * evidence.classes) for share in SHARES]
+    candidates = [({"share": share}, evidence.with_rule(rule)) for share, rule in zip(SHARES, rules, strict=True)]
+    return evidence.at_levels("quantile", candidates, levels)
 
 
 def gated_rule(evidence: Evidence, areas: Sequence[int]) -> Candidates:
@@ -151,24 +153,14 @@ def gated_rule(evidence: Evidence, areas: Sequence[int]) -> Candidates:
     """
     grid = [(t, 0, 0) for t in GATE_THRESHOLDS]
     grid += [(t, top, area) for t in GATE_THRESHOLDS for top in GATE_TOPS for area in areas]
-    hists = evidence.hists[:, evidence.scored]
-    above = np.cumsum(hists.sum(axis=2)[..., ::-1], axis=-1)[..., ::-1]
-    levels = np.empty((len(hists), len(grid), hists.shape[1]), np.int64)
-    for index, (threshold, top, area) in enumerate(grid):
-        levels[:, index] = np.where(above[..., top] >= area, threshold, NEVER)
-    k = evidence.classes
-    return Candidates(
-        "gated",
-        None,
-        score_table_at(evidence.metric, hists, levels),
-        evidence.judge,
-        np.array(grid, float),
-        lambda c: evidence.with_rule(
-            ThresholdRule(thresholds=[grid[c][0]] * k),
-            Gate(top=[grid[c][1]] * k, area=[grid[c][2]] * k) if grid[c][2] else None,
-        ),
-        lambda c: dict(zip(("threshold", "top", "area"), grid[c], strict=True)),
-    )
+    above = np.cumsum(evidence.hists[:, evidence.scored].sum(axis=2)[..., ::-1], axis=-1)[..., ::-1]
+    levels = [np.where(above[..., top] >= area, threshold, NEVER) for threshold, top, area in grid]
+    k, candidates = evidence.classes, []
+    for threshold, top, area in grid:
+        gate = Gate(top=[top] * k, area=[area] * k) if area else None
+        decision = evidence.with_rule(ThresholdRule(thresholds=[threshold] * k), gate)
+        candidates.append(({"threshold": threshold, "top": top, "area": area}, decision))
+    return evidence.at_levels("gated", candidates, np.stack(levels, axis=1))
 
 
 def score_table_at(metric: CountMetric, hists: np.ndarray, levels: np.ndarray) -> CountScoreTable:

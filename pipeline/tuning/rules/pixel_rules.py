@@ -12,7 +12,7 @@ import pandas as pd
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, HysteresisRule, ThresholdRule
-from pipeline.tuning.rules.histogram_rules import Fit, Learner
+from pipeline.tuning.rules.histogram_rules import Candidates, Fit, Learner
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import CountScoreTable, RowScoreTable
 from pipeline.tuning.scores.units import Request, Scorer
@@ -26,50 +26,32 @@ def level(probability: float) -> int:
 
 
 @dataclass
-class Grid(Learner):
-    """A choice among few decisions, each scored on every unit in one pass.
+class Grid(Candidates):
+    """A choice among few decisions, each scored on every unit in one pass."""
 
-    coordinate: name of the value along which the candidates lie, where it is a single one.
-    """
-
-    name: str
     scorer: Scorer
-    judge: Judge
-    candidates: Sequence[tuple[dict[str, Any], Decision]]
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.candidates) <= MOST_CANDIDATES:
-            raise ValueError(
-                f"tune: rule {self.name!r} has {len(self.candidates)} candidates, expected 1 to "
-                f"{MOST_CANDIDATES}; give other lists (thresholds, tops, areas, depths, rejects)"
-            )
-        values = [list(shown.values()) for shown, _ in self.candidates]
-        self.coordinates = np.array(values, float).reshape(len(self.candidates), -1)
-        names = list(self.candidates[0][0])
-        varying = [name for name, column in zip(names, self.coordinates.T, strict=True) if len(set(column)) > 1]
-        self.coordinate = varying[0] if len(varying) == 1 else None
-        if self.coordinate is not None:
-            self.coordinates = self.coordinates[:, [names.index(self.coordinate)]]
 
     def requests(self) -> list[Request]:
         """Every candidate on every unit."""
         return [(decision, self.judge.everything) for _, decision in self.candidates]
 
-    @property
-    def score_table(self) -> RowScoreTable:
-        """The scored candidates."""
-        tables = [self.scorer.table(decision, self.judge.everything) for _, decision in self.candidates]
-        return RowScoreTable(self.scorer.metric, tables)
-
-    def fit(self, rows: np.ndarray) -> Fit:
-        """See `Learner`."""
-        choice = self.judge.choose(self.score_table, rows, self.coordinates)
-        shown, decision = self.candidates[choice.chosen]
-        return Fit(shown, decision, choice)
-
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
         return self.scorer.table(fit.decision, rows)
+
+
+def grid_of(name: str, scorer: Scorer, judge: Judge, candidates: Sequence[tuple[dict[str, Any], Decision]]) -> Grid:
+    """The grid of some candidates; ValueError where they are too many to be scored on pixels."""
+    if not 1 <= len(candidates) <= MOST_CANDIDATES:
+        raise ValueError(
+            f"tune: rule {name!r} has {len(candidates)} candidates, expected 1 to "
+            f"{MOST_CANDIDATES}; give other lists (thresholds, tops, areas, depths, rejects)"
+        )
+
+    def scored() -> RowScoreTable:
+        return RowScoreTable(scorer.metric, [scorer.table(decision, judge.everything) for _, decision in candidates])
+
+    return Grid(name, judge, candidates, scored, scorer)
 
 
 def threshold_grid(name: str, base: Decision, scorer: Scorer, judge: Judge) -> Grid:
@@ -91,7 +73,7 @@ def threshold_grid(name: str, base: Decision, scorer: Scorer, judge: Judge) -> G
             own = InstanceSettings(**{**base.instances.model_dump(), "depth": depth})
             made = base.model_copy(update={"rule": rule, "instances": own})
             found.append(({"threshold": level(probability), "depth": depth}, made))
-    return Grid(name, scorer, judge, found)
+    return grid_of(name, scorer, judge, found)
 
 
 def hysteresis_grid(base: Decision, scorer: Scorer, judge: Judge) -> Grid:
@@ -109,7 +91,7 @@ def hysteresis_grid(base: Decision, scorer: Scorer, judge: Judge) -> Grid:
         for top in settings.tops
         if top > bottom
     ]
-    return Grid("hysteresis", scorer, judge, found)
+    return grid_of("hysteresis", scorer, judge, found)
 
 
 def argmax_grid(base: Decision, scorer: Scorer, judge: Judge, rejects: Sequence[float], unknown: str | None) -> Grid:
@@ -119,7 +101,7 @@ def argmax_grid(base: Decision, scorer: Scorer, judge: Judge, rejects: Sequence[
         ({"reject": reject}, base.model_copy(update={"rule": ArgmaxRule(reject=reject, unknown=unknown)}))
         for reject in levels
     ]
-    return Grid("argmax_reject" if rejects else "argmax", scorer, judge, found)
+    return grid_of("argmax_reject" if rejects else "argmax", scorer, judge, found)
 
 
 @dataclass

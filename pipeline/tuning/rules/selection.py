@@ -11,7 +11,7 @@ from inference.config import level_channels
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, ThresholdRule
-from pipeline.tuning.rules.gate_rules import GatedGrid, counted_gate, exclusive_gate, gate_rules, image_levels
+from pipeline.tuning.rules.gate_rules import counted_gate, exclusive_gate, gate_rules, gated_grid, image_levels
 from pipeline.tuning.rules.grouped_thresholds import FoldThresholds, PerClass, PerGroup
 from pipeline.tuning.rules.histogram_rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
 from pipeline.tuning.rules.nested import RuleReport
@@ -174,7 +174,7 @@ def _image_gate(
     if isinstance(scorer.metric, CountMetric):
         evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
         return counted_gate(evidence, source, said)
-    return GatedGrid(threshold_grid("grid", base, scorer, judge), source, scorer, judge, said[:, 0])
+    return gated_grid(threshold_grid("grid", base, scorer, judge), source, said[:, 0])
 
 
 def pick_rule(reports: Sequence[RuleReport], criteria: Criteria, judge: Judge) -> tuple[RuleReport, list[str]]:

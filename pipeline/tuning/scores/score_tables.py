@@ -17,17 +17,14 @@ COUNTS = ("tp", "fp", "fn", "tn")
 
 
 class ScoreTable(Protocol):
-    """Candidates 0..size-1 scored on n units."""
-
-    @property
-    def size(self) -> int: ...
+    """Candidates, by number, scored on n units."""
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
-        """(B, size) float64 for weights (B, n): how often each unit counts."""
+        """(B, candidates) float64 for weights (B, n): how often each unit counts."""
         ...
 
-    def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
-        """The metric's rows of the units bool (n,), each under its own candidate int (n,)."""
+    def table(self, chosen: int, rows: np.ndarray) -> pd.DataFrame:
+        """The metric's rows of the units bool (n,) under one candidate."""
         ...
 
 
@@ -54,11 +51,6 @@ class CountScoreTable:
         """256 candidates, q >= 0 .. q >= 255 for all classes, from joint histograms (n, K, 2, 256)."""
         return cls(metric, *(np.ascontiguousarray(np.moveaxis(c, 1, 2)) for c in counts(hists)))
 
-    @property
-    def size(self) -> int:
-        """Number of candidates."""
-        return self.tp.shape[1]
-
     def scores(self, weights: np.ndarray) -> np.ndarray:
         """See `ScoreTable`."""
         n, size, summands = self._parts.shape
@@ -71,12 +63,9 @@ class CountScoreTable:
             out[:, start : start + step] = self.metric.finish(sums)
         return out
 
-    def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+    def table(self, chosen: int, rows: np.ndarray) -> pd.DataFrame:
         """See `ScoreTable`."""
-        units = np.flatnonzero(rows)
-        return table_of_counts(
-            self.metric, [part[units, chosen[units]] for part in (self.tp, self.fp, self.fn, self.tn)]
-        )
+        return table_of_counts(self.metric, [part[rows, chosen] for part in (self.tp, self.fp, self.fn, self.tn)])
 
 
 def table_of_counts(metric: CountMetric, parts: Sequence[np.ndarray]) -> pd.DataFrame:
@@ -96,11 +85,6 @@ class RowScoreTable:
     metric: Metric
     tables: Sequence[pd.DataFrame]
 
-    @property
-    def size(self) -> int:
-        """Number of candidates."""
-        return len(self.tables)
-
     def scores(self, weights: np.ndarray) -> np.ndarray:
         """See `ScoreTable`."""
         used = np.flatnonzero((weights > 0).any(axis=0))
@@ -109,6 +93,6 @@ class RowScoreTable:
             axis=1,
         )
 
-    def table(self, chosen: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+    def table(self, chosen: int, rows: np.ndarray) -> pd.DataFrame:
         """See `ScoreTable`."""
-        return pd.concat([self.tables[chosen[unit]].iloc[[unit]] for unit in np.flatnonzero(rows)], ignore_index=True)
+        return self.tables[chosen][rows].reset_index(drop=True)

@@ -245,4 +245,4 @@ def test_a_large_mapped_file_lets_go_of_its_pages(tmp_path: Path, monkeypatch: p
     stored = fill(tmp_path, "memmap", image, None).image("a")
     for y in range(50):
         np.testing.assert_array_equal(stored.read(0, slice(y, y + 5)), image[0, y : y + 5])
-    assert stored._store._units["a"]._image._array is None
+    assert stored._store._units["a"][0]._array is None

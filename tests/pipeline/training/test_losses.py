@@ -125,9 +125,9 @@ def lovasz_hinge(pairs) -> float:
     ("name", "params", "plane_loss"),
     [
         ("bce_dice", {}, lambda pairs: mean_bce(pairs) + dice_loss(pairs)),
-        ("bce_dice", {"bce": 0.3, "dice": 0.0}, lambda pairs: 0.3 * mean_bce(pairs)),
-        ("bce_dice", {"bce": 0, "dice": 2, "smooth": 0.1}, lambda pairs: 2 * dice_loss(pairs, 0.1)),
-        ("soft_bce", {"smoothing": 0.2}, lambda pairs: mean_bce(pairs, 0.2)),
+        ("bce_dice", {"entropy": 0.3, "dice": 0.0}, lambda pairs: 0.3 * mean_bce(pairs)),
+        ("bce_dice", {"entropy": 0, "dice": 2, "smooth": 0.1}, lambda pairs: 2 * dice_loss(pairs, 0.1)),
+        ("soft_bce", {"label_smoothing": 0.2}, lambda pairs: mean_bce(pairs, 0.2)),
         ("focal", {}, focal_loss),
         ("focal", {"gamma": 1.5, "alpha": 0.6}, lambda pairs: focal_loss(pairs, 1.5, 0.6)),
         ("focal", {"gamma": 0.0, "alpha": None}, mean_bce),
@@ -372,9 +372,11 @@ def test_errors_name_what_was_expected() -> None:
     with pytest.raises(ValueError, match="has no parameter gama"):
         build_loss("focal", gama=2)
     with pytest.raises(ValueError, match="weight 0"):
-        build_loss("bce_dice", bce=0, dice=0)
+        build_loss("bce_dice", entropy=0, dice=0)
     with pytest.raises(ValueError, match="expected 'sigmoid' or 'softmax'"):
         build_loss("focal", mode="tanh")
+    with pytest.raises(ValueError, match="use class_weights instead"):
+        build_loss("ce_dice", positive_weight=2.0)
     with pytest.raises(ValueError, match=r"expected \(3, 2, 5, 7\) for a sigmoid loss"):
         build_loss()(logits, target[:, 0])
     with pytest.raises(ValueError, match="one a class: 2"):
