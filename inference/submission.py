@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from inference.colours import Colours, in_training_colours, recoloured_lines
-from inference.decide.decision import Decision, Mask, apply, apply_vote, as_said, decision_group
+from inference.decide.decision import Decision, Mask, apply, as_said, decision_group
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
-from inference.predict.store import open_prediction, prediction_path, with_gate
+from inference.predict.store import open_prediction, with_gate
 from inference.predict.time_budget import TimeKeeper
 from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
@@ -80,7 +80,6 @@ def make_submission(
     folder: Path,
     out: Path,
     origins: Sequence[Origin] | None = None,
-    fold_folders: Mapping[int, Path] | None = None,
     device: torch.device | str = "cpu",
     on_error: OnError = "stop",
     seconds: float | None = None,
@@ -95,10 +94,9 @@ def make_submission(
     now. With on_error='empty' an image that cannot be read gets an empty mask; otherwise it stops everything with a
     ValueError that names it. No test image at all is fine: the answer then holds nothing.
 
-    Views and weights are those of the decision, and so is a vote: then each fold is predicted into its own of
-    `fold_folders` (default: fold_k inside `folder`). `origins`, one a member, are needed for weights and votes.
+    Views and weights are those of the decision; `origins`, one a member, are needed for weights.
     `seconds` is a time budget: views, then members from the last are given up to keep it, and with on_error='empty'
-    the images that it does not reach; not where folds vote.
+    the images that it does not reach.
     Members of the experiment `decision.classifier` answer for whole images, first of all, into a folder of their own.
     `colours`: images unlike these are predicted in their range, which is reported.
     `decided` is told of every image that was predicted, with its (mean) probabilities.
@@ -107,36 +105,29 @@ def make_submission(
     images = open_test_images(competition, data)
     options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
     members, origins, classifiers = apart(members, origins, decision)
-    used = used_members(members, decision)
+    used, weights = weighed(used_members(members, decision), member_shares(decision, origins, len(members)))
     budget: TimeKeeper | None = None
     if colours is not None:
         options["shown"] = partial(in_training_colours, colours=colours)
-    if decision.vote and seconds is not None:
-        raise ValueError("a time budget cannot be kept where folds vote, because each fold is predicted by itself")
     plain = {**options, "shown": None}  # a classifier was judged on images as they are
     answers = predict_listed(classifiers, images, images.ids, folder / ANSWERS, **plain) if classifiers else []
     answered = {outcome.image_id: outcome for outcome in answers}
-    if decision.vote:
-        found = _fold_by_fold(used, images, folder, named(origins, len(used)), fold_folders or {}, options, decision)
-    else:
-        used, weights = weighed(used, member_shares(decision, origins, len(used)))
-        if seconds is not None:
-            views = max((expand_views(member.predict_config.views) for member in used), key=len)
-            budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
-        outcomes = predict_listed(used, images, images.ids, folder, weights=weights, budget=budget, **options)
-        found = ((outcome, [(0, outcome.path)]) for outcome in outcomes)
+    if seconds is not None:
+        views = max((expand_views(member.predict_config.views) for member in used), key=len)
+        budget = TimeKeeper(seconds - (time.monotonic() - began), views, len(used))
+    outcomes = predict_listed(used, images, images.ids, folder, weights=weights, budget=budget, **options)
     failures: list[Outcome] = []
     reduced = 0
     made: dict[str, dict[str, Any]] = {}
     with answer_of(competition).begin(out, images) as writer:
-        for done, (outcome, paths) in enumerate(found, start=1):
-            said = answered.get(outcome.image_id)
+        for done, outcome in enumerate(outcomes, start=1):
+            said, path = answered.get(outcome.image_id), outcome.path
             outcome = said if said is not None and said.failure is not None else outcome
             reduced += outcome.reduced
             if outcome.failure is None:
-                made[outcome.image_id] = {} if colours is None else attributes(paths[0][1])
+                made[outcome.image_id] = {} if colours is None else attributes(path)
                 fields, place = images.row(outcome.image_id), None if said is None else said.path
-                writer.add(fields, decided_image(competition, fields, paths, decision, decided, answers=place))
+                writer.add(fields, decided_image(competition, fields, path, decision, decided, answers=place))
             else:
                 failures.append(outcome)
                 report(f"{outcome.image_id}: empty mask, because {outcome.failure}")
@@ -210,9 +201,7 @@ def named(origins: Sequence[Origin] | None, number: int) -> Sequence[Origin]:
     """The origins; raises ValueError where they are not one a member."""
     if origins is None or len(origins) != number:
         found = "none" if origins is None else len(origins)
-        raise ValueError(
-            f"{found} origins for {number} members: ensemble weights and votes need the experiment and fold of each"
-        )
+        raise ValueError(f"{found} origins for {number} members: ensemble weights need the experiment and fold of each")
     return origins
 
 
@@ -242,54 +231,22 @@ def weighed(
     return [members[index] for index in kept], [shares[index] for index in kept]
 
 
-def _fold_by_fold(
-    members: Sequence[LoadedModel | ReadyMember],
-    images: ListedImages,
-    folder: Path,
-    origins: Sequence[Origin],
-    folders: Mapping[int, Path],
-    options: Mapping[str, Any],
-    decision: Decision,
-) -> Iterator[tuple[Outcome, list[tuple[int, Path]]]]:
-    """Predict fold after fold, each into its own folder; then an outcome an image with (fold, file) of all folds."""
-    places = {fold: folders.get(fold, folder / f"fold_{fold}") for fold in sorted({origin.fold for origin in origins})}
-    failed: dict[str, Outcome] = {}
-    for fold, place in places.items():
-        chosen = [index for index, origin in enumerate(origins) if origin.fold == fold]
-        shares = member_shares(decision, [origins[index] for index in chosen], len(chosen))
-        outcomes = predict_listed(
-            [members[index] for index in chosen], images, images.ids, place, weights=shares, **options
-        )
-        failed |= {outcome.image_id: outcome for outcome in outcomes if outcome.failure is not None}
-    for image_id in images.ids:
-        paths = [(fold, prediction_path(place, image_id)) for fold, place in places.items()]
-        yield failed.get(image_id, Outcome(image_id, paths[0][1])), paths
-
-
 def decided_image(
     competition: Competition,
     fields: dict[str, Any],
-    paths: Sequence[tuple[int, Path]],
+    path: Path,
     decision: Decision,
     decided: Decided,
     *,
     answers: Path | None = None,
 ) -> Segmentation:
-    """What the decision says of one predicted image, of its file or those of the folds, at the answer's size.
+    """What the decision says of one predicted image, of its file, at the answer's size.
 
     answers: what the decision's classifier said about the image.
     """
-    read = []
-    for fold, path in paths:
-        with open_prediction(path) as prediction:
-            probs = prediction.read()
-        read.append((fold, probs_at_answer(competition, probs if answers is None else with_gate(probs, answers))))
-    group = decision_group(competition, fields)
-    if decision.vote:
-        mask = apply_vote(read, decision, group=group)
-        probs = np.rint(np.mean([one for _, one in read], axis=0)).astype(np.uint8)
-    else:
-        probs = read[0][1]
-        mask = apply(probs, decision, group=group)
+    with open_prediction(path) as prediction:
+        probs = prediction.read()
+    probs = probs_at_answer(competition, probs if answers is None else with_gate(probs, answers))
+    mask = apply(probs, decision, group=decision_group(competition, fields))
     decided(fields["image_id"], probs, mask)
     return as_said(probs, mask, decision)

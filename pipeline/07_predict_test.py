@@ -3,8 +3,7 @@
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights; of an ensemble its members') and tuning/, the test images
 Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, drift.md (do they look like the training
          images?), forecast.csv (what to expect of each, worst first), and .../submission.csv, or
-         submission.refused.csv where the linter finds errors; where folds vote, or with --keep-folds,
-         test_folds/fold_k/
+         submission.refused.csv where the linter finds errors; with --keep-folds test_folds/fold_k/
 
 Example: python pipeline/07_predict_test.py tgs-salt --time-budget 8h --on-error empty --device cuda:0,cuda:1
          python pipeline/07_predict_test.py tgs-salt --keep-folds       (what train.pseudo_labels learns from)
@@ -51,8 +50,8 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     by, decision = written_by(space), load_decision(decision_path(space))
     check_weights([*runs, *asked_classifier(space, decision)])
     stage = test_stage(space, runs, decision)
-    apart = arguments.keep_folds or decision.vote
-    folders = predict_folds(space, runs, decision, on_error=arguments.on_error) if apart else {}
+    if arguments.keep_folds:
+        predict_folds(space, runs, decision, on_error=arguments.on_error)
     if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None) and is_decided(
         space, stage, budget=seconds is not None
     ):
@@ -60,10 +59,12 @@ def predict_submission(space: Workspace, arguments: argparse.Namespace) -> None:
     left = 0
     if space.shard is not None:
         show(predict_test_shard(space, runs, decision, folder=stage.folder, on_error=arguments.on_error), "images")
-        left = left_of_test(space, decision, stage.folder, fold_stages(space, runs, decision) if apart else {})
+        left = left_of_test(
+            space, decision, stage.folder, fold_stages(space, runs, decision) if arguments.keep_folds else {}
+        )
     with finishing(stage, space.shard, left, lambda: is_decided(space, stage, budget=False)) as mine:
         if mine:
-            facts = write_decided(space, arguments, stage, runs=runs, folders=folders, seconds=seconds)
+            facts = write_decided(space, arguments, stage, runs=runs, seconds=seconds)
             finish(stage, facts.pop("said"), **by, **facts)
 
 

@@ -377,7 +377,7 @@ class Experiment(Settings):
             )
         if self.task == "classify" and self.predict.normalise != "none":
             raise ValueError("predict.normalise works on masks, but task is classify; leave it out")
-        asked = {"members": self.members, "folds.split": self.folds.split, "tune.vote": self.tune.vote}
+        asked = {"members": self.members, "folds.split": self.folds.split}
         other = [name for name, value in asked.items() if value]
         if self.folds.repeats > 1 and other:
             raise ValueError(

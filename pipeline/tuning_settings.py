@@ -84,11 +84,6 @@ class TuneSettings(Settings):
     gate: str | None = Field(
         None, description="a classifier experiment on the same folds; its image-level probabilities gate the masks"
     )
-    vote: bool = Field(
-        False,
-        description="decide each fold's prediction by itself and let the folds vote; "
-        "out-of-fold predictions cannot measure this",
-    )
     correct_shift: bool = Field(
         False, description="correct the thresholds for what averaging several models does to them, as measured"
     )

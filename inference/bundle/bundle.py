@@ -218,13 +218,11 @@ def submit(
 ) -> SubmissionSummary:
     """`run` as a notebook on the host's machine does: it ends with a whole submission where that can be had.
 
-    A test image that cannot be predicted gets an empty mask, and of masks that look wrong it is only said. Where folds
-    vote, which leaves nothing to give up, the time budget is not kept, and that is said.
+    A test image that cannot be predicted gets an empty mask, and of masks that look wrong it is only said.
     """
-    decision = load_decision(bundle / "decision.json")
     summary = run(
         bundle, data, out, on_error="empty", memory_cap_gb=memory_cap_gb, report=report, keep_doubtful=True,
-        seconds=_kept(decision, seconds, report),
+        seconds=seconds,
     )  # fmt: skip
     for said in summary.given_up:
         report(f"time budget: {said}")
@@ -235,13 +233,6 @@ def submit(
 def every_device() -> str:
     """All GPUs as `run` takes them, or the CPU where there is none."""
     return ",".join(f"cuda:{index}" for index in range(torch.cuda.device_count())) or "cpu"
-
-
-def _kept(decision: Decision, seconds: float, report: Callable[[str], None]) -> float | None:
-    if decision.vote:
-        report("folds vote, so every model is needed and the time budget is not kept")
-        return None
-    return seconds
 
 
 def _loaded(folder: Path, memory_cap_gb: float | None) -> LoadedModel:

@@ -115,7 +115,7 @@ def _forecast(found: dict[str, Any]) -> float:
     if remaining <= 0 or not pixels:
         return 0.0
     steps = list(zip(pixels, found["seconds"], strict=True))
-    if not found["one_by_one"]:  # all images by one fold, then by the next: the first step holds nearly everything
+    if not found["one_by_one"]:  # all by the classifier first: the first step holds nearly everything
         steps = [(sum(pixels), sum(found["seconds"]))]
     return forecast_seconds(steps, remaining)
 

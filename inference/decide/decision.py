@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from inference.decide.instances import InstanceSettings, confidences, relief_of, split
 from inference.decide.learned import Learned, load_learned
 from inference.decide.postprocess import close_mask, fill_holes, keep_largest, open_mask, remove_small
-from inference.decide.rules import ArgmaxRule, Count, Level, Rule, ThresholdRule, class_planes
+from inference.decide.rules import ArgmaxRule, Count, Level, Rule, class_planes
 from inference.decide.watershed import Relief
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
@@ -78,10 +78,6 @@ class Decision(Learned):
     weights: dict[str, float] = Field(default_factory=dict, description="experiment -> weight in the mean")
     views: list[str] | None = Field(None, description="TTA views that are used; default: all")
     rule: Rule
-    fold_thresholds: dict[int, list[Level]] = Field(
-        default_factory=dict, description="fold -> its thresholds, for a vote"
-    )
-    vote: bool = Field(False, description="masks are a vote of the folds (`apply_vote`)")
     gate: Gate | None = None
     classifier: str | None = Field(
         None, description="classifier experiment whose image-level probabilities are the last channels"
@@ -121,7 +117,7 @@ class Decision(Learned):
         return self
 
     def _per_class(self) -> list[Sequence[Any]]:
-        found: list[Sequence[Any]] = [*self.fold_thresholds.values(), *(step.values for step in self.post)]
+        found: list[Sequence[Any]] = [step.values for step in self.post]
         found += getattr(self.rule, "groups", {}).values()
         for part in (self.rule, self.gate):
             for name in ("thresholds", "shares", "top", "bottom", "area", "weights"):
@@ -201,28 +197,6 @@ def _planes(probs: np.ndarray, decision: Decision, group: str | None) -> np.ndar
         )
     of_classes = [probs[decision.channels.index(name)] for name in decision.classes]
     return class_planes(of_classes, decision.rule, decision.classes, group=group)
-
-
-def apply_vote(folds: Sequence[tuple[int, np.ndarray]], decision: Decision, *, group: str | None = None) -> Mask:
-    """Mask by majority vote (half is enough) of the folds' own masks; `folds` are (fold, probs as for `apply`).
-
-    Each fold's probabilities are thresholded at its own `decision.fold_thresholds`; gate and post-processing see the
-    mean. A vote cannot be measured on out-of-fold predictions, where an image has one model only. Raises ValueError
-    where no fold is given, or the decision has no thresholds for one.
-    """
-    missing = [fold for fold, _ in folds if fold not in decision.fold_thresholds]
-    if missing or not folds:
-        known = sorted(decision.fold_thresholds)
-        raise ValueError(f"vote of the folds {[fold for fold, _ in folds]}: the decision has thresholds for {known}")
-    votes = np.zeros((len(decision.classes), *folds[0][1].shape[1:]), np.uint16)
-    total = np.zeros(folds[0][1].shape, np.uint32)
-    for fold, probs in folds:
-        of_classes = [probs[decision.channels.index(name)] for name in decision.classes]
-        rule = ThresholdRule(thresholds=decision.fold_thresholds[fold])
-        votes += class_planes(of_classes, rule, decision.classes, group=group)
-        total += probs
-    mean = ((total + len(folds) // 2) // len(folds)).astype(np.uint8)
-    return _Finished(mean, votes * 2 >= len(folds), decision).mask(decision.instances)
 
 
 class _Finished:

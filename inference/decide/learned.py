@@ -10,14 +10,14 @@ from pydantic import Field
 
 from submissions.host.settings import Settings, validate
 
-FORMAT = 1
+FORMAT = 2  # 2: no votes of folds
 L = TypeVar("L", bound="Learned")
 
 
 class Learned(Settings):
     """Base of the documents that belong to the predictions that taught them."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     fingerprint: str = Field(description="of the out-of-fold predictions that taught it")
 
 

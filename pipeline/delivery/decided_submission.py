@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -26,13 +25,12 @@ def write_decided(
     stage: Stage,
     *,
     runs: Sequence[Run],
-    folders: Mapping[int, Path],
     seconds: float | None,
 ) -> dict[str, Any]:
     """Predict what is left, decide, write and lint the submission; returns what to say and to keep of it."""
     with image_bar() as progress:
         options = {"on_error": arguments.on_error, "seconds": seconds, "report": tqdm.write, "progress": progress}
-        summary, found, sums = predict_test(space, runs, stage.folder, fold_folders=folders, **options)
+        summary, found, sums = predict_test(space, runs, stage.folder, **options)
     if found is not None:
         write_drift(stage.folder, found)
     warnings = [f"lint: {warning}" for warning in lint_written(space, summary.path)]

@@ -127,10 +127,9 @@ def predict_fold(
         yield done, len(ids)
 
 
-def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, on_error: OnError) -> dict[int, Path]:
-    """Predict the test images by each fold alone, each a stage of its own; fold -> folder."""
-    stages = fold_stages(space, runs, decision)
-    for fold, stage in stages.items():
+def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, on_error: OnError) -> None:
+    """Predict the test images by each fold alone, each a stage of its own."""
+    for fold, stage in fold_stages(space, runs, decision).items():
         if not stage.begin(overwrite=space.overwrite, shared=space.shard is not None):
             already(stage)
             continue
@@ -143,7 +142,6 @@ def predict_folds(space: Workspace, runs: Sequence[Run], decision: Decision, *, 
         with finishing(stage, space.shard, left) as mine:
             if mine:
                 finish(stage, f"{len(ids)} images predicted by fold {fold} alone")
-    return {fold: stage.folder for fold, stage in stages.items()}
 
 
 def untested(image_ids: Sequence[str], folder: Path) -> list[str]:
@@ -163,10 +161,7 @@ def predict_test_shard(
     folder: Path,
     on_error: OnError,
 ) -> Iterator[tuple[int, int]]:
-    """The test images of the shard into the files that `predict_test` reads; yields (done, of how many).
-
-    Where folds vote, these are made by `predict_folds`, but for those of the decision's classifier.
-    """
+    """The test images of the shard into the files that `predict_test` reads; yields (done, of how many)."""
     loaded, origins = load_members([*runs, *asked_classifier(space, decision)])
     images = open_test_images(space.competition, space.data)
     ids = share(images.ids, space.shard)
@@ -175,10 +170,9 @@ def predict_test_shard(
     outcomes: list[Iterator[Outcome]] = []
     if classifiers:
         outcomes.append(predict_listed(classifiers, images, ids, folder / ANSWERS, **options))
-    if not decision.vote:
-        used, weights = weighed(used_members(members, decision), member_shares(decision, kept, len(members)))
-        options["shown"] = shown_as(None, kept_colours(space))
-        outcomes.append(predict_listed(used, images, ids, folder, weights=weights, **options))
+    used, weights = weighed(used_members(members, decision), member_shares(decision, kept, len(members)))
+    options["shown"] = shown_as(None, kept_colours(space))
+    outcomes.append(predict_listed(used, images, ids, folder, weights=weights, **options))
     for done, _ in enumerate(chain.from_iterable(outcomes), start=1):
         yield done, len(ids) * len(outcomes)
 
@@ -187,9 +181,8 @@ def left_of_test(space: Workspace, decision: Decision, folder: Path, folds: Mapp
     """Number of test images that no shard has predicted yet, by all that the decision asks and by each of `folds`."""
     ids = open_test_images(space.competition, space.data).ids
     asked = [folder / ANSWERS] if decision.classifier is not None else []
-    asked += [] if decision.vote else [folder]
-    asked += [stage.folder for stage in folds.values()]
-    return max((len(untested(ids, one)) for one in asked), default=0)
+    asked += [folder, *(stage.folder for stage in folds.values())]
+    return max(len(untested(ids, one)) for one in asked)
 
 
 def predict_test(
@@ -197,7 +190,6 @@ def predict_test(
     runs: Sequence[Run],
     folder: Path,
     *,
-    fold_folders: Mapping[int, Path],
     on_error: OnError,
     seconds: float | None,
     report: Callable[[str], None],
@@ -219,7 +211,7 @@ def predict_test(
     models, origins = load_members([*runs, *asked_classifier(space, decision)])
     summary = make_submission(
         space.competition, space.data, models, decision, folder=folder, out=answer_path(space.competition, space.own),
-        origins=origins, fold_folders=fold_folders, device=pick_devices(space), on_error=on_error, seconds=seconds,
+        origins=origins, device=pick_devices(space), on_error=on_error, seconds=seconds,
         colours=kept_colours(space), report=report, progress=progress, decided=keep,
     )  # fmt: skip
     learned = pd.read_csv(space.own / "tuning" / "features.csv", dtype={"image_id": str})

@@ -125,14 +125,14 @@ def is_decided(space: Workspace, stage: Stage, *, budget: bool) -> bool:
 
 
 def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> dict[int, Stage]:
-    """Stage 07 for each fold alone, which votes and pseudo-labels read: the test images by that fold's models.
+    """Stage 07 for each fold alone, which pseudo-labels read: the test images by that fold's models.
 
     Raises ValueError where the runs were split by different fold files, whose folds have nothing in common.
     """
     if split_apart(runs):
         raise ValueError(
             f"{space.experiment.name}: {', '.join(run.name for run in runs)} were split by different fold "
-            "files, so their folds cannot be predicted one by one; leave out tune.vote and --keep-folds"
+            "files, so their folds cannot be predicted one by one; leave out --keep-folds"
         )
     stages = {}
     for fold in sorted({fold for run in runs for fold in run.folds}):

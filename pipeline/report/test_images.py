@@ -81,7 +81,7 @@ def _pictures(
     run: FinishedRun, units: pd.DataFrame, listing: pd.DataFrame, progress: Progress
 ) -> dict[str, list[Safe]]:
     """Image and mask of the units of the lowest forecasts; none where the host's files or predictions are not there."""
-    if run.unpictured or run.decision.classifier is not None or run.decision.vote:
+    if run.unpictured or run.decision.classifier is not None:
         return {}
     images = ListedImages(run.space.competition, run.space.data, listing)
     found = {}

@@ -12,8 +12,9 @@ import pandas as pd
 from torch import nn
 
 from folds.blocks import Block, blocks_of, extent
-from inference.decide.decision import ArgmaxRule, Decision, ThresholdRule, apply, as_said
+from inference.decide.decision import Decision, apply, as_said
 from inference.decide.instances import InstanceSettings
+from inference.decide.rules import ArgmaxRule, ThresholdRule
 from inference.predict.devices import pick_device
 from inference.predict.image_list import predict_listed
 from inference.predict.store import open_prediction

@@ -17,15 +17,12 @@ from inference.forecast.forecast import image_sums
 from pipeline.prediction.drift import image_features, learned_ranges
 from pipeline.tuning.postprocessing import PostReport, choose_post
 from pipeline.tuning.rules.gate_rules import without_idle_classifier
-from pipeline.tuning.rules.grouped_thresholds import FoldThresholds
-from pipeline.tuning.rules.histogram_rules import Learner
 from pipeline.tuning.rules.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.rules.selection import base_decision, build_learners, left_out, pick_rule
 from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem, Scorer, Unit, decided, make_units, scored_row
 from pipeline.tuning.scores.workers import over_units, worker_pool
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
 from submissions.metrics import Metric
 from submissions.metrics.intervals import Interval, bootstrap_interval, prediction_interval
@@ -82,7 +79,7 @@ def tune(
         by_fold = {fold: fit.decision for fold, fit in chosen.fits.items()}
         decision, by_fold, post = choose_post(chosen.fit.decision, by_fold, scorer, judge)
         nested = _nested_table(chosen, by_fold, scorer, judge, changed=any(each.used for each in post))
-        decision = without_idle_classifier(_with_votes(decision, learners, criteria.settings))
+        decision = without_idle_classifier(decision)
         rows, features, sums = final_pass(criteria, decision, units, pool)
     reasons += [f"{each.step} of {each.class_name}: {each.verdict}" for each in post]
     reasons += left_out(criteria, judge)
@@ -147,17 +144,6 @@ def _result(
         sums=images[1],
         reasons=reasons,
     )
-
-
-def _with_votes(decision: Decision, learners: Sequence[Learner], settings: TuneSettings) -> Decision:
-    """The decision with each fold's own thresholds, where they were learned."""
-    own = [learner for learner in learners if isinstance(learner, FoldThresholds)]
-    if settings.vote and not own:
-        raise ValueError(
-            "tune.vote: the folds have no thresholds of their own; add 'fold_mean' to tune.rules, "
-            "or leave tune.vote out"
-        )
-    return decision.model_copy(update={"fold_thresholds": own[0].each()}) if own else decision
 
 
 def final_pass(

@@ -61,18 +61,6 @@ def test_views_are_those_that_the_decision_keeps() -> None:
         used_members([member], decision(views=["scale:2"]))
 
 
-def test_a_vote_keeps_no_budget_which_is_said_before_any_model_is_asked(tmp_path: Path) -> None:
-    contract = write_rle_host(tmp_path / "data")
-    members = [LoadedModel(nn.Identity(), ModelConfig(), InputConfig(), PredictConfig(), Path()) for _ in range(2)]
-    voted = decision(vote=True, classifier="gate")
-    with pytest.raises(ValueError, match="a time budget cannot be kept where folds vote"):
-        make_submission(
-            contract, tmp_path / "data", members, voted, folder=tmp_path / "predicted", out=tmp_path / "s.csv",
-            origins=[Origin("a", 0), Origin("gate", 0)], seconds=60,
-        )  # fmt: skip
-    assert not (tmp_path / "predicted").exists()
-
-
 def blind() -> LoadedModel:
     """A member that sees nothing anywhere."""
     model = nn.Conv2d(3, 1, 1)

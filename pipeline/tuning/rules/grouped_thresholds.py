@@ -111,8 +111,3 @@ class FoldThresholds(_OfLevels):
         shown = {"threshold": value, "of the folds": ", ".join(map(str, each.values()))}
         levels = self._everywhere([value] * len(self.evidence.scored))
         return Fit(shown, self.evidence.with_rule(rule), None, levels)
-
-    def each(self) -> dict[int, list[int]]:
-        """Thresholds of every fold alone, one a class, for a vote."""
-        judge = self.evidence.judge
-        return {fold: [self._common(judge.of_fold(fold)).chosen] * self.evidence.classes for fold in judge.folds}

@@ -43,7 +43,6 @@ def base_decision(criteria: Criteria, fingerprint: str) -> Decision:
         rule=ArgmaxRule() if competition.exclusive else ThresholdRule(thresholds=[128] * k),
         instances=given,
         classifier=settings.gate,
-        vote=settings.vote,
     )
 
 

@@ -319,16 +319,6 @@ def test_what_is_no_folder_holds_no_predictions(made: Path, tmp_path: Path) -> N
         run(made / "bundle", made / "data", tmp_path / "s.csv")
 
 
-def test_a_vote_says_that_it_keeps_no_time_budget(bundle: Path, made: Path, tmp_path: Path) -> None:
-    decision = load_decision(bundle / "decision.json")
-    update = {"vote": True, "fold_thresholds": {0: [100]}}
-    save_decision(bundle / "decision.json", decision.model_copy(update=update))
-    sign(bundle)
-    said: list[str] = []
-    submit(bundle, made / "data", tmp_path / "s.csv", seconds=9, memory_cap_gb=1, report=said.append)
-    assert "folds vote, so every model is needed and the time budget is not kept" in said
-
-
 def test_the_command_runs_a_bundle_or_says_why_not(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,6 @@ from inference.decide.decision import (
     PostStep,
     apply,
     apply_each,
-    apply_vote,
     load_decision,
     save_decision,
 )
@@ -161,20 +160,6 @@ def test_instances_come_with_confidences_and_their_own_plane() -> None:
     assert mask.instances is not None and mask.instances.max() == 2
     assert np.array_equal(mask.planes[0], mask.instances > 0)
     assert mask.scores == pytest.approx([0.8, 0.8])
-
-
-def test_vote_of_folds_cuts_each_fold_at_its_own_threshold() -> None:
-    rng = np.random.default_rng(6)
-    folds = [(fold, rng.integers(0, 256, (2, 9, 14)).astype(np.uint8)) for fold in range(3)]
-    thresholds = {0: [50, 60], 1: [100, 110], 2: [200, 210]}
-    made = decision(ThresholdRule(thresholds=[128, 128]), fold_thresholds=thresholds)
-    cut = [probs >= np.array(thresholds[fold])[:, None, None] for fold, probs in folds]
-    assert np.array_equal(apply_vote(folds, made).planes, np.sum(cut, axis=0) >= 1.5)
-    assert np.array_equal(apply_vote(folds[:2], made).planes, cut[0] | cut[1])
-    with pytest.raises(ValueError, match="vote of the folds \\[7\\]"):
-        apply_vote([(7, folds[0][1])], made)
-    with pytest.raises(ValueError, match="vote of the folds"):
-        apply_vote([], made)
 
 
 RULES = [

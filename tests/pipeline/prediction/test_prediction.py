@@ -1,4 +1,4 @@
-"""Stage 07: the decision's views and votes, folds kept apart, drift, time budgets, several devices."""
+"""Stage 07: the decision's views, folds kept apart, drift, time budgets, several devices."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from submissions.table.findings import Finding
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Stages 01 to 06, with thresholds of single folds: (the experiment's folder, arguments)."""
+    """Stages 01 to 06: (the experiment's folder, arguments)."""
     folder = tmp_path_factory.mktemp("tuned")
-    arguments = write_tiny_experiment(folder, tune={"rounds": 100, "rules": ["global", "fold_mean"], "vote": True})
+    arguments = write_tiny_experiment(folder, tune={"rounds": 100, "rules": ["global", "fold_mean"]})
     run_stages(arguments, ("01", "02", "03", "04", "05", "06"))
     return folder / "runs/drawn/tiny", arguments
 
@@ -47,29 +47,26 @@ def decide(own: Path, **update: object) -> None:
     save_decision(path, load_decision(path).model_copy(update=update))
 
 
-def test_folds_vote_and_the_bundle_votes_alike(
+def test_folds_are_kept_for_other_runs_and_the_bundle_decides_alike(
     tuned: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=True, views=None)
-    again(arguments)
+    decide(own, views=None)
+    again(arguments, "--keep-folds")
     assert "6 images predicted by fold 1 alone" in capsys.readouterr().out
-    assert not list((own / "test").glob("*.h5"))
     for fold in (0, 1):
         assert check_predictions(own, fold, open_folds(space_of(arguments))[1]) == own / f"test_folds/fold_{fold}"
         assert len(list((own / f"test_folds/fold_{fold}").glob("*.h5"))) == 6
     stage("08_bundle")([*arguments, "--overwrite", "--no-wheels"])
     summary = run(own / "bundle", own.parents[2] / "data", tmp_path / "submission.csv", device="cpu")
     assert summary.path.read_bytes() == (own / "submission.csv").read_bytes()
-    with pytest.raises(ValueError, match="cannot be kept where folds vote"):
-        run(own / "bundle", own.parents[2] / "data", tmp_path / "b/submission.csv", device="cpu", seconds=9.0)
 
 
 def test_folds_are_kept_beside_the_mean_and_not_made_twice(
     tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments)
     mean = (own / "submission.csv").read_bytes()
     again(arguments, "--keep-folds")
@@ -91,7 +88,7 @@ def test_views_that_the_decision_dropped_are_not_used(
     tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments)
     assert set(attributes(own).values()) == {(2, 2)}
     decide(own, views=["identity"])
@@ -110,7 +107,7 @@ def test_views_that_the_decision_dropped_are_not_used(
 
 def test_a_time_budget_is_said_and_kept(tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments, "--time-budget", "0.001s")
     said = capsys.readouterr().out
     assert "views reduced from 2 to 1: identity" in said and "models reduced from 2 to 1" in said
@@ -134,7 +131,7 @@ def test_what_a_time_budget_cost_is_not_kept_without_one(
     tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments)
     whole = (own / "submission.csv").read_bytes()
     again(arguments, "--time-budget", "0.001s")
@@ -153,7 +150,7 @@ def test_what_the_linter_refuses_is_no_submission(
     tuned: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments)
     written = (own / "submission.csv").read_bytes()
     with monkeypatch.context() as patched:
@@ -198,7 +195,7 @@ def test_a_corrected_contract_is_written_anew_and_predicted_once(
     tuned: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments)
     contract, predicted = own.parents[2] / "drawn.yaml", sorted((own / "test").glob("*.h5"))
     before, made = contract.read_text(), [path.stat().st_mtime_ns for path in predicted]
@@ -215,7 +212,7 @@ def test_a_corrected_contract_is_written_anew_and_predicted_once(
 
 def test_two_devices_write_the_same_submission(tuned: tuple[Path, list[str]]) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     again(arguments)
     alone = (own / "submission.csv").read_bytes()
     again(arguments, "--device", "cpu,cpu:0")
@@ -237,7 +234,7 @@ def test_test_images_unlike_those_learned_on_are_noticed(
     tuned: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own, arguments = tuned
-    decide(own, vote=False, views=None)
+    decide(own, views=None)
     features = pd.read_csv(own / "tuning/features.csv")
     kept = (own / "tuning/features.csv").read_bytes()
     for name in features.columns.drop("image_id"):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_criteria
 
-from inference.decide.decision import apply, apply_vote, load_decision
+from inference.decide.decision import apply, load_decision
 from pipeline.tuning.report import write_tuning
 from pipeline.tuning.scores.criteria import tuning_metric
 from pipeline.tuning.search import TuneResult, tune
@@ -172,19 +172,16 @@ def test_quantile_wins_where_the_share_is_constant_and_the_scale_is_not() -> Non
     assert result.cv > 0.9
 
 
-def test_fold_thresholds_are_averaged_and_serve_a_vote() -> None:
+def test_fold_thresholds_are_averaged() -> None:
     items = draw_items(18)
     for item in items:
         if item.fold == 0:
             item.given = np.clip(item.given.astype(int) + 30, 0, 255).astype(np.uint8)
-    result = run(drawn_contract(), items, rule="fold_median", vote=True)
-    assert result.chosen.name == "fold_median" and result.decision.vote
-    alone = [result.decision.fold_thresholds[fold][0] for fold in range(3)]
+    result = run(drawn_contract(), items, rule="fold_median")
+    assert result.chosen.name == "fold_median"
+    alone = [int(text) for text in result.chosen.fit.values["of the folds"].split(", ")]
     assert alone[0] > max(alone[1:]) + 15
     assert result.chosen.fit.values["threshold"] == int(np.median(alone))
-    assert apply_vote([(0, items[0].given), (1, items[0].given)], result.decision).planes.any()
-    with pytest.raises(ValueError, match="or leave tune"):
-        run(drawn_contract(), items, rules=["global"], vote=True)
 
 
 def test_hysteresis_and_learned_channels_are_rules_as_well() -> None:
