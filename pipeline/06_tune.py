@@ -60,7 +60,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     host = host_result(found.criteria, found.items, result, space.own / KNOWN)
     by_source = source_report(result, source_of_images(space, runs[0]))
     sections = [*([] if host is None else host_report(host, result)), *by_source, *forecast_report(forecast)]
-    write_tuning(stage.folder, result, extras=extras, settings=found.criteria.settings, sections=sections)
+    write_tuning(stage.folder, result, extras=extras, sections=sections)
     save_forecast(stage.folder / "forecast.json", forecast)
     worth, metric = (result, result.metric.name) if host is None else (host, HOST)
     folds = pd.DataFrame(sorted(worth.fold_scores.items()), columns=["fold", "score"])

@@ -84,9 +84,6 @@ class TuneSettings(Settings):
     gate: str | None = Field(
         None, description="a classifier experiment on the same folds; its image-level probabilities gate the masks"
     )
-    correct_shift: bool = Field(
-        False, description="correct the thresholds for what averaging several models does to them, as measured"
-    )
     sample: int = Field(
         0,
         ge=0,
@@ -102,9 +99,6 @@ class TuneSettings(Settings):
         150, ge=0, le=1000, description="shifted copies of training images that stage 05 predicts, from which "
                                         "the forecast learns what low scores look like; 0: none [images]"
     )  # fmt: skip
-    second_seed: str | None = Field(
-        None, description="the same experiment trained with another seed; measures what averaging models changes"
-    )
     level: float = Field(0.95, gt=0.5, lt=1, description="confidence of the intervals [probability]")
     rounds: int = Field(1000, ge=100, description="number of bootstrap rounds [rounds]")
     seed: int = Field(0, description="seed of the bootstrap [whole number]")

@@ -90,8 +90,7 @@ def drift(oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1
     if warnings and models[0] != models[1]:
         warnings.append(
             f"part of this may come from averaging: the test probabilities are a mean of {models[1]} models, the "
-            f"out-of-fold ones of {models[0]}, and a mean is less extreme; tune.second_seed or folds.repeats "
-            "measure it"
+            f"out-of-fold ones of {models[0]}, and a mean is less extreme; folds.repeats measures it"
         )
     columns = ["feature", "oof_mean", "test_mean", "low", "high", "outside", "distance", "chance", "drifted"]
     return Drift(pd.DataFrame(rows, columns=columns), _histograms(oof, test), warnings)

@@ -20,7 +20,7 @@ from pipeline.inventory_table import read_inventory
 from pipeline.prediction.copies import finished_copies
 from pipeline.prediction.image_gate import gate_folder, gate_path, gate_run
 from pipeline.prediction.oof_sample import finished_parts
-from pipeline.runs import Run, read_run
+from pipeline.runs import Run
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 from submissions.host.answer_size import probs_at_answer, truth_at_answer
@@ -149,9 +149,6 @@ def tune_stage(space: Workspace, runs: Sequence[Run]) -> Stage:
         inputs[f"answers of {gate.name}"] = gate.oof
     copies = finished_copies(runs[0].folder)[1]
     inputs |= {"copies": copies} if copies else {}
-    second = space.experiment.tune.second_seed
-    if second is not None:
-        inputs[f"oof of {second}"] = read_run(space, second).oof
     return Stage("06_tune", space.own / "tuning", settings, inputs, TUNE_FORMAT)
 
 

@@ -82,11 +82,7 @@ def missing_runs(space: Workspace) -> list[str]:
     """Sentences about other experiments of this competition that are named but not yet as far as needed."""
     experiment, tune = space.experiment, space.experiment.tune
     members = [] if experiment.repeated else experiment.members
-    needed = [
-        *(("members", name) for name in members),
-        ("tune.gate", tune.gate),
-        ("tune.second_seed", tune.second_seed),
-    ]
+    needed = [*(("members", name) for name in members), ("tune.gate", tune.gate)]
     problems = []
     for key, name in needed:
         if name is not None and not (space.shared / name / "oof" / DONE).is_file():

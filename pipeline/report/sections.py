@@ -169,7 +169,7 @@ def averages(run: FinishedRun) -> Safe:
 def _ensemble(run: FinishedRun) -> list[Safe]:
     shift: dict[str, Any] | None = run.decision.learned.get("ensemble_shift")
     if not run.decision.weights and shift is None:
-        return [absent("A single experiment without members or tune.second_seed, so no averaging was measured.")]
+        return [absent("A single experiment without members, so no averaging was measured.")]
     parts = []
     if run.decision.weights:
         rows = [[name, weight, *_against(run, name)] for name, weight in run.decision.weights.items()]
@@ -178,9 +178,8 @@ def _ensemble(run: FinishedRun) -> list[Safe]:
     if shift is not None:
         parts.append(element(
             "p", f"A mean of two models gains {number(shift['gain'], signed=True)} ({span(*shift['gain_interval'])}); "
-            f"its best threshold is {shift['threshold_mean']} of 255, one model's {shift['threshold_single']}. Left "
-            f"uncorrected that costs {number(shift['lost_without_correction'])}; the decision is "
-            f"{'moved by it' if shift['corrected'] else 'not moved'}.",
+            f"its best threshold is {shift['threshold_mean']} of 255, one model's {shift['threshold_single']}, which "
+            f"costs the mean {number(shift['lost'])}.",
         ))  # fmt: skip
     return parts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from inference.predict.store import open_prediction
 from pipeline.prediction.oof import StoredItem, oof_channels, run_items, ungrouped
 from pipeline.prediction.oof_sample import finished_parts, sample_ids
-from pipeline.runs import Run, read_run, split_apart
+from pipeline.runs import Run, split_apart
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.ensemble import (
     EnsembleShift,
@@ -107,47 +107,13 @@ def measure(space: Workspace, runs: Sequence[Run], found: OutOfFold) -> Extras:
         variants = {"none": run_items(space, runs[0], only=chosen)}
         variants |= {shift: run_items(space, runs[0], folder, only=chosen) for shift, folder in shifted.items()}
         shifts = shift_table(found.criteria, variants)
-    seen = repeated_shift if space.experiment.members else second_seed_shift
-    ensemble = seen(space, runs, found.criteria)
-    if ensemble is None and space.experiment.tune.correct_shift:
-        raise ValueError(
-            "tune.correct_shift: no ensemble shift was measured; it needs a rule with thresholds, and "
-            "tune.second_seed, folds.repeats, or members that differ only by seed or split"
-        )
-    return Extras(found.weights, views, shifts, ensemble, found.notes)
+    return Extras(found.weights, views, shifts, repeated_shift(space, runs, found.criteria), found.notes)
 
 
 def stored_views(folder: Path) -> list[str]:
     """Names of the views that the predictions of a folder hold apart, in their order."""
     with open_prediction(min(folder.glob("*.h5"))) as prediction:
         return list(dict.fromkeys(name.partition("/")[0] for name in prediction.channels))
-
-
-def second_seed_shift(space: Workspace, runs: Sequence[Run], criteria: Criteria) -> EnsembleShift | None:
-    """The mean of this experiment and the one of `tune.second_seed` against this one alone; None without one.
-
-    Raises ValueError where the two were split by different fold files, or trained differently but for the seed.
-    """
-    name = space.experiment.tune.second_seed
-    if name is None:
-        return None
-    own, other = runs[0], read_run(space, name)
-    if (own.folds_hash, own.folds) != (other.folds_hash, other.folds):
-        raise ValueError(
-            f"tune.second_seed: {name!r} was trained on folds {other.folds} of {other.folds_hash}, this "
-            f"experiment on {own.folds} of {own.folds_hash}; give both the same fold file with 02_make_folds.py "
-            "--folds"
-        )
-    for fold in own.folds:
-        here, there = (trained_settings(run, fold) for run in (own, other))
-        differ = sorted(key for key in set(here) | set(there) if here.get(key) != there.get(key))
-        if differ != ["seed"]:
-            raise ValueError(
-                f"tune.second_seed: {name!r} differs in {differ or 'nothing'}; expected to differ in the seed only"
-            )
-    singles = run_items(space, own)
-    means = mixed_items({own.name: singles, name: run_items(space, other)})
-    return ensemble_shift(criteria, singles, means)
 
 
 def repeated_shift(space: Workspace, runs: Sequence[Run], criteria: Criteria) -> EnsembleShift | None:
@@ -159,8 +125,7 @@ def repeated_shift(space: Workspace, runs: Sequence[Run], criteria: Criteria) ->
     if pair is None or space.competition.exclusive:
         return None
     members, _ = shared_images(pair, {run.name: run_items(space, run) for run in pair})
-    shift = ensemble_shift(criteria, members[pair[0].name], mixed_items(members))
-    return replace(shift, members=len(runs))
+    return ensemble_shift(criteria, members[pair[0].name], mixed_items(members))
 
 
 def is_repeated(one: Run, other: Run) -> bool:

@@ -13,7 +13,6 @@ import pandas as pd
 from inference.decide.decision import save_decision
 from pipeline.tuning.comparisons.extras import Extras, decision_with, extras_report, markdown, write_extras
 from pipeline.tuning.rules.nested import RuleReport
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.atomic import write_atomic
 from submissions.metrics.intervals import Interval
 
@@ -22,19 +21,14 @@ if TYPE_CHECKING:
 
 
 def write_tuning(
-    folder: Path,
-    result: TuneResult,
-    *,
-    extras: Extras | None = None,
-    settings: TuneSettings | None = None,
-    sections: Sequence[str] = (),
+    folder: Path, result: TuneResult, *, extras: Extras | None = None, sections: Sequence[str] = ()
 ) -> None:
     """Write decision.json, report.md and the tables curves, scores, nested_scores, features and prediction_sums (.csv).
 
     With `extras`, and the settings they were measured under, also what else was measured. sections: further lines of
     the report.
     """
-    more, settings = extras or Extras(), settings or TuneSettings()
+    more = extras or Extras()
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in (
         ("curves.csv", curves(result)),
@@ -45,8 +39,8 @@ def write_tuning(
     ):
         write_atomic(folder / name, frame.to_csv(index=False, lineterminator="\n"))
     write_extras(folder, more)
-    write_atomic(folder / "report.md", report(result) + "\n".join(["", *extras_report(more, settings), *sections]))
-    save_decision(folder / "decision.json", decision_with(result.decision, more, settings))
+    write_atomic(folder / "report.md", report(result) + "\n".join(["", *extras_report(more), *sections]))
+    save_decision(folder / "decision.json", decision_with(result.decision, more))
 
 
 def curves(result: TuneResult) -> pd.DataFrame:

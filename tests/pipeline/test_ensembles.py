@@ -1,4 +1,4 @@
-"""Ensembles of experiments, and a second seed: what is skipped, mixed, weighed and refused."""
+"""Ensembles of experiments: what is skipped, mixed, weighed and refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from inference.decide.decision import load_decision, save_decision
 from inference.predict.store import open_prediction, write_prediction
 from pipeline.runs import open_runs
 from pipeline.sequence import run_stages
-from pipeline.tuning.measurements import out_of_fold, second_seed_shift
+from pipeline.tuning.measurements import out_of_fold
 
 
 def write_experiment(folder: Path, arguments: list[str], name: str, **change: Any) -> list[str]:
@@ -108,7 +108,6 @@ def test_the_mean_of_the_members_is_what_is_tuned_on(members: tuple[Path, list[s
         ("members=[both]", "expected other experiments, each once"),
         ("members=[nobody]", "run 05_predict_oof.py nobody first"),
         ("tune.sample=5", r"leave out tune\.sample"),
-        ("tune.second_seed=tiny", r"leave out tune\.second_seed"),
     ],
 )
 def test_what_is_no_ensemble_is_refused(members: tuple[Path, list[str], list[str]], setting: str, words: str) -> None:
@@ -116,25 +115,13 @@ def test_what_is_no_ensemble_is_refused(members: tuple[Path, list[str], list[str
         open_runs(space_of(members[2], "--set", setting))
 
 
-def edit_inputs(path: Path, **change: str) -> None:
-    """Change the inputs of a stage's document."""
-    document = json.loads(path.read_text())
-    document["identity"]["inputs"].update(change)
-    path.write_text(json.dumps(document))
-
-
 def test_members_of_other_images_splits_or_channels_are_refused(members: tuple[Path, list[str], list[str]]) -> None:
-    folder, own, both = members
+    folder, _, both = members
     path = folder / "runs/drawn/other/oof/stage.json"
     before = path.read_text()
     path.write_text(json.dumps(json.loads(before) | {"inventory": "0123"}))
     with pytest.raises(ValueError, match="'other' predicted the images of inventory 0123"):
         open_runs(space_of(both))
-    path.write_text(before)
-    edit_inputs(path, folds="0123")
-    space = space_of(own, "--set", "tune.second_seed=other")
-    with pytest.raises(ValueError, match=r"trained on folds \[0, 1\] of 0123"):
-        second_seed_shift(space, open_runs(space), out_of_fold(space, open_runs(space)).criteria)
     path.write_text(before)
     space = space_of(both)
     items = out_of_fold(space, open_runs(space)).items
@@ -144,27 +131,3 @@ def test_members_of_other_images_splits_or_channels_are_refused(members: tuple[P
     with pytest.raises(ValueError, match="members need the same channels"):
         out_of_fold(space, open_runs(space))
     first.write_bytes(kept)
-
-
-def test_a_second_seed_shows_what_a_mean_changes(
-    members: tuple[Path, list[str], list[str]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, own, _ = members
-    more = ["--set", "tune.second_seed=other", "--overwrite"]
-    stage("06_tune")([*own, *more])
-    assert "mean of two models: score" in capsys.readouterr().out
-    assert "ensemble_shift" in load_decision(folder / "runs/drawn/tiny/tuning/decision.json").learned
-    assert "## Mean of models" in (folder / "runs/drawn/tiny/tuning/report.md").read_text()
-    inputs = json.loads((folder / "runs/drawn/tiny/tuning/stage.json").read_text())["identity"]["inputs"]
-    assert "oof of other" in inputs
-    page = page_of(folder, "tiny")
-    assert "A mean of two models gains" in page and ", the mean of" not in page
-    path = folder / "runs/drawn/other/fold_1/stage.json"
-    before = path.read_text()
-    document = json.loads(before)
-    document["identity"]["settings"]["train"]["lr"] = 5.0
-    path.write_text(json.dumps(document))
-    with pytest.raises(SystemExit):
-        stage("06_tune")([*own, *more])
-    assert "'other' differs in ['seed', 'train']; expected to differ in the seed only" in capsys.readouterr().err
-    path.write_text(before)

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from inference.decide.decision import Decision
-from inference.decide.rules import ThresholdRule
 from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_variants, mixed_items
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import OofItem
@@ -150,9 +148,7 @@ class EnsembleShift:
 
     threshold: best candidate of one model, of the mean; moved: their difference with its interval over
     resampled groups; gain: nested score of the mean minus that of one model; lost: score of the mean at its
-    own threshold minus that at the single model's, which is what an uncorrected threshold costs. members: how many
-    models the probabilities are a mean of that the decision is learned on; of their variance every further
-    doubling takes that fraction of what it takes of one model's, and moves thresholds by that much less.
+    own threshold minus that at the single model's, which is what a threshold learned on one model costs.
     """
 
     single: int
@@ -162,16 +158,23 @@ class EnsembleShift:
     moved_high: int
     gain: Interval
     lost: float
-    members: int = 1
 
     @property
-    def correction(self) -> int:
-        """What the decision's thresholds are to be moved by."""
-        return round(self.moved / self.members)
+    def learned(self) -> dict[str, Any]:
+        """What the decision remembers of it."""
+        return {
+            "threshold_single": self.single,
+            "threshold_mean": self.mean,
+            "moved": self.moved,
+            "moved_interval": [self.moved_low, self.moved_high],
+            "gain": self.gain.estimate,
+            "gain_interval": [self.gain.low, self.gain.high],
+            "lost": self.lost,
+        }
 
 
 def ensemble_shift(criteria: Criteria, singles: Iterable[OofItem], means: Iterable[OofItem]) -> EnsembleShift:
-    """Measure the shift from one model's probabilities to those of a mean (a second seed, repeated splits).
+    """Measure the shift from one model's probabilities to those of a mean (another seed, repeated splits).
 
     Candidates are thresholds 0..255, or places in the grid. Raises ValueError where the rule has no threshold
     (argmax), or the images differ.
@@ -180,7 +183,7 @@ def ensemble_shift(criteria: Criteria, singles: Iterable[OofItem], means: Iterab
         variants = judge_variants(criteria, {"single": singles, "mean": means}, pool)
     one, mean = variants["single"].fit.choice, variants["mean"].fit.choice
     if one is None or mean is None or len(one.scores) < 2:
-        raise ValueError("ensemble shift: argmax has no threshold to correct")
+        raise ValueError("ensemble shift: argmax has no threshold that could move")
     outside = (1 - criteria.settings.level) / 2
     low, high = np.quantile(mean.tops - one.tops, [outside, 1 - outside])
     return EnsembleShift(
@@ -192,35 +195,3 @@ def ensemble_shift(criteria: Criteria, singles: Iterable[OofItem], means: Iterab
         difference(criteria, variants["mean"], variants["single"]),
         float(mean.scores[mean.chosen] - mean.scores[one.chosen]),
     )
-
-
-def with_ensemble_shift(decision: Decision, shift: EnsembleShift, *, correct: bool) -> Decision:
-    """The decision with the measured shift in `learned`, and with thresholds moved by it where `correct`.
-
-    Raises ValueError where thresholds are to be moved, and the rule has none.
-    """
-    shown: dict[str, Any] = {
-        "threshold_single": shift.single,
-        "threshold_mean": shift.mean,
-        "moved": shift.moved,
-        "moved_interval": [shift.moved_low, shift.moved_high],
-        "gain": shift.gain.estimate,
-        "gain_interval": [shift.gain.low, shift.gain.high],
-        "lost_without_correction": shift.lost,
-        "corrected": correct,
-        "correction": shift.correction,
-    }
-    update: dict[str, Any] = {"learned": {**decision.learned, "ensemble_shift": shown}}
-    if correct:
-        rule = decision.rule
-        if not isinstance(rule, ThresholdRule):
-            raise ValueError(f"tune.correct_shift: rule {rule.kind!r} has no thresholds to correct")
-        update["rule"] = ThresholdRule(
-            thresholds=[_moved(value, shift.correction) for value in rule.thresholds],
-            groups={name: [_moved(v, shift.correction) for v in values] for name, values in rule.groups.items()},
-        )
-    return decision.model_copy(update=update)
-
-
-def _moved(threshold: int, by: int) -> int:
-    return threshold if threshold > 255 else min(255, max(1, threshold + by))

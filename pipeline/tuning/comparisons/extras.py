@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from inference.decide.decision import Decision
 from pipeline.prediction.drift import Drift
-from pipeline.tuning.comparisons.ensemble import EnsembleShift, ViewWorth, Weights, with_ensemble_shift
+from pipeline.tuning.comparisons.ensemble import EnsembleShift, ViewWorth, Weights
 from pipeline.tuning.comparisons.shift_table import ShiftTable
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.atomic import write_atomic
 
 
@@ -27,28 +27,24 @@ class Extras:
     notes: list[str] = field(default_factory=list)
 
 
-def decision_with(decision: Decision, extras: Extras, settings: TuneSettings) -> Decision:
-    """The decision with the members' weights, the views that are kept and the measured ensemble shift.
-
-    Thresholds are moved by that shift where `settings.correct_shift`; then the decision is one for the mean
-    of models, and its score on out-of-fold predictions of single models is no longer the CV that was
-    reported.
-    """
+def decision_with(decision: Decision, extras: Extras) -> Decision:
+    """The decision with the members' weights, the views that are kept, and in `learned` what was measured."""
+    learned = dict(decision.learned)
     if extras.notes:
-        decision = decision.model_copy(update={"learned": {**decision.learned, "splits": extras.notes}})
-    if extras.weights is not None:
-        decision = decision.model_copy(update={"weights": extras.weights.weights})
-    if extras.views is not None:
-        decision = decision.model_copy(update={"views": extras.views.kept})
+        learned["splits"] = extras.notes
     if extras.shifts is not None:
-        shown = {"optimal": extras.shifts.optimal, "robust": extras.shifts.robust}
-        decision = decision.model_copy(update={"learned": {**decision.learned, "shift_test": shown}})
+        learned["shift_test"] = {"optimal": extras.shifts.optimal, "robust": extras.shifts.robust}
     if extras.ensemble is not None:
-        decision = with_ensemble_shift(decision, extras.ensemble, correct=settings.correct_shift)
-    return decision
+        learned["ensemble_shift"] = extras.ensemble.learned
+    update: dict[str, Any] = {"learned": learned}
+    if extras.weights is not None:
+        update["weights"] = extras.weights.weights
+    if extras.views is not None:
+        update["views"] = extras.views.kept
+    return decision.model_copy(update=update)
 
 
-def extras_report(extras: Extras, settings: TuneSettings) -> list[str]:
+def extras_report(extras: Extras) -> list[str]:
     """Sections of the report, as Markdown lines."""
     lines: list[str] = []
     if extras.notes:
@@ -66,18 +62,15 @@ def extras_report(extras: Extras, settings: TuneSettings) -> list[str]:
         lines += ["## Shift test", "", f"In short: {extras.shifts.sentence}.", ""]
         lines += [*markdown(extras.shifts.table), ""]
     if extras.ensemble is not None:
-        lines += ["## Mean of models", "", _ensemble(extras.ensemble, settings), ""]
+        lines += ["## Mean of models", "", _ensemble(extras.ensemble), ""]
     return lines
 
 
-def _ensemble(shift: EnsembleShift, settings: TuneSettings) -> str:
-    part = "" if shift.members == 1 else f" divided by the {shift.members} members that they are already learned on"
-    done = f"corrected for it{part}" if settings.correct_shift else "not corrected (tune.correct_shift does that)"
+def _ensemble(shift: EnsembleShift) -> str:
     return (
         f"The mean scores {shift.gain.estimate:+.4f} [{shift.gain.low:.4f}, {shift.gain.high:.4f}] against one "
         f"model on the same images. Its best threshold is {shift.mean}, that of one model {shift.single}: moved by "
-        f"{shift.moved} [{shift.moved_low}, {shift.moved_high}]. Left uncorrected that costs {shift.lost:.4f}. "
-        f"The thresholds of the decision are {done}."
+        f"{shift.moved} [{shift.moved_low}, {shift.moved_high}]. One model's threshold costs the mean {shift.lost:.4f}."
     )
 
 

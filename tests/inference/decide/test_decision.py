@@ -178,7 +178,6 @@ def test_json_round_trip_decides_the_same(rule: Any, tmp_path: Path, probs: np.n
         post=[PostStep(step="min_area", values=[2, 3])],
         instances=InstanceSettings(method="components"),
         weights={"x": 0.25, "y": 0.75},
-        fold_thresholds={0: [1, 2]},
         learned={"cv": 0.5},
     )
     save_decision(tmp_path / "decision.json", made)
@@ -199,7 +198,7 @@ def test_a_decision_of_another_experiment_format_or_place_is_refused(tmp_path: P
         load_decision(path, fingerprint="other")
     document = json.loads(path.read_text())
     path.write_text(json.dumps({**document, "format": 99}))
-    with pytest.raises(ValueError, match="format 99, expected 1"):
+    with pytest.raises(ValueError, match="format 99, expected 2"):
         load_decision(path)
     path.write_text(json.dumps({**document, "treshold": 1}))
     with pytest.raises(ValueError, match="treshold: unknown key"):

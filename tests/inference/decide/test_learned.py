@@ -31,14 +31,14 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"format": 1, "finger', "the verdict is damaged"),
+        ('{"format": 2, "finger', "the verdict is damaged"),
         (b"\xff\xfe\x00", "the verdict is damaged"),
         ("", "the verdict is damaged"),
-        ("[1, 2]", "format None, expected 1; run 06_tune again"),
-        ('{"format": 2, "fingerprint": "abc"}', "format 2, expected 1; run 06_tune again"),
-        ('{"format": 1, "fingerprint": "abc"}', "shares: missing"),
-        ('{"format": 1, "fingerprint": "abc", "shares": [1], "share": 1}', "share: unknown key"),
-        ('{"format": 1, "fingerprint": "xyz", "shares": [1]}', "learned from the predictions 'xyz', but these weights"),
+        ("[1, 2]", "format None, expected 2; run 06_tune again"),
+        ('{"format": 1, "fingerprint": "abc"}', "format 1, expected 2; run 06_tune again"),
+        ('{"format": 2, "fingerprint": "abc"}', "shares: missing"),
+        ('{"format": 2, "fingerprint": "abc", "shares": [1], "share": 1}', "share: unknown key"),
+        ('{"format": 2, "fingerprint": "xyz", "shares": [1]}', "learned from the predictions 'xyz', but these weights"),
     ],
 )
 def test_what_is_wrong_is_said_of_the_file(text: str | bytes, words: str, tmp_path: Path) -> None:

@@ -128,18 +128,17 @@ def test_an_id_template_that_names_several_rows_alike_is_found(tmp_path: Path) -
 
 def test_other_experiments_have_to_be_as_far_as_they_are_needed(tmp_path: Path) -> None:
     external = [{"experiment": "tgs-salt"}, {"experiment": "nobody"}]
-    tune = {"gate": "judge", "second_seed": "twin", "rounds": 100}
+    tune = {"gate": "judge", "rounds": 100}
     space = space_with(tmp_path, "train.pseudo_labels=teacher", external=external, tune=tune)
     said = missing_runs(space)
     for words in (
         "tune.gate names 'judge'",
-        "tune.second_seed names 'twin'",
         "train.pseudo_labels names 'teacher'",
         "external[0].experiment: 'tgs-salt' is not prepared",
         "external[1].experiment: experiment 'nobody'",
     ):
         assert len([one for one in said if one.startswith(words)]) == 1, words  # fmt: skip
-    for made in ("drawn/judge/oof", "drawn/twin/oof", "drawn/teacher/test_folds/fold_0", "tgs-salt/store/abc"):
+    for made in ("drawn/judge/oof", "drawn/teacher/test_folds/fold_0", "tgs-salt/store/abc"):
         (space.runs / made).mkdir(parents=True)
         (space.runs / made / DONE).write_text("{}")
     assert [one.split(":")[0] for one in missing_runs(space)] == ["external[1].experiment"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, dra
 from folds.foldfile import SOURCE, write_folds
 from folds.splitters import make_folds
 from inference.decide.decision import Decision, Mask, apply, load_decision
-from inference.decide.rules import QuantileRule, ThresholdRule
+from inference.decide.rules import ThresholdRule
 from pipeline.prediction.drift import drift, image_features, learned_ranges
-from pipeline.tuning.comparisons.ensemble import ensemble_shift, fit_weights, view_worth, with_ensemble_shift
+from pipeline.tuning.comparisons.ensemble import ensemble_shift, fit_weights, view_worth
 from pipeline.tuning.comparisons.extras import Extras, write_drift
 from pipeline.tuning.comparisons.paired import judge_variants, mixed_items
 from pipeline.tuning.comparisons.shift_table import shift_table
@@ -133,7 +132,7 @@ def test_a_view_that_harms_is_dropped_and_the_others_are_kept() -> None:
     assert single.kept == ["identity"] and np.isnan(single.table["gain"][0])
 
 
-def test_the_shift_of_a_mean_is_measured_and_corrected() -> None:
+def test_the_shift_of_a_mean_is_measured() -> None:
     items = draw_items(36)
     single = changed(items, noise(10), 1)
     mean = changed(single, lambda q, rng: q * 0.8)
@@ -141,17 +140,7 @@ def test_the_shift_of_a_mean_is_measured_and_corrected() -> None:
     assert shift.moved == shift.mean - shift.single < -10
     assert shift.moved_low <= shift.moved + 8 and shift.moved_high < 0
     assert shift.lost > 0.01
-    rule = ThresholdRule(thresholds=[shift.single], groups={"a": [5], "b": [256]})
-    base = Decision(fingerprint="", classes=["disc"], channels=["disc"], rule=rule)
-    told = with_ensemble_shift(base, shift, correct=False)
-    assert told.rule == rule and told.learned["ensemble_shift"]["moved"] == shift.moved
-    done = with_ensemble_shift(base, shift, correct=True)
-    assert done.rule == ThresholdRule(thresholds=[shift.mean], groups={"a": [1], "b": [256]})
-    pair = with_ensemble_shift(base, replace(shift, moved=-9, members=3), correct=True)
-    assert pair.rule == ThresholdRule(thresholds=[shift.single - 3], groups={"a": [2], "b": [256]})
-    other = base.model_copy(update={"rule": QuantileRule(shares=[0.1])})
-    with pytest.raises(ValueError, match="no thresholds to correct"):
-        with_ensemble_shift(other, shift, correct=True)
+    assert shift.learned["moved"] == shift.moved and shift.learned["lost"] == shift.lost
     exclusive = drawn_contract("iou", classes=["background", "a", "b"], exclusive=True, rows=None)
     with pytest.raises(ValueError, match="argmax has no threshold"):
         drawn = draw_exclusive()
@@ -267,17 +256,14 @@ def test_what_was_measured_is_written_and_part_of_the_decision(tmp_path: Path) -
         shift_table(TERMS, {"none": items, "dark": other}),
         ensemble_shift(TERMS, items, other),
     )
-    criteria = drawn_criteria(drawn_contract(), rules=["global"], correct_shift=True)
+    criteria = drawn_criteria(drawn_contract(), rules=["global"])
     result = tune(criteria, items)
-    write_tuning(tmp_path, result, extras=extras, settings=criteria.settings)
+    write_tuning(tmp_path, result, extras=extras)
     decision = load_decision(tmp_path / "decision.json")
     assert sum(decision.weights.values()) == pytest.approx(1) and decision.views == ["identity"]
-    assert decision.learned["ensemble_shift"]["corrected"]
+    assert extras.ensemble is not None and decision.rule == result.decision.rule
+    assert decision.learned["ensemble_shift"]["moved"] == extras.ensemble.moved
     assert decision.learned["shift_test"]["robust"] < decision.learned["shift_test"]["optimal"]
-    before, after = result.decision.rule, decision.rule
-    assert isinstance(before, ThresholdRule) and isinstance(after, ThresholdRule)
-    assert extras.ensemble is not None
-    assert after.thresholds[0] == before.thresholds[0] + extras.ensemble.moved
     text = (tmp_path / "report.md").read_text()
     assert all(f"## {name}" in text for name in ("Weights of experiments", "Views", "Shift test", "Mean of models"))
     assert {"views.csv", "shifts.csv", "curves.csv"} <= {path.name for path in tmp_path.iterdir()}

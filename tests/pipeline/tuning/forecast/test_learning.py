@@ -181,7 +181,7 @@ def test_a_forecast_comes_back_as_it_was(tmp_path: Path, forecast: Forecast) -> 
     with pytest.raises(ValueError, match="learned from the predictions 'drawn'"):
         load_forecast(path, fingerprint="other")
     path.write_text('{"format": 0}')
-    with pytest.raises(ValueError, match="format 0, expected 1"):
+    with pytest.raises(ValueError, match="format 0, expected 2"):
         load_forecast(path)
     with pytest.raises(FileNotFoundError, match="run stage 06_tune first"):
         load_forecast(tmp_path / "none.json")
