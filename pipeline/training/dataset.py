@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import has_blocks, training_windows_allowed
-from inference.config import InputConfig
 from inference.predict.inputs import Statistics, normalise, read_input, statistics
 from pipeline.augmentation.augment import Augmentation, build_augmentation
 from pipeline.augmentation.stains import ColourStatistics
 from pipeline.data.patch_index import Window, WindowSampler, keep_tissue, read_index, window_odds
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_axes import along
-from pipeline.experiment import SamplingSettings
+from pipeline.experiment import Experiment, SamplingSettings
 from pipeline.seeds import generator_of, seed_of
 from pipeline.training.loader import Sample
 from submissions.host.truth import SOFT_TOP
@@ -41,36 +40,32 @@ class TrainingSet:
         folds: pd.DataFrame,
         fold: int,
         *,
+        experiment: Experiment,
         inventory: pd.DataFrame,
-        input_config: InputConfig,
-        classes: Sequence[str],
-        patch: tuple[int, int],
-        sampling: SamplingSettings,
-        recipe: str,
         seed: int,
-        axes: Sequence[str] = ("z",),
         references: Sequence[ColourStatistics] = (),
         weight: float = 1.0,
         soft: bool = False,
     ) -> None:
-        self.store, self.config, self.seed = store, input_config, seed
-        self.weight, self.soft, self.patch, self.classes = weight, soft, patch, list(classes)
-        self.blocks = folds if has_blocks(folds) else None
-        self.fold, self.axes = fold, axes
-        if self.blocks is not None and set(axes) != {"z"}:
+        settings, sampling = experiment.train, experiment.train.sampling
+        self.store, self.config, self.seed, self.weight, self.soft = store, experiment.input, seed, weight, soft
+        self.patch, self.classes, self.axes = settings.plane, experiment.model.classes, settings.axes
+        self.fold, self.blocks = fold, folds if has_blocks(folds) else None
+        if self.blocks is not None and self.axes != ["z"]:
             raise ValueError(
-                f"train.axes is {list(axes)}, but folds.method blocks cuts slices along z only; leave train.axes out"
+                f"train.axes is {self.axes}, but folds.method blocks cuts slices along z only; leave train.axes out"
             )
         self.image_ids = training_ids(folds, fold)
-        check_targets(store, self.image_ids, len(classes))
+        check_targets(store, self.image_ids, len(self.classes))
         filtered = sampling.background < 1
         index = self._allowed(self.windows(tissue=filtered))
         if filtered:
             index = keep_tissue(index, sampling.background, generator_of(seed, "background"))
         self.sampler = WindowSampler(index, sample_odds(index, inventory, sampling))
         self.stacks = stack_members(inventory, set(store.ids()))
+        recipe = experiment.augment.recipe
         self._augmentations = {
-            channels: build_augmentation(recipe, patch, channels=channels, references=references) for channels in (1, 3)
+            count: build_augmentation(recipe, self.patch, channels=count, references=references) for count in (1, 3)
         }
         self._measured: dict[str, Statistics] = {}
 

@@ -73,9 +73,7 @@ def external_data(space: Workspace, number: int) -> Extra:
     ours, _ = space.training_images()
     known = set(ours["content_hash"])
     kept = inventory[~inventory["content_hash"].isin(known) & inventory["image_id"].isin(store.ids())]
-    folds = pd.DataFrame({"image_id": kept["image_id"], "fold": -1, "excluded_from": ""})
-    source = _training_set(experiment, store, folds, inventory, f"external {number}", wanted.weight)
-    return Extra(wanted.share, source)
+    return Extra(wanted.share, _training_set(experiment, store, kept, f"external {number}", weight=wanted.weight))
 
 
 def _check_alike(what: str, theirs: Experiment, ours: Experiment) -> None:
@@ -105,8 +103,7 @@ def pseudo_labelled(space: Workspace, fold: int) -> Extra:
     images = ListedImages(space.competition, space.data, listing)
     store = create_store(space.fold(fold) / "pseudo_labels")
     rows = fill_pseudo_store(store, predictions, images, listing, experiment=space.experiment)
-    folds = pd.DataFrame({"image_id": rows["image_id"], "fold": -1, "excluded_from": ""})
-    source = _training_set(space.experiment, store, folds, rows, "pseudo-labels", 1.0, soft=settings.pseudo_soft)
+    source = _training_set(space.experiment, store, rows, "pseudo-labels", soft=settings.pseudo_soft)
     return Extra(settings.pseudo_share, source)
 
 
@@ -205,18 +202,11 @@ def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool
 
 
 def _training_set(
-    experiment: Experiment,
-    store: Store,
-    folds: pd.DataFrame,
-    inventory: pd.DataFrame,
-    what: str,
-    weight: float,
-    *,
-    soft: bool = False,
+    experiment: Experiment, store: Store, inventory: pd.DataFrame, what: str, *, weight: float = 1.0, soft: bool = False
 ) -> TrainingSet:
+    """All images of a store, whose samples are drawn by the experiment's settings but for the balance of a column."""
     sampling = experiment.train.sampling.model_copy(update={"balance": None})
-    return TrainingSet(
-        store, folds, 0, inventory=inventory, input_config=experiment.input, classes=experiment.model.classes,
-        patch=experiment.train.plane, sampling=sampling, recipe=experiment.augment.recipe,
-        seed=seed_of(experiment.seed, what), axes=experiment.train.axes, weight=weight, soft=soft,
-    )  # fmt: skip
+    plain = experiment.model_copy(update={"train": experiment.train.model_copy(update={"sampling": sampling})})
+    folds = pd.DataFrame({"image_id": inventory["image_id"], "fold": -1, "excluded_from": ""})
+    seed = seed_of(experiment.seed, what)
+    return TrainingSet(store, folds, 0, experiment=plain, inventory=inventory, seed=seed, weight=weight, soft=soft)

@@ -132,19 +132,13 @@ def training_set(
 ) -> TrainingSet | VolumeSet:
     """The samples of one fold's training."""
     mode = check_loss(experiment)
-    seed = seed_of(experiment.seed, "samples", fold)
+    options: dict[str, Any] = {"experiment": experiment, "inventory": inventory}
+    options["seed"] = seed_of(experiment.seed, "samples", fold)
     if experiment.input.dims == 3:
-        return VolumeSet(
-            store, folds, fold, inventory=inventory, input_config=experiment.input, classes=experiment.model.classes,
-            patch=experiment.train.box, sampling=experiment.train.sampling, recipe=experiment.augment.recipe, seed=seed,
-        )  # fmt: skip
+        return VolumeSet(store, folds, fold, **options)
     kind = partial(ImageSet, exclusive=mode == "softmax") if experiment.task == "classify" else TrainingSet
-    return kind(
-        store, folds, fold, inventory=inventory, input_config=experiment.input,
-        classes=experiment.model.classes, patch=experiment.train.plane, sampling=experiment.train.sampling,
-        recipe=experiment.augment.recipe, seed=seed, axes=experiment.train.axes,
-        references=reference_colours(experiment.augment.references, store, folds, fold),
-    )  # fmt: skip
+    references = reference_colours(experiment.augment.references, store, folds, fold)
+    return kind(store, folds, fold, references=references, **options)
 
 
 class _Run:

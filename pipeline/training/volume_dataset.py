@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -13,7 +11,7 @@ from inference.predict.volume_pass import normalise_volume
 from pipeline.augmentation.volumes import VolumeAugmentation
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_index import Box, BoxSampler, Size3, read_box_index
-from pipeline.experiment import SamplingSettings
+from pipeline.experiment import Experiment
 from pipeline.seeds import generator_of, seed_of
 from pipeline.training.dataset import as_shares, check_targets, sample_odds, training_ids
 from pipeline.training.loader import Sample
@@ -32,20 +30,17 @@ class VolumeSet:
         folds: pd.DataFrame,
         fold: int,
         *,
+        experiment: Experiment,
         inventory: pd.DataFrame,
-        input_config: InputConfig,
-        classes: Sequence[str],
-        patch: Size3,
-        sampling: SamplingSettings,
-        recipe: str,
         seed: int,
     ) -> None:
-        self.store, self.config, self.seed, self.patch = store, input_config, seed, patch
+        self.store, self.config, self.seed, self.patch = store, experiment.input, seed, experiment.train.box
         self.image_ids = training_ids(folds, fold)
+        classes = experiment.model.classes
         check_targets(store, self.image_ids, len(classes))
-        index = read_box_index(store, self.image_ids, patch, classes)
-        self.sampler = BoxSampler(index, sample_odds(index, inventory, sampling))
-        self.augment = VolumeAugmentation(recipe)
+        index = read_box_index(store, self.image_ids, self.patch, classes)
+        self.sampler = BoxSampler(index, sample_odds(index, inventory, experiment.train.sampling))
+        self.augment = VolumeAugmentation(experiment.augment.recipe)
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Sample `index` of epoch `epoch`: image float32 (C, D, H, W), target uint8 (D, H, W) or (K, D, H, W)."""

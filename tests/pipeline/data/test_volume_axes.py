@@ -25,7 +25,7 @@ from inference.weights import LoadedModel
 from pipeline.data.patch_index import Window, grid_index, window_odds
 from pipeline.data.store import Store, create_store
 from pipeline.data.volume_axes import along
-from pipeline.experiment import SamplingSettings, TrainSettings
+from pipeline.experiment import AugmentSettings, Experiment, TrainSettings
 from pipeline.report.finished_run import open_finished
 from pipeline.report.thresholds import candidate_scores, class_scores
 from pipeline.sequence import run_stages
@@ -118,10 +118,7 @@ def test_a_training_sample_is_what_the_predictor_reads(
         member = LoadedModel(Recorder(), settings, shown, config, tmp_path)
         predict_image([member], ArrayReader(image), range(DEPTH), config, tmp_path / "v.h5")
         seen = [plane for plane in Recorder.seen if plane.shape[1:] == tuple(size)][-planes:]  # after a trial
-        source = TrainingSet(
-            store, folds, 0, inventory=inventory, input_config=shown, classes=["a", "b"], patch=tuple(size),
-            sampling=SamplingSettings(), recipe="none", seed=3, axes=[axis],
-        )  # fmt: skip
+        source = TrainingSet(store, folds, 0, experiment=drawn(shown, tuple(size), axis), inventory=inventory, seed=3)
         for plane in range(planes):
             window = Window("v", plane, 0, 0, *size, axis)
             monkeypatch.setattr(source, "draw", partial(as_asked, window))
@@ -131,15 +128,20 @@ def test_a_training_sample_is_what_the_predictor_reads(
             assert sample.name == f"v {'z' if axis == 'z' else f'across {axis}'}={plane} y=0 x=0"
 
 
+def drawn(shown: InputConfig, patch: tuple[int, int], *axes: Any, recipe: str = "none") -> Experiment:
+    return Experiment(
+        name="drawn", competition="drawn", input=shown, model=ModelConfig(classes=["a", "b"]),
+        train=TrainSettings(patch=patch, axes=list(axes)), augment=AugmentSettings(recipe=recipe),
+    )  # fmt: skip
+
+
 def test_samples_come_from_all_axes(tmp_path: Path) -> None:
     store, *_ = drawn_store(tmp_path)
     inventory = pd.DataFrame({"image_id": ["v"], "stack": ["v"], "z": 0, "empty": 0})
     folds = pd.DataFrame({"image_id": ["v"], "fold": [1], "excluded_from": [""]})
-    options: dict[str, Any] = {
-        "inventory": inventory, "input_config": InputConfig(channels=1, mean=[0.0], std=[1.0]), "classes": ["a", "b"],
-        "patch": (16, 8), "sampling": SamplingSettings(), "recipe": "flips", "seed": 3,
-    }  # fmt: skip
-    source = TrainingSet(store, folds, 0, axes=["z", "y", "x"], **options)
+    shown = InputConfig(channels=1, mean=[0.0], std=[1.0])
+    every = drawn(shown, (16, 8), "z", "y", "x", recipe="flips")
+    source = TrainingSet(store, folds, 0, experiment=every, inventory=inventory, seed=3)
     samples = [source.sample(0, index) for index in range(60)]
     assert {sample.image.shape for sample in samples} == {(1, 16, 8)}
     names = [sample.name.split()[1:3] for sample in samples]
@@ -148,7 +150,7 @@ def test_samples_come_from_all_axes(tmp_path: Path) -> None:
     assert sum(counts) == 60 and min(counts) >= 10
     blocks = folds.assign(y0=0, x0=0, y1=HEIGHT, x1=WIDTH, buffer=0)
     with pytest.raises(ValueError, match=r"train\.axes is \['y'\], but folds\.method blocks"):
-        TrainingSet(store, blocks, 0, axes=["y"], **options)
+        TrainingSet(store, blocks, 0, experiment=drawn(shown, (16, 8), "y"), inventory=inventory, seed=3)
 
 
 def test_what_has_no_other_axes_is_refused(tmp_path: Path) -> None:

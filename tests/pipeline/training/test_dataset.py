@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from inference.config import InputConfig
+from inference.config import InputConfig, ModelConfig
 from pipeline.data.patch_index import Window, grid_index
 from pipeline.data.store import Store, create_store
-from pipeline.experiment import SamplingSettings
+from pipeline.experiment import AugmentSettings, Experiment, SamplingSettings, TrainSettings
 from pipeline.training.dataset import TrainingSet, check_targets, sample_odds, stack_members, training_ids
 
 HEIGHT, WIDTH = 30, 44
@@ -41,11 +41,12 @@ def folds_of(names: list[str], folds: list[int], excluded: list[str] | None = No
 
 
 def training_set(store: Store, folds: pd.DataFrame, inventory: pd.DataFrame, **options: Any) -> TrainingSet:
-    chosen = {
-        "input_config": PLAIN, "classes": ["mask"], "patch": (16, 24), "sampling": SamplingSettings(),
-        "recipe": "none", "seed": 5, **options,
-    }  # fmt: skip
-    return TrainingSet(store, folds, 0, inventory=inventory, **chosen)
+    chosen = {"patch": (16, 24), "recipe": "none", "input": PLAIN, **options}
+    experiment = Experiment(
+        name="drawn", competition="drawn", input=chosen["input"], model=ModelConfig(classes=["mask"]),
+        train=TrainSettings(patch=chosen["patch"]), augment=AugmentSettings(recipe=chosen["recipe"]),
+    )  # fmt: skip
+    return TrainingSet(store, folds, 0, experiment=experiment, inventory=inventory, seed=options.get("seed", 5))
 
 
 def test_a_sample_follows_from_seed_epoch_and_index(tmp_path: Path) -> None:
@@ -135,7 +136,7 @@ def test_single_slices_see_their_stack_only(tmp_path: Path, boundary: str, expec
     inventory = inventory_of(names)
     inventory["stack"], inventory["z"] = ["s", "s", "s", "t"], [3, 7, 9, 4]
     config = PLAIN.model_copy(update={"offsets": [-1, 0, 1], "boundary": boundary})
-    samples = training_set(store, folds_of(names, [1, 0, 1, 1]), inventory, input_config=config)
+    samples = training_set(store, folds_of(names, [1, 0, 1, 1]), inventory, input=config)
     image, target = samples.read(Window("a", 0, 2, 3, 16, 24))
     assert image.shape == (16, 24, 3) and target.shape == (1, 16, 24)
     assert image[0, 0].tolist() == [value or 0 for value in expected]
@@ -147,7 +148,7 @@ def test_single_slices_see_their_stack_only(tmp_path: Path, boundary: str, expec
 def test_volumes_see_their_own_slices(tmp_path: Path) -> None:
     store = drawn(tmp_path, ["v"], depth=5)
     config = PLAIN.model_copy(update={"offsets": [-2, 0, 2]})
-    samples = training_set(store, folds_of(["v"], [1]), inventory_of(["v"]), input_config=config)
+    samples = training_set(store, folds_of(["v"], [1]), inventory_of(["v"]), input=config)
     assert samples.read(Window("v", 1, 0, 0, 16, 24))[0][0, 0].tolist() == [0, 1, 3]
     assert {samples.sample(0, index).name.split()[1] for index in range(60)} == {f"z={z}" for z in range(5)}
 
@@ -159,7 +160,7 @@ def test_statistics_of_stage_03_are_used_and_measured_where_absent(tmp_path: Pat
     store.write("a", image, mask, {"statistics": {"low": [0.0], "high": [50.0]}})
     store.write("b", image, mask)
     config = PLAIN.model_copy(update={"normalisation": "image"})
-    samples = training_set(store, folds_of(["a", "b"], [1, 1]), inventory_of(["a", "b"]), input_config=config)
+    samples = training_set(store, folds_of(["a", "b"], [1, 1]), inventory_of(["a", "b"]), input=config)
     assert samples.measured(store.image("a")).high == (50.0,)
     assert samples.measured(store.image("b")).low[0] == pytest.approx(float(image.mean()), abs=0.1)
 

@@ -106,7 +106,7 @@ def test_predicted_images_become_samples(tmp_path: Path) -> None:
     write_prediction(prediction_path(predictions, "t1"), probs, ["mask"])
     listing = pd.DataFrame({"image_id": ["t1", "t2"], "stack": ["t1", "t2"], "z": 0})
     store = create_store(tmp_path / "store")
-    ours = experiment(model={"classes": ["mask"]}, train={"patch": [20, 28]})
+    ours = experiment(model={"classes": ["mask"]}, train={"patch": [20, 28]}, augment={"recipe": "none"})
     images: Any = DrawnImages()
     rows = fill_pseudo_store(store, predictions, images, listing, experiment=ours)
     assert rows["image_id"].tolist() == ["t1"] and rows["empty"].tolist() == [0]
@@ -115,10 +115,7 @@ def test_predicted_images_become_samples(tmp_path: Path) -> None:
     again = fill_pseudo_store(store, predictions, images, listing, experiment=ours)
     assert again.equals(rows)
     folds = pd.DataFrame({"image_id": rows["image_id"], "fold": -1, "excluded_from": ""})
-    source = TrainingSet(
-        store, folds, 0, inventory=rows, input_config=ours.input, classes=["mask"], patch=(20, 28),
-        sampling=ours.train.sampling, recipe="none", seed=1, soft=True,
-    )  # fmt: skip
+    source = TrainingSet(store, folds, 0, experiment=ours, inventory=rows, seed=1, soft=True)
     sample = source.sample(0, 0)
     assert sample.target.dtype == np.float32 and set(np.unique(sample.target)) <= {0.0, np.float32(1 / 254), 255.0}
     other = experiment(model={"classes": ["cell"]})
