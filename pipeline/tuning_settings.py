@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from inference.decide.decision import POST_STEPS, PostStep
+from inference.decide.decision import POST_STEPS
 from inference.decide.instances import InstanceSettings
 from inference.predict.shifts import parse_shift
 from submissions.host.settings import Settings
@@ -65,9 +65,6 @@ class TuneSettings(Settings):
     )
     instances: InstanceSettings | None = Field(
         None, description="how a mask is split into instances; default: by distance, where the contract needs instances"
-    )
-    declared: list[PostStep] = Field(
-        default_factory=list, description="post-processing steps that stay unless they lower the score"
     )
     post: list[str] = Field(
         default_factory=list, description="names of post-processing steps to try; a step stays only if it shows a gain"

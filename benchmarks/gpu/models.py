@@ -15,7 +15,7 @@ from benchmarks.gpu.rows import Row
 from benchmarks.prediction_speed import draw_discs
 from inference.config import ModelConfig
 from inference.models import MODELS, build_model
-from inference.models.figures import FIGURES
+from inference.models.figures import read_figures
 from pipeline.experiment import LossSettings, TrainSettings
 from pipeline.training.loader import Batch
 from pipeline.training.trainer import Trainer, start_processes
@@ -29,9 +29,9 @@ def chosen(place: Place) -> list[str]:
     names = [name for name, row in MODELS.items() if row.task == "segment"]
     names = [name for name in names if name != "maskformer" or importlib.util.find_spec("transformers")]
     if place.small:
-        light = sorted(names, key=lambda name: FIGURES[name][1])
+        light = sorted(names, key=lambda name: read_figures()[name][1])
         return [next(name for name in light if MODELS[name].dims == dims) for dims in (2, 3)]
-    large = sorted(names, key=lambda name: -FIGURES[name][0])
+    large = sorted(names, key=lambda name: -read_figures()[name][0])
     return large[:LARGEST] + [name for name in large[LARGEST:] if MODELS[name].dims == 3]
 
 
@@ -47,7 +47,7 @@ def run(place: Place) -> Iterator[Row]:
         finally:
             gc.collect()
         yield Row(f"{name}: loss of epoch 2 by that of epoch 1", second / first, "", 1.0, below=True)
-        yield Row(f"{name}: {FIGURES[name][0] / 1e6:.0f} M parameters, peak memory", place.peak_gb(), "GB")
+        yield Row(f"{name}: {read_figures()[name][0] / 1e6:.0f} M parameters, peak memory", place.peak_gb(), "GB")
 
 
 def learn(place: Place, name: str) -> tuple[float, float]:

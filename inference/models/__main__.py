@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from inference.models import figures
 from inference.models.encoder_sizes import FAMILIES
-from inference.models.figures import FIGURES
+from inference.models.figures import FILE, read_figures
 from inference.models.table import MODELS, model_row
 from submissions.command_exit import run_command
 
@@ -25,9 +23,10 @@ COLUMNS = ("name", "family", "encoders", "figures of", "M param", "GFLOPs", "sou
 def table_rows(family: str | None = None) -> list[tuple[str, ...]]:
     """The table as texts, one tuple of `COLUMNS` a model."""
     rows: list[tuple[str, ...]] = []
+    figures = read_figures()
     for row in MODELS.values():
         if family in (None, row.family):
-            parameters, gflops = FIGURES[row.name]
+            parameters, gflops = figures[row.name]
             numbers = (f"{parameters / 1e6:.2f}", f"{gflops:.4g}")
             licences = (row.code_licence, row.weights_licence)
             rows.append((row.name, row.family, row.encoders, row.encoder, *numbers, row.source, *licences))
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.measure:
         from inference.models.measuring import write_figures
 
-        write_figures(Path(figures.__file__))
+        write_figures(FILE)
     elif chosen.options:
         from inference.models.builder import option_names
 

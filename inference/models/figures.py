@@ -1,51 +1,16 @@
-"""Figures of the table of models, written by `python -m inference.models --measure`."""
+"""Figures of the table of models, which `python -m inference.models --measure` writes."""
 
 from __future__ import annotations
 
-# name: (parameters, GFLOPs at two operations a multiply-add), one class; of one 512x512 RGB image, in three dimensions
-# of one volume of 32x128x128 voxels
-FIGURES: dict[str, tuple[int, float]] = {
-    "unet": (24_436_369, 62.51),
-    "unetplusplus": (26_078_609, 147.1),
-    "manet": (31_783_633, 66.58),
-    "linknet": (21_771_937, 40.24),
-    "fpn": (23_155_393, 54.84),
-    "pan": (21_475_816, 59.52),
-    "smp_pspnet": (21_437_985, 18.72),
-    "smp_deeplabv3": (26_007_105, 218.4),
-    "deeplabv3plus": (22_437_457, 63.07),
-    "upernet": (29_599_681, 143.7),
-    "smp_segformer": (21_876_545, 52.18),
-    "dpt": (121_778_153, 463.7),
-    "efficientnet_unet_aspp_fpn": (7_279_905, 23.11),
-    "efficientnet_unet_aspp": (6_798_881, 19.97),
-    "efficientnet_fpn": (3_614_849, 10.45),
-    "efficientnet_bifpn": (3_164_031, 5.873),
-    "swin_upernet": (35_955_387, 156.9),
-    "swin_segformer": (28_150_395, 61.11),
-    "segformer": (3_714_401, 15.53),
-    "maskformer": (41_720_252, 101.3),
-    "encoder_decoder": (27_904_193, 308.0),
-    "plain_unet": (31_037_633, 385.3),
-    "fcn32s": (134_264_641, 221.6),
-    "fcn16s": (134_265_170, 221.6),
-    "fcn8s": (134_265_443, 221.6),
-    "deconvnet": (251_804_353, 383.6),
-    "segnet": (29_443_585, 320.1),
-    "fc_densenet56": (1_374_865, 92.17),
-    "fc_densenet67": (3_460_353, 216.9),
-    "fc_densenet103": (9_319_521, 208.4),
-    "dilatednet": (134_264_713, 1183.0),
-    "deeplab_v1": (20_484_929, 251.1),
-    "deeplab_v2": (37_795_652, 392.9),
-    "deeplab_v3": (39_633_473, 96.8),
-    "pspnet": (46_580_289, 354.1),
-    "unet3d": (31_194_017, 238.6),
-    "resenc_unet3d": (102_348_193, 358.7),
-    "segresnet": (4_700_897, 72.61),
-    "inflated_unet": (42_590_881, 46.51),
-    "sliced_encoder_unet": (5_555_393, 55.25),
-    "lenet": (61_241, 0.001302),
-    "alexnet": (57_009_089, 7.406),
-    "timm_classifier": (3_372_289, 4.011),
-}
+import json
+from pathlib import Path
+
+FILE = Path(__file__).with_suffix(".json")
+
+
+def read_figures(path: Path = FILE) -> dict[str, tuple[int, float]]:
+    """Name -> parameters and GFLOPs (two operations a multiply-add) for one class.
+
+    They are of one RGB image of 512x512, in three dimensions of one volume of 32x128x128 voxels.
+    """
+    return {name: (parameters, gflops) for name, (parameters, gflops) in json.loads(path.read_text()).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -15,15 +16,6 @@ from submissions.host.atomic import write_atomic
 
 SIDE = 512
 VOLUME = (32, 128, 128)
-
-HEADER = '''"""Figures of the table of models, written by `python -m inference.models --measure`."""
-
-from __future__ import annotations
-
-# name: (parameters, GFLOPs at two operations a multiply-add), one class; of one 512x512 RGB image, in three dimensions
-# of one volume of 32x128x128 voxels
-FIGURES: dict[str, tuple[int, float]] = {
-'''
 
 
 def measure(name: str, *, side: int = SIDE) -> tuple[int, float]:
@@ -41,9 +33,6 @@ def measure(name: str, *, side: int = SIDE) -> tuple[int, float]:
 
 
 def write_figures(path: Path) -> None:
-    """Measure every row and write the module that holds the figures."""
-    lines = []
-    for name in MODELS:
-        parameters, gflops = measure(name)
-        lines.append(f'    "{name}": ({parameters:_}, {gflops}),\n')
-    write_atomic(path, HEADER + "".join(lines) + "}\n")
+    """Measure every row and write the file that `read_figures` reads."""
+    lines = [f' "{name}": {json.dumps(measure(name))}' for name in MODELS]
+    write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")

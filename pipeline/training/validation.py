@@ -26,13 +26,13 @@ from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader, Truth
-from submissions.images.readers import ImageReader
 from submissions.metrics import Metric, build_metric
 from submissions.table.scoring import Segmentation, host_metric, unit_row
+from submissions.table.show import read_thinned
 
 GRID = (51, 77, 102, 128, 153, 179, 204)  # q of 0.2 to 0.8; 128 is 0.5
 SHOWN = 4
-SHOWN_SIDE, STRIP = 2048, 512  # longest side of a picture, rows read at once for it [pixels]
+SHOWN_SIDE = 2048  # longest side of a picture [pixels]
 
 
 def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate:
@@ -152,12 +152,6 @@ def _picture(
     dice = 2 * int((mask & true).sum()) / total if total else 1.0
     step = -(-max(mask.shape) // SHOWN_SIDE)
     rows, cols = extent(block)
-    return dice, overlay(_every(source, slices[middle], rows, cols, step), mask[::step, ::step], true[::step, ::step])
-
-
-def _every(source: ImageReader, z: int, rows: slice, cols: slice, step: int) -> np.ndarray:
-    """Every `step`-th row and column of a part of a slice, read strip by strip."""
-    start, stop, _ = rows.indices(source.shape[1])
-    tall = step * max(1, STRIP // step)
-    strips = [slice(top, min(top + tall, stop)) for top in range(start, stop, tall)]
-    return np.concatenate([source.read(z, strip, cols)[::step, ::step] for strip in strips])
+    return dice, overlay(
+        read_thinned(source, slices[middle], step, rows, cols), mask[::step, ::step], true[::step, ::step]
+    )

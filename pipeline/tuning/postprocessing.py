@@ -32,7 +32,7 @@ class PostReport:
     @property
     def used(self) -> bool:
         """Whether the step is part of the decision."""
-        return self.verdict in ("added", "stays")
+        return self.verdict == "added"
 
 
 def choose_post(
@@ -40,15 +40,12 @@ def choose_post(
 ) -> tuple[Decision, dict[int, Decision], list[PostReport]]:
     """Post-processing for the decision `base`, and for the decisions learned without a fold.
 
-    A declared step stays unless leaving it out gains; a step of `settings.post` is tried class by class,
-    one after the other, each on top of what was kept. A gain counts where its one-sided bound
-    (`settings.confidence`) is above zero and there are at least `settings.min_groups` groups.
+    The steps of `settings.post` are tried class by class, one after the other, each on top of what was kept. A gain
+    counts where its one-sided bound (`settings.confidence`) is above zero and there are at least `settings.min_groups`
+    groups.
     """
     settings = scorer.criteria.settings
     reports: list[PostReport] = []
-    for step in settings.declared:
-        base, by_fold, report = _declared(base, by_fold, step, scorer, judge)
-        reports.append(report)
     for name in settings.post:
         for k in scorer.criteria.competition.scored_classes:
             if base.exclusive and base.classes[k] == "background":
@@ -56,31 +53,6 @@ def choose_post(
             base, by_fold, report = _added(base, by_fold, name, k, scorer, judge)
             reports.append(report)
     return base, by_fold, reports
-
-
-def _declared(
-    base: Decision, by_fold: dict[int, Decision], step: PostStep, scorer: Scorer, judge: Judge
-) -> tuple[Decision, dict[int, Decision], PostReport]:
-    settings = scorer.criteria.settings
-    trial = _changed(base, {"post": [*base.post, step]})
-    scorer.score([(base, judge.everything), (trial, judge.everything)], f"{step.step} (declared)")
-    without, with_it = (with_meta(judge, scorer.table(each, judge.everything)) for each in (base, trial))
-    options: dict[str, Any] = {"rounds": judge.rounds, "seed": judge.seed}
-    loss = paired_bootstrap(scorer.metric, without, with_it, "group", **options)
-    gain = paired_bootstrap(scorer.metric, with_it, without, "group", **options)
-    harm = loss.groups >= settings.min_groups and loss.lower_bound(settings.confidence) > 0
-    report = PostReport(
-        step.step,
-        ", ".join(base.classes),
-        max(step.values),
-        gain,
-        gain.lower_bound(settings.confidence),
-        gain.groups,
-        "dropped: it lowers the score" if harm else "stays",
-    )
-    if harm:
-        return base, by_fold, report
-    return trial, {fold: _changed(own, {"post": [*own.post, step]}) for fold, own in by_fold.items()}, report
 
 
 def _added(

@@ -49,12 +49,14 @@ def overlay_label(image: np.ndarray, label: np.ndarray, alpha: float = 0.55) -> 
     return pixels.round().astype(np.uint8)
 
 
-def read_thinned(source: ImageReader, z: int, step: int) -> np.ndarray:
-    """Every `step`-th row and column of slice z, (h, w, C) as stored, read in strips of rows of about 32 MB."""
+def read_thinned(
+    source: ImageReader, z: int, step: int, rows: slice | None = None, cols: slice | None = None
+) -> np.ndarray:
+    """Every `step`-th row and column of a window of slice z, (h, w, C) as stored, read in strips of about 32 MB."""
     _, height, width, channels = source.shape
-    row_bytes = width * channels * source.dtype.itemsize
-    rows = step * max(1, STRIP_BYTES // (step * row_bytes))
-    strips = (source.read(z, slice(top, min(height, top + rows)), None) for top in range(0, height, rows))
+    first, last, _ = (rows or slice(None)).indices(height)
+    tall = step * max(1, STRIP_BYTES // (step * width * channels * source.dtype.itemsize))
+    strips = (source.read(z, slice(top, min(last, top + tall)), cols) for top in range(first, last, tall))
     return np.concatenate([strip[::step, ::step].copy() for strip in strips])
 
 

@@ -152,17 +152,6 @@ def test_post_processing_that_gains_is_added_and_counts_in_the_nested_score() ->
     assert [each.used for each in result.post] == [True, False]
 
 
-def test_what_was_declared_stays_unless_it_harms() -> None:
-    small = [{"step": "min_area", "values": [4]}]
-    kept = run(speckled(), rules=["global"], declared=small)
-    assert kept.post[0].verdict == "stays" and len(kept.decision.post) == 1
-    harm = [{"step": "min_area", "values": [5000]}]
-    dropped = run(speckled(), rules=["global"], declared=harm)
-    assert dropped.post[0].verdict == "dropped: it lowers the score" and dropped.decision.post == []
-    few = run(speckled(12), rules=["global"], declared=harm)
-    assert few.post[0].verdict == "stays"
-
-
 def test_a_smallest_instance_is_a_step_too() -> None:
     rng, items = np.random.default_rng(2), draw_items(36, instances=True)
     for item in items:
