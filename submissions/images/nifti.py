@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from submissions.images.damaged import naming
 from submissions.images.oriented import OrientedReader
 from submissions.images.reading import AS_STORED, Reading
 
@@ -18,11 +19,8 @@ def load_nifti(path: Path) -> Any:
     """Open a NIfTI file without reading voxels; damage becomes a ValueError that names the file."""
     import nibabel
 
-    try:
+    with naming(path):
         image = nibabel.load(path)
-    except Exception as error:
-        size = path.stat().st_size
-        raise ValueError(f"{path}: no readable NIfTI in {size} bytes ({error}): copy it again") from error
     if not 2 <= len(image.shape) <= 4 or 0 in image.shape:
         raise ValueError(f"{path}: axes {image.shape}, expected (x, y), (x, y, z) or (x, y, z, channel)")
     return image
@@ -50,7 +48,4 @@ class NiftiReader(OrientedReader):
         return self._voxels(image.dataobj, ())
 
     def _voxels(self, data: Any, index: tuple[Any, ...]) -> np.ndarray:
-        try:
-            return np.asarray(data[index or (...,)])
-        except Exception as error:
-            raise ValueError(f"{self.path}: voxels cannot be read ({error}): copy the file again") from error
+        return np.asarray(data[index or (...,)])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from submissions.images.axes import axes_of_mask, check_axes, guess_axes
+from submissions.images.damaged import naming
 from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 from submissions.images.reading import AS_STORED, Reading
 
@@ -76,49 +77,34 @@ class ArrayFileReader(GridReader):
             self._describe(array.shape, array.dtype)
 
     def _mapped(self) -> np.ndarray:
-        try:
-            array: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            size = self.path.stat().st_size
-            raise ValueError(f"{self.path}: no readable array in {size} bytes ({error}): copy it again") from error
-        return array
+        return np.asanyarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
 
     def _open(self) -> Any:
         if self.path.suffix.lower() != ".npz":
             return self._mapped()
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                return archive[self._name]
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path}: array {self._name!r} cannot be read ({error}): copy it again") from error
+        with np.load(self.path, allow_pickle=False) as archive:
+            return archive[self._name]
 
 
 def stored_shape(path: Path) -> tuple[int, ...]:
     """Shape of the array in a .npy, or of the only one in a .npz, as it is stored. ValueError where there is none."""
-    if path.suffix.lower() == ".npz":
-        return _npz_member(path, None)[1]
-    try:
+    with naming(path):
+        if path.suffix.lower() == ".npz":
+            return _npz_member(path, None)[1]
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: no readable array ({error}): copy it again") from error
 
 
 def _npz_member(path: Path, wanted: str | None) -> tuple[str, tuple[int, ...], np.dtype]:
     """Name, shape and type of the one array of a .npz, from its header."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            if wanted not in names and not (wanted is None and len(names) == 1):
-                raise ValueError(f"it holds the arrays {names}: say which in images.array (masks.array)")
-            name = wanted or names[0]
-            with archive.open(f"{name}.npy") as stream:
-                version = np.lib.format.read_magic(stream)
-                header = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = header(stream)
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: no readable array in {path.stat().st_size} bytes ({error})") from error
+    with zipfile.ZipFile(path) as archive:
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        if wanted not in names and not (wanted is None and len(names) == 1):
+            raise ValueError(f"{path}: it holds the arrays {names}: say which in images.array (masks.array)")
+        name = wanted or names[0]
+        with archive.open(f"{name}.npy") as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(stream)
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if size > LARGEST_DECODED:
         raise ValueError(

@@ -79,14 +79,9 @@ class DicomReader(FileReader):
 
     def _decode(self, z: int) -> np.ndarray:
         """Stored values of frame z, (H, W, samples)."""
-        try:
-            header = pydicom.Dataset()
-            pixels = pixel_array(self.path, ds_out=header, index=z)
-            if self.photometric == "PALETTE COLOR" and not self.as_mask:
-                pixels = apply_color_lut(pixels, _header(self.path))
-        except Exception as error:
-            size = self.path.stat().st_size
-            raise ValueError(f"{self.path}: pixels in {size} bytes cannot be read ({error}): copy it again") from error
+        pixels = pixel_array(self.path, ds_out=pydicom.Dataset(), index=z)
+        if self.photometric == "PALETTE COLOR" and not self.as_mask:
+            pixels = apply_color_lut(pixels, _header(self.path))
         return pixels.reshape(*self.shape[1:3], -1)
 
     def _meant(self, values: np.ndarray) -> np.ndarray:
@@ -109,12 +104,8 @@ class DicomReader(FileReader):
 
 def _header(path: Path) -> Any:
     """The file's elements without its pixels."""
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        _ = (int(header.Rows), int(header.Columns), int(header.BitsAllocated))
-    except Exception as error:
-        size = path.stat().st_size
-        raise ValueError(f"{path}: no DICOM image in {size} bytes ({error}): copy it again from the host") from error
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    _ = (int(header.Rows), int(header.Columns), int(header.BitsAllocated))
     return header
 
 

@@ -27,14 +27,9 @@ class MrcReader(GridReader):
         self.pixel_size_um = x * 1000 if x > 0 else None
 
     def _file(self) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                file = mrcfile.mmap(self.path, mode="r", permissive=False)
-        except (ValueError, OSError) as error:
-            size = self.path.stat().st_size
-            raise ValueError(f"{self.path}: no readable MRC in {size} bytes ({error}): copy it again") from error
-        return file
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return mrcfile.mmap(self.path, mode="r", permissive=False)
 
     def _open(self) -> Any:
         return self._file().data

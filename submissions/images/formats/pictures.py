@@ -86,12 +86,7 @@ class PictureReader(FileReader):
     def _samples(self, z: int) -> np.ndarray:
         """Frame z with all samples, (H, W, channels [+ alpha])."""
         if self._frame is None or self._frame[0] != z:
-            try:
-                decoded = self._decode(z)
-            except (OSError, EOFError, SyntaxError, RuntimeError, ValueError) as error:
-                size = self.path.stat().st_size
-                raise ValueError(f"{self.path}: {size} bytes cannot be decoded ({error}): copy it again") from error
-            self._frame = (z, decoded)
+            self._frame = (z, self._decode(z))
         return self._frame[1]
 
     def _decode(self, z: int) -> np.ndarray:
@@ -114,13 +109,9 @@ def _mode(header: _Header) -> str:
 
 
 def _pillow(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        size = path.stat().st_size
-        raise ValueError(f"{path}: no readable picture in {size} bytes ({error}): copy it again") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(path)
 
 
 def _indexed(image: Any) -> bool:
@@ -139,12 +130,8 @@ def _read_header(path: Path) -> _Header:
     marker = head.find(_SIZE_MARKER)
     if head[4:8] == b"jP  " or marker == 0:
         return _jpeg2000_header(path, head, marker)
-    try:
-        with _pillow(path) as image:
-            return _pillow_header(image, path, re.search(rb"av1C..(.)", head, re.DOTALL))
-    except (OSError, EOFError, SyntaxError) as error:
-        size = path.stat().st_size
-        raise ValueError(f"{path}: its header in {size} bytes cannot be read ({error}): copy it again") from error
+    with _pillow(path) as image:
+        return _pillow_header(image, path, re.search(rb"av1C..(.)", head, re.DOTALL))
 
 
 def _pillow_header(image: Any, path: Path, deep: re.Match[bytes] | None) -> _Header:

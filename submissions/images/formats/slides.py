@@ -36,19 +36,13 @@ class SlideReader(FileReader):
         self.void = True
 
     def _open(self) -> Any:
-        try:
-            return openslide.OpenSlide(self.path)
-        except openslide.OpenSlideError as error:
-            raise ValueError(f"{self.path}: no readable slide ({error}): copy it again with all its files") from error
+        return openslide.OpenSlide(self.path)
 
     def _region(self, z: int, rows: slice | None, cols: slice | None) -> np.ndarray:
         """Window as uint8 (h, w, 4): RGB, and 0 in the last where the scanner saved nothing."""
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
         corner = (round(left * self._zoom), round(top * self._zoom))  # OpenSlide counts places at level 0
-        try:
-            return np.asarray(self.handle().read_region(corner, self.level, (right - left, bottom - top)))
-        except openslide.OpenSlideError as error:
-            raise ValueError(f"{self.path}: a tile cannot be read ({error}): copy it again") from error
+        return np.asarray(self.handle().read_region(corner, self.level, (right - left, bottom - top)))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window as (h, w, 3)."""

@@ -119,7 +119,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm", GREY)
     whole = (tmp_path / "a.dcm").read_bytes()
     (tmp_path / "a.dcm").write_bytes(whole[:-50])
-    with pytest.raises(ValueError, match=r"a\.dcm: pixels in .* bytes cannot be read"):
+    with pytest.raises(ValueError, match=r"a\.dcm: damaged, or not what it says it is"):
         open_image(tmp_path / "a.dcm").read(0)
     (tmp_path / "a.dcm").write_bytes(whole[:200])
     with pytest.raises(ValueError, match="no DICOM image"):
