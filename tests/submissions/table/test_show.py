@@ -53,3 +53,5 @@ def test_a_slice_is_thinned_strip_by_strip(step: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr(show, "STRIP_BYTES", 20 * 38 * 3)
     np.testing.assert_array_equal(read_thinned(source, 1, step), pixels[1, ::step, ::step])
     assert max(rows.stop - rows.start for rows in read) <= 20 and read[-1].stop == 45
+    window = slice(5, 43), slice(11, 37)
+    np.testing.assert_array_equal(read_thinned(source, 1, step, *window), pixels[1, 5:43:step, 11:37:step])
