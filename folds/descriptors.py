@@ -1,4 +1,4 @@
-"""Thumbnails as vectors whose scalar products say which pairs are worth a closer look.
+"""Thumbnails as vectors: a large scalar product marks two images as worth comparing closely.
 
 Thumbnails are `(N, 64, 64)` uint8; every descriptor is float32 with rows of length 1, so a product is a
 cosine.
@@ -36,9 +36,9 @@ def cell_means(thumbnails: np.ndarray, cells: int) -> np.ndarray:
 
 
 def turned(images: np.ndarray, turn: int) -> np.ndarray:
-    """Square images `(N, S, S)` under one of the eight symmetries of the square, 0 being as they are.
+    """Square images `(N, S, S)` turned and mirrored in one of the eight ways a square can be.
 
-    turn: 0 to 7: `turn % 4` quarter turns; from 4 on then mirrored left to right.
+    turn: 0 to 7: `turn % 4` quarter turns, then from 4 on mirrored left to right; 0 leaves them as they are.
     """
     quarter = np.rot90(images, turn % 4, axes=(1, 2))
     return np.asarray(quarter[:, :, ::-1] if turn >= TURNS // 2 else quarter)
@@ -47,9 +47,10 @@ def turned(images: np.ndarray, turn: int) -> np.ndarray:
 def layout_descriptors(thumbnails: np.ndarray) -> list[np.ndarray]:
     """For each of the eight turns `(N, D)`, D up to 96: the turned thumbnail at 16×16, compared with turn 0.
 
-    Freed of each image's own mean and contrast (exposure cancels), of the set's mean, and half-whitened over the
-    set: the directions in which all images of the set vary (a bright disc, sky above) count for less. Mean and
-    directions are those of the set with all its turns, so that every turn is described in the same terms.
+    Each image's mean is subtracted and its contrast divided out (exposure cancels), then the set's mean is subtracted,
+    and each principal direction is divided by the square root of its spread, so that what all images of the set share
+    (a bright disc, sky above) counts for less. Mean and directions are taken over the set in all its turns, so that
+    one turn's vectors can be compared with another's.
     """
     cells = cell_means(thumbnails, CELLS)
     flat = unit_rows((cells - cells.mean(axis=(1, 2), keepdims=True)).reshape(len(cells), CELLS * CELLS))
@@ -75,9 +76,8 @@ def taper(share: float) -> np.ndarray:
 def spectrum_descriptor(thumbnails: np.ndarray) -> np.ndarray:
     """`(N, D)`: logarithm of the power spectrum, standardised over the data set. A shift hardly changes it.
 
-    The directions in which the data set varies most (sharp or soft, striped or not: what images of one kind
-    have in common) are taken out, so that what is left belongs to one scene. Best for shifts up to a sixth
-    of the side.
+    The directions in which the data set varies most (sharp or soft, striped or not) are removed: they tell kinds of
+    images apart, and what is left tells one scene from another. Best for shifts up to a sixth of the side.
     """
     ky, kx = np.fft.fftfreq(SIDE)[:, None] * SIDE, np.fft.rfftfreq(SIDE)[None, :] * SIDE
     kept = (np.hypot(ky, kx) >= 1) & (np.hypot(ky, kx) <= SIDE // 2 - 1) & ~((kx == 0) & (ky < 0))
@@ -98,7 +98,7 @@ def spectrum_descriptor(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _main_directions(vectors: np.ndarray, count: int) -> np.ndarray:
-    """`(D, count)` orthonormal: the directions rows vary in most, nearly, by orthogonal iteration."""
+    """`(D, count)` orthonormal: nearly the directions in which rows vary most, by orthogonal iteration."""
     directions = np.random.default_rng(0).standard_normal((vectors.shape[1], count)).astype(np.float32)
     for _ in range(8):
         directions = np.linalg.qr(vectors.T @ (vectors @ directions))[0]
@@ -106,7 +106,7 @@ def _main_directions(vectors: np.ndarray, count: int) -> np.ndarray:
 
 
 def _contrasts(windows: np.ndarray) -> np.ndarray:
-    """Windows `(M, 100)` of grey levels freed of their mean, with length 1; zeros where there is no contrast."""
+    """Windows `(M, 100)` of grey levels minus their mean, scaled to length 1; zeros where there is no contrast."""
     flat = windows - windows.mean(axis=1, keepdims=True)
     dull = np.linalg.norm(flat, axis=1) < 1.5 * WINDOW
     flat = unit_rows(flat)
@@ -115,7 +115,7 @@ def _contrasts(windows: np.ndarray) -> np.ndarray:
 
 
 def _whitening(sample: np.ndarray) -> np.ndarray:
-    """`(100, 32)`: the directions in which windows of the data set vary most, each over its spread."""
+    """`(100, 32)`: the directions in which windows of the data set vary most, each divided by its spread."""
     spread, directions = np.linalg.eigh(sample.T @ sample / len(sample))
     keep = slice(-1, -WINDOW_DIMENSIONS - 1, -1)
     return np.asarray((directions[:, keep] / np.sqrt(np.maximum(spread[keep], 1e-6))).astype(np.float32))
@@ -125,8 +125,8 @@ def window_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All 40×40 windows (step 4) of thumbnails, `(49, N, 32)`, and the two lower corners, `(2, N, 32)`.
 
     Where image b is image a moved by up to 24 of 64 pixels in both directions, a lower corner of one of the
-    two is a window of the other. Windows are freed of their mean, scaled, and whitened over the data set, so
-    that common layouts (bright sky above) count for less. Windows without contrast are zeros.
+    two is a window of the other. A window's mean is subtracted, its length made 1, and it is whitened over the data
+    set, so that common layouts (bright sky above) count for less. Windows without contrast are zeros.
     """
     places = CELLS - WINDOW + 1
     count = places * places
@@ -146,9 +146,9 @@ def window_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def zoom_boxes() -> np.ndarray:
-    """`(B, 4)` top, left, height, width: the parts of a thumbnail that another image is looked for in, enlarged.
+    """`(B, 4)` top, left, height, width: the parts of a thumbnail that could be, enlarged, another image.
 
-    Squares of 60 to 44 pixels everywhere (magnified by up to 1.45), and strips that lack one side.
+    Squares of 60 to 44 pixels at every place (enlarged by up to 1.45), and strips cut short along one axis.
     """
     shapes = [(size, size) for size in ZOOMED]
     shapes += [shape for size in STRIPS for shape in ((SIDE, size), (size, SIDE))]
@@ -163,10 +163,10 @@ def zoom_boxes() -> np.ndarray:
 
 
 def zoom_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What lies in each of the `zoom_boxes`, `(B, N, 32)`, and the whole images in the same terms, `(1, N, 32)`.
+    """Each of the `zoom_boxes` of every image, `(B, N, 32)`, and the whole images, `(1, N, 32)`, to compare them with.
 
-    Where image b is a part of image a, enlarged, the whole of b is a box of a. Each is brought to 10×10 means, freed
-    of its mean, scaled and whitened over the data set as `window_descriptors` are.
+    Where image b is a part of image a, enlarged, the whole of b looks like one box of a. Each is reduced to 10×10
+    means and treated as the windows of `window_descriptors` are.
     """
     boxes = np.vstack([zoom_boxes(), [[0, 0, SIDE, SIDE]]])
 
@@ -186,7 +186,7 @@ def zoom_descriptors(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _span_means(start: int, length: int) -> np.ndarray:
-    """`(10, 64)` float32 weights: the means over ten equal parts of the pixels from `start`, whole or in part."""
+    """`(10, 64)` float32 weights: the means of ten equal parts of `length` pixels from `start`; edges may cut them."""
     edges = start + np.arange(WINDOW + 1) * (length / WINDOW)
     pixels = np.arange(SIDE)[None, :]
     shares = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])

@@ -1,7 +1,8 @@
 """Metrics that follow from pixel counts: Dice, IoU, F-beta, recall, precision, accuracy, MCC, TGS precision.
 
-A plane is compared with its truth over valid pixels: tp, fp, fn, tn. A unit with no valid pixel has no score
-(NaN) and is left out. Where the ratio itself is 0/0 the empty rule decides: a number, or 'skip' (left out).
+A predicted plane is compared with its truth over the valid pixels: tp, fp, fn, tn are counted. An image without a
+valid pixel has no score (NaN) and is left out. Where a metric's ratio is 0/0 its parameter `empty` decides: a number
+to score, or 'skip' (left out).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def pixel_counts(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None =
 class CountMetric(SumMetric):
     """A metric that follows from tp, fp, fn, tn of each class.
 
-    over: 'images' (mean of the units' scores) or 'dataset' (counts are summed over units first).
+    over: 'images' (mean of the images' scores) or 'dataset' (counts are summed over all images first).
     """
 
     over: str = "images"
@@ -60,7 +61,7 @@ class CountMetric(SumMetric):
 
     @abstractmethod
     def from_counts(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
-        """Scores (...) from counts (..., K): one score for each leading index, alone."""
+        """Scores (...) from counts (..., K) of K classes; each score follows from its own counts only."""
 
     def rows(self, pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
         """Row of bool planes (K, H, W) or (K, Z, H, W): tp_k, fp_k, fn_k, tn_k and score.
@@ -94,7 +95,9 @@ class CountMetric(SumMetric):
         tn: np.ndarray,
         multiplicities: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Scores (...) over N units from counts (N, ..., K); with multiplicities (B, N): (B, ...).
+        """Scores (...) of N images from counts (N, ..., K), such as one score for each threshold in between.
+
+        With multiplicities (B, N), how often each image counts in B resamples, scores (B, ...).
 
         Without multiplicities each score equals `score` of the table made at that point, bit for bit.
         """
@@ -259,8 +262,7 @@ class PixelAccuracy(CountMetric):
 
 @dataclass(frozen=True)
 class TgsPrecision(ClassMetric):
-    """Share of the IoU thresholds 0.5, 0.55 .. 0.95 that one mask an image passes (IoU > t), mean over
-    images.
+    """Share of the thresholds 0.5, 0.55 .. 0.95 that the IoU of an image's one mask exceeds, mean over images.
 
     With one mask for truth and one for prediction the page's TP / (TP + FP + FN) at a threshold is 1 or 0.
     Empty: both empty is 1; empty truth under a non-empty prediction is 0, and the other way round.
@@ -287,8 +289,8 @@ class TgsPrecision(ClassMetric):
 class Mcc(ClassMetric):
     """Matthews correlation (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn)), from -1 to 1.
 
-    Where truth or prediction is all of one kind the correlation is 0/0: 0, scikit-learn's convention, unless both
-    are the same throughout, which is right and for which the empty rule holds: 1 over images, left out over the
+    Where truth or prediction is all foreground or all background the correlation is 0/0 and scored 0, as scikit-learn
+    does; where both are, and the same, the prediction is right and `empty` holds: 1 over images, left out over the
     data set.
     Source: Matthews 1975; Chicco and Jurman 2020, doi:10.1186/s12864-019-6413-7.
     """
@@ -307,8 +309,8 @@ class Mcc(ClassMetric):
 class BalancedAccuracy(ClassMetric):
     """Mean of sensitivity tp / (tp + fn) and specificity tn / (tn + fp) of each class.
 
-    Empty: where the truth is all of one kind only the other half is defined and is the value, as scikit-learn's
-    `balanced_accuracy_score` has it; so an empty truth needs no rule of its own.
+    Empty: where the truth is all foreground only sensitivity is defined, where it is all background only specificity,
+    and that one is the value, as in scikit-learn's `balanced_accuracy_score`; `empty` is not needed.
     """
 
     name: ClassVar[str] = "balanced_accuracy"

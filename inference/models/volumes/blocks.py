@@ -14,7 +14,7 @@ Triple = Sequence[int]
 
 
 def as_triples(values: Sequence[int | Triple], what: str, number: int) -> list[tuple[int, int, int]]:
-    """One (depth, height, width) a stage, a single number standing for all three; ValueError where they are not."""
+    """A (depth, height, width) for each stage; a single number stands for all three. Otherwise ValueError."""
     triples = [(value,) * 3 if isinstance(value, int) else tuple(value) for value in values]
     if len(triples) != number or any(len(triple) != 3 or min(triple) < 1 for triple in triples):
         raise ValueError(f"{what} {list(values)}: expected {number}, a stage each: a number or [depth, height, width]")
@@ -22,10 +22,10 @@ def as_triples(values: Sequence[int | Triple], what: str, number: int) -> list[t
 
 
 class Conv3d(nn.Conv3d):
-    """`nn.Conv3d` that learns in bf16 on a CPU, too, from maps of fewer slices than its kernel is deep.
+    """`nn.Conv3d` whose gradient is right in bf16 on a CPU even for maps of fewer slices than its kernel has.
 
-    oneDNN (as of torch 2.14) reads beyond such maps for the weight's gradient, which then holds whatever lay in memory;
-    padded beforehand they are deep enough.
+    For such maps oneDNN (as of torch 2.14) reads beyond their end, so that the weight's gradient holds whatever lay in
+    memory; they are padded beforehand.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def conv_norm(
     bias: bool = True,
     act: bool = True,
 ) -> nn.Sequential:
-    """Convolution that keeps the size but for its stride, instance norm with scale and shift, leaky ReLU."""
+    """Convolution (size divided by its stride only), instance norm with scale and shift, leaky ReLU."""
     padding = [(side - 1) // 2 for side in kernel]
     layers: list[nn.Module] = [
         Conv3d(in_channels, out_channels, tuple(kernel), tuple(stride), padding=tuple(padding), bias=bias),  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def conv_norm(
 
 
 class MeanPool3d(nn.AvgPool3d):
-    """`nn.AvgPool3d` that is computed in float32: on a processor torch has no bfloat16 for it."""
+    """`nn.AvgPool3d` computed in float32: torch has none in bfloat16 on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """`(N, C, D, H, W)` -> the mean of each window, in the number format of `input`."""
@@ -75,7 +75,7 @@ class PlainStage(nn.Sequential):
 class ResidualBlock(nn.Module):
     """x -> conv, norm, act -> conv, norm -> + skip -> act (ResNet-D, arXiv:1812.01187; nnU-Net's `BasicBlockD`).
 
-    The skip is averaged where the block strides, and goes through a 1x1x1 convolution where channels change.
+    In a block with a stride the skip is averaged; where channels change it goes through a 1x1x1 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: Triple, *, stride: Triple = (1, 1, 1)) -> None:

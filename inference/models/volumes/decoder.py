@@ -12,7 +12,7 @@ from inference.models.volumes.segmenter import resize_volume
 
 
 class VolumeDecoder(nn.Module):
-    """Upsample to the skip's size, concatenate, two 3x3x3 convolutions; `widths` deepest first, one a skip."""
+    """Upsample to the skip's size, concatenate, two 3x3x3 convolutions; `widths`: deepest first, one for each skip."""
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()

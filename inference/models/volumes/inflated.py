@@ -1,8 +1,8 @@
 """A 2D convolutional encoder of timm inflated to 3D: every filter repeated along the depth (I3D, arXiv:1705.07750).
 
-A filter of k x k becomes k x k x k, each slice a k-th of it, so that a volume of equal slices gives the maps that the
-slice gives in 2D. Families whose layers all have a counterpart are inflated (ResNets, ResNeXts, DenseNets, VGG ...);
-others, whose layers reckon with two dimensions, are refused.
+A filter of k x k becomes k x k x k, each of its slices the filter divided by k: a volume of equal slices then gives
+the maps that one slice gives in 2D. This works where every layer has a counterpart in 3D (ResNets, ResNeXts, DenseNets,
+VGG ...); other encoders are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def inflate_weight(weight: Tensor, depth: int) -> Tensor:
 
 
 def inflate(module: nn.Module, *, halve_depth: bool = True) -> nn.Module:
-    """The module with its 2D layers replaced, in place, by 3D ones; without `halve_depth` strides keep the depth.
+    """Replace a module's 2D layers by 3D ones, in place; without `halve_depth` strides leave the depth as it is.
 
     Raises ValueError that names a layer without a counterpart.
     """

@@ -16,10 +16,10 @@ Size3 = tuple[int, int, int]
 
 
 class VolumeLevels(nn.Module, ABC):
-    """Base of 3D networks that can be supervised below their head.
+    """Base of 3D networks, which show their decoder's coarser levels for deep supervision.
 
-    `strides`: what depth, height and width must be multiples of. `level_channels`: channels of the decoder's coarser
-    levels, deepest first (empty: no deep supervision).
+    `strides`: numbers that depth, height and width must be multiples of. `level_channels`: channels of the decoder's
+    coarser levels, deepest first (empty: no deep supervision).
     """
 
     strides: Size3 = (1, 1, 1)
@@ -35,11 +35,11 @@ class VolumeLevels(nn.Module, ABC):
 
 
 class VolumeSegmenter(Model):
-    """A 3D network plus padding to its strides, plus the heads of deep supervision that only training sees.
+    """A 3D network that takes volumes of any size, with the extra heads of deep supervision while it is trained.
 
     `forward(volumes (N, C, D, H, W))` gives logits `(N, K, D, H, W)`; in training mode with `deep_supervision` it gives
-    `TrainOutputs` with volumes for images. Volumes are padded on all six sides alike by reflection (by repeating the
-    face where the volume is smaller than the border), and the border is cut off again.
+    `TrainOutputs` of volumes. Volumes are padded to multiples of the network's strides, equally on opposite sides, by
+    reflection (by repeating the outermost voxels where a volume is too small for that); the border is cut off again.
     """
 
     def __init__(self, net: VolumeLevels, in_channels: int, n_classes: int, *, deep_supervision: bool = False) -> None:
@@ -63,10 +63,10 @@ class VolumeSegmenter(Model):
 
 
 def pad_volume(volumes: Tensor, strides: Size3) -> tuple[Tensor, tuple[slice, ...]]:
-    """Pad `(N, C, D, H, W)` to multiples of `strides`; also the window that the volume fills.
+    """Volumes `(N, C, D, H, W)` padded to multiples of `strides`, and the window that the original fills.
 
-    A volume of one stride is doubled in width: the deepest map of a network has at least two voxels, without which
-    instance norm has no variance.
+    A volume of one stride along every axis gets a second one in width: the deepest map needs two voxels, since the
+    variance in instance norm is not defined for one.
     """
     sizes = [int(size) for size in volumes.shape[-3:]]
     wanted = [math.ceil(size / stride) * stride for size, stride in zip(sizes, strides, strict=True)]
@@ -88,7 +88,7 @@ def crop_volume(maps: Tensor, window: tuple[slice, ...]) -> Tensor:
 
 
 def resize_volume(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Trilinear, voxel centres aligned by volume."""
+    """Maps resized to `size` (depth, height, width): trilinear, the outer corners of both volumes aligned."""
     if tuple(maps.shape[-3:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=[int(side) for side in size], mode="trilinear", align_corners=False)

@@ -38,9 +38,9 @@ def _half(channels: int) -> list[nn.Module]:
 
 
 class SegResNet(VolumeLevels):
-    """Encoder stages of doubling channels, decoder stages of one block each that add the encoder's maps.
+    """Encoder stages, each with twice the channels of the one before, and decoder stages that add the encoder's maps.
 
-    `width`: channels of the first stage; `down`, `up`: blocks a stage of encoder and decoder.
+    `width`: channels of the first stage; `down`, `up`: number of blocks in each stage of encoder and decoder.
     """
 
     def __init__(

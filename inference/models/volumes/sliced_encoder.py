@@ -1,10 +1,10 @@
-"""A 2D encoder that sees every slice, and a 3D decoder that sees them together (the 2.5D mixtures of recent winners).
+"""A 2D encoder applied to every slice and a 3D decoder over all slices: 2.5D, as in recent winning solutions.
 
     volume (N, C, D, H, W) - slices (N D, C, H, W) - any encoder of timm or smp - maps (N, C_i, D, H / s, W / s)
                                                                                         |
                                   logits - 1x1x1 - 3D U-Net decoder, depth kept --------'
 
-Depth is never halved: a stack of thick slices keeps them, and pretrained weights are used as they are.
+The depth is never halved, which suits stacks of few thick slices; pretrained weights are used unchanged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from inference.models.volumes.segmenter import VolumeLevels, resize_volume
 
 
 class SlicedEncoderUnet(VolumeLevels):
-    """`encoder` is 2D; the decoder's finest level lies at 1/2 and its logits are upsampled in the plane."""
+    """`encoder` is 2D; the decoder's finest level has half the height and width, and its logits are upsampled."""
 
     def __init__(self, encoder: nn.Module, n_classes: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -46,6 +46,6 @@ class SlicedEncoderUnet(VolumeLevels):
 def build_sliced_encoder_unet(
     encoder: str, in_channels: int, n_classes: int, *, decoder_channels: Sequence[int] = (128, 64, 48, 32)
 ) -> VolumeLevels:
-    """`decoder_channels` deepest first, one a map above the deepest."""
+    """`decoder_channels`: deepest first, one number for each map above the deepest."""
     net = build_encoder(encoder, in_channels)
     return SlicedEncoderUnet(net, n_classes, decoder_channels)

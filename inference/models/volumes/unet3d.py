@@ -34,8 +34,8 @@ STRIDES = (1, 2, 2, 2, 2, 2)
 class UNet3d(VolumeLevels):
     """A stem (residual encoder only), encoder stages, transposed convolutions, decoder stages, a head.
 
-    `depths`: convolutions a stage of the plain U-Net, residual blocks a stage with `residual`, whose decoder is light;
-    `strides` and `kernels` a stage: a number or [z, y, x].
+    `depths`: convolutions in each stage, or residual blocks in each with `residual` (its decoder stages have one
+    convolution); `strides` and `kernels`: for each stage a number or [z, y, x].
     """
 
     def __init__(
