@@ -376,7 +376,10 @@ class TiffReader(FileReader):
                 f"{self.path}: truncated TIFF: tile {index} has {len(data)} of {count} bytes: copy it again"
             )
         tables = {"jpegtables": page.jpegtables} if int(page.keyframe.compression) in (6, 7) else {}
-        decoded, _, shape = page.keyframe.decode(data, index, **tables)
+        try:
+            decoded, _, shape = page.keyframe.decode(data, index, **tables)
+        except Exception as error:
+            raise ValueError(f"{self.path}: tile {index} cannot be decoded ({error}): copy it again") from error
         tile = decoded[0, : shape[1], : shape[2]]
         self._tiles[name] = tile
         self._tile_bytes += tile.nbytes
