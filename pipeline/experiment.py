@@ -427,8 +427,10 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
     if classify:
         experiment = _as_classifier(experiment, competition, "softmax" if exclusive else "sigmoid")
     check_dimensions(experiment, competition)
-    if experiment.prepare.targets and (competition.exclusive or not competition.masks.instances):
-        raise ValueError(f"{experiment.name}: prepare.targets needs a contract with masks.instances: true")
+    if experiment.prepare.targets and (competition.exclusive or not competition.one_kind_of_object):
+        raise ValueError(
+            f"{experiment.name}: prepare.targets needs a contract with masks.instances: true and one class"
+        )
     members = [split.name for split in experiment.repeated] or experiment.members
     return experiment.model_copy(update={"model": model, "members": members})
 

@@ -90,7 +90,7 @@ def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
         image.close()
     if not cells:
         raise ValueError(fault)
-    draw_guess(cells, path, names=[] if competition.masks.instances else [competition.classes[k] for k in shown])
+    draw_guess(cells, path, names=[] if competition.one_kind_of_object else [competition.classes[k] for k in shown])
     return path
 
 

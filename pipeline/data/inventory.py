@@ -141,7 +141,8 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
     }
     foreground = [found[f"area_{name}"] for name in competition.classes if name != "background"]
     found["void"] = 0 if truth.valid is None else int((~truth.valid).sum())
-    found["instances"] = -1 if truth.instances is None else int(len(np.unique(truth.instances)) - 1)
+    numbered = [*(truth.objects or {}).values(), *([] if truth.instances is None else [truth.instances])]
+    found["instances"] = sum(int(np.count_nonzero(np.unique(one))) for one in numbered) if numbered else -1
     found["empty"] = int(sum(foreground) == 0)
     return found | {"mask_hash": truth_hash(truth)}
 
@@ -180,7 +181,10 @@ def scan(reader: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str
 def truth_hash(truth: Truth) -> str:
     """32 hexadecimal digits of SHA-256 over what a mask says: its planes, void and instances."""
     checksum = hashlib.sha256(repr(truth.planes.shape).encode())
-    for name, plane in (("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances)):
+    of_classes = sorted((truth.objects or {}).items())
+    for name, plane in (
+        ("planes", truth.planes), ("valid", truth.valid), ("instances", truth.instances), *of_classes
+    ):  # fmt: skip
         if plane is not None:
             checksum.update(name.encode())
             checksum.update(np.packbits(plane).data if plane.dtype == bool else np.ascontiguousarray(plane).data)

@@ -109,7 +109,7 @@ def draft_experiment(competition: Competition, data: Path, contract: str) -> Dra
     )  # fmt: skip
     if competition.masks.kind != "none" and competition.exclusive:
         draft.put("loss", {"name": "ce_dice"}, "every pixel has exactly one class")
-    if competition.masks.instances and not competition.exclusive:
+    if competition.one_kind_of_object and not competition.exclusive:
         draft.put(
             "prepare", {"targets": ["border"]}, "the border between touching objects is learned too, to separate them"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,8 @@ class CocoAnswer:
         if len(self.competition.scored_classes) == 1:
             instances = next(iter(labels.values()), np.zeros(thin[1:], np.int32))[None]
         truth = completed(self.competition, planes, valid=None if valid.all() else valid, instances=instances)
+        if instances is None:
+            truth = replace(truth, objects={name: label[None] for name, label in labels.items()})
         found = {name: [given[value - 1] for value in np.unique(one).tolist() if value] for name, one in labels.items()}
         return truth, [ClassObjects(name, labels[name], scores) for name, scores in found.items()]
 

@@ -171,7 +171,8 @@ class TableReader:
     def truth(self, image_id: str) -> Truth:
         """The masks; a table says nothing of what is not scored."""
         said = self.read(image_id)
-        return Truth(said.planes, None, said.instances)
+        objects = None if said.objects is None else {one.name: one.label[None] for one in said.objects}
+        return Truth(said.planes, None, said.instances, objects=objects)
 
     def attributes(self, image_id: str) -> Sequence[Fields]:
         """The rows themselves."""

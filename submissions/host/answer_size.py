@@ -30,7 +30,8 @@ def truth_at_answer(competition: Competition, truth: Truth) -> Truth:
         return truth
     planes = np.stack([stretch(plane, size) for plane in truth.planes])
     valid, instances = (None if part is None else stretch(part, size) for part in (truth.valid, truth.instances))
-    return Truth(planes, valid, instances, truth.spacing)
+    objects = None if truth.objects is None else {name: stretch(one, size) for name, one in truth.objects.items()}
+    return Truth(planes, valid, instances, truth.spacing, objects=objects)
 
 
 def mask_over_image(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -220,7 +220,9 @@ class Masks(Settings):
         None, description="polygons: the host's name -> class, 'void', or [] to leave it out"
     )
     instances: bool = Field(
-        False, description="each row, value, colour, file or polygon is one object of the only class"
+        False,
+        description="each row, value, colour, file or polygon is one object: of the only class, or of the class that "
+        "{class} in the path, class_column or the polygon says",
     )
 
     @field_validator("path", "valid", "file")
@@ -414,8 +416,11 @@ class Competition(Settings):
         without = sorted(set(self.classes) - set(given) - {"background"}) if isinstance(given, dict) else []
         if self.masks.points and without:
             raise ValueError(f"masks.points.radius has none for {without}; give one number, or one a class")
-        if self.masks.instances and len(self.classes) != 1:
-            raise ValueError("masks.instances needs exactly one class in classes")
+        if self.masks.instances and len(self.classes) != 1 and (self.exclusive or not self._tells_classes_of_objects):
+            raise ValueError(
+                "masks.instances needs exactly one class in classes, or masks that say of which class an object is "
+                "({class} in masks.path, masks.class_column, polygons) and classes that do not exclude each other"
+            )
         if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):
             raise ValueError(
                 "submission.rows must be 'label' where masks.kind is 'none', and cannot be 'label' otherwise"
@@ -427,6 +432,17 @@ class Competition(Settings):
         if self.submission:
             self._check_answer(self.submission)
         return self
+
+    @property
+    def _tells_classes_of_objects(self) -> bool:
+        masks = self.masks
+        named = {"images": "class" in masks.path_fields, "rle": masks.class_column is not None, "polygons": True}
+        return named.get(masks.kind, False)
+
+    @property
+    def one_kind_of_object(self) -> bool:
+        """Whether masks number the objects of one class, which a decision can split and a border can part."""
+        return self.masks.instances and len(self.classes) == 1
 
     def _check_answer(self, form: SubmissionFormat) -> None:
         """Raises ValueError where the answer does not suit the images and classes."""

@@ -13,7 +13,7 @@ import numpy as np
 from submissions.host.competition import Colour, Competition
 from submissions.host.mask_files import OBJECT, filled, mask_files, object_files, open_path
 from submissions.host.patterns import FIELD
-from submissions.host.truth import SOFT_TOP, Truth, completed
+from submissions.host.truth import SOFT_TOP, Truth, completed, truth_of_objects
 from submissions.images.opening import open_image, open_mask
 from submissions.images.reading import Reading
 
@@ -46,8 +46,10 @@ def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth
     masks = competition.masks
     assert masks.path is not None
     if masks.instances:
-        numbers = _numbered(competition, data, row, shape)
-        return Truth((numbers > 0)[None], instances=numbers)
+        by_class = {name: masks.path.replace("{class}", name) for name in competition.classes}
+        numbered = {name: _numbered(competition, data, path, row, shape) for name, path in by_class.items()}
+        found = {name: numbers for name, numbers in numbered.items() if numbers is not None}
+        return truth_of_objects(competition, found, shape)
     patterns = [masks.path.replace("{observer}", name) for name in masks.observers] or [masks.path]
     seen = [_planes(competition, data, pattern, row, shape) for pattern in patterns]
     valids = [valid for _, valid in seen if valid is not None]
@@ -148,11 +150,12 @@ def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list
     return paths
 
 
-def _numbered(competition: Competition, data: Path, row: Row, shape: Shape) -> np.ndarray:
-    """int32 (Z, H, W): the objects' numbers, from a file an object or from the values of one file."""
+def _numbered(competition: Competition, data: Path, pattern: str, row: Row, shape: Shape) -> np.ndarray | None:
+    """int32 (Z, H, W): the objects' numbers, from a file an object or from the values of one file; None of no file."""
     masks = competition.masks
-    assert masks.path is not None
-    files = _files(competition, data, masks.path, row)
+    files = _files(competition, data, pattern, row)
+    if not files:
+        return None
     numbers = np.zeros(shape, np.int32)
     if OBJECT in masks.path_fields:
         for number, path in enumerate(files, start=1):

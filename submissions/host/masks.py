@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,9 +18,9 @@ from submissions.host.mask_images import read_mask_images, read_pixels
 from submissions.host.points import VolumePoints, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
-from submissions.host.truth import VOID, Truth, classes_shown, completed
+from submissions.host.truth import VOID, Truth, classes_shown, completed, truth_of_objects
 from submissions.images.readers import ImageReader, valid_pixels
-from submissions.rle.codec import decode, decode_instances
+from submissions.rle.codec import Dialect, decode, decode_instances
 
 __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
 
@@ -138,15 +138,26 @@ class MaskReader:
         planes = np.zeros((len(self.competition.classes), depth, height, width), bool)
         where = f"{masks.table.file if masks.table else ''}: id {image_id}"
         if masks.instances:
-            texts = [text for text, _ in rows or []]
-            names = [f"{where}, mask {number}" for number in range(1, len(texts) + 1)]
-            label = decode_instances(texts, (height, width), dialect, where=names, overlap="last")
-            planes[0, 0] = label > 0
-            return Truth(planes, instances=label[None])
+            return self._objects_of_runs(rows or [], shape, dialect, where)
         for text, name in rows or []:
             index = self._plane_index(name, where) if name is not None else 0
             planes[index, 0] |= decode(text, (height, width), dialect, where=where)
         return completed(self.competition, planes)
+
+    def _objects_of_runs(
+        self, rows: Sequence[tuple[str, str | None]], shape: tuple[int, int, int], dialect: Dialect, where: str
+    ) -> Truth:
+        """A row an object; of one class the later lies on top."""
+        of_class: dict[str, list[tuple[str, str]]] = {}
+        for number, (text, name) in enumerate(rows, start=1):
+            index = 0 if name is None else self._plane_index(name, where)
+            of_class.setdefault(self.competition.classes[index], []).append((text, f"{where}, mask {number}"))
+        objects = {
+            name: decode_instances([text for text, _ in found], shape[1:], dialect,
+                                   where=[place for _, place in found], overlap="last")[None]
+            for name, found in of_class.items()
+        }  # fmt: skip
+        return truth_of_objects(self.competition, objects, shape)
 
     def _from_points(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         volume, table = str(row["stack"]), self.competition.masks.table
@@ -174,7 +185,7 @@ class MaskReader:
     def _from_polygons(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
         masks = self.competition.masks
         planes = np.zeros((len(self.competition.classes), *shape), bool)
-        instances = np.zeros(shape, np.int32)
+        objects: dict[str, np.ndarray] = {}
         valid = np.ones(shape, bool)
         where = f"{masks.file}: id {row['image_id']}"
         meaning = masks.polygon_classes or {}
@@ -191,8 +202,9 @@ class MaskReader:
                 if self.competition.exclusive:
                     planes[:, 0, inside] = False
                 planes[self._plane_index(chosen, where), 0] |= inside
-                instances[0][inside] = number
-        return completed(
-            self.competition, planes, valid=None if valid.all() else valid,
-            instances=instances if masks.instances else None,
-        )  # fmt: skip
+                if masks.instances:
+                    objects.setdefault(chosen, np.zeros(shape, np.int32))[0][inside] = number
+        counted = None if valid.all() else valid
+        if masks.instances:
+            return truth_of_objects(self.competition, objects, shape, valid=counted)
+        return completed(self.competition, planes, valid=counted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +26,8 @@ class Truth:
     soft: uint8 like planes, 0 to SOFT_TOP for the share of observers that see the class; what is learned then, while
     planes are what is scored. None where one answer is all there is.
     points: where the host says places: those of the whole volume, counted from the first slice that is here.
+    objects: of several classes, int32 (Z, H, W) like `instances` of each class that has objects; None where the
+    contract has no instances, or one class.
     """
 
     planes: np.ndarray
@@ -34,6 +36,7 @@ class Truth:
     spacing: tuple[float, float, float] | None = None
     soft: np.ndarray | None = None
     points: Sequence[NamedPlace] | None = None
+    objects: Mapping[str, np.ndarray] | None = None
 
     @cached_property
     def label(self) -> np.ndarray:
@@ -58,7 +61,10 @@ class Truth:
             for name, (z, y, x) in self.points
             if top <= y < bottom and left <= x < right
         ]  # fmt: skip
-        return Truth(planes, valid, instances, self.spacing, soft, points)
+        objects = None
+        if self.objects is not None:
+            objects = {name: np.ascontiguousarray(one[..., rows, cols]) for name, one in self.objects.items()}
+        return Truth(planes, valid, instances, self.spacing, soft, points, objects)
 
 
 def classes_shown(truth: Truth) -> np.ndarray:
@@ -81,3 +87,18 @@ def completed(
         others = np.delete(planes, index, axis=0).any(axis=0)
         planes[index] = ~others if valid is None else ~others & valid
     return Truth(planes, valid, instances)
+
+
+def truth_of_objects(
+    competition: Competition,
+    objects: Mapping[str, np.ndarray],
+    shape: tuple[int, int, int],
+    *,
+    valid: np.ndarray | None = None,
+) -> Truth:
+    """The truth made of numbered objects, int32 (Z, H, W) of each class that has some; shape: (Z, H, W)."""
+    nothing = np.zeros(shape, np.int32)
+    planes = np.stack([objects.get(name, nothing) > 0 for name in competition.classes])
+    if len(competition.classes) == 1:
+        return Truth(planes, valid, instances=objects.get(competition.classes[0], nothing))
+    return Truth(planes, valid, objects=dict(objects))

@@ -66,7 +66,7 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
         pred = labels if said.scores is None else (labels, np.asarray(said.scores))
         return metric.rows(pred, wanted, None if valid is None else _flat(valid))
     if metric.needs == "objects":
-        there = [one.label for one in class_objects(competition, Segmentation(truth.planes, truth.instances))]
+        there = [one.label for one in class_objects(competition, _as_said(truth))]
         found = [(one.label, np.asarray(one.scores)) for one in class_objects(competition, said)]
         return metric.rows(found, there, None if valid is None else valid[0])
     if metric.needs == "points":
@@ -85,6 +85,14 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
 def _by_class(places: Sequence[NamedPlace], names: Sequence[str]) -> list[np.ndarray]:
     """float64 (n, 3) for each class."""
     return [np.array([place for own, place in places if own == name], float).reshape(-1, 3) for name in names]
+
+
+def _as_said(truth: Truth) -> Segmentation:
+    """The truth as if it were an answer: with the objects that the host names, where it does."""
+    listed = None
+    if truth.objects is not None:
+        listed = [ClassObjects(name, label[0], []) for name, label in truth.objects.items()]
+    return Segmentation(truth.planes, truth.instances, objects=listed)
 
 
 def class_objects(competition: Competition, said: Segmentation) -> list[ClassObjects]:
@@ -109,8 +117,10 @@ def class_objects(competition: Competition, said: Segmentation) -> list[ClassObj
 def check_metric(competition: Competition) -> Metric:
     """The contract's metric; ValueError where it asks for what the contract's masks do not tell."""
     metric = host_metric(competition.metric)
-    if metric.needs == "instances" and not competition.masks.instances:
-        raise ValueError(f"metric {metric.name} compares objects: set masks.instances, or name a metric of pixels")
+    if metric.needs == "instances" and not competition.one_kind_of_object:
+        raise ValueError(
+            f"metric {metric.name} compares objects of one class: set masks.instances, or name a metric of pixels"
+        )
     if metric.needs == "points" and competition.masks.kind != "points":
         raise ValueError(f"metric {metric.name} compares places: give masks.kind 'points', or name a metric of pixels")
     if metric.needs == "objects" and (competition.images.kind == "volumes" or competition.metric.unit == "stack"):

@@ -287,10 +287,11 @@ def hpa(folder: Path) -> Layout:
     rows, truth, colours = [], {}, ("red", "green", "blue", "yellow")
     for number, labels in enumerate(((8, 5, 0), (18,))):
         name, cells = f"5c27f04c-bb99-11e8-b2b9-ac1f6b6435d{number}", draw_mask(number)
-        planes = np.zeros((19, *SHAPE), bool)
+        planes, numbers = np.zeros((19, *SHAPE), bool), cells.astype(np.uint16) * 300
+        numbers[:, SHAPE[1] // 2 :][cells[:, SHAPE[1] // 2 :]] = 301  # cells that touch
         for label in labels:
             planes[label] = cells
-            _save(folder / f"cell_masks/{label}/{name}.png", cells.astype(np.uint8) * 255)
+            _save(folder / f"cell_masks/{label}/{name}.png", numbers)
         for k, colour in enumerate(colours):
             _save(folder / f"train/{name}_{colour}.png", draw_image(cells, 4 * number + k)[..., 0])
         rows.append({"ID": name, "Label": "|".join(map(str, labels))})

@@ -65,6 +65,49 @@ def test_instances_keep_their_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth.planes[0, 0], one | two)
 
 
+LEFT, RIGHT = np.s_[5:16, 10:21], np.s_[5:16, 21:31]  # they touch
+
+
+@pytest.mark.parametrize("kind", ["files", "runs", "polygons"])
+def test_objects_of_several_classes_touch_and_stay_apart(kind: str, tmp_path: Path) -> None:
+    parts = np.zeros((2, *SHAPE), bool)
+    parts[0][LEFT], parts[1][RIGHT] = True, True
+    if kind == "files":
+        for name in ("x", "y"):
+            (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / "x/a.png"), (parts[0] * 300 + parts[1] * 301).astype(np.uint16))
+        cv2.imwrite(str(tmp_path / "y/a.png"), (parts[0] * 300).astype(np.uint16))
+        masks = image_masks(path="{class}/{id}.png", instances=True, missing="empty")["masks"]
+    elif kind == "runs":
+        rows = [("a", name, encode(parts[part], Dialect())) for name, part in (("x", 0), ("x", 1), ("y", 0))]
+        pd.DataFrame(rows, columns=["id", "class", "rle"]).to_csv(tmp_path / "t.csv", index=False)
+        masks = {"kind": "rle", "table": {"file": "t.csv"}, "class_column": "class", "instances": True}
+    else:
+        rings = {name: [[[c, 5], [c + w, 5], [c + w, 15], [c, 15]]] for name, c, w in (("l", 10, 10), ("r", 21, 9))}
+        line = {"id": "a", "annotations": [{"type": one, "coordinates": rings[one]} for one in ("l", "r")]}
+        (tmp_path / "p.jsonl").write_text(json.dumps(line))
+        names = {"l": ["x", "y"], "r": "x"}
+        masks = {"kind": "polygons", "file": "p.jsonl", "polygon_classes": names, "instances": True}
+    competition = rle_contract(masks=masks, classes=["y", "z", "x"], tables=[], submission=None, group=None)
+    truth = MaskReader(competition, tmp_path).read(row("a"), (1, *SHAPE))
+    np.testing.assert_array_equal(truth.planes[:, 0], [parts[0], np.zeros(SHAPE, bool), parts[0] | parts[1]])
+    assert truth.instances is None and truth.objects is not None and set(truth.objects) == {"x", "y"}
+    for name, count in (("x", 2), ("y", 1)):
+        label = truth.objects[name][0]
+        numbers = [int(label[7, 12]), int(label[7, 25])]
+        np.testing.assert_array_equal(label, parts[0] * numbers[0] + parts[1] * numbers[1])
+        assert len(np.unique(label)) == count + 1
+    part = truth.window(slice(4, 9), slice(20, 40)).objects
+    assert part is not None and np.array_equal(part["x"], truth.objects["x"][:, 4:9, 20:40])
+
+
+def test_of_objects_of_several_classes_the_masks_say_which() -> None:
+    for change in ({"exclusive": True}, {"masks": {"kind": "rle", "table": {"file": "t.csv"}, "instances": True}}):
+        given = {"masks": {"kind": "polygons", "file": "p.jsonl", "instances": True}, "classes": ["x", "background"]}
+        with pytest.raises(ValueError, match="say of which class an object is"):
+            rle_contract(**{**given, **change})
+
+
 def test_value_map_void_and_background(tmp_path: Path) -> None:
     label = np.zeros(SHAPE, np.uint8)
     label[:10], label[10:20, :30], label[30:] = 1, 2, 9

@@ -13,8 +13,9 @@ from submissions.answers import answer_of, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.truth import Truth
+from submissions.rle.codec import Dialect, encode
 from submissions.table.findings import errors
-from submissions.table.objects import objects_by_class
+from submissions.table.objects import ClassObjects, objects_by_class
 from submissions.table.scoring import Segmentation, check_metric, class_objects, unit_row
 from submissions.table.submission_table import CellObject, cell_objects, decode_rows, encode_rows
 
@@ -95,10 +96,29 @@ def test_confidences_of_every_class_come_through_the_answer_and_are_scored() -> 
     assert [one.scores for one in class_objects(contract, none)] == [[], []]
 
 
+def test_objects_that_the_host_names_touch_and_are_two(tmp_path: Path) -> None:
+    contract = rle_contract(classes=["a", "b"], submission=FORM, metric={"name": "openimages_map"})
+    label = np.zeros((1, *SHAPE), np.int32)
+    label[0, 3:9, 3:9], label[0, 3:9, 9:15] = 4, 7
+    both = np.stack([label > 0, np.zeros_like(label, bool)])
+    truth = Truth(both, objects={"a": label})
+    told = Segmentation(both, objects=[ClassObjects("a", label[0], [0.9, 0.8])])
+    scores = [unit_row(check_metric(contract), contract, said, truth)["score"] for said in (told, Segmentation(both))]
+    assert scores == [1, 0]  # one part of both lies on neither by 0.6
+    write_rle_host(tmp_path, test=1)
+    runs = [encode((label == number)[0], Dialect(kind="coco_zlib")) for number in (4, 7)]
+    joined = encode(both[0, 0], Dialect(kind="coco_zlib"))
+    for name, cell in (("solution", f"a 1 {runs[0]} a 1 {runs[1]}"), ("joined", f"a 1 {joined}")):
+        pd.DataFrame({"id": ["test00"], "rle": [cell]}).to_csv(tmp_path / f"{name}.csv", index=False)
+    for name, score in (("solution", 1), ("joined", 0)):
+        found = score_submission(contract, tmp_path / f"{name}.csv", tmp_path / "solution.csv", tmp_path)
+        assert found.score == score
+
+
 def test_objects_are_of_single_images_and_a_metric_says_what_it_needs() -> None:
     with pytest.raises(ValueError, match="objects by class are of single images, not of 2 slices"):
         class_objects(LISTED, Segmentation(np.zeros((3, 2, *SHAPE), bool)))
-    with pytest.raises(ValueError, match=r"object_f1 compares objects: set masks\.instances"):
+    with pytest.raises(ValueError, match=r"object_f1 compares objects of one class: set masks\.instances"):
         check_metric(rle_contract(metric={"name": "object_f1"}))
     stacks = {"name": "openimages_map", "unit": "stack"}
     with pytest.raises(ValueError, match="openimages_map is of objects in single images"):
