@@ -39,6 +39,23 @@ def kept_curves(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"score": float})[["experiment", "fold", "epoch", "loss", "score"]]
 
 
+def kept_gains(folder: str | Path) -> pd.DataFrame:
+    """A row a difference with its interval: name, estimate, low, high.
+
+    Of rows measured against another, of what their decisions added, and of `ablation.json` where there is one.
+    """
+    rows = []
+    for kept in _read(folder):
+        gain = kept.get("difference")
+        rows += [(f"{kept['row']} against {gain['against']}", gain)] if gain else []
+        rows += [(f"{kept['row']}: {one['what']}", one) for one in kept.get("added", [])]
+    asked = Path(folder) / "ablation.json"
+    of_splits = json.loads(asked.read_text()) if asked.is_file() else {}
+    rows += [(f"{name}: {one['what']}", one) for name, found in of_splits.items() for one in found]
+    table = [(name, one["gain"], one["low"], one["high"]) for name, one in rows]
+    return pd.DataFrame(table, columns=["name", "estimate", "low", "high"])
+
+
 def _read(folder: str | Path) -> list[dict[str, Any]]:
     found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
     found = [kept for kept in found if isinstance(kept, dict) and "curve" in kept]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.report.kept_results import kept_curves, kept_results
+from pipeline.report.kept_results import kept_curves, kept_gains, kept_results
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -154,3 +154,11 @@ def test_tables_for_the_notebook(tmp_path: Path) -> None:
     )
     curves = kept_curves(tmp_path)
     assert len(curves) == 4 and curves["score"].isna().tolist() == [True, False] * 2
+    assert len(kept_gains(tmp_path)) == 0
+    gain = {"gain": 0.01, "low": -0.02, "high": 0.03}
+    more = {"difference": {**gain, "against": "a"}, "added": [{"what": "holes", **gain}]}
+    (tmp_path / "b.json").write_text(json.dumps(kept("b", 0.9) | more))
+    (tmp_path / "ablation.json").write_text(json.dumps({"old": [{"what": "rule grid", **gain, "low": 0.001}]}))
+    gains = kept_gains(tmp_path)
+    assert gains["name"].tolist() == ["b against a", "b: holes", "old: rule grid"]
+    assert gains["low"].tolist() == [-0.02, -0.02, 0.001] and gains["estimate"].tolist() == [0.01] * 3
