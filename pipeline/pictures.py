@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INK = "#1f2933"
 VOID_COLOUR = (128, 128, 128)
-TITLE, MOST_NAMED = 40, 12
+TITLE, MOST_NAMED = 36, 12
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -64,13 +64,24 @@ def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray
     save_figure(figure, path)
 
 
-def _cells(number: int, across: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    """A figure and its axes, `number` or more, bare, `across` in a line, each of this (width, height) in inches."""
-    lines = -(-number // across)
-    figure, axes = new_figure(lines, across, size[0] * across, size[1] * lines)
+def sheet(pictures: Sequence[tuple[str, np.ndarray]], *, across: int = 4, side: float = 2.6) -> Figure:
+    """Pictures uint8 (H, W, 3) or (H, W) under their titles, `across` in a line, each `side` inches wide."""
+    lines, wide = -(-len(pictures) // across), round(14 * side)
+    tallest = max((pixels.shape[0] / pixels.shape[1] for _, pixels in pictures), default=1.0)
+    titles = [name.split("\n") for name, _ in pictures]
+    above = 0.15 * (1 + max(map(len, titles), default=0))
+    made, axes = new_figure(lines, across, side * across, (side * tallest + above) * lines)
     for axis in axes.flat:
         axis.axis("off")
-    return figure, axes.ravel()
+    for axis, title, (_, pixels) in zip(axes.flat, titles, pictures, strict=False):
+        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_title("\n".join(part if len(part) <= wide else f"{part[: wide - 1]}…" for part in title), fontsize=8)
+    return made
+
+
+def beside(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two thumbnails uint8 (H, W) of one height as one picture, a white gap between them."""
+    return np.hstack([first, np.full((len(first), 3), 255, np.uint8), second])
 
 
 def draw_guess(
@@ -80,30 +91,17 @@ def draw_guess(
 
     Label k has the colour of `names[k - 1]`, which stand above the pictures; without names every label is an object.
     """
-    figure, axes = _cells(2 * len(cells), 2 * min(3, len(cells)), (2.5, 2.9))
-    for number, (name, image, label, void) in enumerate(cells):
+    pictures = []
+    for name, image, label, void in cells:
         picture = overlay_label(image, label)
         if void is not None:
             picture[void] = VOID_COLOUR
         share = float((label > 0).mean())
-        for axis, pixels, title in (
-            (axes[2 * number], shown(image), name),
-            (axes[2 * number + 1], picture, f"mask: {share:.1%} of the area"),
-        ):
-            axis.imshow(pixels, interpolation="nearest")
-            axis.set_title(title[-TITLE:], fontsize=8)
+        pictures += [(name[-TITLE:], shown(image)), (f"mask: {share:.1%} of the area", picture)]
+    figure = sheet(pictures, across=2 * min(3, len(cells)))
     for number, name in enumerate(names[:MOST_NAMED]):
         colour = PALETTE[number % len(PALETTE)] / 255
         figure.text(0.01 + number / MOST_NAMED, 1.01, name, color=colour, fontsize=9, weight="bold")
-    save_figure(figure, path)
-
-
-def draw_answers(cells: Sequence[tuple[np.ndarray, str]], path: Path) -> None:
-    """Images with what they are and what was said of them: (image, title), four in a line."""
-    figure, axes = _cells(len(cells), 4, (2.6, 3.0))
-    for axis, (image, title) in zip(axes, cells, strict=False):
-        axis.imshow(shown(image), interpolation="nearest")
-        axis.set_title(title, fontsize=7, loc="left")
     save_figure(figure, path)
 
 
@@ -125,12 +123,7 @@ def draw_balance(balance: pd.DataFrame, path: Path) -> None:
 
 def draw_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray, str]], path: Path) -> None:
     """Thumbnails of pairs, each side by side under what they have in common; three pairs in a line."""
-    figure, axes = _cells(len(pairs), 3, (3.6, 2.1))
-    for axis, (first, second, title) in zip(axes, pairs, strict=False):
-        gap = np.full((first.shape[0], 3), 255, np.uint8)
-        axis.imshow(np.hstack([first, gap, second]), cmap="gray", vmin=0, vmax=255)
-        axis.set_title(title, fontsize=7, loc="left")
-    save_figure(figure, path)
+    save_figure(sheet([(title, beside(first, second)) for first, second, title in pairs], across=3, side=3.6), path)
 
 
 def draw_lines(lines: Mapping[str, Sequence[Any]], x: Sequence[float], labels: tuple[str, str], path: Path) -> None:

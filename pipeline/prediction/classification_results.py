@@ -11,12 +11,13 @@ import pandas as pd
 
 from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
-from pipeline.pictures import draw_answers
+from pipeline.pictures import save_figure, sheet
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader, classes_shown
+from submissions.table.show import shown
 
 ANSWERS = "answers.csv"
 SHEET = Path("pictures", "answers.png")
@@ -34,9 +35,9 @@ def answer_table(
         with open_prediction(path) as prediction:
             said = prediction.read()[:, 0, 0] / 255
         depth, height, width = (int(row[name]) for name in ("depth", "height", "width"))
-        shown = classes_shown(masks.read(row, (depth, height, width)))
+        seen = classes_shown(masks.read(row, (depth, height, width)))
         probs = {f"p_{name}": float(p) for name, p in zip(classes, said, strict=True)}
-        truth = {f"is_{name}": bool(is_) for name, is_ in zip(classes, shown, strict=True)}
+        truth = {f"is_{name}": bool(is_) for name, is_ in zip(classes, seen, strict=True)}
         rows.append({"image_id": image_id, **probs, **truth})
     return pd.DataFrame(rows)
 
@@ -83,13 +84,13 @@ def write_answers(space: Workspace, folder: Path) -> dict[str, float]:
     worst = np.argsort(-losses, kind="stable")[: SHOWN // 2]
     spread = np.linspace(0, len(table) - 1, SHOWN - len(worst)).round().astype(int)
     chosen = list(dict.fromkeys([*worst.tolist(), *spread.tolist()]))
-    draw_answers([_cell(space.competition, images, table.iloc[index]) for index in chosen], space.own / SHEET)
+    save_figure(sheet([_cell(space.competition, images, table.iloc[index]) for index in chosen]), space.own / SHEET)
     return answer_scores(table, classes, exclusive=exclusive)
 
 
-def _cell(competition: Competition, images: ListedImages, row: Any) -> tuple[np.ndarray, str]:
+def _cell(competition: Competition, images: ListedImages, row: Any) -> tuple[str, np.ndarray]:
     reader, slices = images.open(str(row["image_id"]))
     truth = [name for name in competition.classes if row[f"is_{name}"]] or ["nothing"]
     likely = sorted(competition.classes, key=lambda name: -row[f"p_{name}"])[:2]
     said = ", ".join(f"{name} {row[f'p_{name}']:.2f}" for name in likely)
-    return reader.read(slices[0]), f"{row['image_id']}\nis {', '.join(truth)}\nsaid {said}"
+    return f"{row['image_id']}\nis {', '.join(truth)}\nsaid {said}", shown(reader.read(slices[0]))

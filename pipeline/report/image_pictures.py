@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from folds.blocks import extent
 from inference.decide.decision import as_said
-from pipeline.pictures import new_figure
+from pipeline.pictures import beside, sheet
 from pipeline.report.finished_run import FinishedRun
 from pipeline.tuning.scores.units import OofItem, Unit, decided
 from submissions.host.listing import ListedImages
@@ -149,24 +149,10 @@ def _label(planes: np.ndarray) -> np.ndarray:
     return label
 
 
-def sheet(pictures: Sequence[tuple[str, np.ndarray]], *, across: int = 4, side: float = 2.6) -> Figure:
-    """Pictures uint8 (H, W, 3) or (H, W) under their titles, `across` in a line, for a notebook."""
-    lines = -(-len(pictures) // across)
-    tallest = max((pixels.shape[0] / pixels.shape[1] for _, pixels in pictures), default=1.0)
-    made, axes = new_figure(lines, across, side * across, (side * tallest + 0.3) * lines)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (title, pixels) in zip(axes.flat, pictures, strict=False):
-        axis.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_title(title if len(title) < 28 else f"{title[:26]}…", fontsize=8)
-    return made
-
-
 def pair_sheet(run: FinishedRun, pairs: pd.DataFrame) -> Figure:
     """Thumbnails of pairs of training images (image_a, image_b, kind, similarity), side by side."""
     made = []
     for row in pairs.to_dict("records"):
         first, second = run.thumbnails([str(row["image_a"]), str(row["image_b"])])
-        gap = np.full((len(first), 3), 255, np.uint8)
-        made.append((f"{row['kind']} {row['similarity']:.2f}: {row['image_a']}", np.hstack([first, gap, second])))
+        made.append((f"{row['kind']} {row['similarity']:.2f}: {row['image_a']}", beside(first, second)))
     return sheet(made, across=3, side=3.2)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from tiny_run import write_tiny_experiment
 
+from pipeline.pictures import sheet
 from pipeline.report.exploration import area_shares, class_table, group_table, mask_checks, size_table
 from pipeline.report.finished_run import FinishedRun, finished_runs
-from pipeline.report.image_pictures import look_at, outline, pair_sheet, sheet
+from pipeline.report.image_pictures import look_at, outline, pair_sheet
 from pipeline.report.several import common_metric, difference_matrix, ensemble_matrix, image_scores, paired_table
 from pipeline.report.thresholds import group_scores, worth_table
 from pipeline.sequence import run_stages
