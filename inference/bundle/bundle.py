@@ -35,6 +35,7 @@ from submissions.answers.packing import remove
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages
+from submissions.host.text_tables import PARQUET
 from submissions.images.formats.table import needed_packages
 from submissions.rle.codec import POLYGONS
 from submissions.table.findings import errors
@@ -315,10 +316,13 @@ def _copy_papers(
 
 
 def packages_of_answer(competition: Competition) -> dict[str, str]:
-    """Distributions that the answer needs beside the package's own, and the versions that are accepted."""
+    """Distributions that the answer and the test tables need beside the package's own, and the accepted versions."""
     form = competition.submission
     polygons = form is not None and (form.kind == "geojson" or competition.dialect.kind in POLYGONS)
-    return {"shapely": ">=2.0"} if polygons else {}
+    tables = [table.file for table in competition.test_tables] + [form.sample if form is not None else ""]
+    parquet = any(str(file).lower().endswith(PARQUET) for file in tables)
+    found = {"shapely": ">=2.0"} if polygons else {}
+    return found | ({"cramjam": ">=2.8", "fastparquet": ">=2024.2"} if parquet else {})
 
 
 def _copy_code(folder: Path) -> None:

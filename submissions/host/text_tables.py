@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
+from importlib import util
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from submissions.images.damaged import naming
+
 SEPARATORS = (",", ";", "\t", "|")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 PARQUET = (".parquet", ".pq")
+PARQUET_READERS = ("pyarrow", "fastparquet")
 
 
 def read_text_table(path: Path, *, separator: str | None = None, columns: list[str] | None = None) -> pd.DataFrame:
@@ -71,14 +75,13 @@ def likely_separator(line: str) -> str:
 
 
 def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
+    if not any(util.find_spec(name) for name in PARQUET_READERS):
         raise ValueError(
-            f"{path}: Parquet needs pyarrow, which is not installed; install the extra parquet, or save it as CSV"
-        ) from error
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: not readable as Parquet: {error}") from error
+            f"{path}: Parquet needs fastparquet or pyarrow, and neither is installed: pip install "
+            "'segmentation-pipeline[parquet]', or save it as CSV"
+        )
+    with naming(path):
+        frame = pd.read_parquet(path)
     frame.columns = [str(name) for name in frame.columns]
     return frame.astype(object).where(frame.notna(), "").map(_cell)
 

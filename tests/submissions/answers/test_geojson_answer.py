@@ -69,6 +69,7 @@ def test_objects_are_features_in_one_file_or_in_one_an_image(tmp_path: Path, pat
     np.testing.assert_array_equal(through.instances, label()[None])
     assert through.scores == [0.9, 0.5, 0.2]
     assert packages_of_answer(competition) == {"shapely": ">=2.0"}
+    assert {*packages_of_answer(rle_contract(submission={"sample": "s.parquet"}))} == {"cramjam", "fastparquet"}
     assert sorted(one.name for one in tmp_path.iterdir()) == ["data", out.name]
 
 

@@ -66,7 +66,7 @@ def test_a_sample_submission_is_found_under_its_usual_names(name: str, tmp_path:
     path = tmp_path / "host" / name
     path.parent.mkdir(exist_ok=True)
     if path.suffix == ".parquet":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("fastparquet")
         frame.to_parquet(path)
     else:
         frame.to_csv(path, index=False)

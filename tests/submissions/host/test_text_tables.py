@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,7 @@ def test_gzip_and_files_without_a_header(tmp_path: Path) -> None:
         ("t.csv", "id,ü\n".encode("latin-1") * 3, "is not UTF-8"),
         ("t.csv.gz", b"\x1f\x8bno", "damaged gzip"),
         ("t.csv", b'id,rle\n1,"2\n', "not readable as a table"),
-        ("t.parquet", b"PAR", "Parquet"),
+        ("t.parquet", b"PAR", "damaged, or not what it says it is"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
@@ -48,9 +49,19 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes,
 
 
 def test_parquet_is_text_too(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    pd.DataFrame({"id": [7, 8], "rle": ["1 2", None]}).to_parquet(tmp_path / "t.parquet")
-    assert read_text_table(tmp_path / "t.parquet").to_dict("list") == {"id": ["7", "8"], "rle": ["1 2", ""]}
+    pytest.importorskip("fastparquet")
+    given = {"id": [7, 8], "rle": ["1 2", None], "share": [0.5, 1], "name": [b"a", b"b"]}
+    pd.DataFrame(given).to_parquet(tmp_path / "t.parquet")
+    read = {"id": ["7", "8"], "rle": ["1 2", ""], "share": ["0.5", "1.0"], "name": ["a", "b"]}
+    assert read_text_table(tmp_path / "t.parquet").to_dict("list") == read
+
+
+def test_without_a_library_parquet_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    for name in ("pyarrow", "fastparquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ValueError, match=r"needs fastparquet or pyarrow.*segmentation-pipeline\[parquet\]"):
+        read_text_table(tmp_path / "t.parquet")
 
 
 def test_the_separator_of_a_header_and_columns_that_differ_in_capitals() -> None:
