@@ -88,26 +88,42 @@ def prepare_image(
     scale = working_scale(experiment.input, pixel_size(competition, row, reader))
     spacing = spacing_of(reader)
     work = work_shape(reader.shape, scale, experiment.input, spacing)
-    truth = masks.read(row, (depth, height, width))
-    target = build_target(truth, work[1:], exclusive=competition.exclusive, extra=list(experiment.prepare.targets))
-    if work[0] != depth:  # no value is interpolated along the depth either
-        target = target[nearest_indices(depth, work[0])]
+    planes = () if competition.exclusive else (len(competition.classes) + len(experiment.prepare.targets),)
+    target = _target_slices(competition, experiment, masks, row, (depth, height, width), work)
     steps = spacing or (1.0, 1.0, 1.0)
     attrs: dict[str, Any] = {
         "host": [depth, height, width],
         "scale": scale,
         "statistics": asdict(statistics(reader, experiment.input)),
-        **({} if truth.soft is None else {"soft": True}),
+        **({"soft": True} if competition.masks.join == "mean" and len(competition.masks.observers) > 1 else {}),
         "spacing": [step * own / side for step, own, side in zip(steps, reader.shape, work, strict=False)],
     }
     shape, dtype = (*work, channels), reader.dtype
     pixels: np.ndarray | Iterator[np.ndarray] | None = None if store.kind == "raw" else strips(reader, work[1:])
     if work[0] != depth:
         pixels = resample_volume(reader, work)
-    store.write(image_id, pixels, target, attrs, shape=shape, dtype=dtype)
+    sizes: dict[str, Any] = {"shape": shape, "dtype": dtype, "target_shape": (work[0], *planes, *work[1:])}
+    store.write(image_id, pixels, target, attrs, **sizes)
     reader.close()
     shown = [index for index, name in enumerate(competition.classes) if name != "background"]
     return int(not truth.planes[shown].any())
+
+
+def _target_slices(
+    competition: Competition,
+    experiment: Experiment,
+    masks: MaskReader,
+    row: dict[str, Any],
+    shape: tuple[int, int, int],
+    work: tuple[int, int, int],
+) -> Iterator[np.ndarray]:
+    """The target slice by slice, uint8 (h, w) or (K, h, w): of the working depth the nearest of the host's slices."""
+    extra, first, left = list(experiment.prepare.targets), 0, nearest_indices(shape[0], work[0]).tolist()
+    for truth in masks.parts(row, shape):
+        part = build_target(truth, work[1:], exclusive=competition.exclusive, extra=extra)
+        while left and left[0] < first + len(part):
+            yield part[left.pop(0) - first]
+        first += len(part)
 
 
 def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,25 @@ SOFT = 8  # unknown values that are more than a forgotten class or two
 SHOWN = 8
 
 
-def read_mask_images(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth:
-    """Truth of the image in `row` whose shape is (Z, H, W), from its mask files.
+@dataclass(frozen=True)
+class Extent:
+    """The slices that are read of an image of `shape` (Z, H, W)."""
+
+    shape: Shape
+    slices: range
+
+    @property
+    def size(self) -> Shape:
+        """(Z, H, W) of what is read."""
+        return len(self.slices), *self.shape[1:]
+
+
+def read_mask_images(competition: Competition, data: Path, row: Row, extent: Extent) -> Truth:
+    """Truth of these slices of the image in `row`, from its mask files.
 
     Raises ValueError / FileNotFoundError that names the file, what was found and what was expected.
     """
-    truth = _read(competition, data, row, shape)
+    truth = _read(competition, data, row, extent)
     if competition.images.kind != "volumes":
         return truth
     files = [data / name for name in mask_files(competition, data, row) if (data / name).is_file()]
@@ -42,16 +55,16 @@ def _spacing(path: Path) -> tuple[float, float, float] | None:
     return getattr(reader, "spacing", None)
 
 
-def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth:
+def _read(competition: Competition, data: Path, row: Row, extent: Extent) -> Truth:
     masks = competition.masks
     assert masks.path is not None
     if masks.instances:
         by_class = {name: masks.path.replace("{class}", name) for name in competition.classes}
-        numbered = {name: _numbered(competition, data, path, row, shape) for name, path in by_class.items()}
+        numbered = {name: _numbered(competition, data, path, row, extent) for name, path in by_class.items()}
         found = {name: numbers for name, numbers in numbered.items() if numbers is not None}
-        return truth_of_objects(competition, found, shape)
+        return truth_of_objects(competition, found, extent.size)
     patterns = [masks.path.replace("{observer}", name) for name in masks.observers] or [masks.path]
-    seen = [_planes(competition, data, pattern, row, shape) for pattern in patterns]
+    seen = [_planes(competition, data, pattern, row, extent) for pattern in patterns]
     valids = [valid for _, valid in seen if valid is not None]
     valid = np.logical_and.reduce(valids) if valids else None
     if len(seen) == 1:
@@ -64,24 +77,26 @@ def _read(competition: Competition, data: Path, row: Row, shape: Shape) -> Truth
     return replace(truth, soft=np.rint(votes * (SOFT_TOP / len(seen))).astype(np.uint8))
 
 
-def read_pixels(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
-    """Pixels of a mask file as integers (Z, H, W); ValueError where its size is not the image's."""
+def read_pixels(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
+    """Pixels of a mask file as integers (Z, H, W) of these slices; ValueError where its size is not the image's."""
     images = competition.images
     reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
     page = int(row["page"]) if images.kind == "pages" else None
     with closing(open_mask(path, page=page, reading=reading)) as reader:
-        pixels = np.stack([reader.read(z)[..., 0] for z in range(reader.shape[0])])
-    return _of_size(competition, pixels, path, row, shape)
+        slices = _checked(competition, reader.shape[:3], path, row, extent)
+        pixels = np.stack([reader.read(z)[..., 0] for z in slices])
+    return _of_size(pixels, extent)
 
 
-def read_codes(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
-    """Colours of a mask file as int32 (Z, H, W) of 65536 red + 256 green + blue."""
+def read_codes(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
+    """Colours of a mask file as int32 (Z, H, W) of 65536 red + 256 green + blue, of these slices."""
     page = int(row["page"]) if competition.images.kind == "pages" else None
     with closing(open_image(path, page=page)) as reader:
         if reader.dtype != np.uint8 or reader.shape[3] not in (1, 3):
             raise ValueError(f"{path}: {reader.shape[3]} channels of {reader.dtype}, expected colours of 8 bits")
-        codes = np.stack([colour_codes(reader.read(z)) for z in range(reader.shape[0])])
-    return _of_size(competition, codes, path, row, shape)
+        slices = _checked(competition, reader.shape[:3], path, row, extent)
+        codes = np.stack([colour_codes(reader.read(z)) for z in slices])
+    return _of_size(codes, extent)
 
 
 def colour_codes(pixels: np.ndarray) -> np.ndarray:
@@ -95,16 +110,20 @@ def colour_name(code: int) -> str:
     return f"{code >> 16},{code >> 8 & 255},{code & 255}"
 
 
-def _of_size(competition: Competition, pixels: np.ndarray, path: Path, row: Row, shape: Shape) -> np.ndarray:
-    if competition.masks.size == "any" and pixels.shape[0] == shape[0]:
-        return stretch(pixels, shape[1:])
-    if pixels.shape != shape:
+def _checked(competition: Competition, mask: Shape, path: Path, row: Row, extent: Extent) -> range:
+    """The slices to read of a mask file of this (Z, H, W); ValueError where it is not the image's, and has to be."""
+    shape = extent.shape
+    if mask != shape and not (competition.masks.size == "any" and mask[0] == shape[0]):
         raise ValueError(
-            f"{path}: mask of size {pixels.shape[1:]} (height, width; depth {pixels.shape[0]}), expected "
+            f"{path}: mask of size {mask[1:]} (height, width; depth {mask[0]}), expected "
             f"{shape[1:]} (depth {shape[0]}) as the image {row['path']}; "
-            f"{_cure(pixels.shape, shape, bare=path.suffix in ('.npy', '.npz'))}"
+            f"{_cure(mask, shape, bare=path.suffix in ('.npy', '.npz'))}"
         )
-    return pixels
+    return extent.slices
+
+
+def _of_size(pixels: np.ndarray, extent: Extent) -> np.ndarray:
+    return pixels if pixels.shape == extent.size else stretch(pixels, extent.shape[1:])
 
 
 def stretch(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -150,61 +169,61 @@ def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list
     return paths
 
 
-def _numbered(competition: Competition, data: Path, pattern: str, row: Row, shape: Shape) -> np.ndarray | None:
+def _numbered(competition: Competition, data: Path, pattern: str, row: Row, extent: Extent) -> np.ndarray | None:
     """int32 (Z, H, W): the objects' numbers, from a file an object or from the values of one file; None of no file."""
     masks = competition.masks
     files = _files(competition, data, pattern, row)
     if not files:
         return None
-    numbers = np.zeros(shape, np.int32)
+    numbers = np.zeros(extent.size, np.int32)
     if OBJECT in masks.path_fields:
         for number, path in enumerate(files, start=1):
-            numbers[read_pixels(competition, path, row, shape) > 0] = number
+            numbers[read_pixels(competition, path, row, extent) > 0] = number
         return numbers
     for path in files:
-        pixels = _ids(competition, path, row, shape)
+        pixels = _ids(competition, path, row, extent)
         if pixels.max(initial=0) > np.iinfo(np.int32).max:
-            pixels = np.unique(pixels, return_inverse=True)[1].reshape(shape) + int(pixels.min() > 0)
+            pixels = np.unique(pixels, return_inverse=True)[1].reshape(extent.size) + int(pixels.min() > 0)
         numbers = pixels.astype(np.int32)
     return numbers
 
 
-def _ids(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
+def _ids(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
     """The numbers of objects in a file: its values, or of a picture in colour red + 256 green + 65536 blue, as in COCO
     panoptic masks."""
     try:
-        return read_pixels(competition, path, row, shape)
+        return read_pixels(competition, path, row, extent)
     except ValueError as error:
         try:
-            codes = read_codes(competition, path, row, shape)
+            codes = read_codes(competition, path, row, extent)
         except ValueError:
             raise error from None
         return codes >> 16 | codes & 0xFF00 | (codes & 0xFF) << 16
 
 
 def _planes(
-    competition: Competition, data: Path, pattern: str, row: Row, shape: Shape
+    competition: Competition, data: Path, pattern: str, row: Row, extent: Extent
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """bool (K, Z, H, W), and (Z, H, W) of what counts, of one observer."""
     classes, masks = competition.classes, competition.masks
-    planes = np.zeros((len(classes), *shape), bool)
+    planes = np.zeros((len(classes), *extent.size), bool)
     if "class" in masks.path_fields:
         for index, name in enumerate(classes):
             for path in _files(competition, data, pattern.replace("{class}", name), row):
-                planes[index] |= _foreground(competition, path, row, shape)
+                planes[index] |= _foreground(competition, path, row, extent)
         return planes, None
-    valid = np.ones(shape, bool)
+    valid = np.ones(extent.size, bool)
     for path in _files(competition, data, pattern, row):
         if masks.values is None:
-            planes[-1] |= _foreground(competition, path, row, shape)
+            planes[-1] |= _foreground(competition, path, row, extent)
         else:
-            _put_values(competition, path, row, planes, valid)
+            _put_values(competition, path, row, planes, valid, extent=extent)
     return planes, valid if "void" in masks.class_names else None
 
 
-def _foreground(competition: Competition, path: Path, row: Row, shape: Shape) -> np.ndarray:
+def _foreground(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
     """bool (Z, H, W) of one class: what is not 0, or reaches the threshold of soft masks."""
-    pixels, threshold = read_pixels(competition, path, row, shape), competition.masks.threshold
+    pixels, threshold = read_pixels(competition, path, row, extent), competition.masks.threshold
     if threshold is not None:
         return np.asarray(pixels >= threshold)
     inside, most = np.asarray(pixels != 0), pixels.max(initial=0)
@@ -222,14 +241,16 @@ def _half(most: int) -> int:
     return (most + 1) // 2
 
 
-def _put_values(competition: Competition, path: Path, row: Row, planes: np.ndarray, valid: np.ndarray) -> None:
+def _put_values(
+    competition: Competition, path: Path, row: Row, planes: np.ndarray, valid: np.ndarray, *, extent: Extent
+) -> None:
     """Sets the classes that the values or colours of a file stand for, and clears `valid` where they are void."""
-    colours, shape = competition.masks.colours, (planes.shape[1], planes.shape[2], planes.shape[3])
+    colours = competition.masks.colours
     if colours is not None:
-        pixels = read_codes(competition, path, row, shape)
+        pixels = read_codes(competition, path, row, extent)
         meaning = {_code(colour): names for colour, names in colours.items()}
     else:
-        pixels = read_pixels(competition, path, row, shape)
+        pixels = read_pixels(competition, path, row, extent)
         meaning = competition.masks.numbers or {}
     found = np.unique(pixels).tolist()
     unknown = [value for value in found if value not in meaning]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,13 +14,15 @@ from submissions.host.answer_form import placed
 from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
-from submissions.host.mask_images import read_mask_images, read_pixels
+from submissions.host.mask_images import Extent, read_mask_images, read_pixels
 from submissions.host.points import VolumePoints, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed, truth_of_objects
 from submissions.images.readers import ImageReader, valid_pixels
 from submissions.rle.codec import Dialect, decode, decode_instances
+
+PART = 1 << 27  # voxels of a volume whose truth is read at once, where it can be read in parts
 
 __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
 
@@ -78,25 +80,41 @@ class MaskReader:
         `image`: its reader where it is open; asked for what holds no data, it need not read the file again.
         Raises ValueError / FileNotFoundError that names the image, what was found and what was expected.
         """
-        masks = self.competition.masks
+        return self._read(row, Extent(shape, range(shape[0])), image)
+
+    def parts(
+        self, row: Mapping[str, Any], shape: tuple[int, int, int], image: ImageReader | None = None
+    ) -> Iterator[Truth]:
+        """The truth of an image, of a volume some slices at a time so that memory does not grow with its depth.
+
+        Objects with numbers are read at once. Raises as `read`.
+        """
+        masks, whole = self.competition.masks, shape[0]
+        divides = masks.kind in ("images", "points") and not masks.instances
+        step = max(1, PART // (shape[1] * shape[2])) if divides else whole
+        for first in range(0, whole, step):
+            yield self._read(row, Extent(shape, range(first, min(first + step, whole))), image)
+
+    def _read(self, row: Mapping[str, Any], extent: Extent, image: ImageReader | None) -> Truth:
+        masks, shape = self.competition.masks, extent.shape
         if masks.kind == "images":
-            truth = read_mask_images(self.competition, self.data, row, shape)
+            truth = read_mask_images(self.competition, self.data, row, extent)
         elif masks.kind == "rle":
             truth = self._from_runs(row, shape)
         elif masks.kind == "points":
-            truth = self._from_points(row, shape)
+            truth = self._from_points(row, extent)
         else:
             truth = self._from_polygons(row, shape) if masks.kind == "polygons" else self._from_labels(row, shape)
-        truth = self._with_data(truth, row, image)
+        truth = self._with_data(truth, row, extent.slices, image)
         if masks.valid is None:
             return truth
         file = filled(masks.valid, row, "masks.valid")
         counts = (
-            read_pixels(self.competition, open_path(self.competition, self.data, masks.valid, file), row, shape) > 0
+            read_pixels(self.competition, open_path(self.competition, self.data, masks.valid, file), row, extent) > 0
         )
         return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
 
-    def _with_data(self, truth: Truth, row: Mapping[str, Any], image: ImageReader | None) -> Truth:
+    def _with_data(self, truth: Truth, row: Mapping[str, Any], slices: range, image: ImageReader | None) -> Truth:
         """The truth with nothing where the image's file says that it has no data."""
         if image is None and not all(path.exists() for path in row_paths(self.data, row)):
             return truth
@@ -104,7 +122,7 @@ class MaskReader:
         try:
             if not getattr(reader, "void", False):
                 return truth
-            known = [valid_pixels(reader, z) for z in range(reader.shape[0])]
+            known = [valid_pixels(reader, z) for z in slices]
         finally:
             if image is None:
                 reader.close()
@@ -159,15 +177,15 @@ class MaskReader:
         }  # fmt: skip
         return truth_of_objects(self.competition, objects, shape)
 
-    def _from_points(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
+    def _from_points(self, row: Mapping[str, Any], extent: Extent) -> Truth:
         volume, table = str(row["stack"]), self.competition.masks.table
         if table is None:
             own = VolumePoints(list(document_points(self.competition, self.data, row)))
         else:
             own = self.places.get(volume, VolumePoints())
-        first = int(row["z"]) if self.competition.images.stack is not None else 0
+        first = int(row["z"]) if self.competition.images.stack is not None else extent.slices.start
         where = table.file if table else volume
-        drawn = draw_points(self.competition, own.points, shape, first=first, where=where)
+        drawn = draw_points(self.competition, own.points, extent.size, first=first, where=where)
         return replace(drawn, spacing=own.spacing)
 
     def _from_labels(self, row: Mapping[str, Any], shape: tuple[int, int, int]) -> Truth:
