@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 CONTRACT = {
     "name": "drawn", "classes": ["shown"], "metric": {"name": "dice"},
     "images": {"kind": "volumes", "train": "volume_{id}.npy", "axes": "ZHWC"},

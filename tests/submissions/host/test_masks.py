@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
 from submissions.host.competition import Competition, list_competitions, load_competition
@@ -184,6 +185,37 @@ def test_volumes(tmp_path: Path) -> None:
     assert int(truth.planes.sum()) == int(label.sum())
     assert truth.spacing == (3.0, 1.5, 0.5)
     assert truth.window(slice(1, 3), slice(0, 4)).spacing == (3.0, 1.5, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["values", "colours", "points"])
+def test_the_parts_of_a_volume_are_the_slices_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    shape = (7, 6, 9)
+    label = np.random.default_rng(1).integers(0, 3, shape, np.uint8)
+    masks: dict[str, Any] = {"kind": "images", "path": "{id}.tif", "values": {0: [], 1: "thing", 2: "void"}}
+    if kind == "colours":
+        masks["values"] = {"0,0,0": [], "255,0,0": "thing", "0,255,0": "void"}
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        label if kind != "colours" else np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)[label],
+        photometric="rgb" if kind == "colours" else "minisblack",
+    )
+    if kind == "points":
+        (tmp_path / "p.csv").write_text("id,z,y,x\na,2.5,3,4\na,6,1,1\n")
+        masks = {"kind": "points", "table": {"file": "p.csv"}, "points": {"radius": 2}}
+    images = {"kind": "volumes", "train": "{id}.tif"}
+    competition = rle_contract(images=images, masks=masks, tables=[], group=None, submission=None)
+    reader = MaskReader(competition, tmp_path)
+    whole = reader.read(row(stack="a"), shape)
+    monkeypatch.setattr("submissions.host.masks.PART", 3 * 6 * 9)
+    parts = list(reader.parts(row(stack="a"), shape))
+    assert [part.planes.shape[1] for part in parts] == [3, 3, 1]
+    np.testing.assert_array_equal(np.concatenate([part.planes for part in parts], axis=1), whole.planes)
+    assert whole.planes.any()
+    if kind != "points":
+        assert whole.valid is not None
+        np.testing.assert_array_equal(np.concatenate([part.valid for part in parts]), whole.valid)
 
 
 def test_polygons_of_both_kinds(tmp_path: Path) -> None:
