@@ -211,8 +211,13 @@ def _put_submission(
 
 
 def _put_plain_submission(draft: Draft, why: str, *notes: str) -> None:
-    """A table of ids and runs, where no sample says what the host wants."""
+    """Label volumes where the host gives such, else a table of ids and runs; no sample says what the host wants."""
     masks, classes = draft.sections["masks"], draft.sections["classes"]
+    volumes = _label_volumes(draft)
+    if volumes is not None:
+        assumed = "a zip of label volumes, named and valued as those of training and on the grid of their images"
+        draft.put("submission", {"kind": "volumes", "files": volumes}, f"{why}; assumed: {assumed}", *notes)
+        return
     scored = draft.sections["metric"].get("classes", classes)
     ids = "{id}" + ("_{z}" if draft.sections["images"].get("kind") == "volumes" else "")
     section: dict[str, Any] = {"id_template": ids}
@@ -228,3 +233,24 @@ def _put_plain_submission(draft: Draft, why: str, *notes: str) -> None:
         f"{why}; assumed: a table of ids and runs, with empty cells for empty masks",
         *notes,
     )
+
+
+def _label_volumes(draft: Draft) -> dict[str, Any] | None:
+    """The files of an answer of label volumes like the masks of training; None where those are no such volumes.
+
+    Values that stand for several classes, and a file an object or class, have no such answer.
+    """
+    masks, images = draft.sections["masks"], draft.sections["images"]
+    path = str(masks.get("path", ""))
+    ending = next((one for one in (".nii.gz", ".nii", ".tiff", ".tif") if path.endswith(one)), None)
+    if images.get("kind") != "volumes" or ending is None or re.search(r"{(class|object|observer)}", path):
+        return None
+    files: dict[str, Any] = {"path": f"{{id}}{ending}"}
+    if masks.get("instances"):
+        return {**files, "objects": True, "dtype": "uint16"}
+    meaning: dict[Any, Any] = masks.get("values", {})
+    if any((isinstance(names, list) and names) or not isinstance(value, int) for value, names in meaning.items()):
+        return None
+    named = {name: value for value, name in meaning.items() if name not in ([], "background", "void")}
+    files |= {"values": named} if named else {}
+    return files if max(named.values(), default=0) < 256 else {**files, "dtype": "uint16"}

@@ -22,7 +22,7 @@ from submissions.host.truth import VOID, Truth, classes_shown, completed, truth_
 from submissions.images.readers import ImageReader, valid_pixels
 from submissions.rle.codec import Dialect, decode, decode_instances
 
-PART = 1 << 27  # voxels of a volume whose truth is read at once, where it can be read in parts
+PART = 1 << 26  # voxels of a volume whose truth is read at once, where it can be read in parts
 
 __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
 

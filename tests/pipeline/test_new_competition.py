@@ -17,7 +17,9 @@ from pipeline.data.fold_tables import split_options
 from pipeline.experiment import load_experiment, resolve
 from pipeline.new_competition import start_competition
 from pipeline.planning.first_experiment import draft_experiment
+from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace
+from submissions.answers.packing import PackedFiles
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader
@@ -255,6 +257,58 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
     check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_options(space))
     assert _masks_shown(competition, Path(name)) > 0
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 1, 300)])
+def test_label_volumes_are_answered_with_label_volumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: tuple[int, ...]
+) -> None:
+    for k in range(3):
+        label = np.zeros((20, 24, 6), np.uint16)
+        label[4:12, 3 + k : 14, 1:5], label[13:18, 6:20, 2:4] = values[1], values[2]
+        pixels = label / 3 + np.random.default_rng(k).integers(0, 40, label.shape)
+        for kind, array in (("images", pixels.astype(np.float32)), ("labels", label)):
+            (tmp_path / "mine" / kind).mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / f"mine/{kind}/{k}.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("mine"))
+    competition = load_competition(Path("mine.yaml"))
+    form = competition.submission
+    assert form is not None and form.kind == "volumes" and form.files.path == "{id}.nii.gz"
+    assert list((form.files.values or {}).values()) == list(values[1:])
+    assert form.files.dtype == ("uint8" if max(values) < 256 else "uint16")
+    assert set(form.files.values or {}) == set(competition.classes) - {"background"}
+
+
+@pytest.mark.smoke
+def test_a_decathlon_from_its_dataset_json_to_volumes_with_their_sources_affine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medical_decathlon(tmp_path / "Task99")
+    turned = np.array([[0, -0.7, 0, 3], [1.5, 0, 0, -4], [0, 0, -2.5, 9], [0, 0, 0, 1.0]])
+    for path in (tmp_path / "Task99").rglob("*.nii.gz"):
+        volume = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.asarray(volume.dataobj), turned), path)
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("Task99"))
+    small = [
+        *("train.epochs=1", "train.steps_per_epoch=2", "train.validate_images=1", "tune.copies=0", "tune.rounds=100"),
+        *("model={architecture: unet, encoder: mobilenetv3_small_050, weights: none}", "predict.views=[identity]"),
+    ]
+    places = ["--data", "Task99", "--runs", "runs", "--device", "cpu"]
+    run_stages(
+        [
+            *sorted(str(path) for path in Path().glob("*-baseline.yaml")),
+            *places,
+            *(word for one in small for word in ("--set", one)),
+        ]
+    )
+    (out,) = (tmp_path / "runs").glob("*/*/submission.zip")
+    with PackedFiles(out).file("organ_004.nii.gz") as path:
+        answer, source = nibabel.load(path), nibabel.load(tmp_path / "Task99/imagesTs/organ_004.nii.gz")
+        np.testing.assert_allclose(answer.affine, source.affine)
+        assert answer.shape == source.shape and answer.get_data_dtype() == np.uint8
+        assert set(np.unique(np.asarray(answer.dataobj))) <= {0, 1}
 
 
 def test_lists_of_names_say_which_images_count_and_what_is_held_out(
