@@ -131,7 +131,7 @@ class PredictConfig(Settings):
     tile: tuple[int, int] | tuple[int, int, int] = Field(
         (512, 512),
         description="[depth,] height and width of a tile, at the working size; a classifier sees the whole image "
-        "at this size [pixels]",
+        "at this size; with input.dims 3 default train.patch [pixels]",
     )
     overlap: float = Field(
         0.5, ge=0, lt=1, description="least share of a tile that overlaps with its neighbour [share]"

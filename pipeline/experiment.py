@@ -16,6 +16,7 @@ from submissions.host.competition import Competition
 from submissions.host.settings import Settings, beside, override, read_yaml, validate
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
+BOX = (64, 128, 128)  # patch of volumes, where none is written [voxels]
 YAML = (".yaml", ".yml")
 WEIGHTS = (".safetensors", ".pth", ".pt")
 
@@ -141,12 +142,16 @@ class TrainSettings(Settings):
 
     epochs: int = Field(10, ge=1, description="number of epochs [epochs]")
     steps_per_epoch: int = Field(100, ge=1, description="optimizer steps per epoch [steps]")
-    batch_size: int = Field(8, ge=1, description="samples per batch, in each process [samples]")
+    batch_size: int = Field(
+        8, ge=1, description="samples per batch, in each process; with input.dims 3 default 2 [samples]"
+    )
     accumulate: int = Field(
         1, ge=1, description="batches whose gradients are summed before an optimizer step [batches]"
     )
     patch: tuple[int, int] | tuple[int, int, int] = Field(
-        (256, 256), description="[depth,] height and width of a training patch, at the working size [pixels]"
+        (256, 256),
+        description="[depth,] height and width of a training patch, at the working size; with input.dims 3 default "
+        "64, 128, 128 [pixels]",
     )
     axes: list[Literal["z", "y", "x"]] = Field(
         default=["z"],
@@ -426,6 +431,7 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
     )  # fmt: skip
     if classify:
         experiment = _as_classifier(experiment, competition, "softmax" if exclusive else "sigmoid")
+    experiment = _with_boxes(experiment) if experiment.input.dims == 3 else experiment
     check_dimensions(experiment, competition)
     if experiment.prepare.targets and (competition.exclusive or not competition.one_kind_of_object):
         raise ValueError(
@@ -433,6 +439,16 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
         )
     members = [split.name for split in experiment.repeated] or experiment.members
     return experiment.model_copy(update={"model": model, "members": members})
+
+
+def _with_boxes(experiment: Experiment) -> Experiment:
+    """Patch, tile and batch of volumes where they are not written, so that `plan` has something to start from."""
+    train, predict = experiment.train, experiment.predict
+    patch = train.patch if "patch" in train.model_fields_set else BOX
+    batch = train.batch_size if "batch_size" in train.model_fields_set else 2
+    tile = predict.tile if "tile" in predict.model_fields_set else patch
+    train = train.model_copy(update={"patch": patch, "batch_size": batch})
+    return experiment.model_copy(update={"train": train, "predict": predict.model_copy(update={"tile": tile})})
 
 
 def check_dimensions(experiment: Experiment, competition: Competition) -> None:

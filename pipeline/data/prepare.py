@@ -118,7 +118,8 @@ def _target_slices(
     work: tuple[int, int, int],
 ) -> Iterator[np.ndarray]:
     """The target slice by slice, uint8 (h, w) or (K, h, w): of the working depth the nearest of the host's slices."""
-    extra, first, left = list(experiment.prepare.targets), 0, nearest_indices(shape[0], work[0]).tolist()
+    extra: list[str] = list(experiment.prepare.targets)
+    first, left = 0, nearest_indices(shape[0], work[0]).tolist()
     for truth in masks.parts(row, shape):
         part = build_target(truth, work[1:], exclusive=competition.exclusive, extra=extra)
         while left and left[0] < first + len(part):
