@@ -26,7 +26,7 @@ from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, pixel_size
-from submissions.host.masks import MaskReader, shared_reader
+from submissions.host.masks import MaskReader, Truth, shared_reader
 from submissions.images.opening import ImageReader
 
 
@@ -89,7 +89,15 @@ def prepare_image(
     spacing = spacing_of(reader)
     work = work_shape(reader.shape, scale, experiment.input, spacing)
     planes = () if competition.exclusive else (len(competition.classes) + len(experiment.prepare.targets),)
-    target = _target_slices(competition, experiment, masks, row, (depth, height, width), work)
+    shown = [index for index, name in enumerate(competition.classes) if name != "background"]
+    seen: list[bool] = []
+
+    def parts() -> Iterator[Truth]:
+        for truth in masks.parts(row, (depth, height, width)):
+            seen.append(bool(truth.planes[shown].any()))
+            yield truth
+
+    target = _target_slices(experiment, parts(), depth, work, exclusive=competition.exclusive)
     steps = spacing or (1.0, 1.0, 1.0)
     attrs: dict[str, Any] = {
         "host": [depth, height, width],
@@ -105,23 +113,17 @@ def prepare_image(
     sizes: dict[str, Any] = {"shape": shape, "dtype": dtype, "target_shape": (work[0], *planes, *work[1:])}
     store.write(image_id, pixels, target, attrs, **sizes)
     reader.close()
-    shown = [index for index, name in enumerate(competition.classes) if name != "background"]
-    return int(not truth.planes[shown].any())
+    return int(not any(seen))
 
 
 def _target_slices(
-    competition: Competition,
-    experiment: Experiment,
-    masks: MaskReader,
-    row: dict[str, Any],
-    shape: tuple[int, int, int],
-    work: tuple[int, int, int],
+    experiment: Experiment, parts: Iterator[Truth], depth: int, work: tuple[int, int, int], *, exclusive: bool
 ) -> Iterator[np.ndarray]:
     """The target slice by slice, uint8 (h, w) or (K, h, w): of the working depth the nearest of the host's slices."""
     extra: list[str] = list(experiment.prepare.targets)
-    first, left = 0, nearest_indices(shape[0], work[0]).tolist()
-    for truth in masks.parts(row, shape):
-        part = build_target(truth, work[1:], exclusive=competition.exclusive, extra=extra)
+    first, left = 0, nearest_indices(depth, work[0]).tolist()
+    for truth in parts:
+        part = build_target(truth, work[1:], exclusive=exclusive, extra=extra)
         while left and left[0] < first + len(part):
             yield part[left.pop(0) - first]
         first += len(part)
