@@ -130,6 +130,22 @@ def test_labels_of_volumes_and_what_is_ignored() -> None:
     assert build_loss("compound", mode="softmax", dice=0)(logits, label) == pytest.approx(float(plain), rel=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("term", ["entropy", "dice", "cl_dice", "skeleton_recall", "border", "focal", "lovasz"])
+def test_voxels_that_are_not_labelled_teach_nothing(term: str, mode: str) -> None:
+    logits, target = tubes(9)
+    if mode == "softmax":
+        target = torch.where(target[:, 0] == 255, 255, target[:, 0].long())
+    ignored = (target == 255) if mode == "sigmoid" else (target == 255)[:, None].expand_as(logits)
+    terms = dict.fromkeys(["entropy", "dice", "cl_dice", "skeleton_recall", "border", "focal", "lovasz"], 0.0)
+    loss = build_loss("compound", **{**terms, term: 1.0}, mode=mode)
+    leaf = logits.clone().requires_grad_()
+    value = loss(leaf, target)
+    value.backward()
+    assert leaf.grad is not None and not leaf.grad[ignored].any() and leaf.grad.any()
+    assert loss(torch.where(ignored, 8.0, logits), target) == pytest.approx(float(value.detach()))
+
+
 def test_distances_are_in_the_unit_of_the_spacing() -> None:
     truth = torch.zeros(1, 1, *SIZE)
     truth[0, 0, 2:4, 3:6, 4:8] = 1
