@@ -10,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from inference.models.encoder_sizes import FAMILIES
@@ -26,7 +27,7 @@ def table_rows(family: str | None = None) -> list[tuple[str, ...]]:
     figures = read_figures()
     for row in MODELS.values():
         if family in (None, row.family):
-            parameters, gflops = figures[row.name]
+            parameters, gflops = figures.get(row.name, (math.nan, math.nan))  # a new row, not measured yet
             numbers = (f"{parameters / 1e6:.2f}", f"{gflops:.4g}")
             licences = (row.code_licence, row.weights_licence)
             rows.append((row.name, row.family, row.encoders, row.encoder, *numbers, row.source, *licences))
