@@ -125,35 +125,32 @@ def intervals_figure(names: Sequence[str], table: pd.DataFrame, title: str, *, z
 
 def matrix_figure(matrix: pd.DataFrame, title: str) -> go.Figure:
     """A square of numbers with their values written in; rows and columns are the table's."""
-    figure = new_figure(height=150 + 60 * len(matrix))
-    names = [[html.escape(str(name)) for name in axis] for axis in (matrix.columns, matrix.index)]
     values = matrix.to_numpy(float)
-    figure.add_heatmap(
-        x=names[0], y=names[1], z=[plain_list(row) for row in values], colorscale=[[0, "#f5f7fa"], [1, COLOURS[0]]],
-        text=[["" if np.isnan(v) else f"{v:+.4f}" if np.nanmin(values) < 0 else f"{v:.4f}" for v in row]
-              for row in values],
-        texttemplate="%{text}", showscale=False, xgap=3, ygap=3, hoverinfo="skip",
-    )  # fmt: skip
-    figure.update_layout(title={"text": html.escape(title), "font": {"size": 14}}, margin={"t": 50})
-    figure.update_layout(yaxis={"autorange": "reversed", "type": "category"}, xaxis={"type": "category"})
-    return figure
+    form = "{:+.4f}" if np.nanmin(values) < 0 else "{:.4f}"
+    text = [["" if np.isnan(value) else form.format(value) for value in row] for row in values]
+    figure = _heatmap(matrix, values, text, height=150 + 60 * len(matrix), hoverinfo="skip")
+    return figure.update_layout(title={"text": html.escape(title), "font": {"size": 14}}, margin={"t": 50})
 
 
 def counts_figure(counts: pd.DataFrame) -> go.Figure:
     """Whole numbers by true class (row) and said class (column), written in; the colour is the share of the row."""
-    figure = new_figure(height=min(130 + 42 * len(counts), 620))
-    columns, rows = ([html.escape(str(name)) for name in axis] for axis in (counts.columns, counts.index))
     values = counts.to_numpy(float)
     shares = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
-    figure.add_heatmap(
-        x=columns, y=rows, z=[plain_list(row) for row in shares], colorscale=[[0, "#f5f7fa"], [1, COLOURS[0]]],
-        text=[[f"{value:.0f}" for value in row] for row in values], texttemplate="%{text}", showscale=False, xgap=2,
-        ygap=2, zmin=0, zmax=1, hovertemplate="is %{y}, said %{x}: %{text}<extra></extra>",
+    text = [[f"{value:.0f}" for value in row] for row in values]
+    hover = {"zmin": 0, "zmax": 1, "hovertemplate": "is %{y}, said %{x}: %{text}<extra></extra>"}
+    figure = _heatmap(counts, shares, text, height=min(130 + 42 * len(counts), 620), **hover)
+    return figure.update_layout(yaxis_title="is", xaxis_title="said")
+
+
+def _heatmap(table: pd.DataFrame, values: np.ndarray, text: list[list[str]], *, height: int, **more: Any) -> go.Figure:
+    """Cells coloured by `values` with `text` written in, under the names of the table's columns and rows."""
+    columns, rows = ([html.escape(str(name)) for name in axis] for axis in (table.columns, table.index))
+    colours = [[0, "#f5f7fa"], [1, COLOURS[0]]]
+    figure = new_figure(height=height).add_heatmap(
+        x=columns, y=rows, z=[plain_list(row) for row in values], text=text, texttemplate="%{text}",
+        colorscale=colours, showscale=False, xgap=2, ygap=2, **more,
     )  # fmt: skip
-    figure.update_layout(
-        yaxis={"autorange": "reversed", "type": "category", "title": "is"}, xaxis={"type": "category", "title": "said"}
-    )
-    return figure
+    return figure.update_layout(yaxis={"autorange": "reversed", "type": "category"}, xaxis={"type": "category"})
 
 
 def calibration_figure(bins: pd.DataFrame) -> go.Figure:

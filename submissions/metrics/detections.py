@@ -34,7 +34,22 @@ _CELLS = 1 << 22  # resampled rounds × detections held at once
 
 
 @dataclass(frozen=True)
-class AveragePrecision(Metric):
+class _OfDetections(Metric):
+    """What both share: the IoU, and a score that is a bootstrap of one round."""
+
+    iou: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.iou <= 1 or not four_decimals(self.iou):
+            raise ValueError(f"iou={self.iou!r}, expected a number in (0, 1] with at most four decimals")
+
+    def score(self, table: pd.DataFrame, weights: np.ndarray | None = None) -> float:
+        weights = np.ones(len(table)) if weights is None else weights
+        return float(self.bootstrap(table, checked_multiplicities(weights, len(table), dimensions=1)[None])[0])
+
+
+@dataclass(frozen=True)
+class AveragePrecision(_OfDetections):
     """Area under the precision-recall curve over all images' detections, at one IoU.
 
     Detections of an image are taken by falling confidence; each is compared with the truth it overlaps most,
@@ -46,12 +61,8 @@ class AveragePrecision(Metric):
     Vasculature (Kaggle 2023) uses it with IoU 0.6.
     """
 
-    iou: float = 0.6
     name: ClassVar[str] = "openimages_ap"
     needs: ClassVar[Needs] = "instances"
-
-    def __post_init__(self) -> None:
-        _check_iou(self.iou)
 
     def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
         """Row of one image: truths, conf_i and tp_i of each detection by falling confidence, and score.
@@ -64,15 +75,12 @@ class AveragePrecision(Metric):
         """
         return _detections(pred, truth, valid, self.iou)
 
-    def score(self, table: pd.DataFrame, weights: np.ndarray | None = None) -> float:
-        return float(self.bootstrap(table, _one_round(table, weights))[0])
-
     def bootstrap(self, table: pd.DataFrame, multiplicities: np.ndarray) -> np.ndarray:
         return _precisions(table, checked_multiplicities(multiplicities, len(table)))
 
 
 @dataclass(frozen=True)
-class MeanAveragePrecision(Metric):
+class MeanAveragePrecision(_OfDetections):
     """Mean over classes of `openimages_ap`: of each class the area under the curve of its objects in all images.
 
     Empty: a class with no truth in any image is left out of the mean, whatever was found of it; NaN where that is all.
@@ -80,12 +88,8 @@ class MeanAveragePrecision(Metric):
     2021) uses it with 19 classes and IoU 0.6.
     """
 
-    iou: float = 0.6
     name: ClassVar[str] = "openimages_map"
     needs: ClassVar[Needs] = "objects"
-
-    def __post_init__(self) -> None:
-        _check_iou(self.iou)
 
     def rows(
         self, pred: Sequence[Instances], truth: Sequence[np.ndarray], valid: np.ndarray | None = None
@@ -105,24 +109,10 @@ class MeanAveragePrecision(Metric):
             row |= {name.replace("_", f"_{k}_") if "_" in name else f"{name}_{k}": value for name, value in own.items()}
         return row | {"score": float(mean_where_defined(np.array(scores)))}
 
-    def score(self, table: pd.DataFrame, weights: np.ndarray | None = None) -> float:
-        return float(self.bootstrap(table, _one_round(table, weights))[0])
-
     def bootstrap(self, table: pd.DataFrame, multiplicities: np.ndarray) -> np.ndarray:
         weights = checked_multiplicities(multiplicities, len(table))
         classes = range(number_of_classes(table, "truths"))
         return mean_where_defined(np.stack([_precisions(table, weights, f"_{k}") for k in classes]), axis=0)
-
-
-def _check_iou(iou: float) -> None:
-    if not 0 < iou <= 1 or not four_decimals(iou):
-        raise ValueError(f"iou={iou!r}, expected a number in (0, 1] with at most four decimals")
-
-
-def _one_round(table: pd.DataFrame, weights: np.ndarray | None) -> np.ndarray:
-    """Multiplicities (1, N) of a table that is scored once."""
-    weights = np.ones(len(table)) if weights is None else weights
-    return checked_multiplicities(weights, len(table), dimensions=1)[None]
 
 
 def _detections(pred: Instances, truth: np.ndarray, valid: np.ndarray | None, iou: float) -> dict[str, float]:
