@@ -112,8 +112,7 @@ def audit_folds(
     strange = sorted(set(folds["image_id"].astype(str)) - ids)
     if strange:
         raise ValueError(
-            f"{len(strange)} images of the fold table are not in the inventory (first: {strange[:3]}); "
-            "audit the "
+            f"{len(strange)} images of the fold table are not in the inventory (first: {strange[:3]}); audit the "
             "inventory the folds were made from"
         )
     table = inventory.assign(image_id=inventory["image_id"].astype(str))

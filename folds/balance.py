@@ -95,8 +95,7 @@ def _inventory_rows(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFram
     unknown = sorted(set(folds["image_id"].astype(str)) - set(known.index))
     if unknown:
         raise ValueError(
-            f"{len(unknown)} images of the fold table are not in the inventory (first: {unknown[:3]}); use "
-            "the "
+            f"{len(unknown)} images of the fold table are not in the inventory (first: {unknown[:3]}); use the "
             "inventory the folds were made from"
         )
     return known.loc[folds["image_id"].astype(str).tolist()].reset_index(drop=True)

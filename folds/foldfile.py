@@ -81,9 +81,8 @@ def read_folds(path: Path, inventory: pd.DataFrame | None = None) -> pd.DataFram
     repeated = table[table.duplicated(keys)]
     if len(repeated):
         raise ValueError(
-            f"{path}: image_id {repeated['image_id'].iloc[0]!r} and {len(repeated) - 1} more are repeated, "
-            "expected "
-            "a row an image; drop the repeated rows"
+            f"{path}: image_id {repeated['image_id'].iloc[0]!r} and {len(repeated) - 1} more are repeated, expected a "
+            "row an image; drop the repeated rows"
         )
     if inventory is not None:
         _same_images(table["image_id"], inventory["image_id"], path)
@@ -105,8 +104,7 @@ def _whole_numbers(values: pd.Series, column: str, path: Path) -> pd.Series:
     wrong = ~values.str.fullmatch(r"\d+")
     if wrong.any():
         raise ValueError(
-            f"{path}: column {column!r} holds {values[wrong].iloc[0]!r} (row "
-            f"{int(wrong.to_numpy().argmax()) + 2}), "
+            f"{path}: column {column!r} holds {values[wrong].iloc[0]!r} (row {int(wrong.to_numpy().argmax()) + 2}), "
             "expected whole numbers from 0 on"
         )
     return values.astype("int64")
@@ -117,11 +115,9 @@ def _same_images(found: pd.Series, expected: pd.Series, path: Path) -> None:
     missing, extra = sorted(in_inventory - in_file), sorted(in_file - in_inventory)
     if missing or extra:
         raise ValueError(
-            f"{path}: {len(missing)} images of the inventory have no fold (first: {missing[:3]}), "
-            f"{len(extra)} are "
-            f"not in the inventory (first: {extra[:3]}); expected the same {len(in_inventory)} images in "
-            "both: make "
-            "the folds anew or use the file that belongs to this data"
+            f"{path}: {len(missing)} images of the inventory have no fold (first: {missing[:3]}), {len(extra)} are not "
+            f"in the inventory (first: {extra[:3]}); expected the same {len(in_inventory)} images in both: make the "
+            "folds anew or use the file that belongs to this data"
         )
 
 
@@ -134,9 +130,8 @@ def _checked_exclusions(table: pd.DataFrame, n_folds: int, path: Path) -> list[s
             folds = {-1}
         if not folds <= set(range(n_folds)) - {fold}:
             raise ValueError(
-                f"{path}: excluded_from of image {image_id!r} (fold {fold}) is {text!r}, expected folds "
-                "other than "
-                f"its own out of 0..{n_folds - 1}, joined by ';'"
+                f"{path}: excluded_from of image {image_id!r} (fold {fold}) is {text!r}, expected folds other than its "
+                f"own out of 0..{n_folds - 1}, joined by ';'"
             )
         texts.append(folds_text(folds))
     return texts

@@ -44,9 +44,8 @@ def _stratum_codes(levels: pd.DataFrame, n_folds: int) -> np.ndarray:
     sizes = np.bincount(codes)
     if sizes.max() < n_folds:
         raise ValueError(
-            f"all of the {len(names)} strata have fewer than n_folds = {n_folds} images (largest: "
-            f"{sizes.max()}); "
-            "use fewer strata columns, fewer bins or 'multilabel_stratified_group'"
+            f"all of the {len(names)} strata have fewer than n_folds = {n_folds} images (largest: {sizes.max()}); use "
+            "fewer strata columns, fewer bins or 'multilabel_stratified_group'"
         )
     return codes
 
@@ -85,8 +84,7 @@ def _leave_one_group_out(groups: np.ndarray, levels: pd.DataFrame, n_folds: int,
     codes = _codes(groups, "groups", n_folds)
     if codes.max() + 1 != n_folds:
         raise ValueError(
-            f"method 'leave_one_group_out': found {codes.max() + 1} groups but n_folds = {n_folds}, "
-            "expected a fold a "
+            f"method 'leave_one_group_out': found {codes.max() + 1} groups but n_folds = {n_folds}, expected a fold a "
             f"group; set n_folds to {codes.max() + 1}"
         )
     return _by_sklearn(LeaveOneGroupOut(), codes, codes)

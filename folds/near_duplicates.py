@@ -31,8 +31,7 @@ def check_thumbnails(thumbnails: np.ndarray, count: int) -> np.ndarray:
     """The thumbnails, or ValueError where they are not `(count, 64, 64)` uint8."""
     if thumbnails.shape != (count, SIDE, SIDE) or thumbnails.dtype != np.uint8:
         raise ValueError(
-            f"thumbnails are {thumbnails.shape} {thumbnails.dtype}, expected ({count}, {SIDE}, {SIDE}) "
-            "uint8: one for "
+            f"thumbnails are {thumbnails.shape} {thumbnails.dtype}, expected ({count}, {SIDE}, {SIDE}) uint8: one for "
             "every row of the inventory; make the inventory anew"
         )
     return thumbnails

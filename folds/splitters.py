@@ -123,9 +123,8 @@ def make_repeated_folds(
         if len(tables) == repeats:
             return tables
     raise ValueError(
-        f"method {method!r}: found {len(tables)} different splits in {repeats * 20} seeds, expected "
-        f"{repeats}; "
-        "there are too few images or groups for that many repeats"
+        f"method {method!r}: found {len(tables)} different splits in {repeats * 20} seeds, expected {repeats}; there "
+        "are too few images or groups for that many repeats"
     )
 
 
@@ -134,9 +133,8 @@ def check_folds(image_id: np.ndarray, fold: np.ndarray, groups: np.ndarray, n_fo
     sizes = np.bincount(fold, minlength=n_folds)
     if (sizes == 0).any():
         raise ValueError(
-            f"{name}: fold {int(np.argmin(sizes))} is empty (images per fold: {sizes.tolist()}), expected "
-            "at least "
-            "one image in each; use fewer folds"
+            f"{name}: fold {int(np.argmin(sizes))} is empty (images per fold: {sizes.tolist()}), expected at least one "
+            "image in each; use fewer folds"
         )
     frame = pd.DataFrame({"image_id": image_id, "group": groups, "fold": fold})
     on_sides = frame.groupby("group")["fold"].nunique()
@@ -145,8 +143,7 @@ def check_folds(image_id: np.ndarray, fold: np.ndarray, groups: np.ndarray, n_fo
         rows = frame[frame["group"] == torn[0]].drop_duplicates("fold")
         where = ", ".join(f"{i!r} in fold {f}" for i, f in zip(rows["image_id"], rows["fold"], strict=True))
         raise ValueError(
-            f"{name}: {len(torn)} groups are on two sides (first: {torn[0]!r}: {where}), expected every "
-            "group in one "
+            f"{name}: {len(torn)} groups are on two sides (first: {torn[0]!r}: {where}), expected every group in one "
             "fold; correct the folds or the groups"
         )
 
@@ -176,8 +173,7 @@ def _sorted_inventory(inventory: pd.DataFrame) -> pd.DataFrame:
     repeated = table["image_id"][table["image_id"].duplicated()]
     if len(repeated):
         raise ValueError(
-            f"inventory: image_id {repeated.iloc[0]!r} and {len(repeated) - 1} more occur twice, expected a "
-            "row an "
+            f"inventory: image_id {repeated.iloc[0]!r} and {len(repeated) - 1} more occur twice, expected a row an "
             "image; drop the repeated rows"
         )
     return table.sort_values("image_id", kind="stable").reset_index(drop=True)
@@ -218,17 +214,15 @@ def _predefined(table: pd.DataFrame, column: str, n_folds: int) -> np.ndarray:
         wrong = (numbers != np.floor(numbers)) | (numbers < 0) | (numbers >= n_folds)
         if wrong.any():
             raise ValueError(
-                f"fold_column {column!r} holds {numbers[wrong][0]:g} for image "
-                f"{table['image_id'][wrong].iloc[0]!r}, "
+                f"fold_column {column!r} holds {numbers[wrong][0]:g} for image {table['image_id'][wrong].iloc[0]!r}, "
                 f"expected integers 0..{n_folds - 1}; correct the column or n_folds"
             )
         return numbers.astype(np.int64)
     codes, names = pd.factorize(values.astype(str).to_numpy(dtype=object), sort=True)
     if len(names) != n_folds:
         raise ValueError(
-            f"fold_column {column!r} names {len(names)} folds ({list(names)[:6]}), expected n_folds = "
-            f"{n_folds}; "
-            "set n_folds to what the column holds"
+            f"fold_column {column!r} names {len(names)} folds ({list(names)[:6]}), expected n_folds = {n_folds}; set "
+            "n_folds to what the column holds"
         )
     return codes.astype(np.int64)
 
@@ -246,8 +240,7 @@ def _stack_positions(table: pd.DataFrame, options: dict[str, Any]) -> tuple[np.n
     z = pd.to_numeric(table[z_column], errors="coerce").to_numpy(dtype=np.float64)
     if not np.isfinite(z).all():
         raise ValueError(
-            f"column {z_column!r} holds {table[z_column][~np.isfinite(z)].iloc[0]!r}, expected numbers: the "
-            "position "
+            f"column {z_column!r} holds {table[z_column][~np.isfinite(z)].iloc[0]!r}, expected numbers: the position "
             "of each image in its stack"
         )
     return table[series_column].astype(str).to_numpy(dtype=object), z
@@ -265,8 +258,7 @@ def _excluded(table: pd.DataFrame, fold: np.ndarray, n_folds: int, options: dict
     for held_out in range(n_folds):
         if not any(f != held_out and held_out not in folds for f, folds in zip(fold, near, strict=True)):
             raise ValueError(
-                f"a buffer of {buffer} leaves fold {held_out} no training image; use a smaller buffer, "
-                "longer slabs "
-                "or a grouping by slab"
+                f"a buffer of {buffer} leaves fold {held_out} no training image; use a smaller buffer, longer slabs or "
+                "a grouping by slab"
             )
     return [folds_text(folds) for folds in near]

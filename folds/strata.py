@@ -22,9 +22,8 @@ def require_columns(inventory: pd.DataFrame, columns: Sequence[str], purpose: st
         if missing.any():
             ids = inventory.loc[missing, "image_id"].astype(str).tolist()
             raise ValueError(
-                f"{purpose}: column {column!r} is missing for {int(missing.sum())} of {len(inventory)} "
-                "images "
-                f"(first: {ids[:3]}), expected a value for every image; fill it in or drop those images"
+                f"{purpose}: column {column!r} is missing for {int(missing.sum())} of {len(inventory)} images (first: "
+                f"{ids[:3]}), expected a value for every image; fill it in or drop those images"
             )
 
 

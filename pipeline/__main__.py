@@ -59,9 +59,8 @@ def _run(argv: Sequence[str]) -> None:
     if arguments.overwrite:
         space = open_workspace(arguments)
         raise ValueError(
-            f"--overwrite would delete {space.inventory}, the fold file and the store that other experiments "
-            f"share, and all of {space.own} with its trained folds; name the stage to start at instead, as in "
-            "--from 06"
+            f"--overwrite would delete {space.inventory}, the fold file and the store that other experiments share, "
+            f"and all of {space.own} with its trained folds; name the stage to start at instead, as in --from 06"
         )
     if arguments.ray is not None:
         return run_all_on_ray(argv, arguments)

@@ -46,9 +46,8 @@ def fetch_wheels(folder: Path, python: str, names: Iterable[str] = (*PURE, *BINA
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             raise ValueError(
-                f"pip could not fetch a wheel of {wanted} for Python {python}: "
-                f"{(lines or [done.stderr])[-1].strip()}; use --no-wheels if the host's image has all packages "
-                "that inference needs"
+                f"pip could not fetch a wheel of {wanted} for Python {python}: {(lines or [done.stderr])[-1].strip()}; "
+                "use --no-wheels if the host's image has all packages that inference needs"
             )
     return sorted(path.name for path in folder.glob("*.whl"))
 

@@ -106,9 +106,8 @@ def _sentence(name: str, old: float, new: float, ends: tuple[float, float], outs
         "unsure": "share of pixels with a probability between 0.25 and 0.75 of",
     }[what]
     return (
-        f"{meaning} {class_name}: mean {new:.4g} on the test images against {old:.4g} out of fold; "
-        f"{outside:.0%} of the test images lie outside the range {ends[0]:.4g} to {ends[1]:.4g} that the "
-        "decision learned on"
+        f"{meaning} {class_name}: mean {new:.4g} on the test images against {old:.4g} out of fold; {outside:.0%} of "
+        f"the test images lie outside the range {ends[0]:.4g} to {ends[1]:.4g} that the decision learned on"
     )
 
 

@@ -125,9 +125,8 @@ def check_predictions(run: Path, fold: int, folds_hash: str) -> Path:
         raise ValueError(f"{folder}: predicted by the model of fold {found}, expected of fold {fold} only")
     if theirs != folds_hash:
         raise ValueError(
-            f"{folder}: that run was split by the fold file {theirs}, this one by {folds_hash}: its fold {fold} "
-            "may have trained on images that are validated on here. Give both experiments the same section "
-            "`folds`"
+            f"{folder}: that run was split by the fold file {theirs}, this one by {folds_hash}: its fold {fold} may "
+            "have trained on images that are validated on here. Give both experiments the same section `folds`"
         )
     return folder
 

@@ -153,8 +153,7 @@ def measured_reasons(extras: Extras) -> list[str]:
         dropped = [str(row["view"]) for row in extras.views.table.to_dict("records") if row["verdict"] != "kept"]
         said += [
             f"TTA views {', '.join(dropped)} lower the score and are not used on the test images; the scores here "
-            f"include them: for those of {', '.join(extras.views.kept)} alone set predict.views and run stage 05 "
-            "again"
+            f"include them: for those of {', '.join(extras.views.kept)} alone set predict.views and run stage 05 again"
         ] * bool(dropped)
     if extras.shifts is not None:
         said.append(f"shift test: {extras.shifts.sentence}")

@@ -93,8 +93,7 @@ def _worth(result: TuneResult) -> list[str]:
         f"- CV {_score(result.cv)}, {_interval(result.interval)} by bootstrap over {groups} groups: where "
         "the metric lies over all images like these, for this decision.",
         f"- Nested {_score(result.nested)}: each fold is decided by what was learned from the others. CV is "
-        f"{_signed(result.cv - result.nested)} above it, because its decision was chosen on the images that "
-        "it scores.",
+        f"{_signed(result.cv - result.nested)} above it, because its decision was chosen on the images that it scores.",
         f"- {folds}; standard deviation between folds {_score(spread)}.",
     ]
     if result.prediction is not None:

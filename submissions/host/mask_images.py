@@ -115,9 +115,8 @@ def _checked(competition: Competition, mask: Shape, path: Path, row: Row, extent
     shape = extent.shape
     if mask != shape and not (competition.masks.size == "any" and mask[0] == shape[0]):
         raise ValueError(
-            f"{path}: mask of size {mask[1:]} (height, width; depth {mask[0]}), expected "
-            f"{shape[1:]} (depth {shape[0]}) as the image {row['path']}; "
-            f"{_cure(mask, shape, bare=path.suffix in ('.npy', '.npz'))}"
+            f"{path}: mask of size {mask[1:]} (height, width; depth {mask[0]}), expected {shape[1:]} (depth "
+            f"{shape[0]}) as the image {row['path']}; {_cure(mask, shape, bare=path.suffix in ('.npy', '.npz'))}"
         )
     return extent.slices
 

@@ -41,9 +41,8 @@ class ShiftTable:
         kept = self.table["robust_score"]
         return (
             f"the optimal candidate {self.optimal} scores {rows[0]['score']:.4f} on unchanged images, "
-            f"{self.table['score'].mean():.4f} over all shifts, {worst['score']:.4f} under {worst['shift']!r}; "
-            f"the robust one, {self.robust}, scores {kept.iloc[0]:.4f}, {kept.mean():.4f} and at worst "
-            f"{kept.min():.4f}"
+            f"{self.table['score'].mean():.4f} over all shifts, {worst['score']:.4f} under {worst['shift']!r}; the "
+            f"robust one, {self.robust}, scores {kept.iloc[0]:.4f}, {kept.mean():.4f} and at worst {kept.min():.4f}"
         )
 
 

@@ -148,8 +148,7 @@ def forecast_report(forecast: Forecast) -> list[str]:
             "- A map from what a prediction says about itself to its score was learned from "
             f"{forecast.known_units} out-of-fold units. Of the kinds of map, '{forecast.chosen}' had the least "
             "error on units that were left out.",
-            "- For nine in ten units that were left out, the forecast was off by at most "
-            f"{forecast.unit_error:.4f}.",
+            f"- For nine in ten units that were left out, the forecast was off by at most {forecast.unit_error:.4f}.",
         ]  # fmt: skip
     if forecast.episodes:
         lines += [
