@@ -17,6 +17,7 @@ from submissions.host.listing import ListedImages
 from submissions.host.problems import Problem
 from submissions.host.sample import columns, read_submission, row_keys, submission_format
 from submissions.host.truth import Truth
+from submissions.rle.codec import POLYGONS
 from submissions.table.findings import Finding
 from submissions.table.lint import lint_submission
 from submissions.table.rows import Place, Shape3, answer_shape, empty_rows, row_places, sample_rows
@@ -44,8 +45,9 @@ class TableAnswer:
 
     def through(self, fields: Fields, said: Segmentation) -> Segmentation:
         """Rows, CSV text, rows, masks; of a volume slice by slice. Confidences of one class, rounded there, stay."""
-        if self.form.lists_classes and said.planes.shape[1] == 1:
-            rows = self._through_csv(encode_rows(self.competition, fields, said.planes[:, 0], levels=_first(said)))
+        outlined = self.form.wants_objects and self.competition.dialect.kind in POLYGONS
+        if (self.form.lists_classes or outlined) and said.planes.shape[1] == 1:
+            rows = self._through_csv(self._rows(fields, said.planes[:, 0], said))
             shape = (1, said.planes.shape[2], said.planes.shape[3])
             return decode_image(self.competition, [(0, row) for row in rows], shape, fields=fields)
         if self.form.rows == "image" and "{score}" in self.form.mask_template:
@@ -59,10 +61,15 @@ class TableAnswer:
     def _one(
         self, fields: Fields, planes: np.ndarray, said: Segmentation | None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        instances = None if said is None or said.instances is None else said.instances[0]
-        scores = None if said is None else said.scores
-        rows = encode_rows(self.competition, fields, planes, instances=instances, scores=scores)
+        rows = self._rows(fields, planes, said)
         return decode_rows(self.competition, self._through_csv(rows), planes.shape[1:], fields=fields)
+
+    def _rows(self, fields: Fields, planes: np.ndarray, said: Segmentation | None) -> list[Row]:
+        """Rows of planes bool (K, H, W), with the objects, confidences and probabilities of `said`."""
+        if said is None:
+            return encode_rows(self.competition, fields, planes)
+        label = None if said.instances is None else said.instances[0]
+        return encode_rows(self.competition, fields, planes, instances=label, scores=said.scores, levels=_first(said))
 
     def _through_csv(self, rows: list[Row]) -> list[Row]:
         """Rows after they were written as CSV text and read again; none of an empty mask where it has no row."""
@@ -172,7 +179,7 @@ class TableReader:
         """The masks; a table says nothing of what is not scored."""
         said = self.read(image_id)
         objects = None if said.objects is None else {one.name: one.label[None] for one in said.objects}
-        return Truth(said.planes, None, said.instances, objects=objects)
+        return Truth(said.planes, None, said.instances, objects=objects, outlines=said.outlines)
 
     def attributes(self, image_id: str) -> Sequence[Fields]:
         """The rows themselves."""

@@ -20,7 +20,8 @@ from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed, truth_of_objects
 from submissions.images.readers import ImageReader, valid_pixels
-from submissions.rle.codec import Dialect, decode, decode_instances
+from submissions.metrics.object_f1 import Outlines
+from submissions.rle.codec import POLYGONS, Dialect, decode, decode_instances, read_outlines
 
 PART = 1 << 26  # voxels of a volume whose truth is read at once, where it can be read in parts
 
@@ -175,7 +176,10 @@ class MaskReader:
                                    where=[place for _, place in found], overlap="last")[None]
             for name, found in of_class.items()
         }  # fmt: skip
-        return truth_of_objects(self.competition, objects, shape)
+        truth = truth_of_objects(self.competition, objects, shape)
+        if dialect.kind not in POLYGONS or truth.instances is None:
+            return truth
+        return replace(truth, outlines=Outlines(read_outlines([text for text, _ in rows], shape[1:], dialect)))
 
     def _from_points(self, row: Mapping[str, Any], extent: Extent) -> Truth:
         volume, table = str(row["stack"]), self.competition.masks.table

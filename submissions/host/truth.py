@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from submissions.host.competition import Competition
+from submissions.metrics.object_f1 import Outlines
 
 NamedPlace = tuple[str, tuple[float, float, float]]  # a class, and (z, y, x) in voxels of the host's grid
 VOID = 255
@@ -28,6 +29,7 @@ class Truth:
     points: where the host says places: those of the whole volume, counted from the first slice that is here.
     objects: of several classes, int32 (Z, H, W) like `instances` of each class that has objects; None where the
     contract has no instances, or one class.
+    outlines: the instances as the host drew them; None where it gives pixels, and of a window.
     """
 
     planes: np.ndarray
@@ -37,6 +39,7 @@ class Truth:
     soft: np.ndarray | None = None
     points: Sequence[NamedPlace] | None = None
     objects: Mapping[str, np.ndarray] | None = None
+    outlines: Outlines | None = None
 
     @cached_property
     def label(self) -> np.ndarray:

@@ -28,6 +28,7 @@ class Metric(ABC):
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
+    of_outlines: ClassVar[bool] = False  # of instances: whether `rows` takes their outlines too
 
     def at(self, spacing: Spacing | None) -> Metric:
         """The metric for one volume whose voxels are (z, y, x) mm apart; the same metric where that plays no part."""

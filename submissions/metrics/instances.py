@@ -39,7 +39,8 @@ class Overlaps:
     """Pairs of instances that share a pixel, and the area of every instance.
 
     truth, pred: int64 (M,) indices from 0 of a pair's instances; inter: int64 (M,) shared pixels.
-    truth_areas int64 (n,), pred_areas int64 (m,): instances in order of their labels.
+    truth_areas int64 (n,), pred_areas int64 (m,): instances in order of their labels. unit: what an area of one pixel
+    is counted as.
     """
 
     truth: np.ndarray
@@ -47,6 +48,7 @@ class Overlaps:
     inter: np.ndarray
     truth_areas: np.ndarray
     pred_areas: np.ndarray
+    unit: int = 1
 
     def unions(self) -> np.ndarray:
         """int64 (M,) union of each pair."""
@@ -200,44 +202,6 @@ class F2OverIoU(InstanceSweep):
 
     def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
         return ratio(5 * tp, 5 * tp + 4 * fn + fp, 1.0)
-
-
-@dataclass(frozen=True)
-class ObjectF1(SumMetric):
-    """F1 = 2 TP / (2 TP + FP + FN) of objects over all images, matched at IoU > `iou`, one class.
-
-    min_area: smaller true objects, and predicted ones no larger, are left out [pixels].
-    Empty: an image with no object in truth and prediction adds nothing and has no score; 0 where no image has any.
-    Source: SpaceNet's building footprints metric, `spacenet_buildings_2` of the organisers' library solaris, with
-    min_area 20; they average it over cities.
-    """
-
-    iou: float = 0.5
-    min_area: int = 0
-    name: ClassVar[str] = "object_f1"
-    needs: ClassVar[Needs] = "instances"
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.iou < 1 or not four_decimals(self.iou):
-            raise ValueError(f"iou={self.iou!r}, expected a number in [0.5, 1) with at most four decimals")
-        if self.min_area < 0:
-            raise ValueError(f"min_area={self.min_area!r}, expected pixels, 0 or more")
-
-    def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
-        """Row of two labels (H, W) or (Z, H, W): tp, fp, fn and score. Makes no use of confidences."""
-        found = overlaps(split_confidences(pred)[0], truth, valid)
-        truths, predictions = found.truth_areas >= self.min_area, found.pred_areas > self.min_area
-        tp = int(np.count_nonzero(found.above(self.iou) & truths[found.truth] & predictions[found.pred]))
-        counts = np.array([tp, int(predictions.sum()) - tp, int(truths.sum()) - tp])
-        row = {name: float(count) for name, count in zip(("tp", "fp", "fn"), counts, strict=True)}
-        return row | {"score": float(ratio(2 * tp, 2 * tp + counts[1] + counts[2]))}
-
-    def summands(self, table: pd.DataFrame) -> np.ndarray:
-        return columns_of(table, ["tp", "fp", "fn"])
-
-    def finish(self, sums: np.ndarray) -> np.ndarray:
-        tp, fp, fn = np.moveaxis(sums, -1, 0)
-        return ratio(2 * tp, 2 * tp + fp + fn, 0.0)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from submissions.metrics.base import Metric
 from submissions.metrics.boundary import BoundaryF1
 from submissions.metrics.detections import AveragePrecision, MeanAveragePrecision
 from submissions.metrics.distances import ASSD, HD95
-from submissions.metrics.instances import Dsb2018Precision, F2OverIoU, ObjectF1, PanopticQuality
+from submissions.metrics.instances import Dsb2018Precision, F2OverIoU, PanopticQuality
+from submissions.metrics.object_f1 import ObjectF1
 from submissions.metrics.overlap import (
     BalancedAccuracy,
     Dice,

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from submissions.rle import text as rle_text
-from submissions.rle.polygon_text import mask_from_polygons, polygons_from_runs
+from submissions.rle.polygon_text import mask_from_polygons, polygons_from_runs, read_outline
 from submissions.rle.scan import Order, find_runs, thin_runs
 from submissions.rle.text import I64, kernels
 
@@ -148,6 +148,14 @@ def write_runs(runs: I64, shape: Shape, dialect: Dialect) -> str:
     if dialect.kind == "coco_compressed":
         return rle_text.compressed_from_counts(counts)
     return rle_text.zlib_from_counts(counts)
+
+
+def read_outlines(texts: Sequence[str], shape: Shape, dialect: Dialect) -> list[Any]:
+    """shapely's polygons of the texts that are not empty, of a dialect of POLYGONS. Raises as `read_outline`."""
+    assert dialect.kind == "wkt" or dialect.kind == "geojson", "runs have no outline"
+    drawn = (text for text in texts if not _is_empty(text, dialect))
+    outlines = (read_outline(text, shape, dialect.kind, span=dialect.span) for text in drawn)
+    return [outline for outline in outlines if not outline.is_empty]
 
 
 def read_runs(text: object, shape: Shape, dialect: Dialect, *, where: str = "") -> I64:

@@ -93,7 +93,15 @@ def _simplified(shapely: Any, outline: Any, shape: Shape, loss: float) -> Any:
 
 
 def mask_from_polygons(text: str, shape: Shape, form: Form, *, span: Span = None) -> Bool:
-    """bool (H, W) of a text. ValueError for one that is no polygon; outlines that cross themselves are mended."""
+    """bool (H, W) of a text; raises as `read_outline`."""
+    return _painted(require_shapely(), read_outline(text, shape, form, span=span), shape)
+
+
+def read_outline(text: str, shape: Shape, form: Form, *, span: Span = None) -> Any:
+    """shapely's polygon of a text, in pixels of an image of `shape` = (H, W); what crosses itself is mended.
+
+    ValueError for a text that is no polygon, and for one that reaches beyond the image.
+    """
     shapely = require_shapely()
     try:
         outline = shapely.from_wkt(text) if form == "wkt" else shapely.from_geojson(text)
@@ -111,7 +119,7 @@ def mask_from_polygons(text: str, shape: Shape, form: Form, *, span: Span = None
         raise ValueError(
             f"a polygon from x {left:g} to {right:g}, y {top:g} to {bottom:g} in an image of {shape} (height, width)"
         )
-    return _painted(shapely, outline, shape)
+    return outline
 
 
 def _painted(shapely: Any, outline: Any, shape: Shape) -> Bool:

@@ -9,16 +9,24 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat
+from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.competition import Competition, MetricSettings
 from submissions.host.masks import Truth
 from submissions.host.sample import row_keys, submission_format
 from submissions.host.truth import NamedPlace
 from submissions.metrics import Metric, build_metric
-from submissions.rle.codec import thinned
+from submissions.metrics.object_f1 import Outlines
+from submissions.rle.codec import POLYGONS, read_outlines, thinned
 from submissions.table.objects import ClassObjects, objects_by_class, places_of_parts
 from submissions.table.rows import Place, Shape3
-from submissions.table.submission_table import NO_FIELDS, Row, decode_rows, read_confidences, read_objects
+from submissions.table.submission_table import (
+    NO_FIELDS,
+    Row,
+    cell_masks,
+    decode_rows,
+    read_confidences,
+    read_objects,
+)
 
 USAGE = "Usage"
 
@@ -31,6 +39,7 @@ class Segmentation:
     objects: of several classes, as an answer lists them; None where they are the connected parts of planes.
     points: places as an answer lists them, in voxels from the first slice that is here; None where they are the
     centres of the parts of planes.
+    outlines: the instances as an answer draws them, where it is of polygons.
     """
 
     planes: np.ndarray
@@ -39,6 +48,7 @@ class Segmentation:
     levels: np.ndarray | None = None
     objects: Sequence[ClassObjects] | None = None
     points: Sequence[NamedPlace] | None = None
+    outlines: Outlines | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
     if metric.needs == "instances":
         if said.instances is None or truth.instances is None:
             raise ValueError(f"{metric.name} needs instances, but the prediction or the truth has none")
+        if metric.of_outlines and valid is None and said.outlines is not None and truth.outlines is not None:
+            return metric.rows(said.outlines, truth.outlines)
         labels, wanted = _flat(said.instances), _flat(truth.instances)
         pred = labels if said.scores is None else (labels, np.asarray(said.scores))
         return metric.rows(pred, wanted, None if valid is None else _flat(valid))
@@ -223,4 +235,9 @@ def decode_image(
     labels = [label for _, label in parts if label is not None]
     if len(labels) != 1:
         return Segmentation(planes)
-    return Segmentation(planes, labels[0][None], read_confidences(competition, slices[0], labels[0]))
+    scores = read_confidences(competition, slices[0], labels[0])
+    dialect, form = placed(competition.dialect, fields), submission_format(competition)
+    if dialect.kind not in POLYGONS or step > 1:
+        return Segmentation(planes, labels[0][None], scores)
+    texts = [text for row in slices[0] for text, _ in cell_masks(form, row[form.mask_column])]
+    return Segmentation(planes, labels[0][None], scores, outlines=Outlines(read_outlines(texts, shape[1:], dialect)))
