@@ -34,8 +34,8 @@ import yaml
 from gains import added, gain_over
 from results_table import FOLDER, read_rows, table
 from safetensors import safe_open
-from safetensors.torch import save_file
 
+from inference.models.tensors import clean_state, write_tensors
 from inference.predict.precision import resolve_precision
 from pipeline.sequence import STAGES
 from pipeline.training.checkpoint import LAST, load_state
@@ -106,7 +106,7 @@ def lend(run: Path, name: str, *, predictions: bool, raw: bool = False) -> None:
             continue
         shutil.copytree(folder, own)
         if raw:
-            save_file((load_state(own / LAST) or {})["trainer"]["model"], own / "weights.safetensors")
+            write_tensors(own / "weights.safetensors", clean_state((load_state(own / LAST) or {})["trainer"]["model"]))
 
 
 def _minutes() -> float:
