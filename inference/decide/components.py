@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import scipy
 
-STRIP_PIXELS = 1 << 24  # of an image that are labelled at once
+STRIP_PIXELS = 1 << 22  # of an image that are labelled at once
 
 
 def label_components(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:

@@ -80,7 +80,10 @@ def class_planes(
                 np.equal(label, index, out=plane[rows])
         return planes
     for k, q in enumerate(probs):
-        planes[k] = _foreground(q, rule, k, group)
+        if isinstance(rule, HysteresisRule):
+            planes[k] = hysteresis(q, rule.top[k], rule.area[k], rule.bottom[k])
+        else:
+            np.greater_equal(q, _level(q, rule, k, group), out=planes[k])
     return planes
 
 
@@ -90,16 +93,11 @@ def quantile_threshold(histogram: np.ndarray, share: float) -> int:
     return int(np.argmax(above <= share * above[0]))
 
 
-def _foreground(
-    q: np.ndarray, rule: ThresholdRule | QuantileRule | HysteresisRule, k: int, group: str | None
-) -> np.ndarray:
-    if isinstance(rule, HysteresisRule):
-        return hysteresis(q, rule.top[k], rule.area[k], rule.bottom[k])
+def _level(q: np.ndarray, rule: ThresholdRule | QuantileRule, k: int, group: str | None) -> np.uint16:
+    """The threshold of class k in this image, up to NEVER."""
     if isinstance(rule, QuantileRule):
-        level = quantile_threshold(joint_histogram(q, np.zeros(q.shape, bool))[0], rule.shares[k])
-    else:
-        level = rule.groups.get(str(group), rule.thresholds)[k]
-    return q >= level if level < NEVER else np.zeros(q.shape, bool)
+        return np.uint16(quantile_threshold(joint_histogram(q, np.zeros(q.shape, bool))[0], rule.shares[k]))
+    return np.uint16(rule.groups.get(str(group), rule.thresholds)[k])
 
 
 def _argmax(probs: Sequence[np.ndarray], rule: ArgmaxRule, classes: Sequence[str]) -> np.ndarray:

@@ -31,6 +31,7 @@ from submissions.metrics.base import (
 )
 
 COUNTS = ("tp", "fp", "fn", "tn")
+_STRIP = 1 << 22  # pixels that are compared at once
 
 
 def pixel_counts(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -38,12 +39,21 @@ def pixel_counts(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None =
     total = int(np.prod(truth.shape[1:])) if valid is None else int(np.count_nonzero(valid))
     out = np.empty((4, len(truth)), dtype=np.int64)
     for k, (p, t) in enumerate(zip(pred, truth, strict=True)):
-        if valid is not None:
-            p, t = p & valid, t & valid
-        tp = np.count_nonzero(p & t)
-        fp, fn = np.count_nonzero(p) - tp, np.count_nonzero(t) - tp
-        out[:, k] = tp, fp, fn, total - tp - fp - fn
+        tp, said, true = _counted(p, t, valid)
+        out[:, k] = tp, said - tp, true - tp, total - said - true + tp
     return out
+
+
+def _counted(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    """int64 (3,): valid pixels set in both, in `pred` and in `truth`; large planes strip by strip."""
+    found = np.zeros(3, np.int64)
+    step = max(1, _STRIP // max(1, math.prod(truth.shape[1:])))
+    for rows in (slice(top, top + step) for top in range(0, len(truth), step)):
+        p, t = pred[rows], truth[rows]
+        if valid is not None:
+            p, t = p & valid[rows], t & valid[rows]
+        found += [np.count_nonzero(p & t), np.count_nonzero(p), np.count_nonzero(t)]
+    return found
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
         names = competition.foreground
         return metric.rows(_by_class(places, names), _by_class(truth.points, names), valid)
     chosen = competition.scored_classes
-    pred, true = said.planes[chosen], truth.planes[chosen]
+    pred, true = said.planes, truth.planes
+    if chosen != list(range(len(true))):  # indexing copies, and these may be slides
+        pred, true = pred[chosen], true[chosen]
     if metric.needs == "planes" and pred.shape[1] == 1:
         return metric.rows(pred[:, 0], true[:, 0], None if valid is None else valid[0])
     return metric.rows(pred, true, valid)

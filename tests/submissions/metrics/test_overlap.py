@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from submissions.metrics import CountMetric, build_metric
+from submissions.metrics import CountMetric, build_metric, overlap
 
 SHAPE = (5, 7)
 
@@ -24,6 +24,13 @@ def slow_counts(pred: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -
         if valid is None or valid[index]:
             out[bool(pred[index]), bool(truth[index])] += 1
     return out[True, True], out[True, False], out[False, True], out[False, False]
+
+
+def test_large_planes_are_counted_strip_by_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "_STRIP", 2 * SHAPE[1])
+    for pred, truth, valid in units_with_corners():
+        expected = [slow_counts(p, t, valid) for p, t in zip(pred, truth, strict=True)]
+        assert overlap.pixel_counts(pred, truth, valid).T.tolist() == [list(counts) for counts in expected]
 
 
 FORMULAS = {
