@@ -269,7 +269,7 @@ def experiment_of(split: Split, competition: Competition, steps: int) -> Experim
         "predict": {"mode": "whole", "views": ["identity"], "batch_size": 4},
     }  # fmt: skip
     for section, values in split.settings.items():
-        document[section] = {**document.get(section, {}), **values}
+        document[section] = {**document.get(section, {}), **values} if isinstance(values, dict) else values
     return resolve(validate(Experiment, override(document, []), split.name), competition)
 
 
@@ -289,9 +289,13 @@ def stored(store: Store, one: Sample, *, scale: float, exclusive: bool) -> None:
 
 
 def train(
-    split: Split, competition: Competition, images: Sequence[Sample], table: pd.DataFrame, folder: Path, seconds: float
+    split: Split, competition: Competition, images: Sequence[Sample], table: pd.DataFrame, folder: Path,
+    *, seconds: float = 0.0, steps: int = 0,
 ) -> LoadedModel:
-    """The network of a split, trained for about `seconds` on the images of `table` that are not held out."""
+    """The network of a split, trained on the images of `table` that are not held out.
+
+    For so many steps, or where none are given for about `seconds`.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         experiment = experiment_of(split, competition, PROBE_STEPS)
         store = create_store(Path(scratch) / "store")
@@ -301,12 +305,11 @@ def train(
         listing = table.assign(stack=table["image_id"], z=0, excluded_from="", empty=table["image_id"].map(empty))
         shared: dict[str, Any] = {"store": store, "inventory": listing, "device": "cpu"}
         shared["folds"] = listing[["image_id", "fold", "excluded_from"]]
-        began = time.perf_counter()
-        train_fold(experiment, HELD_OUT, folder=Path(scratch) / "probe", **shared)
-        log = json.loads((Path(scratch) / "probe" / "log.jsonl").read_text().splitlines()[-1])
-        pace = float(log.get("seconds", time.perf_counter() - began)) / PROBE_STEPS
-        experiment = experiment_of(split, competition, max(20, int(seconds / pace)))
-        train_fold(experiment, HELD_OUT, folder=folder, **shared)
+        if not steps:
+            train_fold(experiment, HELD_OUT, folder=Path(scratch) / "probe", **shared)
+            log = json.loads((Path(scratch) / "probe" / "log.jsonl").read_text().splitlines()[-1])
+            steps = max(20, int(seconds * PROBE_STEPS / log["seconds"]))
+        train_fold(experiment_of(split, competition, steps), HELD_OUT, folder=folder, **shared)
     (folder / "last.pt").unlink(missing_ok=True)
     return load_model(folder)
 
@@ -350,7 +353,7 @@ def make(split: Split, data: Path, cache: Path, seconds: float) -> None:
     table = pd.DataFrame(rows)
     own = table[table["part"] == "train"].reset_index(drop=True)
     taught = [found[name] for name in own["image_id"]]
-    model = prepare_members([train(split, competition, taught, own, folder / "model", seconds)])[0]
+    model = prepare_members([train(split, competition, taught, own, folder / "model", seconds=seconds)])[0]
     trained = time.perf_counter() - began
     held_out = list(table.loc[(table["part"] == "train") & (table["fold"] == HELD_OUT), "image_id"])
     test = list(table.loc[table["part"] != "train", "image_id"])
