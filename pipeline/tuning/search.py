@@ -147,11 +147,11 @@ def _result(
 
 
 def final_pass(
-    criteria: Criteria, decision: Decision, units: Sequence[Unit], pool: Executor | None, *, what: str = "decision"
+    criteria: Criteria, decision: Decision, units: Sequence[Unit], pool: Executor | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The metric's rows of all units under the decision; of all images the features, and the sums with their `unit`."""
     function = partial(_final_unit, criteria.competition, criteria.metric, decision)
-    made = list(over_units(function, units, what, pool=pool, progress=criteria.progress))
+    made = list(over_units(function, units, "decision", pool=pool, progress=criteria.progress))
     rows = pd.DataFrame([row for row, _, _ in made])
     features = pd.DataFrame([one for _, of_unit, _ in made for one in of_unit])
     return rows, features, pd.DataFrame([one for _, _, of_unit in made for one in of_unit])

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from folds.foldfile import SOURCE
-from inference.decide.decision import Decision
-from inference.forecast.forecast import Forecast, unit_table
+from inference.decide.decision import Decision, as_said
+from inference.forecast.forecast import Forecast, image_sums, unit_table
 from inference.predict.store import prediction_path
 from pipeline.prediction.copies import copies_folder, finished_copies
 from pipeline.prediction.oof import run_items
@@ -18,11 +21,12 @@ from pipeline.runs import Run, runs_fingerprint
 from pipeline.tuning.forecast.learning import learn_forecast, named_metric
 from pipeline.tuning.forecast.lessons import NONE, Known
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import Unit, make_units
-from pipeline.tuning.scores.workers import worker_pool
-from pipeline.tuning.search import TuneResult, final_pass
+from pipeline.tuning.scores.units import Unit, decided, make_units, scored_row
+from pipeline.tuning.scores.workers import over_units, worker_pool
+from pipeline.tuning.search import TuneResult
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
+from submissions.metrics import Metric
 
 META = ("image_id", "fold", "group", "stratum")
 
@@ -99,20 +103,43 @@ def copied_units(
         return []
     items = run_items(space, run, only={name for names in plan.values() for name in names})
     units: list[Unit] = []
-    metas, shifts = [], []
+    metas = []
     for shift, names in plan.items():
         folder, wanted = copies_folder(run.folder, shift), set(names)
         paths = {name: prediction_path(folder, name) for name in wanted}
         seen = [(str(item.fields["image_id"]), item) for item in items]
         copies = [replace(item, path=paths[name]) for name, item in seen if name in wanted]
         of_shift, meta = make_units(copies, criteria.competition.metric.unit)
-        units += [replace(unit, name=f"{shift} {unit.name}") for unit in of_shift]
-        metas.append(meta.assign(image_id=[f"{shift} {name}" for name in meta["image_id"]]))
-        shifts += [shift] * len(of_shift)
+        units += of_shift
+        metas.append(meta.assign(shift=shift))
+    order = np.argsort([unit.name for unit in units], kind="stable")
+    alike = [list(same) for _, same in groupby((units[k] for k in order), key=lambda unit: unit.name)]
+    function = partial(_decided_copies, criteria.competition, criteria.metric, decision)
     with worker_pool(criteria.workers) as pool:
-        rows, _, sums = final_pass(criteria, decision, units, pool, what="shifted copies")
-    table = pd.concat([pd.concat(metas, ignore_index=True), rows], axis=1)
-    return [known_part(table, sums, scored_names(space.competition), sources, shifts)]
+        done = list(over_units(function, alike, "shifted copies", pool=pool, progress=criteria.progress))
+    made = [each for of_image in done for each in of_image]
+    meta = pd.concat(metas, ignore_index=True).iloc[order].reset_index(drop=True)
+    shown = (meta["shift"] + " " + meta["image_id"]).tolist()
+    table = pd.concat([meta.assign(image_id=shown), pd.DataFrame([row for row, _ in made])], axis=1)
+    sums = [{**one, "unit": name} for name, (_, of_unit) in zip(shown, made, strict=True) for one in of_unit]
+    return [known_part(table.drop(columns="shift"), pd.DataFrame(sums), scored_names(space.competition), sources,
+                       list(meta["shift"]))]  # fmt: skip
+
+
+def _decided_copies(
+    competition: Competition, metric: Metric, decision: Decision, copies: Sequence[Unit]
+) -> list[tuple[dict[str, float], list[dict[str, Any]]]]:
+    """The metric's row and the sums of each image, of units that show the same under several shifts: one truth."""
+    truths, found = [item.truth() for item in copies[0].items], []
+    for unit in copies:
+        parts, sums = [], []
+        for item, truth in zip(unit.items, truths, strict=True):
+            probs = item.probs()
+            mask = decided(item, probs, decision)
+            parts.append((as_said(probs, mask, decision), truth))
+            sums.append({"image_id": item.image_id, **image_sums(probs, mask, decision)})
+        found.append((scored_row(competition, metric, parts), sums))
+    return found
 
 
 def known_part(

@@ -52,8 +52,7 @@ def learn_forecast(
     classes: names of those that the metric counts. cv: the score of the images as they are, interval: its own.
     models: how many models the predictions are a mean of. The result is the same whatever the order of the rows.
     """
-    order = np.lexsort([known.meta["shift"].astype(str), known.meta["unit"].astype(str)])
-    known = Known(*(one.iloc[order].reset_index(drop=True) for one in (known.units, known.rows, known.meta)))
+    known = known.ordered()
     plain: dict[str, Any] = {
         "fingerprint": fingerprint, **named_metric(metric), "way": way_of(metric), "classes": list(classes),
         "cv": _number(cv), "interval": (_number(interval[0]), _number(interval[1])), "models": models, "level": LEVEL,

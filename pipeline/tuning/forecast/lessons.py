@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -40,12 +41,17 @@ class Known:
         """The rows where bool (N,) `chosen`."""
         return Known(*(one[chosen].reset_index(drop=True) for one in (self.units, self.rows, self.meta)))
 
-    @property
+    def ordered(self) -> Known:
+        """The same by unit and shift, so that what is learned does not depend on the order in which they came."""
+        order = np.lexsort([self.meta["shift"].astype(str), self.meta["unit"].astype(str)])
+        return Known(*(one.iloc[order].reset_index(drop=True) for one in (self.units, self.rows, self.meta)))
+
+    @cached_property
     def own(self) -> np.ndarray:
         """bool (N,): images as they are."""
         return (self.meta["shift"] == NONE).to_numpy()
 
-    @property
+    @cached_property
     def halves(self) -> np.ndarray:
         """bool (N,): units of every second group, groups in order of their names."""
         code = pd.factorize(self.meta["group"].astype(str), sort=True)[0]
