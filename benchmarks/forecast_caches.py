@@ -289,8 +289,14 @@ def stored(store: Store, one: Sample, *, scale: float, exclusive: bool) -> None:
 
 
 def train(
-    split: Split, competition: Competition, images: Sequence[Sample], table: pd.DataFrame, folder: Path,
-    *, seconds: float = 0.0, steps: int = 0,
+    split: Split,
+    competition: Competition,
+    images: Sequence[Sample],
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    seconds: float = 0.0,
+    steps: int = 0,
 ) -> LoadedModel:
     """The network of a split, trained on the images of `table` that are not held out.
 

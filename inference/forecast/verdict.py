@@ -36,11 +36,13 @@ def verdict(found: SetForecast) -> str:
     unlike = f"{strange} of {number} test images have predictions unlike those of any training image"
     if found.agrees and found.strange <= MANY_STRANGE:
         return "the predictions of the test images are like those of the training images: trust CV"
+    span = f"{found.low:.4f} to {found.high:.4f}"
     if found.agrees:
-        return f"{unlike}, but the forecast agrees with CV; expect {found.low:.4f} to {found.high:.4f}"
+        inside = f"do not count on the CV of {found.cv:.4f}, though it is inside"
+        return f"{unlike}: expect {found.estimate:.4f} ({span}); {inside}"
     many = f"{unlike}; " if strange else ""
     side = "below" if found.estimate < found.cv else "above"
-    return f"{many}expect {found.low:.4f} to {found.high:.4f}, {side} the CV of {found.cv:.4f}"
+    return f"{many}expect {span}, {side} the CV of {found.cv:.4f}"
 
 
 def _doubtful(found: SetForecast) -> list[str]:

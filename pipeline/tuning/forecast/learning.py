@@ -134,7 +134,10 @@ def doubts(known: Known, lefts: Sequence[Left]) -> list[str]:
     kinds = {left.kind for left in lefts}
     said = []
     if "source" not in kinds:
-        said.append("there are no two sources with three units each, so no source could be left out")
+        said.append(
+            "training has no two sources with three scored images each, so it could not be tried on a source that it "
+            "had not seen"
+        )
     if "shift" not in kinds:
         said.append(
             "no shifted copies were predicted (tune.copies), so the forecast does not know scores below those "

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from drawn_forecast import drawn_units, with_copies
 
-from inference.forecast.forecast import Forecast, apply_forecast, load_forecast, save_forecast, unit_table
+from inference.forecast.forecast import Forecast, SetForecast, apply_forecast, load_forecast, save_forecast, unit_table
 from inference.forecast.maps import apply_map
 from inference.forecast.verdict import forecast_lines, verdict
 from pipeline.tuning.forecast import learning
@@ -51,6 +51,14 @@ def test_of_such_images_it_agrees_with_cv(forecast: Forecast) -> None:
     found = apply_forecast(forecast, drawn_units(DICE, 30, 0.1, seed=5).units)
     assert found.agrees and found.strange < 0.15
     assert "trust CV" in verdict(found)
+
+
+def test_where_many_images_are_strange_cv_is_not_to_be_counted_on() -> None:
+    units = pd.DataFrame({"unit": ["a", "b"], "forecast": [0.1, 0.6], "strange": [True, False]})
+    said = verdict(SetForecast(0.35, 0.1, 0.7, cv=0.6, units=units, strange=0.5, doubts=[]))
+    assert (
+        said.startswith("1 of 2 test images") and "expect 0.3500" in said and "do not count on the CV of 0.6000" in said
+    )
 
 
 def test_of_very_many_units_some_say_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
