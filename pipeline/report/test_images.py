@@ -35,7 +35,7 @@ def test_images(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
     units = pd.read_csv(path, dtype={"unit": str})
     facts = json.loads((run.folder / "test" / SUMMARY).read_text(encoding="utf-8"))
     listing = _listing(run)
-    said = [element("p", _sentence(facts, units), class_="note")]
+    said = [element("p", _sentence(facts, units, run.decision.learned.get("cv")), class_="note")]
     said += [element("p", f"The forecast: {doubt}.", class_="note") for doubt in facts["doubts"]]
     colours = read_stage(run.folder / "test", "07_predict_test.py").get("colours", [])
     said += [element("p", f"Colours: {sentence}.", class_="note") for sentence in colours]
@@ -43,13 +43,14 @@ def test_images(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
                    *_drift(run))  # fmt: skip
 
 
-def _sentence(facts: dict[str, Any], units: pd.DataFrame) -> str:
+def _sentence(facts: dict[str, Any], units: pd.DataFrame, cv: float | None) -> str:
     strange = int(units["strange"].sum())
     unlike = f"{strange} of {len(units)} are predicted unlike any training image."
     if facts["forecast"] is None:
         return f"No forecast. {unlike}"
     ends = span(facts["forecast_low"], facts["forecast_high"])
-    return f"Expected of these test images: {facts['forecast']:.4f} ({ends}). {unlike}"
+    beside = "" if cv is None else f"; of images like the training images, by cross-validation, {cv:.4f}"
+    return f"Expected of these test images: {facts['forecast']:.4f} ({ends}){beside}. {unlike}"
 
 
 def _listing(run: FinishedRun) -> pd.DataFrame:

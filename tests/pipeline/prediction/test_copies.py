@@ -104,6 +104,7 @@ def test_the_page_shows_the_test_images_worst_first(arguments: list[str]) -> Non
     places = [found.index(f">{name}<") for name in table["unit"]]
     assert places == sorted(places) and found.count("data:image/jpeg") == 2 * len(table)
     assert "Expected of these test images: " in found and "Drift of the predictions" in found
+    assert f"by cross-validation, {finished.decision.learned['cv']:.4f}. " in found
     assert nearest_training(finished, [], pd.DataFrame()) == {}
 
 
