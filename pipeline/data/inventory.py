@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -98,14 +98,16 @@ def _inspect(
         reader.close()
         return Inspection(row, thumbnail, [])
     try:
-        truth = masks.read(row, (depth, height, width), reader)
+        parts, shown = [], None
+        for truth in masks.parts(row, (depth, height, width), reader):
+            parts.append(_measured(competition, truth))
+            shown = telling(competition, truth) if kept else None  # of a single slice, which is a single part
     except (ValueError, OSError) as error:
         problem = Problem(f"mask of {image_id}", str(error), "a mask as described in the contract", "mend the mask")
         return Inspection(row, thumbnail, [problem])
     finally:
         reader.close()
-    found = Inspection(row | _measured(competition, truth), thumbnail, [])
-    shown = telling(competition, truth)
+    found = Inspection(row | _joined(parts), thumbnail, [])
     if not kept or shown is None:
         return found
     step = _aligned_step(height, width)
@@ -145,6 +147,17 @@ def _measured(competition: Competition, truth: Truth) -> dict[str, Any]:
     found["instances"] = sum(int(np.count_nonzero(np.unique(one))) for one in numbered) if numbered else -1
     found["empty"] = int(sum(foreground) == 0)
     return found | {"mask_hash": truth_hash(truth)}
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is measured of a mask in parts as of the whole: counts summed, of several parts a hash of hashes."""
+    first, *rest = parts
+    if not rest:
+        return dict(first)
+    hashes = "".join(str(part["mask_hash"]) for part in parts)
+    found = {name: sum(part[name] for part in parts) for name in first if name.startswith("area_") or name == "void"}
+    found |= {"instances": first["instances"], "empty": int(all(part["empty"] for part in parts))}
+    return {**found, "mask_hash": hashlib.sha256(hashes.encode()).hexdigest()[:32]}
 
 
 def scan(reader: ImageReader, kept: list[np.ndarray] | None = None) -> tuple[str, np.ndarray, dict[str, float]]:

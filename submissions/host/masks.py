@@ -88,10 +88,11 @@ class MaskReader:
     ) -> Iterator[Truth]:
         """The truth of an image, of a volume some slices at a time so that memory does not grow with its depth.
 
-        Objects with numbers are read at once. Raises as `read`.
+        Objects with numbers are read at once, and masks whose values are checked over all of them. Raises as `read`.
         """
         masks, whole = self.competition.masks, shape[0]
-        divides = masks.kind in ("images", "points") and not masks.instances
+        known = masks.kind == "points" or masks.values is not None or masks.threshold is not None
+        divides = masks.kind in ("images", "points") and known and not masks.instances
         step = max(1, PART // (shape[1] * shape[2])) if divides else whole
         for first in range(0, whole, step):
             yield self._read(row, Extent(shape, range(first, min(first + step, whole))), image)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 from drawn_layouts import LAYOUTS
+from drawn_volumes import write_volume_host
 
 from inference.decide.decision import decision_group
 from pipeline.data import inventory
@@ -223,3 +224,16 @@ def test_a_mask_has_one_hash_whatever_its_spelling(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert len({truth_hash(truth) for truth in kinds}) == 6
     assert truth_hash(Truth(np.asfortranarray(planes))) == truth_hash(Truth(planes))
+
+
+def test_the_mask_of_a_volume_read_in_parts_has_the_same_measures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = write_volume_host(tmp_path, train=2, test=0)
+    competition = Competition.model_validate({**document, "submission": None})
+    whole, _ = look(competition, tmp_path)
+    monkeypatch.setattr("submissions.host.masks.PART", 2 * 19 * 22)
+    parts, _ = look(competition, tmp_path)
+    same = [name for name in whole if name != "mask_hash"]
+    pd.testing.assert_frame_equal(parts[same], whole[same])
+    assert whole["void"].min() > 0 and (parts["mask_hash"] != whole["mask_hash"]).all()
