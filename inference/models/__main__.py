@@ -4,7 +4,7 @@ Examples:
     python -m inference.models                  # every model
     python -m inference.models --family classic
     python -m inference.models --options unet   # what `model.options` may hold
-    python -m inference.models --measure        # count parameters and operations anew (about a minute)
+    python -m inference.models --measure        # count parameters and operations anew, with the extra `maskformer`
 """
 
 from __future__ import annotations
