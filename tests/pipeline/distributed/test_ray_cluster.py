@@ -20,7 +20,7 @@ from pipeline.__main__ import main
 from pipeline.sequence import run_stages
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'segmentation-pipeline[ray]'")
-pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.smoke, pytest.mark.timeout(3600)]  # a hang, not a busy machine
 SIZES: dict[str, Any] = {"train": 60, "test": 24}
 OWN = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}  # else others go first
 QUIET = {**os.environ, **OWN}
@@ -129,7 +129,7 @@ def test_a_killed_node_costs_only_what_it_was_working_on(
 
     thread, moments = kill_node_when(cluster, ready)
     stage(word)([*arguments, "--ray", cluster.address, "--units", "8"])
-    thread.join(60)
+    thread.join(600)
     assert moments, "the stage was over before the kill; give it more images"
     assert contents(whole, result) and contents(runs, result) == contents(whole, result)
     if word != "04_train":
@@ -142,7 +142,7 @@ def driver(arguments: list[str], *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(ready: Callable[[], bool], seconds: float = 400) -> None:
+def wait_for(ready: Callable[[], bool], seconds: float = 1800) -> None:
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, "waited in vain"
@@ -171,7 +171,7 @@ def test_a_lost_head_ends_with_a_sentence_and_a_run_that_goes_on(tmp_path: Path,
     process = driver(arguments, "--ray", cluster.address, "--units", "8")
     wait_for(lambda: len(list(runs.glob("tiny/oof/*.h5"))) >= 4)
     cluster.remove_node(cluster.head_node, allow_graceful=False)
-    _, errors = process.communicate(timeout=180)
+    _, errors = process.communicate(timeout=1200)
     assert process.returncode != 0
     assert "was lost" in errors and "run the same command again to continue" in errors
     run_stages(arguments)

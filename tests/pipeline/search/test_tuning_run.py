@@ -105,7 +105,7 @@ def test_a_task_does_one_trial_and_its_next_attempt_the_same_again(
 
 
 @pytest.mark.smoke
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_a_search_on_a_cluster_shares_one_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'segmentation-pipeline[ray]'")
     arguments = write_tiny_experiment(tmp_path, search=SEARCH)
