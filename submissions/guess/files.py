@@ -26,6 +26,7 @@ TEST_WORDS = re.compile(r"test|imagests|unseen|evaluation", re.IGNORECASE)
 SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev)", re.IGNORECASE)
 KNOWN_ENDING = re.compile(r"[_.-](?:masks?|labels?|seg|segmentation|gt|annotation|volume|image|img)", re.IGNORECASE)
 SEPARATORS = "_-. "
+BAND = re.compile(r"[_\-. ](?:(?:b|band|ch|channel)[0-9]{1,2}[a-z]?|[a-z]+)", re.IGNORECASE)
 MANY = 8
 FEW_NAMES = 6  # kinds of files that lie in a folder, or begin alike
 FEW = 0.15  # share of a folder's files that an ending has to have to be one of its kinds
@@ -244,7 +245,7 @@ def _by_ending(group: FileGroup) -> list[FileGroup]:
     """The group, or a group for each kind of ending that many of its names have."""
     stems = group.stems
     counts = Counter(tail for stem in stems for tail in _tails(stem))
-    enough = max(2, FEW * len(stems))
+    enough = _images_of_bands(stems) or max(2, FEW * len(stems))
     kinds: dict[str, list[tuple[str, Fields]]] = {}
     for path, fields in group.files:
         tails = [tail for tail in _tails(fields[-1]) if counts[tail] >= enough or KNOWN_ENDING.fullmatch(tail)]
@@ -252,6 +253,18 @@ def _by_ending(group: FileGroup) -> list[FileGroup]:
     if len(kinds) == 1 and "" in kinds:
         return [group]
     return [replace(group, files=tuple(files)).cut("", tail) for tail, files in kinds.items()]
+
+
+def _images_of_bands(stems: Sequence[str]) -> int:
+    """How many images have a file of each of the same endings, as a satellite's bands B02 to B12; 0 of other names.
+
+    Other numbers, of slices or frames, are no bands.
+    """
+    ends = [(_tails(stem) or [""])[-1] for stem in stems]
+    images = {stem.removesuffix(end) for stem, end in zip(stems, ends, strict=True)}
+    counts = Counter(ends)
+    grid = len(images) > 2 and len(counts) > 1 and {*counts.values()} == {len(images)}
+    return len(images) if grid and all(map(BAND.fullmatch, counts)) else 0
 
 
 def _tails(stem: str) -> list[str]:

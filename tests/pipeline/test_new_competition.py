@@ -163,6 +163,15 @@ def sequences_in_folders(root: Path) -> None:
         volume(root / f"{k * 11}/lesion.nii.gz", label)
 
 
+def many_bands(root: Path) -> None:
+    """A file a band, twelve of them, the last at half the size; masks in another folder."""
+    for k in range(4):
+        for band in range(1, 13):
+            grey = draw_image(draw_mask(k), 20 * k + band)[..., 0]
+            write(root / f"chips/S2A_MSIL2A_{k:02d}_B{band:02d}.tif", grey[::2, ::2] if band == 12 else grey)
+        write(root / f"water/S2A_MSIL2A_{k:02d}.tif", white(draw_mask(k)))
+
+
 def names_repeat_in_subsets(root: Path) -> None:
     """train/, val/ and test/ number their files from 0 each: those are no slices."""
     for k in range(9):
@@ -236,6 +245,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "bands-first": (bands_first, 6, None),
     "brats": (brats, 4, None),
     "sequences-in-folders": (sequences_in_folders, 4, None),
+    "many-bands": (many_bands, 4, None),
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
@@ -339,6 +349,7 @@ def test_lists_of_names_say_which_images_count_and_what_is_held_out(
 
 CHANNELS = {
     "two-channels": 2, "two-channel-volumes": 2, "bands-first": 6, "brats": 4, "sequences-in-folders": 2,
+    "many-bands": 12,
 }  # fmt: skip
 
 

@@ -246,6 +246,7 @@ def test_real_files(name: str, shared_data: Path, tmp_path: Path) -> None:
         ),
         (["cat_{}.jpg", "dog_{}.jpg"], ["{name}.jpg"]),  # no words of a layout
         (["{}/1.png", "{}/2.png"], ["{folder1}/{name}.png"]),  # slices
+        ([f"{{0}}/p{{0}}_z{z:02d}.png" for z in range(9)], ["{folder1}/{name}.png"]),  # slices too
         (["train_1/x{}.png", "train_2/x{}.png"], ["{folder1}/{name}.png"]),
     ],
 )
