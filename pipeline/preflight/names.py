@@ -130,7 +130,7 @@ def _build(experiment: Experiment) -> nn.Module:
         try:
             with torch.device("meta"):
                 return build_model(experiment.model)
-        except (NotImplementedError, RuntimeError):
+        except (NotImplementedError, RuntimeError, ValueError):  # an encoder's come as ValueError
             return build_model(experiment.model)
 
 

@@ -68,6 +68,10 @@ def test_a_batch_that_has_no_variance_is_found(tmp_path: Path) -> None:
     check_ahead(space_with(tmp_path / "other", *words, "model.architecture=unet", "train.freeze=encoder"))
 
 
+def test_an_encoder_that_computes_while_it_is_built_passes(tmp_path: Path) -> None:
+    check_ahead(space_with(tmp_path, "model={architecture: segformer, encoder: mit_b0}", "train.patch=[32, 32]"))
+
+
 def test_columns_that_stage_01_writes_need_no_table(tmp_path: Path) -> None:
     strata = "[source, empty, area_thing, image_contrast, image_channel_0_p50]"
     folds = "folds={method: stratified, n: 2, strata: " + strata + "}"
