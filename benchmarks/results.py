@@ -48,20 +48,15 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
     """Take stages 01 to 06 of a row, as a user does; returns what is kept of it, times in minutes of a core."""
     minutes = run_stages(name, row, data, runs, cores)
     run = run_of(runs, name)
-    members = yaml.safe_load((run / "experiment.yaml").read_text()).get("members") or []
-    trained = [run_of(runs, member) for member in members] or [run]
     told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set '{one}'" for one in row.get("set", []))])
     kept = {
         "row": name, "command": told, "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
-        **scores_of(run), "parameters": sum(map(_parameters, trained)), "samples": sum(map(_samples, trained)),
-        **_curve(trained[0]),
+        **scores_of(run), "parameters": _parameters(run), "samples": _samples(run), **_curve(run),
     }  # fmt: skip
     if "against" in row:
         kept["difference"] = {"against": row["against"], **gain_over(run, run_of(runs, row["against"]))}
     if row.get("added"):
         kept["added"] = added(run)
-    if (run / "tuning/shifts.csv").is_file():
-        kept["shifts"] = pd.read_csv(run / "tuning/shifts.csv")[["shift", "score"]].round(4).to_dict("records")
     return kept
 
 

@@ -36,7 +36,6 @@ ADDED = (
     "row above are splits of `forecast_caches.py`, small networks of 80 seconds, asked by `python "
     "benchmarks/ablation.py CACHE` about images from the source of their training images."
 )
-SHIFTED = "Score of the same images as they are and shifted (`tune.shifts`), by the threshold that is best as they are."
 
 
 def read_rows() -> dict[str, dict[str, Any]]:
@@ -59,7 +58,7 @@ def table() -> str:
             lines += ["", f"## {section}", "", row.get("about", "")] if row.get("about") else ["", f"## {section}"]
             lines += ["", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines.append(_line(kept, row))
-    return "\n".join([*lines, *_added(rows), *_shifted(rows), "", *_made(rows)]) + "\n"
+    return "\n".join([*lines, *_added(rows), "", *_made(rows)]) + "\n"
 
 
 def kept_rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -109,14 +108,6 @@ def _cell(one: dict[str, Any] | None) -> str:
         return ""
     clear = "**" if one["low"] > 0 or one["high"] < 0 else ""
     return f"{clear}{one['gain']:+.3f}{clear} [{one['low']:+.3f}, {one['high']:+.3f}]"
-
-
-def _shifted(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
-    lines = []
-    for kept, _ in rows:
-        told = [f"{one['shift']} {one['score']:.4f}" for one in kept.get("shifts", [])]
-        lines += [f"- `{kept['row']}`: {', '.join(told)}."] if told else []
-    return ["", "## Shifted images", "", SHIFTED, "", *lines] if lines else []
 
 
 def _made(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:

@@ -70,7 +70,6 @@ def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monk
     gain = {"gain": 0.01, "low": 0.002, "high": 0.03, "groups": 9}
     more = {
         "difference": {**gain, "low": -0.02, "against": "z"}, "added": [{"what": "view hflip", **gain}],
-        "shifts": [{"shift": "none", "score": 0.8}, {"shift": "blur:1", "score": 0.4}],
     }  # fmt: skip
     loss = {"what": "view hflip", "gain": -0.02, "low": -0.03, "high": -0.01, "groups": 5}
     old = {"old": [loss, {**loss, "what": "rule grid instead of global", "high": 0.0}]}
@@ -85,7 +84,6 @@ def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monk
     assert "| rule grid instead of global |  | -0.020 [-0.030, +0.000] |" in lines
     assert "| view hflip | **+0.010** [+0.002, +0.030] | **-0.020** [-0.030, -0.010] |" in lines
     assert sum(line.startswith("| `") for line in lines) == 2 and lines.count("## One") == 1
-    assert "- `x`: none 0.8000, blur:1 0.4000." in lines
     assert "- `z`: `python -m pipeline run z`, 60 images, revision `abc`, 1 core." in lines
 
 
