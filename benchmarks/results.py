@@ -9,8 +9,8 @@ the training images by the fold that held them out, and writes `benchmarks/resul
 elsewhere and fails where the new score lies outside the interval that is kept.
 
 A row says what it is measured `against`: another row, on the same images, image by image. With `of` it trains nothing:
-it takes the networks of that row (`raw`: their last weights, not the means), and their predictions too where it changes
-no `predict.` setting. With `added: true` its run is also asked what each rule, post-processing step and view brought.
+it takes the networks of that row, and their predictions too where it changes no `predict.` setting. With `added: true`
+its run is also asked what each rule, post-processing step and view of stages 05 and 06 brought.
 """
 
 from __future__ import annotations
@@ -35,10 +35,8 @@ from gains import added, gain_over
 from results_table import FOLDER, read_rows, table
 from safetensors import safe_open
 
-from inference.models.tensors import clean_state, write_tensors
 from inference.predict.precision import resolve_precision
 from pipeline.sequence import STAGES
-from pipeline.training.checkpoint import LAST, load_state
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = ("01", "02", "03", "04", "05", "06")
@@ -71,8 +69,7 @@ def run_stages(
     spent = runs / f"{name}.json"
     minutes: dict[str, float] = json.loads(spent.read_text()) if spent.is_file() else {}
     if "of" in row:
-        again = row.get("raw", False) or any(one.startswith("predict") for one in settings)
-        lend(run_of(runs, row["of"]), name, predictions=not again, raw=row.get("raw", False))
+        lend(run_of(runs, row["of"]), name, predictions=not any(one.startswith("predict") for one in settings))
     for number in (number for number in NUMBERS if number <= until):
         begin = _minutes()
         command = [sys.executable, "-m", "pipeline", STAGES[number], *arguments]
@@ -90,18 +87,11 @@ def run_of(runs: Path, name: str) -> Path:
     return found[0]
 
 
-def lend(run: Path, name: str, *, predictions: bool, raw: bool = False) -> None:
-    """Put what another row trained, and what it predicted, into the folder of row `name`, where it is not yet.
-
-    raw: of each network the weights of the last step, not their mean over the last steps.
-    """
+def lend(run: Path, name: str, *, predictions: bool) -> None:
+    """Put what another row trained, and what it predicted, into the folder of row `name`, where it is not yet."""
     for folder in (*run.glob("fold_*"), *(run.glob("oof*") if predictions else ())):
-        own = run.parent / name / folder.name
-        if own.exists():
-            continue
-        shutil.copytree(folder, own)
-        if raw:
-            write_tensors(own / "weights.safetensors", clean_state((load_state(own / LAST) or {})["trainer"]["model"]))
+        if not (run.parent / name / folder.name).exists():
+            shutil.copytree(folder, run.parent / name / folder.name)
 
 
 def _minutes() -> float:
