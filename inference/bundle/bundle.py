@@ -31,8 +31,7 @@ from inference.predict.image_list import OnError
 from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
 from inference.weights import LoadedModel, load_model, save_model
 from submissions.answers import answer_of, answer_place, lint_answer
-from submissions.answers.packing import remove
-from submissions.host.atomic import write_atomic
+from submissions.host.atomic import put_in_place, remove, write_atomic
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages
 from submissions.host.text_tables import PARQUET
@@ -113,7 +112,7 @@ def write_bundle(
             "files": list_files(partial),
         }  # fmt: skip
         write_atomic(partial / MANIFEST, json.dumps(manifest, indent=1, default=str) + "\n")
-        _replace(folder, partial)
+        put_in_place(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -282,16 +281,6 @@ def _claim(folder: Path, by: Mapping[str, Any], of: Mapping[str, Any]) -> None:
     if changed:
         raise ValueError(f"{folder}: the files of {changed[:3]} changed since it was predicted{other}")
     write_atomic(note, json.dumps({"by": by, "of": {**before["of"], **of}}) + "\n")
-
-
-def _replace(folder: Path, made: Path) -> None:
-    """Put `made` in the place of `folder`; what was there is deleted once it is no longer needed."""
-    before = folder.with_name(folder.name + ".before")
-    shutil.rmtree(before, ignore_errors=True)
-    if folder.exists():
-        folder.replace(before)
-    made.replace(folder)
-    shutil.rmtree(before, ignore_errors=True)
 
 
 def _copy_papers(

@@ -28,7 +28,7 @@ import numpy as np
 
 from pipeline.data.scaling import ScaledReader
 from pipeline.data.storage_formats import Source, open_unit, write_unit
-from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
+from submissions.host.atomic import check_room, partial_path, put_in_place, room_for, write_atomic
 from submissions.images.readers import KEPT_DTYPES, ImageReader, check_window
 
 Kind = Literal["memmap", "hdf5", "raw"]
@@ -123,11 +123,9 @@ class Store:
         with room_for(final, _bytes(meta), partial):
             write_unit(partial, self.kind, self.options, meta, image, target)
             (partial / "unit.json").write_text(json.dumps(meta, default=_plain), encoding="utf-8")
-        if final.exists():
-            self._images.pop(image_id, None)
-            self._units.pop(image_id, None)
-            shutil.rmtree(final)
-        partial.rename(final)
+        self._images.pop(image_id, None)
+        self._units.pop(image_id, None)
+        put_in_place(partial, final)
 
     def _meta(
         self,

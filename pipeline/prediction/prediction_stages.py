@@ -18,7 +18,7 @@ from pipeline.runs import JOINED, Run, split_apart, trained_inputs
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
 from submissions.answers import answer_path, lint_answer
-from submissions.answers.packing import remove
+from submissions.host.atomic import remove
 from submissions.host.sample import submission_format
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from submissions.host.atomic import partial_path, room_for
+from submissions.host.atomic import partial_path, put_in_place, remove, room_for
 from submissions.host.patterns import is_system_name
 
 COMPRESSED = (".png", ".tif", ".tiff", ".gz")
@@ -52,8 +52,7 @@ class Packer:
             shutil.rmtree(self._folder)
         else:
             self.partial.mkdir(parents=True, exist_ok=True)
-        remove(self.out)
-        self.partial.replace(self.out)
+        put_in_place(self.partial, self.out)
 
     def __enter__(self) -> Packer:
         return self
@@ -63,14 +62,6 @@ class Packer:
             self._zip.close()
             shutil.rmtree(self._folder, ignore_errors=True)
         remove(self.partial)
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 class PackedFiles:

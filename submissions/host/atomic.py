@@ -59,7 +59,7 @@ def room_for(path: Path, size: int, partial: Path | None = None) -> Iterator[Non
         if not says_full(error):
             raise
         if partial is not None:
-            _remove(partial)
+            remove(partial)
         raise _full(path, size) from error
 
 
@@ -87,8 +87,23 @@ def says_full(error: BaseException | None) -> bool:
     return False
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+def put_in_place(made: Path, path: Path) -> None:
+    """Give the finished file or folder `made` the name `path`.
+
+    What bore that name loses it before it is deleted, so that a kill leaves no half of it: of a file there is the
+    old or the new one at every moment, of a folder for a moment neither.
+    """
+    before = partial_path(path.with_name(f"{path.name}.before"))
+    remove(before)
+    if path.is_dir() or (made.is_dir() and path.exists()):
+        path.replace(before)
+    made.replace(path)
+    remove(before)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

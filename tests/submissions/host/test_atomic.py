@@ -13,9 +13,10 @@ import torch
 
 from inference.models.tensors import write_tensors
 from inference.predict.store import write_prediction
-from pipeline.data.store import create_store
+from pipeline.data.store import create_store, open_store
 from pipeline.training.checkpoint import save_state
-from submissions.host.atomic import DiskFull, room_for, says_full, write_atomic
+from submissions.host import atomic
+from submissions.host.atomic import DiskFull, put_in_place, room_for, says_full, write_atomic
 
 NOISE = np.random.default_rng(0).integers(0, 255, (1, 1500, 1400), np.uint8)
 
@@ -87,3 +88,36 @@ def test_a_folder_half_written_is_removed(tmp_path: Path) -> None:
     with pytest.raises(DiskFull), room_for(tmp_path / "x", 1, tmp_path / "x.partial"):
         raise OSError(errno.ENOSPC, "x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("old", ["file", "folder", None])
+@pytest.mark.parametrize("new", ["file", "folder"])
+def test_what_is_made_takes_the_place_of_what_was_there(tmp_path: Path, old: str | None, new: str) -> None:
+    place, made = tmp_path / "answer", tmp_path / "made"
+    for path, kind in ((place, old), (made, new)):
+        if kind == "folder":
+            path.mkdir()
+            (path / path.name).write_text("inside")
+        elif kind == "file":
+            path.write_text(path.name)
+    put_in_place(made, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["answer"]
+    assert (place / "made").read_text() == "inside" if new == "folder" else place.read_text() == "made"
+
+
+def test_a_kill_while_the_old_folder_is_deleted_leaves_the_new_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = create_store(tmp_path, "memmap")
+    store.write("a", np.zeros((1, 5, 7, 1), np.uint8), np.zeros((1, 5, 7), np.uint8))
+
+    def killed(path: Path, **_: object) -> None:
+        if path.is_dir():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(atomic.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("a", np.ones((1, 5, 7, 1), np.uint8), np.ones((1, 5, 7), np.uint8))
+    after = open_store(tmp_path)
+    assert after.ids() == ["a"]
+    assert (after.image("a").read(0) == 1).all() and (after.image("a").read_target(0) == 1).all()
