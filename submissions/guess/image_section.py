@@ -15,6 +15,7 @@ from submissions.host.patterns import pattern_regex
 from submissions.images.axes import axes_of_pair, guess_axes
 from submissions.images.formats.arrays import stored_shape
 from submissions.images.opening import probe_image
+from submissions.images.readers import ImageInfo
 from submissions.images.reading import Reading
 
 LAYER = re.compile(r"{layer:([^}]*)}")
@@ -43,14 +44,9 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         if axes:
             notes.append(f"axes {axes}: its masks show which are height and width; time (T) looks like channels (C)")
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
-        if not train.pattern.endswith(VOLUMES) and info.pages > 1 and _one_page_a_mask(folder, layout):
-            section["frame"] = 0
-            notes.append(
-                f"the first file has {info.pages} pages and its mask one: the first page is read; frame chooses another"
-            )
-        elif not train.pattern.endswith(VOLUMES) and info.pages > 1:
-            section = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
-            notes.append(f"the first file has {info.pages} pages; each is taken for a slice of a stack")
+        if not train.pattern.endswith(VOLUMES) and info.pages > 1:
+            section, note = _of_pages(section, info, _pages_of_a_mask(folder, layout), len(train.files))
+            notes.append(f"the first file has {info.pages} pages{note}")
     except (ValueError, OSError) as error:
         notes.append(f"the first image cannot be read: {error}")
     if train.pattern.endswith(VOLUMES):
@@ -77,11 +73,21 @@ def _of_these_alone(group: FileGroup, others: Sequence[FileGroup]) -> str:
     return group.pattern.replace("{name}", "{name:d}") if loose and "".join(group.stems).isdecimal() else group.pattern
 
 
-def _one_page_a_mask(folder: Path, layout: Layout) -> bool:
-    """Whether the first mask is a single page. Raises as `probe_image`."""
+def _of_pages(section: dict[str, Any], info: ImageInfo, mask_pages: int, files: int) -> tuple[dict[str, Any], str]:
+    """The section of files of several pages, and why: one page, a volume a file, or a slice of a stack a page."""
+    if mask_pages == 1:
+        return {**section, "frame": 0}, " and its mask one: the first page is read; frame chooses another"
+    if mask_pages == info.pages and files > 1 and info.channels == 1:
+        return {"kind": "volumes", **section}, " and so has its mask: a volume a file, scored and answered whole"
+    pages = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
+    return pages, "; each is taken for a slice of a stack"
+
+
+def _pages_of_a_mask(folder: Path, layout: Layout) -> int:
+    """Pages of the first mask; 0 without masks. Raises as `probe_image`."""
     pairs = layout.masks.pairs if layout.masks else {}
     masks = next((pairs[path] for path, _ in layout.train.files if path in pairs), [])
-    return bool(masks) and probe_image(folder / masks[0]).pages == 1
+    return probe_image(folder / masks[0]).pages if masks else 0
 
 
 def _axes(folder: Path, layout: Layout) -> str | None:

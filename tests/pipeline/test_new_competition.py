@@ -10,6 +10,7 @@ import cv2
 import nibabel
 import numpy as np
 import pytest
+import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 
 from folds.splitters import check_method
@@ -267,6 +268,30 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
     check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_options(space))
     assert _masks_shown(competition, Path(name)) > 0
+
+
+@pytest.mark.parametrize(("files", "mask_pages", "kind"), [(3, 6, "volumes"), (1, 6, "pages"), (3, 1, "files")])
+def test_files_of_several_pages_are_volumes_where_their_masks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, mask_pages: int, kind: str
+) -> None:
+    for k in range(files):
+        label = np.zeros((6, 20, 24), np.uint8)
+        label[2:, 4:12, 3 + k : 14] = 1
+        pixels = label * 90 + np.random.default_rng(k).integers(0, 40, label.shape).astype(np.uint8)
+        for folder, array in (("images", pixels), ("labels", label[-mask_pages:])):
+            (tmp_path / "mine" / folder).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / f"mine/{folder}/{k}.tif", array)
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("mine"))
+    competition = load_competition(Path("mine.yaml"))
+    assert competition.images.kind == kind
+    assert competition.submission is not None
+    assert (competition.submission.kind == "volumes") == (kind == "volumes")
+    listing, _ = list_images(competition, Path("mine"), "train")
+    images = ListedImages(competition, Path("mine"), listing)
+    assert len(images.ids) == (6 if kind == "pages" else files)
+    shape = images.open_alone(images.ids[-1]).shape[:3]
+    assert MaskReader(competition, Path("mine")).read(images.row(images.ids[-1]), shape).planes.any()
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 1, 300)])
