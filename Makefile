@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PYTHON_OLD ?= python3.11
 BIN := .venv/bin
-SMOKE := tests/pipeline/test_competitions.py tests/benchmarks/test_results.py
+SMOKE := tests/benchmarks/test_results.py tests/pipeline/test_competitions.py
 PAGES := tests/notebooks tests/pipeline/report/test_browser.py
 OFFLINE := tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py
 export NO_ALBUMENTATIONS_UPDATE = 1
@@ -32,7 +32,7 @@ test: install
 
 # What CI runs beside the tests, as two workers share it out: all of fuzz, smoke, pages and offline below.
 slow: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(SPREAD) -m smoke tests/fuzz $(SMOKE) $(PAGES) $(OFFLINE) $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q $(SPREAD) -m smoke $(SMOKE) tests/fuzz $(PAGES) $(OFFLINE) $(PYTEST_ARGS)
 
 # All malformed inputs; a tenth of them is among the tests.
 fuzz: install
