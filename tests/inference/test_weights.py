@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,11 @@ needs_wheel = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def few_threads() -> None:
+def few_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
     torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)  # a worker's later tests add up in its own order
 
 
 @needs_wheel

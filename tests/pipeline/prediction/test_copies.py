@@ -19,10 +19,13 @@ from pipeline.report.test_images import nearest_training
 from pipeline.report.test_images import test_images as section_of
 from pipeline.tuning.forecast.test_set import source_lines
 
+COPIES = 60
+
 
 @pytest.fixture(scope="module")
 def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    given = write_tiny_experiment(tmp_path_factory.mktemp("copies"), tune={"rounds": 100, "copies": 30})
+    # enough images that there is a forecast in any number format and with any number of threads
+    given = write_tiny_experiment(tmp_path_factory.mktemp("copies"), train=40, tune={"rounds": 100, "copies": COPIES})
     for name in ("01_check_data", "02_make_folds", "03_prepare_data", "04_train", "05_predict_oof", "06_tune"):
         stage(name)(given)
     return given
@@ -31,7 +34,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_the_plan_keeps_to_its_budget(arguments: list[str]) -> None:
     plan = copy_plan(space_of(arguments))
     number = sum(map(len, plan.values()))
-    assert number == 30
+    assert number == COPIES
     each = pd.Series([name for names in plan.values() for name in names]).value_counts()
     assert (each == EACH).all() and max(map(len, plan.values())) - min(map(len, plan.values())) <= 1
     assert copy_plan(space_of(arguments, "--set", "tune.copies=0")) == {}
