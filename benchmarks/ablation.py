@@ -11,7 +11,6 @@ nested (parts of the groups, each decided by what the others taught) and paired.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from adapt import alone, read_pixels
 from forecast import CachedItem, criteria_of, read_cache
-from forecast_caches import SPLITS, Split, predicted
+from forecast_caches import SPLITS, Split, predicted, split_parser
 from gains import as_rows, decision_gains, view_gains
 
 from inference.config import PredictConfig
@@ -85,10 +84,7 @@ def measured(split: Split, folder: Path) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--splits", nargs="+", default=list(DEFAULT), choices=list(SPLITS))
-    arguments = parser.parse_args(argv)
+    arguments = split_parser(__doc__, DEFAULT).parse_args(argv)
     for name in arguments.splits:
         found = measured(SPLITS[name], arguments.cache / name)
         kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}

@@ -10,7 +10,6 @@ truth of the test images is only looked at afterwards. Writes OUT.csv, OUT.json 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -24,7 +23,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from forecast_caches import CONTRACTS, HELD_OUT, SPLITS, Split
+from forecast_caches import CONTRACTS, HELD_OUT, SPLITS, Split, split_parser
 
 from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, apply_forecast
@@ -185,9 +184,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=list(SPLITS))
+    parser = split_parser(__doc__)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/forecast"))
     arguments = parser.parse_args(argv)
     rows: list[dict[str, Any]] = []

@@ -383,11 +383,17 @@ def make(split: Split, data: Path, cache: Path, seconds: float) -> None:
     print(split.name, facts, flush=True)
 
 
+def split_parser(text: str | None, default: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The command line of what reads caches: their folder, and of which splits (default: these, or all)."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cache", type=Path, help="folder of the caches")
+    parser.add_argument("--splits", nargs="+", default=list(default or SPLITS), choices=list(SPLITS))
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
+    parser = split_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=list(SPLITS))
     parser.add_argument("--seconds", type=float, default=90.0, help="of training, a network")
     parser.add_argument("--recipe", help="augment.recipe of every split (default: each its own)")
     arguments = parser.parse_args(argv)

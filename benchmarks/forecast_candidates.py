@@ -15,7 +15,6 @@ taught by half: no candidate, but a bound: half of the test images, with their t
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parent))
 
 from forecast import PARTS, Cache, criteria_of, decided_units, read_cache
-from forecast_caches import SPLITS, Split
+from forecast_caches import SPLITS, Split, split_parser
 
 from inference.forecast.features import FEATURES
 from inference.forecast.forecast import said_of_set
@@ -126,10 +125,7 @@ def choices(errors: pd.DataFrame) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=list(SPLITS))
-    arguments = parser.parse_args(argv)
+    arguments = split_parser(__doc__).parse_args(argv)
     tables = []
     for name in arguments.splits:
         tables.append(measured(SPLITS[name], arguments.cache / name))

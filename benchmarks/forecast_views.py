@@ -12,7 +12,6 @@ is looked at. A line a split: the error of the best kind of map; then the means 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from adapt import alone, read_pixels
 from forecast import Cache, CachedItem, criteria_of, decided_units, read_cache
-from forecast_caches import SPLITS, Split, predicted
+from forecast_caches import SPLITS, Split, predicted, split_parser
 
 from inference.predict.members import ReadyMember, prepare_members
 from inference.weights import load_model
@@ -95,10 +94,7 @@ def measured(split: Split, folder: Path) -> list[dict[str, object]]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--splits", nargs="+", default=list(SPLITS), choices=list(SPLITS))
-    arguments = parser.parse_args(argv)
+    arguments = split_parser(__doc__).parse_args(argv)
     rows: list[dict[str, object]] = []
     for name in arguments.splits:
         rows += measured(SPLITS[name], arguments.cache / name)

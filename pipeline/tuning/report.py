@@ -25,8 +25,7 @@ def write_tuning(
 ) -> None:
     """Write decision.json, report.md and the tables curves, scores, nested_scores, features and prediction_sums (.csv).
 
-    With `extras`, and the settings they were measured under, also what else was measured. sections: further lines of
-    the report.
+    With `extras` also what else was measured. sections: further lines of the report.
     """
     more = extras or Extras()
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import Decision, as_said
+from inference.decide.decision import Decision
 from inference.forecast.forecast import image_sums
 from pipeline.prediction.drift import image_features, learned_ranges
 from pipeline.tuning.postprocessing import PostReport, choose_post
@@ -21,7 +21,7 @@ from pipeline.tuning.rules.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.rules.selection import base_decision, build_learners, left_out, pick_rule
 from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem, Scorer, Unit, decided, make_units, scored_row
+from pipeline.tuning.scores.units import OofItem, Scorer, Unit, decided_unit, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from submissions.host.competition import Competition
 from submissions.metrics import Metric
@@ -150,24 +150,17 @@ def final_pass(
     criteria: Criteria, decision: Decision, units: Sequence[Unit], pool: Executor | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The metric's rows of all units under the decision; of all images the features, and the sums with their `unit`."""
-    function = partial(_final_unit, criteria.competition, criteria.metric, decision)
+    measures = (image_features, image_sums)
+    function = partial(decided_unit, criteria.competition, criteria.metric, decision, measures)
     made = list(over_units(function, units, "decision", pool=pool, progress=criteria.progress))
-    rows = pd.DataFrame([row for row, _, _ in made])
-    features = pd.DataFrame([one for _, of_unit, _ in made for one in of_unit])
-    return rows, features, pd.DataFrame([one for _, _, of_unit in made for one in of_unit])
-
-
-def _final_unit(
-    competition: Competition, metric: Metric, decision: Decision, unit: Unit
-) -> tuple[dict[str, float], list[dict[str, Any]], list[dict[str, Any]]]:
-    parts, features, sums = [], [], []
-    for item in unit.items:
-        probs, truth = item.probs(), item.truth()
-        mask = decided(item, probs, decision)
-        parts.append((as_said(probs, mask, decision), truth))
-        features.append({"image_id": item.image_id, **image_features(probs, mask, decision)})
-        sums.append({"image_id": item.image_id, "unit": unit.name, **image_sums(probs, mask, decision)})
-    return scored_row(competition, metric, parts), features, sums
+    rows = pd.DataFrame([row for row, _ in made])
+    features = pd.DataFrame([one for _, (of_unit, _) in made for one in of_unit])
+    sums = [
+        {"image_id": one["image_id"], "unit": unit.name, **one}
+        for unit, (_, (_, of_unit)) in zip(units, made, strict=True)
+        for one in of_unit
+    ]
+    return rows, features, pd.DataFrame(sums)
 
 
 def _learned(result: TuneResult, competition: Competition) -> dict[str, Any]:

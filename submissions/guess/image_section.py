@@ -28,7 +28,8 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     section: dict[str, Any] = {"train": _of_these_alone(train, layout.unused)}
     section |= {"test": _of_these_alone(test, layout.unused)} if test else {}
     section["id"] = train.id_template
-    layers = LAYER.findall(train.pattern)[0].split("|") if LAYER.search(train.pattern) else []
+    layered = LAYER.search(train.pattern)
+    layers = layered[1].split("|") if layered else []
     notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
     if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
         section["test_id"] = test.id_template

@@ -10,7 +10,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -59,7 +59,8 @@ def room_for(path: Path, size: int, partial: Path | None = None) -> Iterator[Non
         if not says_full(error):
             raise
         if partial is not None:
-            remove(partial)
+            with suppress(OSError):
+                remove(partial)
         raise _full(path, size) from error
 
 
@@ -93,10 +94,12 @@ def put_in_place(made: Path, path: Path) -> None:
     What bore that name loses it before it is deleted, so that a kill leaves no half of it: of a file there is the
     old or the new one at every moment, of a folder for a moment neither.
     """
+    if not (path.is_dir() or (made.is_dir() and path.exists())):
+        made.replace(path)
+        return
     before = partial_path(path.with_name(f"{path.name}.before"))
     remove(before)
-    if path.is_dir() or (made.is_dir() and path.exists()):
-        path.replace(before)
+    path.replace(before)
     made.replace(path)
     remove(before)
 

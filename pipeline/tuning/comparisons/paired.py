@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -38,8 +39,9 @@ class Mixed:
     block: Block | None = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("image_id", "fold", "group", "stratum", "stack", "z", "fields", "block"):
-            object.__setattr__(self, name, getattr(self.parts[0], name))
+        for one in dataclasses.fields(self):
+            if not one.init:
+                object.__setattr__(self, one.name, getattr(self.parts[0], one.name))
 
     def truth(self) -> Truth:
         """The image's."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from folds.foldfile import SOURCE
-from inference.decide.decision import Decision, as_said
+from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, image_sums, unit_table
 from inference.predict.store import prediction_path
 from pipeline.prediction.copies import copies_folder, finished_copies
@@ -21,7 +21,7 @@ from pipeline.runs import Run, runs_fingerprint
 from pipeline.tuning.forecast.learning import learn_forecast, named_metric
 from pipeline.tuning.forecast.lessons import NONE, Known
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import Unit, decided, make_units, scored_row
+from pipeline.tuning.scores.units import Unit, decided_unit, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning.search import TuneResult
 from pipeline.workspace import Workspace
@@ -132,13 +132,8 @@ def _decided_copies(
     """The metric's row and the sums of each image, of units that show the same under several shifts: one truth."""
     truths, found = [item.truth() for item in copies[0].items], []
     for unit in copies:
-        parts, sums = [], []
-        for item, truth in zip(unit.items, truths, strict=True):
-            probs = item.probs()
-            mask = decided(item, probs, decision)
-            parts.append((as_said(probs, mask, decision), truth))
-            sums.append({"image_id": item.image_id, **image_sums(probs, mask, decision)})
-        found.append((scored_row(competition, metric, parts), sums))
+        row, (sums,) = decided_unit(competition, metric, decision, (image_sums,), unit, truths)
+        found.append((row, sums))
     return found
 
 

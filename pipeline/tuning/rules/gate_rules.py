@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -95,7 +94,6 @@ def gated_grid(grid: Grid, source: str, said: np.ndarray) -> GatedGrid:
     scorer, judge, base = grid.scorer, grid.judge, grid.candidates[0][1]
     nothing = base.model_copy(update={"gate": gate_of(base, source, NEVER)})
 
-    @cache
     def scored() -> RowScoreTable:
         empty = scorer.table(nothing, judge.everything)
         plain = [scorer.table(decision, judge.everything) for _, decision in grid.candidates]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -117,15 +118,20 @@ class Candidates(Learner):
         if self.coordinate is not None:
             self.coordinates = self.coordinates[:, varying]
 
+    @cached_property
+    def score_table(self) -> ScoreTable:
+        """What `scored` gives, made once for all fits."""
+        return self.scored()
+
     def fit(self, rows: np.ndarray) -> Fit:
         """See `Learner`."""
-        choice = self.judge.choose(self.scored(), rows, self.coordinates)
+        choice = self.judge.choose(self.score_table, rows, self.coordinates)
         return Fit(*self.candidates[choice.chosen], choice)
 
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
         assert fit.choice is not None
-        return self.scored().table(fit.choice.chosen, rows)
+        return self.score_table.table(fit.choice.chosen, rows)
 
 
 def global_rule(evidence: Evidence, score_table: CountScoreTable) -> Candidates:

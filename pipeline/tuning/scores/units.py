@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from submissions.host.masks import Truth
 from submissions.metrics import Metric, joint_histogram
 from submissions.table.scoring import Segmentation, joined_stack, unit_row
 
+Measure = Callable[[np.ndarray, Mask, Decision], dict[str, Any]]  # of probabilities, mask and decision of an image
 Request = tuple[Decision, np.ndarray]  # a decision, and bool (N,) of the units that it is asked for
 
 
@@ -159,6 +160,29 @@ def unit_histograms(classes: Sequence[int], unit: Unit) -> np.ndarray:
         for k, channel in enumerate(classes):
             total[k] += joint_histogram(probs[channel].reshape(truth.planes[k].shape), truth.planes[k], truth.valid)
     return total
+
+
+def decided_unit(
+    competition: Competition,
+    metric: Metric,
+    decision: Decision,
+    measures: Sequence[Measure],
+    unit: Unit,
+    truths: Sequence[Truth] = (),
+) -> tuple[dict[str, float], list[list[dict[str, Any]]]]:
+    """The metric's row of a unit under the decision, and for each of `measures` what it says of each of its images.
+
+    truths: of its images, where they are read already.
+    """
+    parts: list[tuple[Segmentation, Truth]] = []
+    found: list[list[dict[str, Any]]] = [[] for _ in measures]
+    for index, item in enumerate(unit.items):
+        probs = item.probs()
+        mask = decided(item, probs, decision)
+        parts.append((as_said(probs, mask, decision), truths[index] if truths else item.truth()))
+        for measure, said in zip(measures, found, strict=True):
+            said.append({"image_id": item.image_id, **measure(probs, mask, decision)})
+    return scored_row(competition, metric, parts), found
 
 
 class Scorer:
