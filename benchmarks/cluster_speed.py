@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-STAGES = ("03", "04", "05")
+STAGES = "03 04 05"
 PLAIN = "import sys; from pipeline.sequence import run_stages; run_stages(sys.argv[2:], sys.argv[1].split())"
 SPREAD = """
 import sys
@@ -54,12 +54,11 @@ def start_cluster(cores: list[int]) -> Any:
 
 
 def timed(words: list[str], cores: list[int] | None) -> float:
-    """Wall seconds of the stages, on a new cluster where cores are given."""
+    """Wall seconds of the stages taken as one command, as by `run`; on a new cluster where there are cores."""
     cluster = start_cluster(cores) if cores else None
     began = time.monotonic()
-    for stage in STAGES:
-        command = [sys.executable, "-c", *((SPREAD, stage, cluster.address) if cluster else (PLAIN, stage)), *words]
-        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    command = [sys.executable, "-c", *((SPREAD, STAGES, cluster.address) if cluster else (PLAIN, STAGES)), *words]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     wall = time.monotonic() - began
     if cluster is not None:
         cluster.shutdown()
@@ -80,11 +79,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment")
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--cores", type=int, nargs=2, default=[0, 1])
+    parser.add_argument("--cores", type=int, nargs="+", default=[0, 1], help="one: without the run on two nodes")
     parser.add_argument("--set", action="append", default=[])
     arguments = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    first, second = arguments.cores
+    first = arguments.cores[0]
     os.sched_setaffinity(0, {first})
     with tempfile.TemporaryDirectory() as name:
         given = [arguments.experiment, "--data", str(arguments.data.resolve()), "--device", "cpu"]
@@ -93,7 +92,8 @@ def main() -> None:
         words = [*given, "--runs", str(base)]
         subprocess.run([sys.executable, "-c", PLAIN, "01 02", *words], stdout=subprocess.DEVNULL, check=True)
         print("             wall s  load average  result")
-        for title, cores in (("plain", None), ("one node", [first]), ("two nodes", [first, second])):
+        ways = {"plain": None, "one node": [first], "two nodes": arguments.cores[:2]}
+        for title, cores in list(ways.items())[: 1 + len(arguments.cores)]:
             runs = Path(name) / title.replace(" ", "_")
             shutil.copytree(base, runs)
             wall = timed([*given, "--runs", str(runs)], cores)

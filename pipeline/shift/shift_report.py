@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.inventory_table import SOURCE
+from pipeline.shift.adversarial_validation import NEAREST, Foreign, nearest_training, tell_apart
 from pipeline.shift.appearance import appearance, require_measures
 from pipeline.shift.colours import unlike_in_colours
-from pipeline.shift.foreign import NEAREST, Foreign, nearest_training, tell_apart
 from pipeline.shift.one_sided import FIRST, only_in_test
 from pipeline.shift.pictures import draw_copies, draw_map, draw_sources
 from pipeline.shift.similar_images import duplicates_in_test

@@ -6,8 +6,8 @@ import pytest
 from drawn_sources import drawn_inventory
 from sklearn.metrics import roc_auc_score
 
+from pipeline.shift.adversarial_validation import area_under_curve, nearest_training, tell_apart, telling_measures
 from pipeline.shift.appearance import appearance
-from pipeline.shift.foreign import area_under_curve, nearest_training, tell_apart, telling_measures
 
 
 def looks_of(counts: dict[tuple[str, str], int]) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
