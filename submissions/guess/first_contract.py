@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from submissions.guess.dataset_json import put_labels
+from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup, group_files
 from submissions.guess.image_section import put_group, put_images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
 from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
@@ -70,7 +70,7 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
             )
         try:
             seen = look_at_values(folder, sample)
-            found, classes, exclusive, why = _meaning(folder, seen)
+            found, classes, exclusive, why = _meaning(folder, masks.pattern, seen)
             section |= found
             notes += why
         except (ValueError, OSError) as error:
@@ -153,14 +153,14 @@ def _is_soft(pixels: np.ndarray) -> bool:
     return not between.any() or float((between & border).sum() / between.sum()) > MOSTLY
 
 
-def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool, list[str]]:
+def _meaning(folder: Path, pattern: str, seen: Seen) -> tuple[dict[str, Any], list[str], bool, list[str]]:
     """(settings, classes, exclusive, notes) for the values that were seen."""
     values = sorted(seen.values)
     if seen.colours and not seen.lossy and not seen.mixed and _are_objects(seen):
         why = f"{len(values)} colours, up to {seen.most} in one mask, other ones in each: every colour is an object"
         return {"instances": True}, ["thing"], False, [why]
     if seen.colours:
-        return _colours(folder, values)
+        return _colours(folder, pattern, values)
     if seen.ends and len(values) > 2:
         why = f"{len(values)} values, nearly all near 0 and 255, in a lossy format: thresholded in the middle"
         return {"threshold": 128}, ["thing"], False, [why]
@@ -169,8 +169,9 @@ def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool,
         return {"threshold": 128}, ["thing"], False, [why]
     if len(values) <= 2:
         dark = [0] if len(values) < 2 else [0, values[0]]
-        meaning = {value: [] if value in dark else "thing" for value in sorted({*dark, *values})}
-        return {"values": meaning}, ["thing"], False, []
+        name, notes = name_of_one(folder)
+        meaning = {value: [] if value in dark else name for value in sorted({*dark, *values})}
+        return {"values": meaning}, [name], False, notes
     if _are_objects(seen):
         why = (
             f"{len(values)} values, up to {seen.most} in one mask and different ones in each mask: every value "
@@ -178,11 +179,12 @@ def _meaning(folder: Path, seen: Seen) -> tuple[dict[str, Any], list[str], bool,
         )
         return {"instances": True}, ["thing"], False, [why]
     if len(values) <= MOST_CLASSES:
-        names: dict[Any, Any] = {value: f"class_{value}" if value else "background" for value in values}
-        if 255 in names:
-            names[255] = "void"
+        known, notes = names_of(folder, pattern, values, colours=False)
+        usual = {0: "background", 255: "void"}
+        names: dict[Any, Any] = {v: known.get(v) or usual.get(v, f"class_{v}") for v in values}
         why = "every value is taken for a class; stage 01 reports values that only other masks hold"
-        return {"values": names}, [name for name in names.values() if name != "void"], True, [why]
+        unnamed = "no list of classes names the values; write void for one that means unlabelled"
+        return {"values": names}, _classes(names), True, [why, *(notes if known else [*notes, unnamed])]
     why = f"{len(values)} values: soft masks, thresholded in the middle; if values number objects, set instances: true"
     return {"threshold": max(1, (values[-1] + 1) // 2)}, ["thing"], False, [why]
 
@@ -195,37 +197,22 @@ def _are_objects(seen: Seen) -> bool:
     return values[0] == 0 and seen.changing and many and not (values[-1] <= 255 and seen.most == len(values))
 
 
-def _colours(folder: Path, codes: Sequence[int]) -> tuple[dict[str, Any], list[str], bool, list[str]]:
+def _classes(names: dict[Any, str]) -> list[str]:
+    return [name for name in dict.fromkeys(names.values()) if name != "void"]
+
+
+def _colours(folder: Path, pattern: str, codes: Sequence[int]) -> tuple[dict[str, Any], list[str], bool, list[str]]:
     if len(codes) > MOST_CLASSES:
         raise ValueError(
             f"{len(codes)} colours in the masks that were read are too many for classes; is it a "
             "lossy format such as JPEG?"
         )
-    known = colour_table(folder)
+    known, why = names_of(folder, pattern, codes, colours=True)
     names = {colour_name(code): known.get(code, "background" if code == 0 else _called(code)) for code in codes}
     listed = ", ".join(f"{colour} {name}" for colour, name in names.items())
     notes = [f"masks are in colour (red,green,blue): {listed}"]
-    return {"values": names}, list(dict.fromkeys(names.values())), True, notes
+    return {"values": names}, _classes(names), True, [*notes, *why]
 
 
 def _called(code: int) -> str:
     return "colour_" + colour_name(code).replace(",", "_")
-
-
-def colour_table(folder: Path) -> dict[int, str]:
-    """Classes by colour code, from a CSV with the columns name, r, g, b (CamVid's class_dict.csv); else none."""
-    for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                rows = [
-                    {key.strip().lower(): text for key, text in row.items() if key} for row in csv.DictReader(stream)
-                ]
-            found = {
-                int(row["r"]) << 16 | int(row["g"]) << 8 | int(row["b"]): (row.get("name") or row["class"]).strip()
-                for row in rows
-            }
-        except (KeyError, ValueError, AttributeError, TypeError, OSError, csv.Error):
-            continue
-        if found:
-            return found
-    return {}

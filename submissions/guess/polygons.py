@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
+from submissions.guess.class_lists import class_lists
 from submissions.guess.files import DOCUMENTS, FileGroup, group_files
 from submissions.guess.pairing import matches_of
 from submissions.host.listing import spread
@@ -88,14 +87,5 @@ def numbered_classes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     numbers = [name for name in names if re.fullmatch("[0-9]+", name)]
     if not numbers or len(numbers) < len(list(names)):
         return {}
-    known: dict[int, str] = {}
-    for path in (*_below(folder, "yaml"), *_below(folder, "yml")):
-        try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8")).get("names")
-        except (yaml.YAMLError, AttributeError, UnicodeDecodeError):
-            continue
-        listed = dict(enumerate(given)) if isinstance(given, list) else given
-        known |= {int(number): str(name) for number, name in (listed or {}).items()}
-    if not known and (folder / "classes.txt").is_file():
-        known = dict(enumerate((folder / "classes.txt").read_text(encoding="utf-8").split()))
+    known = next((one.values for one in class_lists(folder) if one.values), {})
     return {number: known.get(int(number), f"class_{number}") for number in numbers}
