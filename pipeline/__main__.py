@@ -34,19 +34,18 @@ def _run(argv: Sequence[str]) -> None:
     from pipeline.distributed.commands import add_ray, print_jobs, run_all_on_ray, split_ray
     from pipeline.workspace import open_workspace, stage_parser
 
-    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    start.add_argument("--from", dest="first", choices=tuple(STAGES))
-    start.add_argument("--print-jobs", nargs="?", const="all", choices=("all", *STAGES))
     parser = add_ray(stage_parser("Stages 01 to 07, skipping what is done."))
     parser.prog, parser.allow_abbrev = f"{started_as()} run", False
-    parser.add_argument(
-        "--from", dest="first", choices=tuple(STAGES), help="start at this stage: delete and redo it and the stages "
-        "after it; after 06, stage 07 only decides again",
-    )  # fmt: skip
-    parser.add_argument(
-        "--print-jobs", nargs="?", const="all", choices=("all", *STAGES), help="run nothing, but print the units of "
-        "work of all stages, or of one, as command lines for a job array",
-    )  # fmt: skip
+    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for each in (parser, start):
+        each.add_argument(
+            "--from", dest="first", choices=tuple(STAGES), help="start at this stage: delete and redo it and the "
+            "stages after it; after 06, stage 07 only decides again",
+        )  # fmt: skip
+        each.add_argument(
+            "--print-jobs", nargs="?", const="all", choices=("all", *STAGES), help="run nothing, but print the units "
+            "of work of all stages, or of one, as command lines for a job array",
+        )  # fmt: skip
     arguments, (_, plain) = parser.parse_args(argv), start.parse_known_args(argv)
     if arguments.print_jobs is not None:
         return print_jobs(plain, arguments)

@@ -476,14 +476,19 @@ def check_dimensions(experiment: Experiment, competition: Competition) -> None:
         "folds.method blocks": experiment.folds.method == "blocks",
         "train.sampling.background": experiment.train.sampling.background != 1,
     }  # fmt: skip
-    found = [setting for setting, value in unfit.items() if value]
-    if found:
-        raise ValueError(f"{name}: {found[0]} cannot be used with input.dims 3; leave it out")
+    _refuse(experiment, unfit, "input.dims 3")
     if competition.images.kind != "volumes":
         raise ValueError(
             f"{name}: input.dims is 3, but images.kind of {competition.name} is {competition.images.kind}, not "
             "volumes; use input.dims 2 with input.offsets"
         )
+
+
+def _refuse(experiment: Experiment, unfit: Mapping[str, Any], why: str) -> None:
+    """Raise ValueError for the first of these settings that has a value."""
+    found = next((setting for setting, value in unfit.items() if value), None)
+    if found is not None:
+        raise ValueError(f"{experiment.name}: {found} cannot be used with {why}; leave it out")
 
 
 def _following(experiment: Experiment, section: str, **follows: Any) -> Settings:
@@ -510,12 +515,7 @@ def _as_classifier(experiment: Experiment, competition: Competition, mode: str) 
         "input.scale": experiment.input.scale != 1, "images.kind volumes": competition.images.kind == "volumes",
         "train.axes": train.axes != ["z"],
     }  # fmt: skip
-    found = [name for name, value in unfit.items() if value]
-    if found:
-        raise ValueError(
-            f"{experiment.name}: {found[0]} cannot be used with task classify, which sees whole "
-            "images at the size train.patch; leave it out"
-        )
+    _refuse(experiment, unfit, "task classify, which sees whole images at the size train.patch")
     if "loss" in experiment.model_fields_set and experiment.loss.name != "classify":
         raise ValueError(
             f"{experiment.name}: loss.name is {experiment.loss.name!r}, but task classify needs "

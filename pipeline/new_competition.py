@@ -19,6 +19,7 @@ from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, Split, list_images, spread
 from submissions.host.masks import MaskReader
 from submissions.host.settings import validate
+from submissions.table.show import label_of
 
 SPLITS: tuple[Split, ...] = ("train", "test")
 SHOWN = 5
@@ -79,7 +80,7 @@ def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
         try:
             image = images.open_alone(image_id)
             truth = reader.read(images.row(image_id), image.shape[:3])
-            label = truth.instances if truth.instances is not None else _numbered(truth.planes[shown])
+            label = truth.instances if truth.instances is not None else label_of(truth.planes[shown])
             z = max(range(len(label)), key=lambda k: (len(np.unique(label[k])), int((label[k] > 0).sum())))
             pixels = image.read(z)
         except (ValueError, OSError) as error:  # stage 01 lists them all
@@ -92,11 +93,3 @@ def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:
         raise ValueError(fault)
     draw_guess(cells, path, names=[] if competition.one_kind_of_object else [competition.classes[k] for k in shown])
     return path
-
-
-def _numbered(planes: np.ndarray) -> np.ndarray:
-    """int32 (Z, H, W): 1, 2, ... where a plane of bool (K, Z, H, W) is set, the later on top."""
-    label = np.zeros(planes.shape[1:], np.int32)
-    for number, plane in enumerate(planes, start=1):
-        label[plane] = number
-    return label

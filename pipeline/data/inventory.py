@@ -58,20 +58,15 @@ class Inspection:
 
 
 def inspect_images(
-    competition: Competition,
-    data: Path,
-    listing: pd.DataFrame,
-    image_ids: Sequence[str],
-    *,
-    aligned: Collection[str] = (),
+    competition: Competition, data: Path, listing: pd.DataFrame, *, aligned: Collection[str] = ()
 ) -> list[Inspection]:
-    """Look at some images of a listing, and of those in `aligned` how their masks lie on them.
+    """Look at the images of a listing, and of those in `aligned` how their masks lie on them.
 
     Runs in any process, its arguments are plain. Every file is decoded once.
     """
     cv2.setNumThreads(0)
     images, masks = ListedImages(competition, data, listing), shared_reader(competition, data)
-    return [_inspect(competition, images, masks, image_id, keep=image_id in aligned) for image_id in image_ids]
+    return [_inspect(competition, images, masks, image_id, keep=image_id in aligned) for image_id in _ids(listing)]
 
 
 def _inspect(
@@ -86,13 +81,7 @@ def _inspect(
     except (ValueError, OSError) as error:
         return _unread(row, error)
     depth, height, width, channels = reader.shape
-    row |= {
-        "depth": depth,
-        "height": height,
-        "width": width,
-        "channels": channels,
-        "dtype": str(reader.dtype),
-    }
+    row |= {"depth": depth, "height": height, "width": width, "channels": channels, "dtype": str(reader.dtype)}
     row |= {"pixel_size_um": size, **measures}
     if row["split"] == "test" or competition.masks.kind == "none":
         reader.close()
@@ -215,13 +204,13 @@ class _Task:
     listing: pd.DataFrame
     aligned: set[str]
 
-    @property
-    def ids(self) -> list[str]:
-        return [str(name) for name in self.listing["image_id"]]
-
     def path(self, parts: Path) -> Path:
         """Where its inspections wait for those of the others."""
         return parts / f"{self.name}.npz"
+
+
+def _ids(listing: pd.DataFrame) -> list[str]:
+    return [str(name) for name in listing["image_id"]]
 
 
 def _tasks(competition: Competition, data: Path, chunk: int) -> tuple[list[Problem], list[_Task]]:
@@ -276,16 +265,16 @@ def take_inventory(
 def uninspected(competition: Competition, data: Path, parts: Path, shard: Shard | None = None) -> list[str]:
     """Ids of the images, or those of a shard, whose inspections do not lie in `parts` yet."""
     tasks = share(_tasks(competition, data, CHUNK)[1], shard)
-    return [name for task in tasks if not task.path(parts).is_file() for name in task.ids]
+    return [name for task in tasks if not task.path(parts).is_file() for name in _ids(task.listing)]
 
 
 def _inspect_task(competition: Competition, data: Path, parts: Path | None, task: _Task) -> list[Inspection]:
     """Read what was left in `parts`, else inspect and leave it there."""
     if parts is None:
-        return inspect_images(competition, data, task.listing, task.ids, aligned=task.aligned)
+        return inspect_images(competition, data, task.listing, aligned=task.aligned)
     path = task.path(parts)
     if not path.is_file():
-        _save_part(path, inspect_images(competition, data, task.listing, task.ids, aligned=task.aligned))
+        _save_part(path, inspect_images(competition, data, task.listing, aligned=task.aligned))
     return _load_part(path)
 
 
@@ -301,12 +290,9 @@ def _save_part(path: Path, inspections: Sequence[Inspection]) -> None:
         )
         for one in inspections
     ]
-    partial = partial_path(path)
-    size = sum(one.thumbnail.nbytes for one in inspections)
-    with room_for(path, size, partial), partial.open("wb") as file:
-        np.savez(
-            file, said=np.array(json.dumps(said, default=_plain)), thumbnails=[one.thumbnail for one in inspections]
-        )
+    partial, thumbnails = partial_path(path), np.array([one.thumbnail for one in inspections])
+    with room_for(path, thumbnails.nbytes, partial), partial.open("wb") as file:
+        np.savez(file, said=np.array(json.dumps(said, default=np.generic.item)), thumbnails=thumbnails)
     partial.replace(path)
 
 
@@ -323,13 +309,6 @@ def _load_part(path: Path) -> list[Inspection]:
         )
         for (row, problems, unreadable, alignment), thumbnail in zip(said, thumbnails, strict=True)
     ]
-
-
-def _plain(value: Any) -> Any:
-    """numpy's numbers as JSON knows them."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written")
 
 
 def peak_memory(competition: Competition, data: Path, *, workers: int = 0) -> float:

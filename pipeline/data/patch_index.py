@@ -150,7 +150,7 @@ def _views(index: pd.DataFrame) -> pd.Series:
 class Window:
     """A window of a stored image: slice z, first row y, first column x, height and width in pixels.
 
-    Along another axis than z these count planes across it, and rows and columns there (see `planes.along`).
+    Along another axis than z these count planes across it, and rows and columns there (see `volume_axes.along`).
     """
 
     image_id: str
@@ -185,25 +185,41 @@ class WindowSampler:
         return Window(self._ids[row], z, y, x, height, width, self._axes[row])
 
 
-def index_path(store: Store, patch: tuple[int, int], axes: Sequence[str] = ("z",)) -> Path:
-    """Where the patch index of a store for one patch size, along some axes, lies."""
-    return store.folder / f"patches-{patch[0]}x{patch[1]}-{''.join(axes)}.csv"
+@dataclass(frozen=True)
+class PatchGrid:
+    """Which windows of stored images are indexed: of one size along some axes, with `tissue` also whether any shows."""
+
+    patch: tuple[int, int]
+    classes: Sequence[str]
+    tissue: bool = False
+    axes: Sequence[str] = ("z",)
+
+    def path(self, store: Store) -> Path:
+        """Where the patch index of a store lies."""
+        return store.folder / f"patches-{self.patch[0]}x{self.patch[1]}-{''.join(self.axes)}.csv"
+
+    @property
+    def measured(self) -> list[str]:
+        """The columns beside those of `POSITION`."""
+        return [*(f"{PREFIX}{name}" for name in self.classes), *(["tissue"] if self.tissue else [])]
+
+    def index(self, store: Store, image_ids: Sequence[str]) -> pd.DataFrame:
+        """The index of some stored images, made anew."""
+        grids = [
+            grid_index(store.image(name), self.patch, self.classes, tissue=self.tissue, axis=axis)
+            for name in image_ids
+            for axis in self.axes
+        ]
+        return pd.concat(grids, ignore_index=True)
 
 
-def write_index(
-    store: Store,
-    patch: tuple[int, int],
-    classes: Sequence[str],
-    *,
-    tissue: bool = False,
-    axes: Sequence[str] = ("z",),
-) -> int:
+def write_index(store: Store, grid: PatchGrid) -> int:
     """Index every stored image and write the table into the store's folder, aside and then renamed; returns its rows.
 
     What shards left in parts is put together, and only the rest indexed.
     """
-    path, place = index_path(store, patch, axes), {name: number for number, name in enumerate(store.ids())}
-    columns = [*POSITION, *(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])]
+    path, place = grid.path(store), {name: number for number, name in enumerate(store.ids())}
+    columns = [*POSITION, *grid.measured]
     tables: list[pd.DataFrame] = []
     left = dict(place)
     for part in sorted(_parts_folder(path).glob("*.csv")):
@@ -213,7 +229,7 @@ def write_index(
             found = set(table["image_id"])
             left = {name: number for name, number in left.items() if name not in found}
     if left or not tables:
-        tables.append(_as_text(_index(store, list(left), patch, classes, tissue, axes)))
+        tables.append(_as_text(grid.index(store, list(left))))
     joined = pd.concat(tables, ignore_index=True)
     joined = joined.iloc[np.argsort(joined["image_id"].map(place).to_numpy(), kind="stable")]
     write_atomic(path, joined.to_csv(index=False, lineterminator="\n"))
@@ -221,20 +237,11 @@ def write_index(
     return len(joined)
 
 
-def write_index_part(
-    store: Store,
-    image_ids: Sequence[str],
-    patch: tuple[int, int],
-    classes: Sequence[str],
-    *,
-    tissue: bool = False,
-    axes: Sequence[str] = ("z",),
-) -> int:
+def write_index_part(store: Store, image_ids: Sequence[str], grid: PatchGrid) -> int:
     """Index some stored images in a table of their own, which `write_index` finds; returns its rows."""
-    path = _parts_folder(index_path(store, patch, axes)) / f"{digest(list(image_ids))}.csv"
+    path = _parts_folder(grid.path(store)) / f"{digest(list(image_ids))}.csv"
     if not path.is_file() and image_ids:
-        index = _index(store, image_ids, patch, classes, tissue, axes)
-        write_atomic(path, index.to_csv(index=False, lineterminator="\n"))
+        write_atomic(path, grid.index(store, image_ids).to_csv(index=False, lineterminator="\n"))
     return len(_read_text(path)) if image_ids else 0
 
 
@@ -242,29 +249,20 @@ def _parts_folder(path: Path) -> Path:
     return path.with_suffix(".parts")
 
 
-def _read_text(path: Path) -> pd.DataFrame:
+def _read_text(path: Path | io.StringIO) -> pd.DataFrame:
     """A table as it is written, no number changed."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _as_text(index: pd.DataFrame) -> pd.DataFrame:
     """A table as it would be read back by `_read_text`."""
-    return pd.read_csv(io.StringIO(index.to_csv(index=False)), dtype=str, keep_default_na=False)
+    return _read_text(io.StringIO(index.to_csv(index=False)))
 
 
-def read_index(
-    store: Store,
-    image_ids: Sequence[str],
-    patch: tuple[int, int],
-    classes: Sequence[str],
-    *,
-    tissue: bool = False,
-    axes: Sequence[str] = ("z",),
-) -> pd.DataFrame:
+def read_index(store: Store, image_ids: Sequence[str], grid: PatchGrid) -> pd.DataFrame:
     """Index of some stored images, in the order of `image_ids`; made anew where the store's table does not serve."""
-    columns = {*(f"{PREFIX}{name}" for name in classes), *(["tissue"] if tissue else [])}
-    written = written_rows(index_path(store, patch, axes), image_ids, columns)
-    return _index(store, image_ids, patch, classes, tissue, axes) if written is None else written
+    written = written_rows(grid.path(store), image_ids, set(grid.measured))
+    return grid.index(store, image_ids) if written is None else written
 
 
 def written_rows(path: Path, image_ids: Sequence[str], columns: set[str]) -> pd.DataFrame | None:
@@ -276,17 +274,3 @@ def written_rows(path: Path, image_ids: Sequence[str], columns: set[str]) -> pd.
         return None
     parts = dict(tuple(table.groupby("image_id", sort=False)))
     return pd.concat([parts[name] for name in image_ids], ignore_index=True)
-
-
-def _index(
-    store: Store,
-    image_ids: Sequence[str],
-    patch: tuple[int, int],
-    classes: Sequence[str],
-    tissue: bool,
-    axes: Sequence[str],
-) -> pd.DataFrame:
-    grids = [
-        grid_index(store.image(name), patch, classes, tissue=tissue, axis=axis) for name in image_ids for axis in axes
-    ]
-    return pd.concat(grids, ignore_index=True)

@@ -15,7 +15,7 @@ import pandas as pd
 from inference.predict.inputs import statistics
 from inference.predict.resample import working_scale
 from inference.predict.volume_grid import spacing_of, work_shape
-from pipeline.data.patch_index import index_path, write_index, write_index_part
+from pipeline.data.patch_index import PatchGrid, write_index, write_index_part
 from pipeline.data.scaling import nearest_indices, resample_volume, strips
 from pipeline.data.store import Store, create_store, open_store
 from pipeline.data.targets import build_target
@@ -27,7 +27,8 @@ from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, pixel_size
 from submissions.host.masks import MaskReader, Truth, shared_reader
-from submissions.images.opening import ImageReader
+
+CHUNK = 16  # images stored in one go
 
 
 def prepare_stage(space: Workspace) -> Stage:
@@ -129,34 +130,36 @@ def _target_slices(
         first += len(part)
 
 
-def fill_store(space: Workspace, folder: Path, *, chunk: int = 16) -> Iterator[tuple[int, int]]:
+def fill_store(space: Workspace, folder: Path) -> Iterator[tuple[int, int]]:
     """Store every training image, or those of the shard, that is not stored yet; yields (stored, of how many)."""
     listing, _ = space.training_images()
-    store = create_store(folder, space.experiment.prepare.store)
-    wanted = share([str(name) for name in listing["image_id"]], space.shard)
-    done = set(store.ids())
-    left = [name for name in wanted if name not in done]
-    yield len(wanted) - len(left), len(wanted)
+    total, left = len(_shared_ids(space)), unstored(space, folder)
+    count = total - len(left)
+    yield count, total
     fixed = (space.competition, space.experiment, space.data, folder)
     rows = listing.set_axis(listing["image_id"].astype(str).rename(None), axis=0)
-    parts = [rows.loc[left[start : start + chunk]] for start in range(0, len(left), chunk)]
-    count = len(wanted) - len(left)
+    parts = [rows.loc[left[start : start + CHUNK]] for start in range(0, len(left), CHUNK)]
     if space.workers > 0 and parts:
         with ProcessPoolExecutor(space.workers) as pool:
             for future in [pool.submit(prepare_images, *fixed, part) for part in parts]:
                 count += future.result()
-                yield count, len(wanted)
+                yield count, total
         return
     for part in parts:
         count += prepare_images(*fixed, part)
-        yield count, len(wanted)
+        yield count, total
 
 
 def unstored(space: Workspace, folder: Path) -> list[str]:
     """Ids of the training images, or those of the shard, that are not stored yet."""
-    listing, _ = space.training_images()
     done = set(create_store(folder, space.experiment.prepare.store).ids())
-    return [name for name in share([str(name) for name in listing["image_id"]], space.shard) if name not in done]
+    return [name for name in _shared_ids(space) if name not in done]
+
+
+def _shared_ids(space: Workspace) -> list[str]:
+    """Ids of the training images, or those of the shard."""
+    listing, _ = space.training_images()
+    return share([str(name) for name in listing["image_id"]], space.shard)
 
 
 def peak_memory(space: Workspace) -> float:
@@ -165,17 +168,6 @@ def peak_memory(space: Workspace) -> float:
     largest = int((listing["depth"] * listing["height"] * listing["width"]).max())
     planes = len(space.competition.classes) + len(space.experiment.prepare.targets)
     return max(1, space.workers) * (largest * (2 * planes + 4) + 200e6) / 1e9
-
-
-def host_opener(space: Workspace) -> Any:
-    """Opener of a raw store: decodes the host's file whenever pixels are read."""
-    listing, _ = space.training_images()
-    images = ListedImages(space.competition, space.data, listing)
-
-    def open_host(image_id: str, attrs: dict[str, Any]) -> ImageReader:
-        return images.open_alone(image_id)
-
-    return open_host
 
 
 def open_prepared(space: Workspace) -> tuple[Store, str]:
@@ -193,19 +185,20 @@ def index_patches(space: Workspace, folder: Path) -> int:
     """
     store, train, classes = _opened(space, folder), space.experiment.train, space.experiment.model.classes
     volumes = space.experiment.input.dims == 3
-    path = box_index_path(store, train.box) if volumes else index_path(store, train.plane, train.axes)
+    grid = PatchGrid(train.plane, classes, train.sampling.background < 1, train.axes)
+    path = box_index_path(store, train.box) if volumes else grid.path(store)
     if path.is_file():
         return len(pd.read_csv(path, usecols=["image_id"], dtype=str))
     if volumes:
         return 0 if space.shard is not None else len(write_box_index(store, train.box, classes))
-    options: dict[str, Any] = {"tissue": train.sampling.background < 1, "axes": train.axes}
     if space.shard is not None:
-        listing, _ = space.training_images()
-        ids = share([str(name) for name in listing["image_id"]], space.shard)
-        return write_index_part(store, ids, train.plane, classes, **options)
-    return write_index(store, train.plane, classes, **options)
+        return write_index_part(store, _shared_ids(space), grid)
+    return write_index(store, grid)
 
 
 def _opened(space: Workspace, folder: Path) -> Store:
-    opener = host_opener(space) if space.experiment.prepare.store == "raw" else None
-    return open_store(folder, opener=opener)
+    """The store, one of kind raw with the host's own files, decoded whenever pixels are read."""
+    if space.experiment.prepare.store != "raw":
+        return open_store(folder)
+    images = ListedImages(space.competition, space.data, space.training_images()[0])
+    return open_store(folder, opener=lambda image_id, _: images.open_alone(image_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from pipeline.data.scaling import nearest_indices, resize_label, resize_planes, resize_shares
 from submissions.host.masks import VOID, Truth
@@ -48,29 +49,12 @@ def touching_borders(label: np.ndarray) -> np.ndarray:
 def centres(label: np.ndarray) -> np.ndarray:
     """uint8 (h, w), 1 in the inner part of every instance: more than half as far from its rim as its deepest pixel."""
     inner = np.zeros(label.shape, np.uint8)
-    height, width = label.shape
-    for value, (top, left, bottom, right) in _boxes(label).items():
-        part = np.pad((label[top:bottom, left:right] == value).astype(np.uint8), 1)
+    numbers = np.unique(label, return_inverse=True)[1].reshape(label.shape) + int(label.min() > 0)
+    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+        part = np.pad((numbers[box] == number).astype(np.uint8), 1)
         depth = cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1]
-        inner[top:bottom, left:right][depth > depth.max() / 2] = 1
-    assert inner.shape == (height, width)
+        inner[box][depth > depth.max() / 2] = 1
     return inner
-
-
-def _boxes(label: np.ndarray) -> dict[int, tuple[int, int, int, int]]:
-    rows, cols = np.nonzero(label)
-    values = label[rows, cols]
-    order = np.argsort(values, kind="stable")
-    rows, cols, values = rows[order], cols[order], values[order]
-    starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.zeros(0, int)
-    ends = np.r_[starts[1:], len(values)] if len(values) else starts
-    return {
-        int(values[start]): (
-            int(rows[start:end].min()), int(cols[start:end].min()),
-            int(rows[start:end].max()) + 1, int(cols[start:end].max()) + 1,
-        )
-        for start, end in zip(starts, ends, strict=True)
-    }  # fmt: skip
 
 
 EXTRA = {"border": touching_borders, "centre": centres}

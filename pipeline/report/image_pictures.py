@@ -19,7 +19,7 @@ from pipeline.report.finished_run import FinishedRun
 from pipeline.tuning.scores.units import OofItem, Unit, decided
 from submissions.host.listing import ListedImages
 from submissions.host.masks import Truth
-from submissions.table.show import overlay, overlay_label, shown
+from submissions.table.show import label_of, overlay, overlay_label, shown
 
 THUMBNAIL = 320
 EXPLORED = 192
@@ -57,7 +57,7 @@ class Look:
     @property
     def error_picture(self) -> np.ndarray:
         """uint8 (H, W, 3): green right, blue missed, red extra or of another class; void is left as it is."""
-        true, said = (_label(planes) * self.valid for planes in (self.truth, self.mask))
+        true, said = (label_of(planes) * self.valid for planes in (self.truth, self.mask))
         confused = (true > 0) & (said > 0) & (true != said)
         return overlay(self.image, said > 0, (true > 0) & ~confused)
 
@@ -111,7 +111,7 @@ def fitted(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 def paint(image: np.ndarray, planes: np.ndarray, instances: np.ndarray | None = None) -> np.ndarray:
     """uint8 (H, W, 3): planes bool (K, H, W) over an image, a colour a class, or a colour an instance."""
-    return overlay_label(image, _label(planes) if instances is None else instances)
+    return overlay_label(image, label_of(planes) if instances is None else instances)
 
 
 def outline(image: np.ndarray, planes: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> np.ndarray:
@@ -139,14 +139,6 @@ def data_uri(picture: np.ndarray, *, side: int = THUMBNAIL) -> str:
     flipped = small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".jpg", flipped, [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
-
-
-def _label(planes: np.ndarray) -> np.ndarray:
-    """int64 (H, W): 1 + index of the last class that is set, 0 for none."""
-    label = np.zeros(planes.shape[1:], np.int64)
-    for value, plane in enumerate(planes, start=1):
-        label[plane] = value
-    return label
 
 
 def pair_sheet(run: FinishedRun, pairs: pd.DataFrame) -> Figure:

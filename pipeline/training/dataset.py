@@ -11,7 +11,7 @@ from folds.blocks import has_blocks, training_windows_allowed
 from inference.predict.inputs import Statistics, normalise, read_input, statistics
 from pipeline.augmentation.augment import Augmentation, build_augmentation
 from pipeline.augmentation.stains import ColourStatistics
-from pipeline.data.patch_index import Window, WindowSampler, keep_tissue, read_index, window_odds
+from pipeline.data.patch_index import PatchGrid, Window, WindowSampler, keep_tissue, read_index, window_odds
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_axes import along
 from pipeline.experiment import Experiment, SamplingSettings
@@ -71,7 +71,7 @@ class TrainingSet:
 
     def windows(self, *, tissue: bool) -> pd.DataFrame:
         """The patch index of the images; with `tissue` whether a window shows any."""
-        return read_index(self.store, self.image_ids, self.patch, self.classes, tissue=tissue, axes=self.axes)
+        return read_index(self.store, self.image_ids, PatchGrid(self.patch, self.classes, tissue, self.axes))
 
     def augmentation(self, channels: int) -> Augmentation:
         """What changes samples of so many channels a slice."""

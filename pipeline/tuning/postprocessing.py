@@ -87,13 +87,12 @@ def with_step(decision: Decision, name: str, k: int, value: int) -> Decision:
     """The decision with one more step on class k; where that is split, min_area is of its instances."""
     if value == 0:
         return decision
+    update: dict[str, Any]
     if name == "min_area" and decision.instances is not None and decision.instances.plane == k:
-        return _changed(decision, {"instances": decision.instances.model_copy(update={"min_area": value})})
-    values = [value if index == k else 0 for index in range(len(decision.classes))]
-    return _changed(decision, {"post": [*decision.post, PostStep(step=name, values=values)]})
-
-
-def _changed(decision: Decision, update: dict[str, Any]) -> Decision:
+        update = {"instances": decision.instances.model_copy(update={"min_area": value})}
+    else:
+        values = [value if index == k else 0 for index in range(len(decision.classes))]
+        update = {"post": [*decision.post, PostStep(step=name, values=values)]}
     return decision.model_copy(update=update)
 
 

@@ -14,7 +14,7 @@ from submissions.host.answer_size import mask_over_image
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.table.scoring import Segmentation
-from submissions.table.show import overlay, overlay_label, read_thinned, shown, write_png
+from submissions.table.show import label_of, overlay, overlay_label, read_thinned, shown, write_png
 
 SIDE, TITLE, GAP = 512, 22, 6
 
@@ -71,10 +71,7 @@ def _drawn(competition: Competition, image: np.ndarray, masks: Sequence[Segmenta
         return overlay(image, planes[0][0], planes[1][0])
     if masks[0].instances is not None:
         return overlay_label(image, mask_over_image(masks[0].instances[z], size))
-    label = np.zeros(image.shape[:2], np.int64)
-    for value, plane in enumerate(planes[0], start=1):
-        label[plane] = value
-    return overlay_label(image, label)
+    return overlay_label(image, label_of(planes[0]))
 
 
 def _line(name: str, image: np.ndarray, drawn: np.ndarray) -> np.ndarray:

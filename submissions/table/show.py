@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -47,6 +48,14 @@ def overlay_label(image: np.ndarray, label: np.ndarray, alpha: float = 0.55) -> 
     inside = label > 0
     pixels[inside] = (1 - alpha) * pixels[inside] + alpha * PALETTE[(label[inside] - 1) % len(PALETTE)]
     return pixels.round().astype(np.uint8)
+
+
+def label_of(planes: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """int64 of planes bool (K, ...): 1 + index of the last class that is set, 0 for none."""
+    label = np.zeros(planes[0].shape, np.int64)
+    for value, plane in enumerate(planes, start=1):
+        label[plane] = value
+    return label
 
 
 def read_thinned(

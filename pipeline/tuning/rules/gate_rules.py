@@ -7,7 +7,6 @@ the rule `grid` is scored once as it is and once for empty masks, and the gate o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from pipeline.tuning.rules.histogram_rules import GATE_THRESHOLDS, Candidates, E
 from pipeline.tuning.rules.pixel_rules import Grid, grid_of
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import RowScoreTable
-from pipeline.tuning.scores.units import Request, Scorer, Unit
+from pipeline.tuning.scores.units import Scorer, Unit
 
 SOURCES = ("present", "classifier")  # a model's own image-level head; the experiment that tune.gate names
 LEVELS = (3, 13, 26, 51, 77, 102, 128, 153, 179, 204, 230)
@@ -75,22 +74,12 @@ def exclusive_gate(base: Decision, source: str, scorer: Scorer, judge: Judge) ->
     return grid_of(f"gated_{source}", scorer, judge, candidates)
 
 
-@dataclass
-class GatedGrid(Candidates):
-    """The candidates of a grid, each with every level of the gate; of a contract whose only class is scored.
+def gated_grid(grid: Grid, source: str, said: np.ndarray) -> Grid:
+    """A grid, each candidate with every level of the gate, of a contract of one class.
 
-    A mask is the candidate's or empty, so the candidates and the empty mask are all that is scored on pixels.
+    said: int (N,) of `image_levels`. A mask is the candidate's or empty, so the candidates and the empty mask are all
+    that is scored on pixels.
     """
-
-    asked: list[Request]
-
-    def requests(self) -> list[Request]:
-        """The grid, and empty masks."""
-        return self.asked
-
-
-def gated_grid(grid: Grid, source: str, said: np.ndarray) -> GatedGrid:
-    """A grid with an image-level gate; said: int (N,) of `image_levels`."""
     scorer, judge, base = grid.scorer, grid.judge, grid.candidates[0][1]
     nothing = base.model_copy(update={"gate": gate_of(base, source, NEVER)})
 
@@ -109,5 +98,5 @@ def gated_grid(grid: Grid, source: str, said: np.ndarray) -> GatedGrid:
         for shown, decision in grid.candidates
         for level in (0, *LEVELS)
     ]
-    asked = [*grid.requests(), (nothing, judge.everything)]
-    return GatedGrid(f"gated_{source}", judge, candidates, scored, asked)
+    asked = [*grid.asked, (nothing, judge.everything)]
+    return Grid(f"gated_{source}", judge, candidates, scored, scorer, asked)

@@ -27,17 +27,14 @@ def level(probability: float) -> int:
 
 @dataclass
 class Grid(Candidates):
-    """A choice among few decisions, each scored on every unit in one pass."""
+    """A choice among few decisions, each scored on every unit in one pass; asked: what is scored for it."""
 
     scorer: Scorer
+    asked: list[Request]
 
     def requests(self) -> list[Request]:
-        """Every candidate on every unit."""
-        return [(decision, self.judge.everything) for _, decision in self.candidates]
-
-    def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`."""
-        return self.scorer.table(fit.decision, rows)
+        return self.asked
 
 
 def grid_of(name: str, scorer: Scorer, judge: Judge, candidates: Sequence[tuple[dict[str, Any], Decision]]) -> Grid:
@@ -51,7 +48,7 @@ def grid_of(name: str, scorer: Scorer, judge: Judge, candidates: Sequence[tuple[
     def scored() -> RowScoreTable:
         return RowScoreTable(scorer.metric, [scorer.table(decision, judge.everything) for _, decision in candidates])
 
-    return Grid(name, judge, candidates, scored, scorer)
+    return Grid(name, judge, candidates, scored, scorer, [(decision, judge.everything) for _, decision in candidates])
 
 
 def threshold_grid(name: str, base: Decision, scorer: Scorer, judge: Judge) -> Grid:

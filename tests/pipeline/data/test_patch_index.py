@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.patch_index import (
+    PatchGrid,
     Window,
     WindowSampler,
     grid_index,
-    index_path,
     keep_tissue,
     read_index,
     window_odds,
@@ -199,14 +199,15 @@ def test_a_written_index_is_read_back_as_it_was_made(tmp_path: Path) -> None:
     for name in ("010", "b", "a"):
         target = (rng.random((1, 1, 40, 53)) > 0.7).astype(np.uint8)
         store.write(name, rng.integers(0, 255, (1, 40, 53, 3), np.uint8), target)
-    made = read_index(store, ["b", "010"], (16, 24), ["k"])
-    assert not index_path(store, (16, 24)).is_file()
-    write_index(store, (16, 24), ["k"])
-    pd.testing.assert_frame_equal(read_index(store, ["b", "010"], (16, 24), ["k"]), made)
-    with_tissue = read_index(store, ["b", "010"], (16, 24), ["k"], tissue=True)
+    grid = PatchGrid((16, 24), ["k"])
+    made = read_index(store, ["b", "010"], grid)
+    assert not grid.path(store).is_file()
+    write_index(store, grid)
+    pd.testing.assert_frame_equal(read_index(store, ["b", "010"], grid), made)
+    with_tissue = read_index(store, ["b", "010"], PatchGrid((16, 24), ["k"], tissue=True))
     assert "tissue" in with_tissue and "tissue" not in made
-    index_path(store, (16, 24)).write_text("image_id\nother\n")
-    pd.testing.assert_frame_equal(read_index(store, ["b", "010"], (16, 24), ["k"]), made)
+    grid.path(store).write_text("image_id\nother\n")
+    pd.testing.assert_frame_equal(read_index(store, ["b", "010"], grid), made)
 
 
 def test_windows_of_nothing_but_void_are_left_out(tmp_path: Path) -> None:
