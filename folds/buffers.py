@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from folds.assignment import stable_number
 
@@ -65,3 +66,9 @@ def folds_text(folds: set[int]) -> str:
 def folds_set(text: str) -> set[int]:
     """The inverse of `folds_text`."""
     return {int(part) for part in text.split(";")} if text else set()
+
+
+def trained_rows(folds: pd.DataFrame, fold: int) -> pd.Series:
+    """bool, row for row of a fold table: what fold `fold` trains on, of other folds and not kept apart from it."""
+    apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: fold in folds_set(text))
+    return (folds["fold"] != fold) & ~apart.astype(bool)

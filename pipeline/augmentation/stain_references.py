@@ -8,6 +8,7 @@ from math import ceil, sqrt
 import numpy as np
 import pandas as pd
 
+from folds.buffers import trained_rows
 from pipeline.augmentation.stains import ColourStatistics, colour_statistics
 from pipeline.data.store import Store, StoredImage
 
@@ -28,8 +29,7 @@ def reference_colours(names: Sequence[str], store: Store, folds: pd.DataFrame, f
             f"augment.references names {unknown[0]!r}, which is no training image of this experiment; expected ids of "
             "the inventory's split 'train'"
         )
-    apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: str(fold) in text.split(";"))
-    held_out = set(folds.loc[(folds["fold"] == fold) | apart, "image_id"].astype(str))
+    held_out = set(folds.loc[~trained_rows(folds, fold), "image_id"].astype(str))
     used = [name for name in names if name not in held_out]
     if names and not used:
         raise ValueError(

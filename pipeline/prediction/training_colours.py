@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from folds.buffers import trained_rows
 from folds.foldfile import read_folds
 from inference.colours import FILE, Colours, in_training_colours, learn_colours, load_colours, save_colours
 from inference.predict.shifts import ShiftedReader
@@ -39,8 +40,7 @@ def fold_colours(space: Workspace, fold: int) -> Colours | None:
     if how == "none":
         return None
     folds, _ = open_folds(space)
-    apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: str(fold) in text.split(";"))
-    return colours_of_training(space, folds[(folds["fold"] != fold) & ~apart], how)
+    return colours_of_training(space, folds[trained_rows(folds, fold)], how)
 
 
 def shown_as(shift: str | None, colours: Colours | None) -> Shown | None:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from folds.blocks import has_blocks, training_windows_allowed
+from folds.buffers import trained_rows
+from inference.config import InputConfig
 from inference.predict.inputs import Statistics, normalise, read_input, statistics
 from pipeline.augmentation.augment import Augmentation, build_augmentation
 from pipeline.augmentation.stains import ColourStatistics
@@ -123,14 +125,9 @@ class TrainingSet:
         return StackReader([self.store.image(name) for name in members]), members.index(stored.image_id)
 
     def measured(self, stored: StoredImage) -> Statistics:
-        """Statistics of the whole image: those stage 03 took of the host's pixels, else the stored ones'."""
+        """What `measured_of` says, asked for once an image."""
         if stored.image_id not in self._measured:
-            kept = stored.attrs.get("statistics")
-            self._measured[stored.image_id] = (
-                Statistics(tuple(kept["low"]), tuple(kept["high"]))
-                if kept is not None
-                else statistics(stored, self.config)
-            )
+            self._measured[stored.image_id] = measured_of(stored, self.config)
         return self._measured[stored.image_id]
 
     def _allowed(self, index: pd.DataFrame) -> pd.DataFrame:
@@ -154,6 +151,12 @@ class TrainingSet:
         scaled = boxes * ratio
         whole = np.concatenate([np.floor(scaled[:, :2]), np.ceil(scaled[:, 2:])], axis=1).astype(np.int64)
         return training_windows_allowed(self.blocks, self.fold, image_id, whole)
+
+
+def measured_of(stored: StoredImage, config: InputConfig) -> Statistics:
+    """Statistics of the whole image or volume: those that stage 03 took of the host's pixels, else the stored ones'."""
+    kept = stored.attrs.get("statistics")
+    return statistics(stored, config) if kept is None else Statistics(tuple(kept["low"]), tuple(kept["high"]))
 
 
 def as_shares(target: np.ndarray) -> np.ndarray:
@@ -205,8 +208,7 @@ def training_ids(folds: pd.DataFrame, fold: int) -> list[str]:
 
     Fold -1 holds images that are never validated. Raises ValueError where none is left.
     """
-    apart = folds["excluded_from"].fillna("").astype(str).map(lambda text: str(fold) in text.split(";"))
-    names = folds.loc[(folds["fold"] != fold) & ~apart, "image_id"].astype(str)
+    names = folds.loc[trained_rows(folds, fold), "image_id"].astype(str)
     if names.empty:
         raise ValueError(f"fold {fold} has no image to train on; check the fold file and folds.buffer")
     return list(dict.fromkeys(names))

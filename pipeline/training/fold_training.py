@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
@@ -237,7 +236,7 @@ class _Run:
         if self.validate is not None and (due or epoch + 1 == settings.epochs):
             scores = dict(self.validate(self.trainer.model)) if self.main else {}
         pictures = {name: scores.pop(name) for name in list(scores) if isinstance(scores[name], np.ndarray)}
-        scores = _from_main(self.trainer.accelerator, scores)
+        scores = broadcast_object_list([scores])[0]
         if scores:
             row["validation"] = scores
             held_out = {f"held-out {name}": f"{value:.4f}" for name, value in scores.items()}
@@ -326,11 +325,3 @@ def worker_count(workers: int | None, device: torch.device) -> int:
     if workers is not None:
         return workers
     return 0 if device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) - 1))
-
-
-def _from_main(accelerator: Accelerator, value: dict[str, Any]) -> dict[str, Any]:
-    """What the main process holds, in every process."""
-    if accelerator.num_processes == 1:
-        return value
-    shared: dict[str, Any] = broadcast_object_list([value])[0]
-    return shared

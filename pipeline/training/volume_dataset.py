@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from inference.config import InputConfig
-from inference.predict.inputs import Statistics, reflect_indices, statistics
+from inference.predict.inputs import reflect_indices
 from inference.predict.volume_pass import normalise_volume
 from pipeline.augmentation.volumes import VolumeAugmentation
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_index import Box, BoxSampler, Size3, read_box_index
 from pipeline.experiment import Experiment
 from pipeline.seeds import generator_of, seed_of
-from pipeline.training.dataset import as_shares, check_targets, sample_odds, training_ids
+from pipeline.training.dataset import as_shares, check_targets, measured_of, sample_odds, training_ids
 from pipeline.training.loader import Sample
 
 
@@ -65,14 +64,6 @@ def read_box(stored: StoredImage, box: Box) -> tuple[np.ndarray, np.ndarray]:
     image = np.stack([stored.read(z, rows, cols) for z in places])
     target = np.stack([stored.read_target(z, rows, cols) for z in places], axis=-3)
     return image, target
-
-
-def measured_of(stored: StoredImage, config: InputConfig) -> Statistics:
-    """Statistics of the whole volume: those that stage 03 took of the host's voxels, else the stored ones'."""
-    kept = stored.attrs.get("statistics")
-    if kept is None:
-        return statistics(stored, config)
-    return Statistics(tuple(kept["low"]), tuple(kept["high"]))
 
 
 def fit_box(

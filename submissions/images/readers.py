@@ -176,7 +176,7 @@ def valid_pixels(reader: Any, z: int, rows: slice | None = None, cols: slice | N
 
 
 class WrappedReader:
-    """Another reader of the same shape and type whose pixels are seen otherwise: `read` of a subclass says how.
+    """Another reader whose pixels are seen otherwise: `read` of a subclass says how, and `shape` where that differs.
 
     What else is known of the reader underneath stays so: where data are, whether it decodes whole, its spacing.
     """
@@ -324,17 +324,16 @@ class LayerReader(_Joined):
         return np.logical_and.reduce(known) if known else None
 
 
-class SliceReader:
+class SliceReader(WrappedReader):
     """Some slices of another reader, in the given order, as a reader of its own."""
 
     def __init__(self, reader: ImageReader, slices: Sequence[int]) -> None:
         bad = [z for z in slices if not 0 <= z < reader.shape[0]]
         if bad or not slices:
             raise ValueError(f"slices {bad or 'none'} asked for: the image has slices 0 to {reader.shape[0] - 1}")
-        self.reader, self.slices = reader, list(slices)
+        super().__init__(reader)
+        self.slices = list(slices)
         self.shape = (len(self.slices), *reader.shape[1:])
-        self.dtype = reader.dtype
-        self.void = bool(getattr(reader, "void", False))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice number z of the selection as (h, w, C)."""
@@ -344,10 +343,6 @@ class SliceReader:
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where slice number z of the selection holds no data."""
         return valid_pixels(self.reader, self.slices[z], rows, cols)
-
-    def close(self) -> None:
-        """Close the reader the slices come from."""
-        self.reader.close()
 
 
 class UnreadableReader:
@@ -364,16 +359,15 @@ class UnreadableReader:
         """Nothing is held open."""
 
 
-class ForgivingReader:
+class ForgivingReader(WrappedReader):
     """A stack of which slice `z` is wanted: where another one cannot be read, slice `z` is shown in its place.
 
     `replaced`: why each of those could not be read, by slice.
     """
 
     def __init__(self, reader: ImageReader, z: int) -> None:
-        self.reader, self.z = reader, z
-        self.shape, self.dtype = reader.shape, reader.dtype
-        self.void = bool(getattr(reader, "void", False))
+        super().__init__(reader)
+        self.z = z
         self.replaced: dict[int, str] = {}
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
@@ -391,7 +385,3 @@ class ForgivingReader:
     def valid(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray | None:
         """bool (h, w), False where the slice that is shown for z holds no data."""
         return valid_pixels(self.reader, self.z if z in self.replaced else z, rows, cols)
-
-    def close(self) -> None:
-        """Close the stack."""
-        self.reader.close()

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from submissions.images.readers import ImageReader, check_window, valid_pixels
+from submissions.images.readers import ImageReader, WrappedReader, check_window, valid_pixels
 
 
-class StretchedReader:
+class StretchedReader(WrappedReader):
     """A reader enlarged to `size` (height, width), pixel centres aligned, linear between them, borders repeated."""
 
     def __init__(self, reader: ImageReader, size: tuple[int, int]) -> None:
-        self.reader = reader
+        super().__init__(reader)
+        self.decodes_whole = False  # windows are enlarged one by one: a whole layer at that size is not to be kept
         self.shape = (reader.shape[0], *size, reader.shape[3])
-        self.dtype = reader.dtype
-        self.void = bool(getattr(reader, "void", False))
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z at the new size, (h, w, C); only the pixels that it needs are read."""
@@ -39,10 +38,6 @@ class StretchedReader:
         """Where the centres of new pixels start..stop-1 lie among the old ones along rows (0) or columns (1)."""
         old, new = self.reader.shape[1 + axis], self.shape[1 + axis]
         return np.clip((np.arange(start, stop) + 0.5) * old / new - 0.5, 0, old - 1)
-
-    def close(self) -> None:
-        """Close the reader underneath."""
-        self.reader.close()
 
 
 def _end(places: np.ndarray, size: int) -> int:

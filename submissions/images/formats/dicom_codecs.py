@@ -10,7 +10,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from pydicom import uid
-from pydicom.pixels import decoders
+from pydicom.pixels import get_decoder
 
 _CODECS = {
     uid.JPEGExtended12Bit: "jpeg8",
@@ -22,11 +22,6 @@ _CODECS = {
     uid.HTJ2KLosslessRPCL: "jpeg2k",
     uid.HTJ2K: "jpeg2k",
 }
-_DECODERS = (
-    decoders.JPEGExtended12BitDecoder, decoders.JPEGLosslessDecoder, decoders.JPEGLosslessSV1Decoder,
-    decoders.JPEGLSLosslessDecoder, decoders.JPEGLSNearLosslessDecoder, decoders.HTJ2KLosslessDecoder,
-    decoders.HTJ2KLosslessRPCLDecoder, decoders.HTJ2KDecoder,
-)  # fmt: skip
 DECODER_DEPENDENCIES = dict.fromkeys(_CODECS, ("imagecodecs", "numpy"))
 _LABEL = "imagecodecs"
 
@@ -45,6 +40,6 @@ def decode_frame(src: bytes, runner: Any) -> bytearray:
 
 def add_codecs() -> None:
     """Tell pydicom of this plug-in; a second time does nothing."""
-    for decoder in _DECODERS:
+    for decoder in map(get_decoder, _CODECS):
         if _LABEL not in decoder.available_plugins:
             decoder.add_plugin(_LABEL, (__name__, "decode_frame"))
