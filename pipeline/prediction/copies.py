@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
-from inference.predict.shifts import unfit
 from pipeline.data.fold_tables import open_folds
-from pipeline.prediction.oof_sample import spread_units
+from pipeline.prediction.oof_sample import spread_units, why_unfit
 from pipeline.prediction.prediction_stages import held_out_inputs, oof_format, predict_settings
 from pipeline.stage import Stage, read_stage
 from pipeline.tuning_settings import COPIES
@@ -35,7 +32,7 @@ def copy_plan(space: Workspace) -> dict[str, list[str]]:
     whole where the contract scores stacks.
     """
     listing, _ = space.training_images()
-    shifts = [text for text in COPIES if suits(text, listing)]
+    shifts = [text for text in COPIES if why_unfit(text, listing) is None]
     if not space.experiment.tune.copies or space.experiment.task == "classify" or not shifts:
         return {}
     folds, _ = open_folds(space)
@@ -50,12 +47,6 @@ def copy_plan(space: Workspace) -> dict[str, list[str]]:
         for turn in range(min(EACH, len(shifts))):
             plan.setdefault(shifts[(index * EACH + turn) % len(shifts)], []).extend(unit)
     return plan
-
-
-def suits(text: str, listing: pd.DataFrame) -> bool:
-    """Whether a shift says something about every image of a listing."""
-    kinds = listing[["channels", "dtype"]].drop_duplicates()
-    return all(unfit(text, int(channels), str(dtype)) is None for channels, dtype in kinds.itertuples(index=False))
 
 
 def copies_stage(space: Workspace) -> Stage:

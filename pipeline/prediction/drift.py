@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import ks_2samp
 
 from inference.decide.components import Components
 from inference.decide.decision import Decision, Mask
@@ -82,7 +83,7 @@ def drift(oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1
         old, new = oof[name].to_numpy(float), test[name].to_numpy(float)
         slack = 1e-9 + 0.01 * max(high - low, abs(high))
         outside = float(((new < low - slack) | (new > high + slack)).mean())
-        distance = _smirnov(old, new)
+        distance = float(ks_2samp(old, new, method="asymp").statistic)
         drifted = outside > max(LEAST_OUTSIDE, by_luck) or distance > max(chance, 0.2)
         rows.append((name, old.mean(), new.mean(), low, high, outside, distance, chance, drifted))
         if drifted:
@@ -109,13 +110,6 @@ def _sentence(name: str, old: float, new: float, ends: tuple[float, float], outs
         f"{meaning} {class_name}: mean {new:.4g} on the test images against {old:.4g} out of fold; {outside:.0%} of "
         f"the test images lie outside the range {ends[0]:.4g} to {ends[1]:.4g} that the decision learned on"
     )
-
-
-def _smirnov(one: np.ndarray, other: np.ndarray) -> float:
-    """Largest difference of the two empirical distribution functions."""
-    at = np.concatenate([one, other])
-    below = [np.searchsorted(np.sort(part), at, side="right") / len(part) for part in (one, other)]
-    return float(np.abs(below[0] - below[1]).max())
 
 
 def _histograms(oof: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:

@@ -78,14 +78,15 @@ def sample_parts(space: Workspace) -> list[Part]:
 def unfit_shifts(space: Workspace) -> dict[str, str]:
     """Shifts that say nothing about some of the training images, and why."""
     listing, _ = space.training_images()
-    kinds = pd.DataFrame(listing[["channels", "dtype"]]).drop_duplicates()
-    found: dict[str, str] = {}
-    for shift in space.experiment.tune.shifts:
-        for channels, dtype in kinds.itertuples(index=False):
-            reason = unfit(shift, int(channels), str(dtype))
-            if reason is not None:
-                found[shift] = reason
-    return found
+    reasons = {shift: why_unfit(shift, listing) for shift in space.experiment.tune.shifts}
+    return {shift: reason for shift, reason in reasons.items() if reason is not None}
+
+
+def why_unfit(shift: str, listing: pd.DataFrame) -> str | None:
+    """Why a shift says nothing about some image of a listing; None where it suits all."""
+    kinds = listing[["channels", "dtype"]].drop_duplicates().itertuples(index=False)
+    reasons = (unfit(shift, int(channels), str(dtype)) for channels, dtype in kinds)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def finished_parts(space: Workspace) -> Iterator[tuple[Part, str]]:

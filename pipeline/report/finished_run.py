@@ -21,7 +21,7 @@ from pipeline.runs import Run, read_run
 from pipeline.stage import DONE, read_stage
 from pipeline.training.training_log import LOG, read_log
 from pipeline.tuning.comparisons.paired import Mixed, mixed_items
-from pipeline.tuning.comparisons.two_runs import metric_of, read_scores
+from pipeline.tuning.comparisons.two_runs import member_names, metric_of, read_scores
 from pipeline.tuning.measurements import shared_images, trained_settings
 from pipeline.tuning.scores.units import Unit, make_units
 from pipeline.tuning_settings import TuneSettings
@@ -148,12 +148,6 @@ def open_finished(folder: Path, *, data: Path | None = None, competition: str | 
     space = replace(space, experiment=experiment.model_copy(update={"task": task}))
     decision = load_decision(folder / "tuning" / "decision.json")
     return FinishedRun(space, runs, tuned, decision, metric_of(tuned["identity"]["settings"]), read_scores(folder))
-
-
-def member_names(tuned: dict[str, Any], own: str) -> list[str]:
-    """Experiments whose predictions stage 06 decided: the experiment itself, or the members of an ensemble."""
-    inputs = tuned["identity"]["inputs"]
-    return [own] if "oof" in inputs else [str(name).removeprefix("oof of ") for name in inputs if "oof of " in name]
 
 
 def finished_runs(runs: Path | str, competition: str | None = None) -> list[FinishedRun]:

@@ -57,7 +57,7 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
     criteria = Criteria(
         space.competition, tuning_metric(space.competition, tune), tune, oof_channels(members[runs[0].name])
     )
-    seconds = {run.name: run_costs(run.folder).inference for run in runs}
+    seconds = {run.name: run_costs([run.folder]).inference for run in runs}
     budget = np.inf
     if arguments.limit is not None:
         images = arguments.images or len(list_images(space.competition, space.data, "test")[0])

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.pictures import new_figure, save_figure
 from pipeline.search.noise_floor import NOISE
 from pipeline.stage import DONE, read_stage
-from pipeline.tuning.comparisons.two_runs import metric_of, read_scores
+from pipeline.tuning.comparisons.two_runs import member_names, metric_of, read_scores
 from submissions.host.atomic import write_atomic
 from submissions.metrics import Metric
 
@@ -25,8 +24,7 @@ LEAST = 5  # units below which a source has no score of its own
 TABLE, PICTURE = "leaderboard.csv", "leaderboard.png"
 
 
-@dataclass(frozen=True)
-class Costs:
+class Costs(NamedTuple):
     """What a run costs: MB of weights, minutes of training, seconds that a test image takes with all its folds."""
 
     megabytes: float
@@ -42,18 +40,15 @@ def run_folders(shared: Path) -> list[Path]:
     return found
 
 
-def run_costs(folder: Path, *, members: Sequence[str] = ()) -> Costs:
-    """Costs of a run, or of the members of an ensemble together, from what the stages noted.
+def run_costs(folders: Sequence[Path]) -> Costs:
+    """Costs of runs together (one, or the members of an ensemble), from what the stages noted.
 
     A test image takes as long as an out-of-fold image, times the folds. NaN where a stage is not there.
     """
-    if members:
-        parts = [run_costs(folder.with_name(name)) for name in members]
-        return Costs(
-            sum(part.megabytes for part in parts),
-            sum(part.training for part in parts),
-            sum(part.inference for part in parts),
-        )
+    return Costs(*(sum(costs) for costs in zip(*map(_costs, folders), strict=True)))
+
+
+def _costs(folder: Path) -> Costs:
     weights = list(folder.glob(f"fold_*/{WEIGHTS_FILE}"))
     stages = [_document(path.parent) for path in weights]
     predicted, images = _document(folder / "oof"), len(list((folder / "oof").glob("*.h5")))
@@ -105,9 +100,7 @@ def leaderboard(shared: Path) -> pd.DataFrame:
         wanted = wanted or metric
         if metric != wanted:
             continue
-        inputs = tuned["identity"]["inputs"]
-        members = [] if "oof" in inputs else [key.removeprefix("oof of ") for key in inputs if "oof of " in key]
-        costs = run_costs(folder, members=members)
+        costs = run_costs([folder.with_name(name) for name in member_names(tuned, folder.name)])
         by_source = source_scores(read_scores(folder), inventory, metric)
         forecast = _document(folder / "test").get("forecast")
         rows.append({

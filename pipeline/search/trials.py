@@ -31,6 +31,7 @@ from pipeline.training.split_training import train_split
 from pipeline.tuning.comparisons.two_runs import metric_of, read_scores
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.host.atomic import write_atomic
+from submissions.host.settings import override
 
 FOLDER, JOURNAL, BEST = "search", "journal.log", "best.yaml"
 
@@ -57,9 +58,18 @@ def search_folds(experiment: Experiment) -> tuple[list[int], list[int]]:
     return seen, unseen
 
 
+def assigned(settings: dict[str, Any]) -> list[str]:
+    """Settings as `--set` takes them: JSON; of floats YAML reads 1e-05 as text, 1.0e-05 as a number."""
+    texts = {
+        key: yaml.safe_dump(value).splitlines()[0] if isinstance(value, float) else json.dumps(value)
+        for key, value in settings.items()
+    }
+    return [f"{key}={text}" for key, text in texts.items()]
+
+
 def assignments(settings: dict[str, Any]) -> list[str]:
     """Settings as words of a command line."""
-    return [word for key, value in settings.items() for word in ("--set", f"{key}={json.dumps(value)}")]
+    return [word for one in assigned(settings) for word in ("--set", one)]
 
 
 def judge(
@@ -276,13 +286,7 @@ def best_settings(space: Workspace, study: Any) -> dict[str, Any]:
 def write_best(space: Workspace, settings: dict[str, Any]) -> Path:
     """The experiment with these settings as a file beside the journal; returns its path."""
     document = space.experiment.model_dump(mode="json", exclude_unset=True, exclude={"search", "members"})
-    document["name"] = f"{space.experiment.name}-best"
-    for key, value in settings.items():
-        section = document
-        *parts, last = key.split(".")
-        for part in parts:
-            section = section.setdefault(part, {})
-        section[last] = value
+    document = override({**document, "name": f"{space.experiment.name}-best"}, assigned(settings))
     path = space.own / FOLDER / BEST
     write_atomic(path, yaml.safe_dump(document, sort_keys=False))
     return path

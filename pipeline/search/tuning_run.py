@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,7 @@ TABLE, REPORT = "trials.csv", "report.md"
 
 
 def tune_experiment(
-    space: Workspace,
-    argv: Sequence[str],
-    *,
-    trials: int,
-    hours: float | None,
-    cluster: Cluster | None = None,
-    report: Callable[[str], None] = print,
+    space: Workspace, argv: Sequence[str], *, trials: int, hours: float | None, cluster: Cluster | None = None
 ) -> Path:
     """Search, and leave trials.csv, pictures, best.yaml and report.md in the folder `search`; returns the report.
 
@@ -44,11 +38,11 @@ def tune_experiment(
     open_study(space)  # what is missing is said before anything is trained
     name, goal = space.experiment.name, space.experiment.search.objective
     with spread(cluster, space, argv) as ahead:
-        floor = _floor(space, argv, ahead, report)
+        floor = _floor(space, argv, ahead)
         until = None if hours is None else time.time() + hours * 3600
         ahead(trial_parts(space, trials, until) if cluster is not None else [])
         seconds = None if until is None else max(0.0, until - time.time())
-        study = run_trials(space, argv, trials=trials, seconds=seconds, report=report)
+        study = run_trials(space, argv, trials=trials, seconds=seconds)
         scored = [trial for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
         if not scored:
             raise ValueError(f"none of {len(study.trials)} trials could be scored; {space.own / FOLDER} says why")
@@ -61,13 +55,13 @@ def tune_experiment(
         ahead([run_part(*one) for one in last])
         base, other = (judge(space, argv, *one).scores[goal] for one in last)
     lines = verdict(base, other, first=scored[0].value, top=study.best_value, floor=floor)
-    report("\n".join(lines))
+    print("\n".join(lines))
     text = [f"# Search of {name}", "", *(f"- {line}" for line in lines), "", f"Best: {settings}, as {best}.", ""]
     write_atomic(space.own / FOLDER / REPORT, "\n".join(text))
     return space.own / FOLDER / REPORT
 
 
-def _floor(space: Workspace, argv: Sequence[str], ahead: Ahead, report: Callable[[str], None]) -> float:
+def _floor(space: Workspace, argv: Sequence[str], ahead: Ahead) -> float:
     """The noise floor on the folds of the search."""
     name, goal = space.experiment.name, space.experiment.search.objective
     seen, _ = search_folds(space.experiment)
@@ -77,12 +71,12 @@ def _floor(space: Workspace, argv: Sequence[str], ahead: Ahead, report: Callable
 
     def score(seed: int) -> float:
         found = judge(space, argv, *run_at(seed))
-        report(f"{found.name}: {goal} {found.scores[goal]:.4f}")
+        print(f"{found.name}: {goal} {found.scores[goal]:.4f}")
         return found.scores[goal]
 
     ahead([run_part(*run_at(seed)) for seed in unknown_seeds(space.own, space.experiment.seed)])
     floor = measure_noise(space.own, score, space.experiment.seed)
-    report(f"noise floor: {floor:.4f}; runs that differ by less may differ only by their seed")
+    print(f"noise floor: {floor:.4f}; runs that differ by less may differ only by their seed")
     return floor
 
 

@@ -158,6 +158,12 @@ def read_scores(run: Path, name: str = "scores.csv") -> pd.DataFrame:
     return table.assign(stratum=table["stratum"].fillna(""))
 
 
+def member_names(tuned: dict[str, Any], own: str) -> list[str]:
+    """Experiments whose predictions stage 06 decided: the experiment itself, or the members of an ensemble."""
+    inputs = tuned["identity"]["inputs"]
+    return [own] if "oof" in inputs else [str(name).removeprefix("oof of ") for name in inputs if "oof of " in name]
+
+
 def metric_of(settings: dict[str, Any]) -> Metric:
     """The metric that stage 06 tuned for, from the settings in its document."""
     if settings["tune"]["metric"] is not None:

@@ -86,7 +86,7 @@ def test_runs_of_a_competition_side_by_side(tmp_path: Path, capsys: pytest.Captu
     assert "tiny" in said and "the best run alone" in said and (shared / "leaderboard.png").is_file()
     members = yaml.safe_load(chosen.read_text())["members"]
     assert set(members) <= {"tiny", "other"}
-    costs = run_costs(shared / "both", members=["tiny", "other"])
+    costs = run_costs([shared / "tiny", shared / "other"])
     assert costs.megabytes == pytest.approx(table["megabytes"].sum())
     with pytest.raises(SystemExit):
         main(["leaderboard", *arguments, "--select", str(chosen), "--limit", "1s", "--images", "1000000"])

@@ -17,6 +17,7 @@ from pipeline.search.parts import do_part, trial_parts
 from pipeline.search.trials import assignments, judge, open_study, run_trials, search_folds
 from pipeline.search.tuning_run import verdict
 from pipeline.sequence import run_stages
+from submissions.host.settings import override
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'segmentation-pipeline[search]'")
 SEARCH: dict[str, Any] = {
@@ -178,6 +179,8 @@ def test_half_of_the_folds_judge_where_none_are_named(tmp_path: Path) -> None:
     space = space_of(write_tiny_experiment(tmp_path), "--set", "folds.n=5")
     assert search_folds(space.experiment) == ([0, 1], [2, 3, 4])
     assert assignments({"a.b": [1], "c": "x"}) == ["--set", "a.b=[1]", "--set", 'c="x"']
+    small = {"train.optimizer_options.eps": 1e-05, "train.lr": 0.01}  # json writes 1e-05, which YAML takes for text
+    assert override({}, assignments(small)[1::2]) == {"train": {"optimizer_options": {"eps": 1e-05}, "lr": 0.01}}
 
 
 def test_a_gain_counts_where_the_search_never_looked() -> None:
