@@ -17,15 +17,13 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from submissions.answers.answer import Fields, Others, Reader, Writer, Written
+from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.answers.coco_lint import lint_objects
 from submissions.answers.coco_objects import Entry, entry_fault, entry_mask, image_of, read_entries
 from submissions.host.atomic import partial_path, room_for
-from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.patterns import fill
 from submissions.host.problems import Problem
-from submissions.host.sample import submission_format
 from submissions.host.truth import Truth, completed
 from submissions.rle.codec import Dialect, encode_instances
 from submissions.table.findings import Finding
@@ -37,15 +35,11 @@ from submissions.table.scoring import Segmentation, class_objects
 RUNS = Dialect(kind="coco_compressed")
 
 
-class CocoAnswer:
+class CocoAnswer(Answer):
     """A JSON file."""
 
     scored = True  # whether an entry has to have a score
     head, tail = "[", "\n]\n"
-
-    def __init__(self, competition: Competition) -> None:
-        self.competition = competition
-        self.form = submission_format(competition)
 
     @property
     def ending(self) -> str:
@@ -55,11 +49,10 @@ class CocoAnswer:
     @property
     def categories(self) -> Mapping[str, int | str]:
         """category_id of each class that is scored and no background."""
-        names = [self.competition.classes[index] for index in self.competition.scored_classes]
-        given = self.form.coco.categories
-        if given is not None:
-            return {name: given[name] for name in names if name in given}
-        return {name: self.competition.classes.index(name) + 1 for name in names if name != "background"}
+        classes, given = self.competition.classes, self.form.coco.categories
+        if given is None:
+            return {name: classes.index(name) + 1 for name in self.competition.foreground}
+        return {classes[k]: given[classes[k]] for k in self.competition.scored_classes if classes[k] in given}
 
     def image_key(self, fields: Fields) -> int | str:
         """What image_id is: a number where it is one."""
@@ -165,7 +158,7 @@ class CocoAnswer:
         return []
 
 
-class CocoWriter:
+class CocoWriter(Writer):
     """Writes an entry a line beside the final name."""
 
     def __init__(self, answer: CocoAnswer, out: Path, images: ListedImages) -> None:
@@ -201,15 +194,12 @@ class CocoWriter:
         self.partial.replace(self.out)
         return Written(self.out, self.count, "objects", self.named)
 
-    def __enter__(self) -> CocoWriter:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self._stream.close()
         self.partial.unlink(missing_ok=True)
 
 
-class CocoReader:
+class CocoReader(Reader):
     """The objects of an answer or solution, by image."""
 
     def __init__(self, answer: CocoAnswer, path: Path, images: ListedImages, others: Others) -> None:
@@ -241,11 +231,3 @@ class CocoReader:
 
     def _shape(self, image_id: str) -> Shape3:
         return answer_shape(self.images, image_id)
-
-    def attributes(self, image_id: str) -> Sequence[Fields]:
-        """None: objects say nothing but masks."""
-        return []
-
-    def lacking(self, solution: Reader) -> list[str]:
-        """Nothing: an image without an object has none."""
-        return []

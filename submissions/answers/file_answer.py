@@ -13,16 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from submissions.answers.answer import Fields, Others, Reader, Written
+from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.answers.file_lint import lint_files
 from submissions.answers.gathered import OpenStack, Places, StackFiles, stack_places, stack_problems
 from submissions.answers.mask_formats import ReadMask, Shape3, open_source, read_mask, write_mask
 from submissions.answers.packing import PackedFiles, Packer
-from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.patterns import fill
 from submissions.host.problems import Problem
-from submissions.host.sample import submission_format
 from submissions.host.truth import Truth, completed
 from submissions.images.opening import ImageReader
 from submissions.table.findings import Finding
@@ -52,12 +50,8 @@ class MaskFile:
         return (self.of if self.place is not None else 1 if self.z is not None else image[0]), *image[1:]
 
 
-class FileAnswer:
+class FileAnswer(Answer):
     """A zip or folder of mask files."""
-
-    def __init__(self, competition: Competition) -> None:
-        self.competition = competition
-        self.form = submission_format(competition)
 
     @property
     def ending(self) -> str:
@@ -76,10 +70,10 @@ class FileAnswer:
     @property
     def values(self) -> dict[str, int]:
         """Pixel value of each class that the files hold."""
-        files, names = self.form.files, [self.competition.classes[i] for i in self.competition.scored_classes]
+        files = self.form.files
         if files.values is not None:
             return files.values
-        return {name: 255 if files.by_class else k for k, name in enumerate(_without_background(names), start=1)}
+        return {name: 255 if files.by_class else k for k, name in enumerate(self.competition.foreground, start=1)}
 
     def files(self, fields: Fields, shape: Shape3, places: Places = NO_PLACES) -> list[MaskFile]:
         """The files of an image of this (Z, H, W), or of its stack, where it has a place.
@@ -226,11 +220,7 @@ class FileAnswer:
         return found + (stack_problems(self.competition, data, shapes) if self.gathers else [])
 
 
-def _without_background(names: list[str]) -> list[str]:
-    return [name for name in names if name != "background"]
-
-
-class FileWriter:
+class FileWriter(Writer):
     """Packs an image's files as soon as it is decided."""
 
     def __init__(self, answer: FileAnswer, out: Path, images: ListedImages) -> None:
@@ -313,16 +303,13 @@ class FileWriter:
     def _write_table(self, path: Path) -> None:
         write_submission(path, self.answer.competition, self.images.data, self.rows)
 
-    def __enter__(self) -> FileWriter:
-        return self
-
     def __exit__(self, *error: object) -> None:
         if self.stacks is not None:
             self.stacks.remove()
         self.packer.__exit__(*error)
 
 
-class FileReader:
+class FileReader(Reader):
     """The files of an answer or of a solution, by the image they belong to."""
 
     def __init__(self, answer: FileAnswer, path: Path, images: ListedImages, others: Others) -> None:
@@ -365,10 +352,6 @@ class FileReader:
             truth = self.answer.decoded(list(zip(found, masks, strict=True)), self.shape(image_id), step=step)
         spacing = next((mask.spacing for mask in masks if mask.spacing is not None), None)
         return replace(truth, spacing=spacing)
-
-    def attributes(self, image_id: str) -> Sequence[Fields]:
-        """None: files say nothing but masks."""
-        return []
 
     def lacking(self, solution: Reader) -> list[str]:
         """Files of the solution that are not here."""

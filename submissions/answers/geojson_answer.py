@@ -47,8 +47,7 @@ class GeoJsonAnswer(CocoAnswer):
     @property
     def categories(self) -> Mapping[str, int | str]:
         """The classes that are scored and no background, by their own names."""
-        names = [self.competition.classes[index] for index in self.competition.scored_classes]
-        return {name: name for name in names if name != "background"}
+        return {name: name for name in self.competition.foreground}
 
     def image_key(self, fields: Fields) -> int | str:
         """The name of the image's file, or what the property of its features is: text."""
@@ -132,7 +131,7 @@ def _features(path: Path, name: str) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-class FilesWriter:
+class FilesWriter(Writer):
     """A FeatureCollection an image, packed at once."""
 
     def __init__(self, answer: GeoJsonAnswer, out: Path, images: ListedImages) -> None:
@@ -160,9 +159,6 @@ class FilesWriter:
         """Put the answer in its place."""
         self.packer.finish()
         return Written(self.packer.out, len(self.packer.names), "files", self.named)
-
-    def __enter__(self) -> FilesWriter:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.packer.__exit__(*error)

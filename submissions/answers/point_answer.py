@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from submissions.answers.answer import Fields, Others, Reader, Written
+from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.answers.gathered import Places, StackFiles, stack_places, stack_problems
 from submissions.answers.point_lint import PointRow, Row, Volume, lint_points
 from submissions.host.atomic import write_atomic
@@ -24,7 +24,7 @@ from submissions.host.listing import ListedImages, list_images
 from submissions.host.patterns import fill
 from submissions.host.points import draw_points, read_place, voxel_size
 from submissions.host.problems import Problem
-from submissions.host.sample import read_submission, submission_format
+from submissions.host.sample import read_submission
 from submissions.host.truth import NamedPlace, Truth
 from submissions.images.opening import path_inside
 from submissions.table.findings import Finding
@@ -35,13 +35,13 @@ from submissions.table.scoring import USAGE, Segmentation
 NO_SAMPLE: Mapping[tuple[str, ...], Mapping[str, str]] = {}
 
 
-class PointAnswer:
+class PointAnswer(Answer):
     """A CSV file."""
 
     ending = ".csv"
 
     def __init__(self, competition: Competition) -> None:
-        self.competition, self.form = competition, submission_format(competition)
+        super().__init__(competition)
         self.table, self.sliced = self.form.points, competition.images.kind != "volumes"
         assert competition.masks.points is not None, "the contract was checked for it"
         self.unit = competition.masks.points.unit
@@ -139,7 +139,7 @@ class PointAnswer:
         return stack_problems(self.competition, data, shapes)
 
 
-class PointWriter:
+class PointWriter(Writer):
     """Finds the places of each volume; of stacks, once all slices are there. The table is written whole."""
 
     def __init__(self, answer: PointAnswer, out: Path, images: ListedImages) -> None:
@@ -201,15 +201,12 @@ class PointWriter:
     def _volumes(self, sample: pd.DataFrame) -> list[Volume]:
         return list(zip(*(sample[column] for column in self.answer.table.volume_columns), strict=True))
 
-    def __enter__(self) -> PointWriter:
-        return self
-
     def __exit__(self, *error: object) -> None:
         if self.stacks is not None:
             self.stacks.remove()
 
 
-class PointReader:
+class PointReader(Reader):
     """The points of a table by volume; rows whose Usage is 'Ignored' are left out."""
 
     def __init__(self, answer: PointAnswer, path: Path, images: ListedImages, others: Others) -> None:

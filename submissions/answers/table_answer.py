@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from submissions.answers.answer import Fields, Others, Reader, Written
+from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages
 from submissions.host.problems import Problem
@@ -26,14 +26,10 @@ from submissions.table.scoring import USAGE, Segmentation, decode_image, rows_by
 from submissions.table.submission_table import Row, decode_rows, encode_rows, write_submission
 
 
-class TableAnswer:
+class TableAnswer(Answer):
     """A CSV file."""
 
     ending = ".csv"
-
-    def __init__(self, competition: Competition) -> None:
-        self.competition = competition
-        self.form = submission_format(competition)
 
     def begin(self, out: Path, images: ListedImages) -> TableWriter:
         """Start writing; rows are kept as text until the sample's order is known."""
@@ -93,7 +89,7 @@ def _first(said: Segmentation) -> np.ndarray | None:
     return None if said.levels is None else said.levels[:, 0]
 
 
-class TableWriter:
+class TableWriter(Writer):
     """Collects rows; the table is written whole, in the order of the sample."""
 
     def __init__(self, competition: Competition, out: Path, images: ListedImages) -> None:
@@ -129,14 +125,11 @@ class TableWriter:
         table = write_submission(self.out, self.competition, self.images.data, self.rows)
         return Written(self.out, len(table), "rows", self.named)
 
-    def __enter__(self) -> TableWriter:
-        return self
-
     def __exit__(self, *error: object) -> None:
         """Nothing is on disk before `finish`."""
 
 
-class TableReader:
+class TableReader(Reader):
     """A table read as text; rows whose Usage is 'Ignored' are left out."""
 
     def __init__(self, competition: Competition, path: Path, images: ListedImages, others: Others) -> None:
