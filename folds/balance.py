@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -80,6 +82,28 @@ def fold_balance(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:
         row["distance"] = _distance(shares, number)
         table.append(row)
     return pd.DataFrame(table).set_index("fold")
+
+
+def unjudged_classes(balance: pd.DataFrame, used: Sequence[int] = ()) -> list[str]:
+    """Sentences about the classes that cross-validation cannot judge, from the table of `fold_balance`.
+
+    They are those whose pixels all lie in one fold, so that its network never trains on them, and those that no fold in
+    `used` (empty: every fold) holds out. Tables of blocks, which have no areas of classes, give none.
+    """
+    folds = balance.drop(index=WHOLE)
+    said = []
+    for column in area_columns(balance):
+        name, inside = column.removeprefix("area_"), [fold for fold in folds.index if folds.loc[fold, column] > 0]
+        if not inside:
+            continue
+        if used and not set(used) & set(inside):
+            said.append(f"no fold in use ({', '.join(map(str, used))}) holds out a pixel of {name}: CV cannot judge it")
+        if len(inside) == 1 and len(folds) > 1:
+            said.append(
+                f"{name} is in fold {inside[0]} alone: the network that is scored on it never trains on it, the others "
+                "are never scored on it"
+            )
+    return said
 
 
 def _distance(shares: pd.DataFrame, number: int | str) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from folds.audit import audit_folds
-from folds.balance import fold_balance
+from folds.balance import area_columns, fold_balance, unjudged_classes
 from pipeline.pictures import draw_balance, draw_pairs
 from pipeline.shift.similar_images import pairs_to_show, thumbnails_of, training_duplicates
 from pipeline.workspace import Workspace
@@ -28,7 +28,10 @@ def audit_and_report(space: Workspace, folds: pd.DataFrame, folder: Path) -> str
     write_atomic(folder / "leaks.csv", leaks.to_csv(index=False, lineterminator="\n"))
     if len(leaks):
         draw_leaks(space, leaks, folder / "leaks.png")
-    print(balance.round(3).to_string())
+    shown = balance.drop(columns=area_columns(balance)) if len(area_columns(balance)) > 1 else balance
+    print(shown.round(3).to_string(line_width=160))
+    for line in unjudged_classes(balance, space.experiment.folds.use or ()):
+        print(f"warning: {line}")
     sizes = ", ".join(str(count) for count in balance.drop(index="all")["images"])
     kinds = leaks["kind"].value_counts()
     said = ", ".join(f"{count} of kind {kind!r}" for kind, count in kinds.items())

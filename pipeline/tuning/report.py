@@ -91,8 +91,9 @@ def _worth(result: TuneResult) -> list[str]:
     lines = [
         f"- CV {_score(result.cv)}, {_interval(result.interval)} by bootstrap over {groups} groups: where "
         "the metric lies over all images like these, for this decision.",
-        f"- Nested {_score(result.nested)}: each fold is decided by what was learned from the others. CV is "
-        f"{_signed(result.cv - result.nested)} above it, because its decision was chosen on the images that it scores.",
+        f"- Nested {_score(result.nested)}: each fold is decided by what was learned from the others. CV minus nested "
+        f"is {_signed(result.cv - result.nested)}; above 0 it is what choosing a decision on the images that it scores "
+        "flatters, below 0 the decisions of the folds happened to suit their images better than the common one.",
         f"- {folds}; standard deviation between folds {_score(spread)}.",
     ]
     if result.prediction is not None:

@@ -31,6 +31,7 @@ class HostMean(MeanMetric):
 
     name: ClassVar[str] = "host"
     needs: ClassVar[Needs] = "planes"
+    bounds: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
 
     def rows(self, pred: Any, truth: Any, valid: np.ndarray | None = None) -> dict[str, float]:
         """Arrays have no score of the host's, only tables: ValueError."""

@@ -29,6 +29,7 @@ class Metric(ABC):
     name: ClassVar[str]
     needs: ClassVar[Needs]
     of_outlines: ClassVar[bool] = False  # of instances: whether `rows` takes their outlines too
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)  # the least and the largest score there is
 
     def at(self, spacing: Spacing | None) -> Metric:
         """The metric for one volume whose voxels are (z, y, x) mm apart; the same metric where that plays no part."""

@@ -52,6 +52,7 @@ class BorderDistance(MeanMetric):
     missing: float | str = "diagonal"
     empty: float | str = 0.0
     needs: ClassVar[Needs] = "volume"
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, 0.0)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "spacing", checked_spacing(self.spacing))

@@ -3,7 +3,8 @@
 Two intervals, never mixed up: `bootstrap_interval` says where the metric lies over all images like these;
 `prediction_interval` says where the score of one leaderboard with so many groups may fall, which is wider.
 Groups (patients, slides, volumes) are drawn whole, because images of one group are not independent.
-(Efron and Tibshirani, An Introduction to the Bootstrap, 1993; percentile intervals.)
+(Efron and Tibshirani, An Introduction to the Bootstrap, 1993; percentile intervals, widened where groups are few:
+Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69, 2015, section 4.3.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from submissions.metrics.base import Metric
 
@@ -25,7 +27,8 @@ Groups = Sequence[Any] | np.ndarray | pd.Series | str | None
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its percentile interval; NaN ends where there are fewer than two groups."""
+    """An estimate with its interval: quantiles of `samples`, widened as `few_groups` says and kept within `bounds`,
+    the least and largest value there is; NaN ends where there are fewer than two groups."""
 
     estimate: float
     low: float
@@ -33,10 +36,11 @@ class Interval:
     level: float
     groups: int
     samples: np.ndarray = field(repr=False, compare=False)
+    bounds: tuple[float, float] = field(default=(-np.inf, np.inf), repr=False, compare=False)
 
     def lower_bound(self, level: float) -> float:
         """One-sided bound: the score lies above it with probability `level`."""
-        return _quantiles(self.samples, [1 - _checked_level(level)], self.groups)[0]
+        return _quantile(self.samples, 1 - _checked_level(level), self.groups, self.bounds)
 
 
 def resample(
@@ -75,7 +79,7 @@ def bootstrap_interval(
     """
     ordered, code, n = _ordered(table, groups)
     samples = _scores(metric, ordered, code, _draws(n, rounds, seed, None))
-    return _interval(metric.score(ordered), samples, level, n)
+    return _interval(metric.score(ordered), samples, level, n, metric.bounds)
 
 
 def prediction_interval(
@@ -95,7 +99,7 @@ def prediction_interval(
     """
     ordered, code, n = _ordered(table, groups)
     samples = _scores(metric, ordered, code, _draws(n, rounds, seed, n_groups))
-    return _interval(metric.score(ordered), samples, level, n)
+    return _interval(metric.score(ordered), samples, level, n, metric.bounds)
 
 
 def paired_bootstrap(
@@ -122,7 +126,17 @@ def paired_bootstrap(
     a, b = table_a.iloc[order], table_b.iloc[order]
     draws = _draws(n, rounds, seed, None)
     samples = _scores(metric, a, code, draws) - _scores(metric, b, code, draws)
-    return _interval(metric.score(a) - metric.score(b), samples, level, n)
+    least, most = metric.bounds
+    return _interval(metric.score(a) - metric.score(b), samples, level, n, (least - most, most - least))
+
+
+def few_groups(groups: int, level: float) -> float:
+    """How much farther from the median a one-sided bound at `level` lies than a quantile of resamplings of so many
+    groups: they are too narrow by sqrt(n / (n - 1)), and know no more of the spread than n groups tell, so Student's t
+    stands for the normal quantile. 1.58 for 97.5 % of 5 groups, 1.13 of 15, 1.03 of 60."""
+    normal = scipy.special.ndtri(level)
+    widened = scipy.special.stdtrit(groups - 1, level) / normal if abs(normal) > 1e-6 else 1.0
+    return float(widened * np.sqrt(groups / (groups - 1)))
 
 
 def _ids(table: pd.DataFrame) -> pd.Series | None:
@@ -204,18 +218,20 @@ def _scores(metric: Metric, table: pd.DataFrame, code: np.ndarray, draws: np.nda
     return np.concatenate(parts)
 
 
-def _interval(estimate: float, samples: np.ndarray, level: float, groups: int) -> Interval:
+def _interval(estimate: float, samples: np.ndarray, level: float, groups: int, bounds: tuple[float, float]) -> Interval:
     tail = (1 - _checked_level(level)) / 2
-    low, high = _quantiles(samples, [tail, 1 - tail], groups)
-    return Interval(float(estimate), low, high, level, groups, samples)
+    low, high = (_quantile(samples, at, groups, bounds) for at in (tail, 1 - tail))
+    return Interval(float(estimate), low, high, level, groups, samples, bounds)
 
 
-def _quantiles(samples: np.ndarray, at: list[float], groups: int) -> list[float]:
-    """Quantiles of the samples that have a score; NaN where there is none, or only one group."""
+def _quantile(samples: np.ndarray, at: float, groups: int, bounds: tuple[float, float]) -> float:
+    """Quantile of the samples that have a score, widened and within the bounds; NaN where there is none, or only one
+    group."""
     samples = samples[~np.isnan(samples)]
     if groups < 2 or not len(samples):
-        return [float("nan")] * len(at)
-    return [float(q) for q in np.quantile(samples, at)]
+        return float("nan")
+    middle, end = np.quantile(samples, [0.5, at])
+    return float(np.clip(middle + few_groups(groups, at) * (end - middle), *bounds))
 
 
 def _checked_level(level: float) -> float:

@@ -306,6 +306,7 @@ class Mcc(ClassMetric):
     """
 
     name: ClassVar[str] = "mcc"
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def value(self, tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, empty: float) -> np.ndarray:
         tp, fp, fn, tn = (np.asarray(count, dtype=np.float64) for count in (tp, fp, fn, tn))

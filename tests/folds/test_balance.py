@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from folds.balance import fold_balance, level_shares
+from folds.balance import fold_balance, level_shares, unjudged_classes
 from folds.splitters import make_folds
 
 INVENTORY = pd.DataFrame(
@@ -37,6 +37,17 @@ def test_counts_areas_and_distance() -> None:
     assert table["share_wall"].tolist() == pytest.approx([20 / 50, 35 / 65, 55 / 115])
     assert table["empty"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3])
     assert table["distance"].tolist() == pytest.approx([1 / 6, 1 / 6, 0])
+
+
+def test_classes_that_no_fold_can_judge_are_named() -> None:
+    rare = INVENTORY.assign(area_rare=[0, 0, 0, 0, 9, 0], area_none=0)
+    table = fold_balance(make_folds(rare, "predefined", 2, 0, fold_column="given"), rare)
+    alone = "rare is in fold 1 alone: the network that is scored on it never trains on it"
+    assert [line.split(",")[0] for line in unjudged_classes(table)] == [alone]
+    assert unjudged_classes(table, [1]) == unjudged_classes(table)
+    said = unjudged_classes(table, [0])
+    assert said[0] == "no fold in use (0) holds out a pixel of rare: CV cannot judge it" and len(said) == 2
+    assert unjudged_classes(table.drop(columns=["area_cell", "area_wall", "area_rare"])) == []
 
 
 def test_levels_come_from_strata_then_from_areas_then_from_nowhere() -> None:

@@ -7,9 +7,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from submissions.metrics import build_metric
-from submissions.metrics.intervals import bootstrap_interval, paired_bootstrap, prediction_interval, resample
+from submissions.metrics.intervals import (
+    bootstrap_interval,
+    few_groups,
+    paired_bootstrap,
+    prediction_interval,
+    resample,
+)
 
 METRIC = build_metric("dice")
 
@@ -50,10 +57,13 @@ def test_samples_are_scores_of_tables_put_together_by_hand(groups: str | None, n
     else:
         got = prediction_interval(METRIC, table, n_groups, groups, rounds=20, seed=5, level=0.8)
     np.testing.assert_allclose(got.samples, slow, rtol=1e-12)
-    assert (got.low, got.high) == pytest.approx(tuple(np.quantile(slow, [0.1, 0.9])))
+    n, middle = (8 if groups else 40), float(np.median(slow))
+    wider = {p: stats.t.ppf(p, n - 1) / stats.norm.ppf(p) * math.sqrt(n / (n - 1)) for p in (0.8, 0.9)}
+    ends = [middle + wider[0.9] * (float(np.quantile(slow, q)) - middle) for q in (0.1, 0.9)]
+    assert (got.low, got.high) == pytest.approx(tuple(ends))
     assert got.estimate == METRIC.score(table)
-    assert got.groups == (8 if groups else 40)
-    assert got.lower_bound(0.8) == pytest.approx(np.quantile(slow, 0.2))
+    assert got.groups == n
+    assert got.lower_bound(0.8) == pytest.approx(middle + wider[0.8] * (np.quantile(slow, 0.2) - middle))
 
 
 @pytest.mark.parametrize("with_ids", [True, False])
@@ -114,6 +124,39 @@ def test_intervals_cover_what_they_say() -> None:
     assert (hits > 165).all() and (hits < 195).all()
 
 
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_intervals_of_few_groups_cover_too(groups: int) -> None:
+    """Three patients are what many a competition has. Without widening, 95 % intervals of them hold 51 to 84 %."""
+    rng, metric = np.random.default_rng(0), build_metric("dsb2018_precision")
+    hits, bare = np.zeros(2), 0
+    for seed in range(200):
+        table = pd.DataFrame({"score": rng.normal(0.5, 0.03, groups)})
+        interval = bootstrap_interval(metric, table, rounds=200, seed=seed)
+        coming = prediction_interval(metric, table, 5, rounds=200, seed=seed)
+        hits += interval.low < 0.5 < interval.high, coming.low < rng.normal(0.5, 0.03, 5).mean() < coming.high
+        bare += bool(np.prod(np.quantile(interval.samples, [0.025, 0.975]) - 0.5) < 0)
+    assert (hits >= 172).all() and bare < 172
+
+
+def test_few_groups_widen_less_the_more_there_are() -> None:
+    assert [round(few_groups(n, 0.975), 2) for n in (2, 5, 15, 60)] == [9.17, 1.58, 1.13, 1.03]
+    assert few_groups(5, 0.5) == pytest.approx(math.sqrt(5 / 4))
+    assert few_groups(5, 0.2) == pytest.approx(few_groups(5, 0.8))
+
+
+def test_intervals_stay_within_what_a_score_can_be() -> None:
+    table = pd.DataFrame({"score": [0.2, 0.99]})
+    for interval in (bootstrap_interval(build_metric("dsb2018_precision"), table, rounds=50),
+                     prediction_interval(build_metric("dsb2018_precision"), table, 3, rounds=50)):  # fmt: skip
+        assert (interval.low, interval.high) == (0.0, 1.0)
+    back = table.iloc[::-1].reset_index(drop=True)
+    gain = paired_bootstrap(build_metric("dsb2018_precision"), table, back, rounds=50)
+    assert (gain.low, gain.high) == (-1.0, 1.0)
+    distance = bootstrap_interval(build_metric("hd95"), pd.DataFrame({"score": [-1.0, -30.0]}), rounds=50)
+    assert distance.low < -30 and distance.high == 0.0
+    assert build_metric("mcc").bounds == (-1.0, 1.0)
+
+
 def test_paired_differences_are_those_of_both_resampled_alike() -> None:
     a, b = drawn(0), drawn(0)
     b = b.assign(tp_0=b["tp_0"] - 30, fp_0=b["fp_0"] + 30)
@@ -145,7 +188,8 @@ def test_units_without_a_score_are_left_out_of_a_round() -> None:
     table = pd.DataFrame({"score": [math.nan, 0.4, 0.6]})
     interval = bootstrap_interval(metric, table, rounds=100)
     assert np.isnan(interval.samples).any()
-    assert 0.4 <= interval.low < interval.high <= 0.6
+    assert 0.4 <= np.nanmin(interval.samples) < np.nanmax(interval.samples) <= 0.6
+    assert interval.low < 0.4 and interval.high > 0.6  # two groups, and what they do not tell
     lost = bootstrap_interval(metric, pd.DataFrame({"score": [math.nan, math.nan]}), rounds=10)
     assert math.isnan(lost.estimate) and math.isnan(lost.low)
 
