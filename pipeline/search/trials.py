@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import socket
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -148,12 +149,14 @@ def open_study(space: Workspace, process: str = "") -> Any:
         "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=experiment.train.epochs),
         "none": optuna.pruners.NopPruner(),
     }
-    own = int(digest(process or process_name())[:6], 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # it may change; the version is pinned
+        seed = settings.seed + int(digest(process or process_name())[:6], 16)
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
     name = digest([settings.model_dump(mode="json"), experiment.model_dump(mode="json", exclude={"search"})])
     return optuna.create_study(
         study_name=name, storage=optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        sampler=optuna.samplers.TPESampler(seed=settings.seed + own, multivariate=True, group=True),
-        pruner=pruners[settings.pruner], direction="maximize", load_if_exists=True,
+        sampler=sampler, pruner=pruners[settings.pruner], direction="maximize", load_if_exists=True,
     )  # fmt: skip
 
 
