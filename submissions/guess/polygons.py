@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from submissions.guess.class_lists import class_lists
 from submissions.guess.files import DOCUMENTS, FileGroup, group_files
-from submissions.guess.pairing import matches_of
+from submissions.guess.pairing import matches_of, one_token_varies
 from submissions.host.listing import spread
 from submissions.host.polygons import Entry, read_document
 
@@ -44,13 +44,33 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             return FoundPolygons(match.pattern, classes, meaning, notes, missing)
     documents = [path for ending in ("json*", "xml", "geojson") for path in _below(folder, ending)]
     documents += [path for path in _below(folder, "csv") if "via" in path.name.lower()]  # other tables may be large
-    for path in sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]:
+    largest = sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]
+    for place, path in enumerate(largest):
         names = _names(_read(path).values())
         if names:
             file, others = _of_every_subset(folder, path.relative_to(folder).as_posix(), train)
+            if not others:
+                file, others = _with_others(folder, path, largest[place + 1 :], train)
             every = sorted({*names, *_names(entry for other in others for entry in _read(other).values())})
             return FoundPolygons(file, every)
     return None
+
+
+def _with_others(folder: Path, path: Path, rest: Iterable[Path], train: FileGroup) -> tuple[str, list[Path]]:
+    """The document as a pattern with those that name other training images, where their names differ in one word."""
+    images = {Path(file).stem for file, _ in train.files}
+    left, others = images - _stems(path), []
+    for other in rest:
+        if left & _stems(other):
+            others.append(other)
+            left -= _stems(other)
+    files = [one.relative_to(folder).as_posix() for one in (path, *others)]
+    varied = one_token_varies(files) if others else None
+    return (varied[0].replace("{?}", f"{{part:{'|'.join(varied[1])}}}"), others) if varied else (files[0], [])
+
+
+def _stems(path: Path) -> set[str]:
+    return {PurePosixPath(name).name for name in _read(path)}
 
 
 def _of_every_subset(folder: Path, file: str, train: FileGroup) -> tuple[str, list[Path]]:

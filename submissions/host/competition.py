@@ -212,8 +212,8 @@ class Masks(Settings):
     )
     file: str | None = Field(
         None,
-        description="polygons: one document for all images, or a path pattern with one per image; the "
-        "format is recognised; points: a JSON document per volume, with {class} one per class",
+        description="polygons: one document for all images, several as a_{part:train|val}.json, or a path pattern with "
+        "one per image; the format is recognised; points: a JSON document per volume, with {class} one per class",
     )
     points: Points | None = Field(None, description="points: where a row or document says the place, and its ball")
     polygon_classes: dict[str, str | list[str]] | None = Field(

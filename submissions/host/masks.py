@@ -15,6 +15,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import Extent, read_mask_images, read_pixels
+from submissions.host.patterns import alternatives
 from submissions.host.points import VolumePoints, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
@@ -31,7 +32,7 @@ __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
 def shared_reader(competition: Competition, data: Path) -> MaskReader:
     """The reader of these masks in this process: the host's table is read once, and again if the file changed."""
     masks = competition.masks
-    files = [data / name for name in (masks.file, masks.table.file if masks.table else None) if name]
+    files = [data / name for name in (*alternatives(masks.file or ""), masks.table.file if masks.table else "") if name]
     states = [path.stat() for path in files if path.is_file()]
     state = tuple((found.st_mtime_ns, found.st_size) for found in states)
     return _kept_reader(competition.model_dump_json(), data.resolve(), state)

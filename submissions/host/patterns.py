@@ -86,6 +86,15 @@ def check_apart(pattern: str) -> str:
     return pattern
 
 
+def alternatives(pattern: str) -> list[str]:
+    """The pattern for every word of its fields {field:a|b}; other fields are left as they are."""
+    match = next((one for one in FIELD_KIND.finditer(pattern) if WORDS.fullmatch(one[2] or "")), None)
+    if match is None:
+        return [pattern]
+    chosen = (f"{pattern[: match.start()]}{word}{pattern[match.end() :]}" for word in match[2].split("|"))
+    return [found for one in chosen for found in alternatives(one)]
+
+
 def _has_width(kind: str | None) -> bool:
     return kind is not None and (WIDTH.fullmatch(kind) or WORDS.fullmatch(kind)) is not None
 

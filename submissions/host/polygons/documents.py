@@ -11,18 +11,19 @@ from xml.etree.ElementTree import ParseError
 
 from submissions.host.competition import Competition
 from submissions.host.mask_files import filled, open_path
-from submissions.host.patterns import FIELD
+from submissions.host.patterns import FIELD, alternatives
 from submissions.host.polygons.coco import read_coco
 from submissions.host.polygons.cvat import read_cvat
 from submissions.host.polygons.geojson import read_geojson
 from submissions.host.polygons.json_lines import read_json_lines
+from submissions.host.polygons.label_studio import read_label_studio
 from submissions.host.polygons.labelme import read_labelme
 from submissions.host.polygons.outlines import Entry, Outline
 from submissions.host.polygons.supervisely import read_supervisely
 from submissions.host.polygons.via import read_via, read_via_table
 from submissions.host.polygons.yolo import read_yolo
 
-KNOWN = "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, JSON lines or YOLO text"
+KNOWN = "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, Label Studio, JSON lines or YOLO text"
 
 
 def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str, Entry]:
@@ -51,6 +52,8 @@ def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str,
 
 def _read_json(document: Any) -> dict[str, Entry]:
     """Entries of a JSON document, whose keys tell its format."""
+    if isinstance(document, list) and document and "annotations" in document[0] and "data" in document[0]:
+        return read_label_studio(document)
     if isinstance(document, list) or document.get("type") in ("FeatureCollection", "Feature"):
         return read_geojson(document)
     if "shapes" in document:
@@ -66,26 +69,35 @@ def _read_json(document: Any) -> dict[str, Entry]:
 
 
 class Documents:
-    """The polygons of a competition: one document of all images or of some (a split), read once, or one an image."""
+    """The polygons of a competition: one document of all images or several of some (a split), or one an image."""
 
     def __init__(self, competition: Competition, data: Path) -> None:
         self.competition = competition
         self.data = data
         self.pattern = competition.masks.file or ""
+        self.files = alternatives(self.pattern)
         self._last: tuple[Path, tuple[int, int], dict[str, Entry]] | None = None
 
     @property
     def one_an_image(self) -> bool:
-        """Whether the contract's file is a pattern with fields."""
-        return bool(FIELD.findall(self.pattern))
+        """Whether the contract's file is a pattern with fields of the image."""
+        return bool(FIELD.findall(self.files[0]))
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
-        """Entries of the one document by name."""
-        return _by_last_names(read_document(open_path(self.competition, self.data, self.pattern, self.pattern)))
+        """Entries of the documents by name; ValueError for an image that two of them name."""
+        found: dict[str, Entry] = {}
+        for file in self.files:
+            own = read_document(open_path(self.competition, self.data, file, file))
+            if twice := sorted(found.keys() & own.keys()):
+                raise ValueError(
+                    f"{file}: names {twice[0]}, and so does another document of masks.file; name one alone"
+                )
+            found |= own
+        return _by_last_names(found)
 
     def listed(self, image_id: str) -> bool:
-        """Whether the one document names the image."""
+        """Whether a document names the image."""
         return self.one_an_image or image_id in self.entries
 
     def outlines(self, row: Mapping[str, Any], shape: tuple[int, int]) -> list[Outline]:

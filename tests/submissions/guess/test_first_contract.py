@@ -275,14 +275,20 @@ def test_masks_saved_as_jpeg_are_thresholded(tmp_path: Path) -> None:
     assert (truth.planes[0, 0] ^ draw_mask(2)).sum() <= 2
 
 
-@pytest.mark.parametrize("file", ["{}/_annotations.coco.json", "annotations/instances_{}2017.json"])
-def test_a_coco_document_a_split(file: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ("{}/_annotations.coco.json", "{}/"), ("annotations/instances_{}2017.json", "{}/"),
+        ("cells_coco_{}.json", "images/"),
+    ],
+)  # fmt: skip
+def test_a_coco_document_a_split(file: str, place: str, tmp_path: Path) -> None:
     number = 0
     for split, count in (("train", 5), ("valid", 2)):
         images, objects = [], []
         for _ in range(count):
             number += 1
-            path = tmp_path / f"host/{split}/{number:03d}.jpg"
+            path = tmp_path / f"host/{place.format(split)}{number:03d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             assert cv2.imwrite(str(path), draw_image(draw_mask(number), number))
             images.append({"id": number, "file_name": path.name, "height": SHAPE[0], "width": SHAPE[1]})
@@ -294,7 +300,9 @@ def test_a_coco_document_a_split(file: str, tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(document))
     contract = guess(tmp_path / "host", tmp_path / "first.yaml")
-    assert contract.masks.file == file.format("{subset}") and contract.classes == ["cell", "cell and more"]
+    assert contract.masks.file == file.format(
+        "{subset}" if "{" in place else "{part:train|valid}"
+    ) and contract.classes == ["cell", "cell and more"]
     listing, problems = list_images(contract, tmp_path / "host", "train")
     assert (len(listing), problems) == (7, [])
     reader = MaskReader(contract, tmp_path / "host")

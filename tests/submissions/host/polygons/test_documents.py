@@ -53,6 +53,17 @@ def counts(mask: np.ndarray, *, packed: bool) -> dict[str, Any]:
     return {"size": list(SHAPE), "counts": np.diff(np.concatenate([[0], edges])).tolist()}
 
 
+def in_percent(points: list[list[int]]) -> list[list[float]]:
+    return [[100 * x / SHAPE[1], 100 * y / SHAPE[0]] for x, y in points]
+
+
+def label_studio(kind: str, **value: Any) -> list[dict[str, Any]]:
+    value[f"{kind}labels"] = ["thing"]
+    item = {"type": f"{kind}labels", "original_height": SHAPE[0], "original_width": SHAPE[1], "value": value}
+    done = [{"was_cancelled": True, "result": []}, {"result": [item, {"type": "choices", "value": {}}]}]
+    return [{"annotations": done, "data": {"image": "/data/upload/1/0123abcd-a.png"}}]
+
+
 def coco(**annotation: Any) -> dict[str, Any]:
     return {
         "images": [{"id": 1, "file_name": "images/a.png", "height": SHAPE[0], "width": SHAPE[1]}],
@@ -129,6 +140,12 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         'top="5" width="21" height="21" rle="0, 441"/></image></annotations>',
         square(),
     ),
+    "Label Studio polygon": ("all.json", label_studio("polygon", points=in_percent(OUTSIDE)), square()),
+    "Label Studio rectangle": (
+        "all.json",
+        label_studio("rectangle", x=1000 / SHAPE[1], y=500 / SHAPE[0], width=2000 / SHAPE[1], height=2000 / SHAPE[0]),
+        square(),
+    ),
     "YOLO": ("a.txt", "0 " + " ".join(f"{x / SHAPE[1]:.8f} {y / SHAPE[0]:.8f}" for x, y in OUTSIDE) + "\n", square()),
 }  # fmt: skip
 
@@ -177,6 +194,34 @@ def test_what_has_no_area_is_named_unless_it_is_left_out(tmp_path: Path) -> None
     (tmp_path / "all.json").write_text(json.dumps(coco(bbox=[1, 2, 3, 4])))
     with pytest.raises(ValueError, match="annotation 9 has a box but no segmentation"):
         read(tmp_path, "all.json")
+
+
+def test_label_studio_ellipses_and_what_it_holds_without_outlines(tmp_path: Path) -> None:
+    ellipse = {"x": 50, "y": 50, "radiusX": 800 / SHAPE[1], "radiusY": 800 / SHAPE[0]}
+    (tmp_path / "all.json").write_text(json.dumps(label_studio("ellipse", **ellipse)))
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    disc = (rows - 20) ** 2 + (columns - 28) ** 2 <= 8.5**2
+    drawn = read(tmp_path, "all.json").planes[0, 0]
+    assert (drawn & disc).sum() / (drawn | disc).sum() > 0.93
+    for document, words in (
+        (label_studio("brush", rle=[1, 2]), "a brush in Label Studio's own packing"),
+        (label_studio("rectangle", rotation=30), "a 'turned rectangle', which has no area"),
+        (label_studio("keypoint", x=1, y=2), "a 'keypoint', which has no area"),
+    ):
+        (tmp_path / "all.json").write_text(json.dumps(document))
+        with pytest.raises(ValueError, match=words):
+            read(tmp_path, "all.json")
+
+
+def test_several_documents_of_some_images_each_are_read_as_one(tmp_path: Path) -> None:
+    other = coco(segmentation=[FLAT])
+    other["images"][0]["file_name"] = "images/b.png"
+    (tmp_path / "all_val.json").write_text(json.dumps(coco(segmentation=[FLAT])))
+    (tmp_path / "all_train.json").write_text(json.dumps(other))
+    np.testing.assert_array_equal(read(tmp_path, "all_{part:train|val}.json").planes[0, 0], square())
+    (tmp_path / "all_train.json").write_text(json.dumps(coco(segmentation=[FLAT])))
+    with pytest.raises(ValueError, match=r"all_val\.json: names images/a, and so does another document"):
+        read(tmp_path, "all_{part:train|val}.json")
 
 
 def test_a_crowd_of_instances_is_not_scored(tmp_path: Path) -> None:
