@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from submissions.images.damaged import naming
 
 SEPARATORS = (",", ";", "\t", "|")
+WHOLE = re.compile(r"-?[0-9]+\.0")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 PARQUET = (".parquet", ".pq")
 PARQUET_READERS = ("pyarrow", "fastparquet")
@@ -21,6 +23,7 @@ PARQUET_READERS = ("pyarrow", "fastparquet")
 def read_text_table(path: Path, *, separator: str | None = None, columns: list[str] | None = None) -> pd.DataFrame:
     """A table as text, '' in blank cells; `columns` are its names where the file has no header.
 
+    Whole numbers that pandas wrote as floats because cells of their column are blank are whole again: '7', not '7.0'.
     The separator is the one that the first line shows most often where none is given. Raises FileNotFoundError, or
     ValueError that names the file, what is wrong with it and the cure.
     """
@@ -35,7 +38,7 @@ def read_text_table(path: Path, *, separator: str | None = None, columns: list[s
     first = head.decode(encoding, errors="replace").splitlines()[0]
     options: dict[str, Any] = {"header": None if columns else "infer", "names": columns}
     try:
-        return pd.read_csv(
+        frame = pd.read_csv(
             path,
             sep=separator or likely_separator(first),
             dtype=str,
@@ -43,6 +46,7 @@ def read_text_table(path: Path, *, separator: str | None = None, columns: list[s
             encoding=encoding,
             **options,
         )
+        return _with_whole_numbers(frame)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: byte {error.start} is not UTF-8 ({error.reason}); save the table as UTF-8"
@@ -83,9 +87,18 @@ def _parquet(path: Path) -> pd.DataFrame:
     with naming(path):
         frame = pd.read_parquet(path)
     frame.columns = [str(name) for name in frame.columns]
-    return frame.astype(object).where(frame.notna(), "").map(_cell)
+    return _with_whole_numbers(frame.astype(object).where(frame.notna(), "").map(_cell))
 
 
 def _cell(value: object) -> str:
-    """A value as CSV would have it: whole floats stay floats, bytes are text."""
+    """A value as CSV would have it; bytes are text."""
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _with_whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    for name in [str(one) for one in frame]:
+        filled = frame[name] != ""
+        first = frame.loc[filled, name].head(1)
+        if not filled.all() and WHOLE.fullmatch("".join(first)) and frame.loc[filled, name].str.fullmatch(WHOLE).all():
+            frame[name] = frame[name].str.removesuffix(".0")
+    return frame

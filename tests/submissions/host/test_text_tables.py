@@ -29,6 +29,18 @@ def test_gzip_and_files_without_a_header(tmp_path: Path) -> None:
     assert read_text_table(tmp_path / "list.txt", separator=" ", columns=["id", "n"])["n"].tolist() == ["1", "2"]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_whole_numbers_beside_blank_cells_stay_whole(name: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [7, None, -8], "share": [1.0, None, 0.5], "age": [70.0, 71.0, 72.0]})
+    if name.endswith("parquet"):
+        pytest.importorskip("fastparquet")
+        frame.to_parquet(tmp_path / name)
+    else:
+        frame.to_csv(tmp_path / name, index=False)
+    read = {"id": ["7", "", "-8"], "share": ["1.0", "", "0.5"], "age": ["70.0", "71.0", "72.0"]}
+    assert read_text_table(tmp_path / name).to_dict("list") == read
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
