@@ -17,6 +17,7 @@ SUFFIXES = (
 )  # fmt: skip
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 DOCUMENTS = (".json", ".txt", ".xml", ".geojson")
+READ = (*SUFFIXES, *DOCUMENTS, ".csv", ".tsv", ".gz", ".jsonl", ".ndjson", ".yaml", ".yml", ".md")
 MASK_WORDS = (
     "mask", "label", "annot", "segment", "trimap", "truth", "gtfine", "manual", "target", "seg", "wmh", "lesion",
 )  # fmt: skip
@@ -24,7 +25,9 @@ IMAGE_WORDS = ("image", "img", "input", "photo", "scan", "raw", "original")
 MR_WORD = re.compile(r"(?<![a-z])t[12]", re.IGNORECASE)  # T1 and T2 are no numbers of files
 TEST_WORDS = re.compile(r"test|imagests|unseen|evaluation", re.IGNORECASE)
 SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev)", re.IGNORECASE)
-KNOWN_ENDING = re.compile(r"[_.-](?:masks?|labels?|seg|segmentation|gt|annotation|volume|image|img)", re.IGNORECASE)
+KNOWN_ENDING = re.compile(
+    r"[_.-](?:masks?(?:_[0-9]{1,2})?|labels?|seg|segmentation|gt|annotation|volume|image|img)", re.IGNORECASE
+)
 SEPARATORS = "_-. "
 BAND = re.compile(r"[_\-. ](?:(?:b|band|ch|channel)[0-9]{1,2}[a-z]?|[a-z]+)", re.IGNORECASE)
 MANY = 8
@@ -99,7 +102,7 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
     Files of one folder pattern are one group, or one for each ending that many names have (`x.png`, `x_mask.png`).
     """
     paths = sorted(walk_files(root, suffixes))
-    varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path})
+    varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path}) | _of_pairs(paths)
     splits = _split_words(paths)
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, Fields]]] = {}
     for path in paths:
@@ -148,6 +151,12 @@ def walk_files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
+def unread_kinds(root: Path) -> str:
+    """Endings of the files below `root` that are neither images nor documents nor tables, most first; '' of none."""
+    counts = Counter(Path(path).suffix.lower() for path in walk_files(root, ("",)) if not path.lower().endswith(READ))
+    return ", ".join(f"{ending or 'without ending'} ({count})" for ending, count in counts.most_common(3))
+
+
 def _masked(folders: Sequence[str], depth: int) -> tuple[str, ...]:
     """Depth and name of a folder, with a word for training or validation left out."""
     return (*(_numberless(name) for name in folders[:depth]), SPLIT_WORDS.sub("#", folders[depth], count=1))
@@ -193,6 +202,21 @@ def _varying_folders(folders: set[str]) -> set[tuple[str, ...]]:
         if len(names) > 1 and alike[names] > 1 and not any(map(_is_layout_word, names))
     }
     return found | repeated
+
+
+def _of_pairs(paths: Iterable[str]) -> set[tuple[str, ...]]:
+    """Places whose child folders all hold images with their masks beside them: benign/1.png, benign/1_mask.png."""
+    kinds: dict[str, dict[str, set[str]]] = {}
+    for path in paths:
+        parent, _, folder = path.rpartition("/")[0].rpartition("/")
+        endings = {tail for tail in _tails(Path(path).stem) if KNOWN_ENDING.fullmatch(tail)} | {Path(path).suffix}
+        kinds.setdefault(parent, {}).setdefault(folder, set()).update(endings)
+    return {
+        _key(parent.split("/") if parent else [])
+        for parent, children in kinds.items()
+        if len(children) > 1 and not any(map(_is_layout_word, children)) and "" not in children
+        if len(set.intersection(*children.values())) > 1
+    }
 
 
 def _is_layout_word(name: str) -> bool:

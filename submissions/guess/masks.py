@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup
+from submissions.guess.files import FileGroup, unread_kinds
 from submissions.guess.pairing import Masks
 from submissions.guess.polygons import find_polygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
@@ -109,5 +109,8 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             draft.put("classes", sorted(set(table.frame[column])))
             draft.put("exclusive", True)
             return
-    draft.put("masks", dict(NOWHERE), "no masks were found: no mask images with matching names, no table of runs")
+    kinds = unread_kinds(folder)
+    unread = [f"files of other kinds are not read: {kinds}; masks in them must be saved as PNG"] if kinds else []
+    why = "no masks were found: no mask images with matching names, no table of runs, no document of polygons"
+    draft.put("masks", dict(NOWHERE), why, *unread)
     draft.put("classes", ["thing"], "give the class its name")

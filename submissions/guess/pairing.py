@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from submissions.guess.files import SUFFIXES, FileGroup, common_head, common_tail
+from submissions.guess.files import SUFFIXES, FileGroup, common_head, common_tail, unread_kinds
 from submissions.guess.photo_or_mask import are_masks
 from submissions.host.listing import spread
 from submissions.images.opening import read_mask_image
@@ -81,7 +81,8 @@ class Finder:
 
     def __init__(self, root: Path, groups: Sequence[FileGroup]) -> None:
         if not groups:
-            raise ValueError(f"no image file in the folder or below it; expected one of {', '.join(SUFFIXES)}")
+            there = f"; there are files {kinds}, which are not read" if (kinds := unread_kinds(root)) else ""
+            raise ValueError(f"no image file in the folder or below it{there}; expected one of {', '.join(SUFFIXES)}")
         self.root = root
         self.groups = [part for group in groups for part in self._one_pair(group)]
 

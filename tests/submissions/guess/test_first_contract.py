@@ -123,7 +123,10 @@ def test_a_folder_without_images_is_no_competition(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         write_first_contract(tmp_path / "none", out=tmp_path / "a.yaml")
     (tmp_path / "text.txt").touch()
-    with pytest.raises(ValueError, match="no image file in the folder"):
+    (tmp_path / "images.mat").touch()
+    with pytest.raises(
+        ValueError, match=r"no image file in the folder or below it; there are files \.mat \(1\), which"
+    ):
         write_first_contract(tmp_path, out=tmp_path / "a.yaml")
 
 
@@ -190,7 +193,10 @@ def test_tables_that_cannot_be_read_and_documents_that_are_no_polygons_are_passe
     (tmp_path / "broken.csv").write_bytes(b"\xff\xfe\x00a,b\n\x81")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "notes.json").write_text('{"comment": "nothing"}')
-    sections = draft_contract(tmp_path, "a").sections
+    (tmp_path / "a.mat").touch()
+    draft = draft_contract(tmp_path, "a")
+    assert "files of other kinds are not read: .mat (1)" in draft.text()
+    sections = draft.sections
     assert "tables" not in sections
     assert sections["masks"] == {"kind": "images", "path": "masks/{id}.png"}
     document = {
@@ -248,6 +254,11 @@ def test_real_files(name: str, shared_data: Path, tmp_path: Path) -> None:
         (["{}/1.png", "{}/2.png"], ["{folder1}/{name}.png"]),  # slices
         ([f"{{0}}/p{{0}}_z{z:02d}.png" for z in range(9)], ["{folder1}/{name}.png"]),  # slices too
         (["train_1/x{}.png", "train_2/x{}.png"], ["{folder1}/{name}.png"]),
+        (
+            ["us/benign/b ({}).png", "us/benign/b ({})_mask.png", "us/normal/n ({}).png", "us/normal/n ({})_mask.png"],
+            ["us/{folder1}/{name}.png", "us/{folder1}/{name}_mask.png"],
+        ),
+        (["plain/a{}.png", "other/a{}.png"], ["other/{name}.png", "plain/{name}.png"]),
     ],
 )
 def test_files_belong_together_by_what_their_names_begin_with_or_are(
@@ -256,7 +267,7 @@ def test_files_belong_together_by_what_their_names_begin_with_or_are(
     for name in names:
         for number in range(3):
             path = tmp_path / name.format(number)
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True, parents=True)
             path.touch()
     assert sorted(group.pattern for group in group_files(tmp_path)) == patterns
 
