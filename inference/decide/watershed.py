@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,20 +36,12 @@ class Relief:
     levels: int
 
 
-def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: float) -> np.ndarray:
-    """Basins int32 of `mask` (bool (H, W) or (Z, H, W)), of its shape, 1..n; 0 outside of it.
-
-    height: uint16 as mask, the higher the deeper inside an object. Two peaks make two basins where the valley
-    between them lies more than `floor` levels below the lower peak, and at least the share `depth` of its
-    height: maxima chosen by their dynamics (Grimaud 1992). Then basins grow over the mask in order of height,
-    first come first served within a level, over 8 neighbours, of a volume 26 (Meyer 1991), until they cover the
-    mask. Raises ValueError for arrays of other types or unequal shapes.
-    """
-    return cut(make_relief(height, mask), depth=depth, floor=floor)
-
-
 def make_relief(height: np.ndarray, mask: np.ndarray) -> Relief:
-    """What all depths of `watershed` have in common; arguments and errors are its."""
+    """What all depths have in common, of a mask bool (H, W) or (Z, H, W).
+
+    height: uint16 as mask, the higher the deeper inside an object. Raises ValueError for arrays of other types or
+    unequal shapes.
+    """
     if height.dtype != np.uint16 or mask.dtype != np.bool_ or height.shape != mask.shape or mask.ndim not in (2, 3):
         raise ValueError(
             f"height is {height.dtype} {height.shape}, mask {mask.dtype} {mask.shape}: expected uint16 and "
@@ -67,7 +60,13 @@ def make_relief(height: np.ndarray, mask: np.ndarray) -> Relief:
 
 
 def cut(relief: Relief, *, depth: float, floor: float) -> np.ndarray:
-    """The basins of `watershed`."""
+    """Basins int32 of the mask, of its shape, 1..n; 0 outside of it.
+
+    Two peaks make two basins where the valley between them lies more than `floor` levels below the lower peak, and at
+    least the share `depth` of its height: maxima chosen by their dynamics (Grimaud 1992). Then basins grow over the
+    mask in order of height, first come first served within a level, over 8 neighbours, of a volume 26 (Meyer 1991),
+    until they cover the mask.
+    """
     run = kernels()
     label = relief.ground.copy()
     links = np.full(label.size, -1, np.int32 if label.size < 2**31 else np.int64)
@@ -85,14 +84,11 @@ def kernels() -> SimpleNamespace:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    try:
-        import numba
-    except ImportError:
+    if find_spec("numba") is None:
         return function
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder that the machine code could be kept in
-        return numba.njit(nogil=True)(function)
+    from submissions.rle.kernels_numba import compiled
+
+    return compiled(function)
 
 
 def _descending(height: np.ndarray, ground: np.ndarray, levels: int) -> np.ndarray:

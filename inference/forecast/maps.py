@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from submissions.host.settings import Settings
 
-Numbers = Sequence[float] | np.ndarray
 Table = Mapping[str, Any] | pd.DataFrame
 FARTHEST = 4.0  # standard deviations beyond which a feature counts as no farther
 BLOCK = 1024  # rows asked at once, each of which may be compared with all known ones

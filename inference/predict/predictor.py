@@ -62,7 +62,6 @@ def predict_image(
     config: PredictConfig | None,
     out: Path,
     *,
-    channels: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
     weights: Sequence[float] | None = None,
     pixel_size_um: float | None = None,
@@ -72,18 +71,17 @@ def predict_image(
 ) -> PredictionReport:
     """Predict `slices` of `reader` with the weighted mean of `members` and write it to `out`.
 
-    reader: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config`
-    replaces the prediction settings of all members; None leaves each its own. `channels`: names in the
-    store, default those of the model. `weights`: one a member, scaled to sum 1. `pixel_size_um`: the host's,
-    for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default: more than one slice.
-    `separate`: every view apart, as channels "view/class". Pass members through `prepare_members` once
-    where many images follow. Classifiers write one pixel, see `classify_image`. Raises ValueError for
-    members that do not fit together, views or axes that do not fit the image, buffers larger than the cap, and
-    an answer that is not a number, where float32 does not mend it.
+    reader: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config` replaces
+    the prediction settings of all members; None leaves each its own. `weights`: one a member, scaled to sum 1.
+    `pixel_size_um`: the host's, for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default:
+    more than one slice. `separate`: every view apart, as channels "view/class". Pass members through
+    `prepare_members` once where many images follow. Classifiers write one pixel, see `classify_image`. Raises
+    ValueError for members that do not fit together, views or axes that do not fit the image, buffers larger than the
+    cap, and an answer that is not a number, where float32 does not mend it.
     """
     ready = prepare_members(members, device, config)
     run = partial(
-        _predict, ready, reader, slices, Path(out), channels=channels, weights=weights, pixel_size_um=pixel_size_um,
+        _predict, ready, reader, slices, Path(out), weights=weights, pixel_size_um=pixel_size_um,
         volume=volume, separate=separate, attrs=attrs,
     )  # fmt: skip
     try:
@@ -101,7 +99,6 @@ def _predict(
     slices: Sequence[int],
     out: Path,
     *,
-    channels: Sequence[str] | None,
     weights: Sequence[float] | None,
     pixel_size_um: float | None,
     volume: bool | None,
@@ -116,7 +113,7 @@ def _predict(
         return PredictionReport(out, 1, 0, seconds=time.perf_counter() - began, memory=memory)
     passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
     _check(passes, reader, slices)
-    names = _channel_names(ready, channels, separate)
+    names = _channel_names(ready, separate)
     plan = plan_memory(
         passes, reader.shape, reader.dtype.itemsize, channels=len(names), planes=len(slices),
         cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(reader),
@@ -164,11 +161,8 @@ def _check(passes: Sequence[Pass], reader: ImageReader, slices: Sequence[int]) -
         )
 
 
-def _channel_names(ready: Sequence[ReadyMember], channels: Sequence[str] | None, separate: bool) -> list[str]:
-    made = ready[0].model_config.channels
-    names = list(channels or made)
-    if len(names) != len(made):
-        raise ValueError(f"channels are {names}, expected one name for each of {made}")
+def _channel_names(ready: Sequence[ReadyMember], separate: bool) -> list[str]:
+    names = ready[0].model_config.channels
     if not separate:
         return names
     views = [expand_views(member.predict_config.views) for member in ready]

@@ -13,7 +13,7 @@ import torch
 
 from inference.config import InputConfig, PredictConfig
 from inference.predict.inputs import Statistics, normalise, read_input, reflect_indices, value_maximum
-from inference.predict.resample import RowResizer
+from inference.predict.resample import RowResizer, restore
 from inference.predict.tiles import Axis, has_tissue, plan_axis
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def work_rows(
     for top in range(0, height, step):
         block = read_input(reader, z, slice(top, min(height, top + step)), None, config)
         if not resizer.same:
-            resized = resizer.push(block.astype(np.float32))
-            block = resized if block.dtype.kind == "f" else np.rint(resized).astype(reader.dtype)
+            block = restore(resizer.push(block.astype(np.float32)), reader.dtype)
         if len(block):
             yield block
 

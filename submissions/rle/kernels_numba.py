@@ -1,4 +1,4 @@
-"""Compiled kernels of the run-length codec. `rle_numpy` has the same functions with equal results.
+"""Compiled kernels of the run-length codec. `kernels_numpy` has the same functions with equal results.
 
 Masks enter and leave as uint8 (any non-zero byte is foreground on the way in, 0/1 on the way out), positions
 as int64 counted from 0 along the reading order. Nothing is compiled before the first call.
@@ -21,7 +21,7 @@ MAX_DIGITS = 18
 MAX_GROUPS = 12
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first call, keep the machine code on disk where a folder for it can be written to."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
@@ -29,7 +29,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return numba.njit(nogil=True)(function)
 
 
-@_compiled
+@compiled
 def _grown(buffer: I64, used: int, wanted: int) -> I64:
     if used + wanted <= buffer.size:
         return buffer
@@ -38,7 +38,7 @@ def _grown(buffer: I64, used: int, wanted: int) -> I64:
     return larger
 
 
-@_compiled
+@compiled
 def changes_rows(flat: U8, before: int, first: int) -> I64:
     """Positions, from `first` on and ascending, where `flat` differs from the pixel read before it."""
     words = np.zeros(BLOCK // 8, np.uint64)
@@ -62,7 +62,7 @@ def changes_rows(flat: U8, before: int, first: int) -> I64:
     return found[:n]
 
 
-@_compiled
+@compiled
 def changes_columns(strip: U8, above: U8, first_row: int, height: int) -> I64:
     """Where a pixel differs from the one above it, as col * height + row, in no useful order.
 
@@ -88,7 +88,7 @@ def changes_columns(strip: U8, above: U8, first_row: int, height: int) -> I64:
     return found[:n]
 
 
-@_compiled
+@compiled
 def sort_by_line(positions: I64, length: int, lines: int) -> I64:
     """Sort positions whose order is right within each line of `length` pixels (a stable counting sort)."""
     slot = np.zeros(lines + 1, np.int64)
@@ -104,13 +104,13 @@ def sort_by_line(positions: I64, length: int, lines: int) -> I64:
     return out
 
 
-@_compiled
+@compiled
 def _paint_rows(runs: I64, flat: U8) -> None:
     for i in range(runs.shape[0]):
         flat[runs[i, 0] : runs[i, 0] + runs[i, 1]] = 1
 
 
-@_compiled
+@compiled
 def _paint_columns(runs: I64, mask: U8) -> None:
     """Mark where a column begins or ends to be foreground, then sum the marks (xor) down the rows.
 
@@ -146,7 +146,7 @@ def paint_columns(runs: I64, height: int, width: int) -> U8:
     return mask
 
 
-@_compiled
+@compiled
 def write_numbers(numbers: I64) -> U8:
     """Decimal digits of non-negative numbers, separated by single spaces, as ASCII bytes."""
     ten = np.uint64(10)
@@ -166,7 +166,7 @@ def write_numbers(numbers: I64) -> U8:
     return out[n + 1 :]
 
 
-@_compiled
+@compiled
 def _read(data: U8) -> tuple[I64, bool]:
     out = np.empty(data.size // 2 + 1, np.int64)
     n = 0
@@ -193,7 +193,7 @@ def _read(data: U8) -> tuple[I64, bool]:
     return out[:n], True
 
 
-@_compiled
+@compiled
 def _read_pairs(data: U8, base: int, total: int, relative: bool) -> tuple[I64, bool]:
     numbers, valid = _read(data)
     runs = numbers[: numbers.size - numbers.size % 2].reshape((-1, 2))
@@ -226,7 +226,7 @@ def read_pairs(data: U8, base: int, total: int, relative: bool) -> I64 | None:
     return runs if valid else None
 
 
-@_compiled
+@compiled
 def compress_counts(counts: I64) -> U8:
     """COCO's string of counts: five bits a character, from the fourth count on minus the one two before."""
     out = np.empty(MAX_GROUPS * counts.size, np.uint8)
@@ -246,7 +246,7 @@ def compress_counts(counts: I64) -> U8:
     return out[:n]
 
 
-@_compiled
+@compiled
 def _expand(data: U8) -> tuple[I64, bool]:
     counts = np.empty(data.size, np.int64)
     n = 0

@@ -124,23 +124,6 @@ def judge_alignment(pairs: Iterable[Measured]) -> Alignment:
     return _judged(samples, scores, len(measured))
 
 
-def turned(mask: npt.NDArray[Any], orientation: str) -> npt.NDArray[Any]:
-    """`mask` (H, W) put in an orientation; (W, H) where rows become columns. ValueError for other names."""
-    turns = {"rot90": 1, "rot180": 2, "rot270": 3}
-    if orientation in turns:
-        return np.rot90(mask, turns[orientation])
-    flips = {
-        "identity": mask,
-        "transpose": mask.T,
-        "fliplr": mask[:, ::-1],
-        "flipud": mask[::-1],
-        "transverse": mask[::-1, ::-1].T,
-    }
-    if orientation not in flips:
-        raise ValueError(f"orientation is {orientation!r}, expected one of {list(ORIENTATIONS)}")
-    return flips[orientation]
-
-
 def _judged(samples: Float, scores: dict[str, float], images: int) -> Alignment:
     names = list(ORIENTATIONS)
     mean = np.array([scores[name] for name in names])
@@ -236,7 +219,7 @@ def _thinned(points: tuple[npt.NDArray[np.intp], ...]) -> Points:
 
 
 def _moved(points: Points, shape: tuple[int, ...], orientation: str) -> Points:
-    """Where the mask's pixels come to lie when it is `turned`."""
+    """Where the mask's pixels come to lie when it is put in an orientation."""
     row, col = points
     height, width = shape
     up, left = height - 1 - row, width - 1 - col

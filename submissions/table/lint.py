@@ -20,7 +20,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import Dialect, decode
-from submissions.table.findings import Finding, Level, errors, rows_findings
+from submissions.table.findings import Finding, errors, rows_findings
 from submissions.table.lint_masks import extra_column_findings, read_masks
 from submissions.table.plausible import alignment_findings, size_findings
 from submissions.table.rows import Place, Shape3, answer_shape, assumed_shape, row_places
@@ -204,14 +204,13 @@ def _twice(keys: Keys) -> Iterator[tuple[int, str]]:
 
 
 def _order_findings(keys: Keys, wanted: Keys) -> list[Finding]:
-    level: Level = "warning"
     rank = {key: index for index, key in enumerate(wanted)}
     reached = -1
     for index, key in enumerate(keys):
         place = rank.get(key, reached)
         if place < reached:
             cause = f"id {'/'.join(key)} comes before the previous row's id in the sample: the order differs"
-            return [Finding(level, index + 1, cause)]
+            return [Finding("warning", index + 1, cause)]
         reached = place
     return []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images, spread
@@ -119,10 +120,7 @@ def _area_findings(name: str, shares: np.ndarray, trained: np.ndarray) -> list[F
     trained = trained[trained > 0]
     if min(len(shares), len(trained)) < FEWEST:
         return []
-    at = np.concatenate([shares, trained])
-    here = np.searchsorted(np.sort(shares), at, side="right") / len(shares)
-    there = np.searchsorted(np.sort(trained), at, side="right") / len(trained)
-    distance = float(np.abs(here - there).max())
+    distance = float(scipy.stats.ks_2samp(shares, trained, method="asymp").statistic)
     chance = 1.95 * np.sqrt((len(shares) + len(trained)) / (len(shares) * len(trained)))  # about 1 in 1,000
     if distance < max(DISTANCE, chance):
         return []

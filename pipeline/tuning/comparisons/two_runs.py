@@ -16,7 +16,6 @@ from pipeline.stage import read_stage
 from submissions.metrics import Metric, build_metric
 from submissions.metrics.intervals import Interval, paired_bootstrap
 
-META = ("image_id", "fold", "group", "stratum")
 MOST_CHANGED = 10
 TEXT = {"image_id": str, "group": str, "stratum": str}
 

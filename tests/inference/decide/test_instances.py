@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inference.decide.instances import InstanceSettings, confidences, number_by_raster, split
-from inference.decide.watershed import kernels, watershed
+from inference.decide.watershed import cut, kernels, make_relief
 
 
 def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -112,6 +112,10 @@ def test_touching_balls_of_a_volume_are_parted_by_distance() -> None:
     guide = np.zeros(shape, np.uint8)
     guide[ball(shape, (8, 9, 9), 3)] = 220
     assert split(mask, InstanceSettings(method="centre"), guide=guide)[8, 9, 21] == 1  # one centre, one object
+
+
+def watershed(height: np.ndarray, mask: np.ndarray, *, depth: float, floor: float) -> np.ndarray:
+    return cut(make_relief(height, mask), depth=depth, floor=floor)
 
 
 def test_a_volume_of_one_slice_is_split_as_its_image() -> None:

@@ -172,10 +172,9 @@ def test_one_slice_of_a_stack_is_an_image(tmp_path: Path) -> None:
     volume, one = drawn(5, 40, 90, 1), member(pointwise(3), **{**GREY, "offsets": [-1, 0, 1]})
     everything = predict(tmp_path, one, volume)
     config = PredictConfig(precision="fp32", tile=(64, 96))
-    options: dict[str, Any] = {"channels": ["tumour"], "attrs": {"image_id": "x_3"}}
-    predict_image([one], ArrayReader(volume), [3], config, tmp_path / "slice.h5", **options)
+    predict_image([one], ArrayReader(volume), [3], config, tmp_path / "slice.h5", attrs={"image_id": "x_3"})
     with open_prediction(tmp_path / "slice.h5") as prediction:
-        assert (prediction.channels, prediction.attrs) == (["tumour"], {"image_id": "x_3"})
+        assert (prediction.channels, prediction.attrs) == (one.model_config.classes, {"image_id": "x_3"})
         np.testing.assert_array_equal(prediction.read(), everything[:, 3])
     predict_image([one], ArrayReader(volume), [3], config, tmp_path / "slice.h5", volume=True)
     with open_prediction(tmp_path / "slice.h5") as prediction:
@@ -288,8 +287,6 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         predict_image([one], reader, [3], None, out)
     with pytest.raises(ValueError, match="which need all 3 slices"):
         predict_image([one], reader, [1], PredictConfig(axes=["y"]), out)
-    with pytest.raises(ValueError, match="expected one name for each"):
-        predict_image([one], reader, [1], None, out, channels=["a"])
     one.model_config.activation = "softmax"
     with pytest.raises(ValueError, match="skip_background cannot be used with exclusive classes"):
         predict_image([one], reader, [1], PredictConfig(skip_background=True), out)
