@@ -16,13 +16,13 @@ from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layers import with_layers
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import put_other_masks, put_runs
-from submissions.guess.pairing import Finder, Masks
+from submissions.guess.pairing import Finder, Layout, Masks
 from submissions.guess.split_lists import put_split_lists
 from submissions.guess.subsets import with_unlabelled_as_test
 from submissions.guess.tables import FoundTable, find_tables, samples_of
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.host.patterns import fill
+from submissions.host.patterns import fill, pattern_regex
 from submissions.host.problems import require_folder
 from submissions.host.settings import validate
 
@@ -68,7 +68,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
         put_runs(draft, folder, train, runs, masks)
     elif masks is not None:
         put_mask_images(draft, folder, masks)
-        _put_missing(draft, train, masks)
+        _put_missing(draft, layout, masks)
         put_labels(draft, folder)
     else:
         put_other_masks(draft, folder, train, tables)
@@ -90,12 +90,16 @@ def _same_names(train: FileGroup, test: FileGroup) -> bool:
     return set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names)
 
 
-def _put_missing(draft: Draft, train: FileGroup, masks: Masks) -> None:
-    """Images without a mask, where they are too many to be a mistake."""
-    lacking = len(train.files) - len(masks.pairs)
-    if lacking > 0.1 * len(train.files):
+def _put_missing(draft: Draft, layout: Layout, masks: Masks) -> None:
+    """Images without a mask, where they are too many to be a mistake, or are files of other kinds in their folder."""
+    regex, files = pattern_regex(draft.sections["images"]["train"]), layout.train.files
+    lacking = len(files) - len(masks.pairs)
+    others = [path for group in layout.unused for path, _ in group.files if regex.match(path)]
+    notes = [f"{lacking} of {len(files)} images have no mask and are left out"] if lacking > 0.1 * len(files) else []
+    notes += [f"{len(others)} other files fit images.train, as {others[0]}: without a mask, left out"] if others else []
+    if notes:
         draft.sections["masks"]["missing"] = "skip"
-        draft.notes["masks"].append(f"guess: {lacking} of {len(train.files)} images have no mask and are left out")
+        draft.notes["masks"] += [f"guess: {note}" for note in notes]
 
 
 def _put_metric(draft: Draft) -> None:
