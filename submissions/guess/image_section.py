@@ -80,8 +80,10 @@ def _of_pages(section: dict[str, Any], info: ImageInfo, mask_pages: int, files: 
         return {**section, "frame": 0}, " and its mask one: the first page is read; frame chooses another"
     if mask_pages == info.pages and files > 1 and info.channels == 1:
         return {"kind": "volumes", **section}, " and so has its mask: a volume a file, scored and answered whole"
-    pages = {"kind": "pages", **section, "id": "{name}_{page:02d}", "stack": "{name}", "z": "{page}"}
-    return pages, "; each is taken for a slice of a stack"
+    pages = {"kind": "pages", **section, "id": "{name}_{page:02d}"}
+    if info.channels > 1:
+        return pages, " in colour; each is taken for an image"
+    return {**pages, "stack": "{name}", "z": "{page}"}, "; each is taken for a slice of a stack"
 
 
 def _pages_of_a_mask(folder: Path, layout: Layout) -> int:

@@ -32,7 +32,7 @@ class Images(Settings):
 
     kind: Literal["files", "pages", "volumes", "layers"] = Field(
         "files",
-        description="files: one file an image; pages: one page of a TIFF an image; volumes: one file a volume; "
+        description="files: one file an image; pages: one page or slice of a file an image; volumes: a file a volume; "
         "layers: the files that differ in {layer} are the channels of one image; volumes may have {layer} too",
     )
     train: str = Field(description="path pattern of training images, relative to the data folder")

@@ -160,10 +160,10 @@ def _rows_of_files(
     for path, fields in found.files:
         if images.kind == "pages":
             try:
-                pages = probe_image(path_inside(data, path), page=0).pages
+                pages = probe_image(path_inside(data, path), page=0, reading=images.reading).pages
             except (ValueError, OSError) as error:
                 if split == "train":
-                    problems.append(Problem(path, str(error), "a multi-page TIFF", "replace the file"))
+                    problems.append(Problem(path, str(error), "a file of several pages", "replace the file"))
                     continue
                 pages = _named_pages(competition, data, {**fields, "path": path}, identity)
             rows += [{**fields, "path": path, "page": page} for page in range(pages)]
@@ -201,7 +201,7 @@ def _named_pages(competition: Competition, data: Path, file: dict[str, Any], ide
 
 def _without_masks(competition: Competition, data: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows whose file is not another one's mask: `a_mask.png` beside `a.png` fits the pattern `{id}.png` too."""
-    if competition.masks.path is None or competition.images.kind == "pages":
+    if competition.masks.path is None:
         return rows
     paths = {row["path"] for row in rows}
     try:

@@ -49,16 +49,16 @@ def _open_file(
     found = find_format(path)
     if kind not in ("auto", found.name):
         raise ValueError(f"{path}: a {found.name} file was found where kind = {kind!r} was declared")
-    if page is not None and found.name != "tiff":
-        raise ValueError(f"{path}: page {page} was asked for, but only TIFF files have pages and this is {found.name}")
-    reader = found.open(path, as_mask=as_mask, page=page, reading=reading)
+    paged = found.name == "tiff"
+    reader = found.open(path, as_mask=as_mask, page=page if paged else None, reading=reading)
     if reading.turned and not as_mask and isinstance(reader, FileReader) and reader.orientation > 1:
         reader = TurnedReader(reader)
-    if reading.frame is None or reader.shape[0] == 1:
+    frame = reading.frame if page is None or paged else page
+    if frame is None or (reader.shape[0] == 1 and page is None):
         return reader
-    if not 0 <= reading.frame < reader.shape[0]:
-        raise ValueError(f"{path}: frame {reading.frame} was asked for, the file has frames 0 to {reader.shape[0] - 1}")
-    return SliceReader(reader, [reading.frame])
+    if not 0 <= frame < reader.shape[0]:
+        raise ValueError(f"{path}: frame {frame} was asked for, the file has frames 0 to {reader.shape[0] - 1}")
+    return SliceReader(reader, [frame]) if reader.shape[0] > 1 else reader
 
 
 def _members(path: Path) -> list[Path]:
@@ -78,9 +78,9 @@ def open_image(
 ) -> ImageReader:
     """Open a file, a list of files, or a folder of files as one reader (Z, H, W, C).
 
-    page: one page of a TIFF (Z = 1) instead of all. kind: what a file has to be, or for a list or folder 'slices'
-    (one a file, also under 'auto') or 'channels' (layers of coarser pixels are brought to the finest). reading: what
-    the contract says of how pixels are read.
+    page: one page of a TIFF, or slice of another file, instead of all (Z = 1). kind: what a file has to be, or for a
+    list or folder 'slices' (one a file, also under 'auto') or 'channels' (layers of coarser pixels are brought to the
+    finest). reading: what the contract says of how pixels are read.
 
     Raises FileNotFoundError for a missing file and ValueError, naming the file, for a damaged, oversized or
     unsupported one, for members of unlike size, and for a page that does not exist.
@@ -108,6 +108,7 @@ def probe_image(path: Path | str, *, page: int | None = None, reading: Reading =
     Raises like `open_image`; damage inside the pixels is found only when they are read.
     """
     reader = _open_file(Path(path), page, reading=replace(reading, frame=None))
+    reader = reader.reader if isinstance(reader, SliceReader) else reader
     assert isinstance(reader, FileReader)
     return reader.info()
 

@@ -197,6 +197,13 @@ def bands_first(root: Path) -> None:
         np.save(root / f"labels/tile_{k}.npy", draw_mask(k).astype(np.uint8))
 
 
+def images_in_one_array(root: Path) -> None:
+    root.mkdir()
+    np.save(root / "X_train.npy", np.stack([draw_image(draw_mask(k), k) for k in range(7)]))
+    np.save(root / "Y_train.npy", np.stack([draw_mask(k)[..., None] for k in range(7)]).astype(np.uint8))
+    np.save(root / "X_test.npy", np.stack([draw_image(draw_mask(k), k) for k in range(7, 9)]))
+
+
 def a_row_an_image_and_class(root: Path) -> None:
     rows, sample = [], []
     for k in range(9):
@@ -244,6 +251,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "two-channels": (two_channels, 4, None),
     "two-channel-volumes": (two_channel_volumes, 4, None),
     "bands-first": (bands_first, 6, None),
+    "images-in-one-array": (images_in_one_array, 7, None),
     "brats": (brats, 4, None),
     "sequences-in-folders": (sequences_in_folders, 4, None),
     "many-bands": (many_bands, 4, None),

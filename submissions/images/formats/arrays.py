@@ -46,6 +46,7 @@ class GridReader(FileReader):
         integer = np.dtype(np.int32) if stored.kind == "f" else stored.newbyteorder("=")
         self.dtype = integer if self.as_mask else image_dtype(stored)
         self.shape = (self._times * self._slices, height, width, channels)
+        self.pages = self.shape[0]
 
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C), a copy."""
@@ -99,7 +100,10 @@ def _npz_member(path: Path, wanted: str | None) -> tuple[str, tuple[int, ...], n
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if wanted not in names and not (wanted is None and len(names) == 1):
-            raise ValueError(f"{path}: it holds the arrays {names}: say which in images.array (masks.array)")
+            raise ValueError(
+                f"{path}: it holds the arrays {names}: say which in images.array (masks.array); "
+                "images and their masks must be files of their own"
+            )
         name = wanted or names[0]
         with archive.open(f"{name}.npy") as stream:
             version = np.lib.format.read_magic(stream)

@@ -174,6 +174,21 @@ def test_tiff_jpeg_tiles(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.read(0, slice(30, 45), slice(3, 66)), reader.read(0)[30:45, 3:66])
 
 
+def test_pages_of_arrays_and_of_files_without_pages(tmp_path: Path) -> None:
+    stack = np.arange(3 * 20 * 30 * 3, dtype=np.uint16).reshape(3, 20, 30, 3)
+    np.save(tmp_path / "a.npy", stack)
+    assert probe_image(tmp_path / "a.npy", page=0).pages == 3
+    with closing(open_image(tmp_path / "a.npy", page=2)) as reader:
+        assert reader.shape == (1, 20, 30, 3)
+        np.testing.assert_array_equal(reader.read(0), stack[2])
+    with pytest.raises(ValueError, match="frame 3 was asked for, the file has frames 0 to 2"):
+        open_image(tmp_path / "a.npy", page=3)
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    assert open_image(tmp_path / "a.png", page=0).shape[0] == probe_image(tmp_path / "a.png", page=0).pages == 1
+    with pytest.raises(ValueError, match="frame 1 was asked for, the file has frames 0 to 0"):
+        open_image(tmp_path / "a.png", page=1)
+
+
 def test_tiff_pages(tmp_path: Path) -> None:
     stack = np.random.default_rng(2).integers(0, 60_000, (5, 45, 67), dtype=np.uint16)
     for name, options in (("a", {}), ("b", {"compression": "zlib"}), ("c", {"truncate": True})):
