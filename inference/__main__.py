@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     words = parser.add_subparsers(dest="word", required=True)
     run = words.add_parser("run", help="predict the test images with a bundle")
-    run.add_argument("--out", type=Path, default=Path("submission.csv"))
+    run.add_argument("--out", type=Path, default=Path("submission.csv"), help="file to write (default: submission.csv)")
     run.add_argument("--device", help="cpu, cuda, or several as in cuda:0,cuda:1 (default: every GPU, else the CPU)")
     run.add_argument(
         "--time-budget", metavar="8h", help="give up TTA views, then models, then images (with --on-error empty)"
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--sources", type=int, default=12, help="number of images to predict and time (default: 12)")
     trial.add_argument("--work", type=Path, help="folder for temporary files (default: a temporary one)")
     for word in (run, trial):
-        word.add_argument("bundle", type=Path)
+        word.add_argument("bundle", type=Path, help="folder that stage 08 wrote")
         word.add_argument("--data", type=Path, required=True, help="the host's files")
     return parser
 

@@ -52,9 +52,9 @@ def submit(space: Workspace, arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = stage_parser(__doc__ or "")
     parser.add_argument(
-        "--solution", type=Path, help="solution: the true masks of the test images, as a submission table"
+        "--solution", type=Path, help="the true masks of the test images, as a submission table: score against them"
     )
-    parser.add_argument("--ledger", type=Path, default=LEDGER)
+    parser.add_argument("--ledger", type=Path, default=LEDGER, help=f"table of submissions (default: {LEDGER})")
     parser.add_argument("--upload", action="store_true", help="upload it through the package `kaggle`")
     parser.add_argument("--message", default="", help="message that is sent with the submission")
     parser.add_argument("--host-name", help="the competition's name at the host (default: from the contract's url)")

@@ -78,7 +78,9 @@ def _demo(argv: Sequence[str]) -> None:
 
 def _demo_data(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"{started_as()} demo-data")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("data/mni-white-matter"))
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("data/mni-white-matter"), help="default: data/mni-white-matter"
+    )
     folder = parser.parse_args(argv).folder
     from pipeline.demo.demo_data import make_demo_data
 
@@ -224,8 +226,8 @@ def _compare(argv: Sequence[str]) -> None:
     from pipeline.tuning.comparisons.two_runs import compare_runs
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} compare")
-    parser.add_argument("run_a", type=Path)
-    parser.add_argument("run_b", type=Path)
+    for name in ("run_a", "run_b"):
+        parser.add_argument(name, type=Path, help="runs/<competition>/<experiment>, after stage 06")
     arguments = parser.parse_args(argv)
     print(compare_runs(arguments.run_a, arguments.run_b))
 

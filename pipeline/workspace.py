@@ -107,7 +107,13 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
         "fetched once (default: data/<competition>, or where they were)",
     )  # fmt: skip
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="results (default: runs)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. train.epochs=5")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting, e.g. train.epochs=5; may be repeated",
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="delete what this stage made before, and make it again"
     )
@@ -230,14 +236,11 @@ def already(stage: Stage, how: str = "") -> None:
     print(f"{stage.name}: already made {how}".rstrip() + f" -> {stage.folder}")
 
 
-def git_state(folder: Path) -> str | None:
-    """Commit of the checkout that a folder lies in, with '+changes' where files differ; None outside of git."""
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+def git_state(folder: Path) -> str:
+    """Commit of the checkout that `folder` lies in, with '-dirty' where files differ; '' where there is none."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        head, changes = (
-            subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-            for command in commands
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+changes" if changes else "")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

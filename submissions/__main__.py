@@ -30,7 +30,11 @@ from submissions.table.plausible import sample_training
 def _parser(word: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m submissions {word}", description=description)
     if word != "ledger":
-        parser.add_argument("submission", type=Path, help="the CSV file, or what submission.kind is")
+        parser.add_argument(
+            "submission",
+            type=Path,
+            help="the submission: a CSV file, or the zip, folder or JSON of the contract's submission.kind",
+        )
         parser.add_argument("--competition", required=True, help="name of a contract, or the path of a YAML file")
         parser.add_argument("--data", type=Path, help="the host's files (default: data/<competition>)")
     return parser
@@ -50,7 +54,7 @@ def lint(argv: Sequence[str]) -> int:
         help="table with height, width, area_<class>, such as runs/<competition>/inventory/inventory.csv "
         "(default: 200 training masks are read)",
     )
-    parser.add_argument("--no-training", action="store_true", help="compare no sizes with training")
+    parser.add_argument("--no-training", action="store_true", help="do not compare the sizes of masks with training")
     arguments = parser.parse_args(argv)
     competition, data = _opened(arguments)
     training, more = None, []
@@ -70,7 +74,11 @@ def lint(argv: Sequence[str]) -> int:
 
 def score(argv: Sequence[str]) -> int:
     parser = _parser("score", "Score a submission against a solution under the host's metric.")
-    parser.add_argument("solution", type=Path, help="an answer of the same form; a column Usage divides a table")
+    parser.add_argument(
+        "solution",
+        type=Path,
+        help="the truth in the same form; a column Usage (Public, Private, Ignored) gives a score for each part",
+    )
     parser.add_argument("--units", type=Path, metavar="CSV", help="write the row of every image (or stack) here")
     arguments = parser.parse_args(argv)
     competition, data = _opened(arguments)
@@ -89,7 +97,9 @@ def show(argv: Sequence[str]) -> int:
     parser = _parser("show", "Draw masks over their images.")
     parser.add_argument("--id", action="append", required=True, help="image id; several times for several images")
     parser.add_argument("--out", type=Path, default=Path("submission.png"), help="default: submission.png")
-    parser.add_argument("--solution", type=Path, help="one class: green right, blue missed, red too much")
+    parser.add_argument(
+        "--solution", type=Path, help="the truth in the same form; of one class: green right, blue missed, red too much"
+    )
     arguments = parser.parse_args(argv)
     competition, data = _opened(arguments)
     draw_submission(competition, arguments.submission, data, arguments.id, arguments.out, solution=arguments.solution)

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--family", choices=sorted({row.family for row in MODELS.values()}))
+    parser.add_argument("--family", choices=sorted({row.family for row in MODELS.values()}), help="only this family")
     parser.add_argument("--options", metavar="MODEL", help="print the options of one model")
     parser.add_argument("--measure", action="store_true", help="measure every model and rewrite the figures")
     chosen = parser.parse_args(arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from pipeline.prediction.prediction_stages import decision_path, written_by
 from pipeline.stage import read_stage
 from pipeline.tuning.comparisons.two_runs import metric_of
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, git_state
 from submissions.answers import answer_path
 from submissions.answers.scoring import score_parts
 from submissions.host.competition import HOST, Competition
@@ -96,16 +95,6 @@ def _decision(space: Workspace) -> str:
     learned = json.loads(path.read_text(encoding="utf-8")).get("learned", {}) if path.is_file() else {}
     values = json.dumps(learned.get("values", ""), separators=(",", ":"))
     return f"{learned.get('rule', 'unknown')} {values} {file_hash(path) if path.is_file() else ''}".strip()
-
-
-def git_state(folder: Path) -> str:
-    """Commit of the checkout that `folder` lies in, with '-dirty' where files differ; '' where there is none."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def host_name(competition: Competition) -> str:

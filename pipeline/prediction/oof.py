@@ -4,8 +4,9 @@ them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,14 @@ TUNE_FORMAT = 3  # 3: the forecast weighs images as they are twice as much as th
 
 
 @dataclass(frozen=True)
-class StoredItem:
-    """An image whose prediction lies on disk, or a block of one; nothing is read before it is asked for.
+class OofItem(ABC):
+    """One image, or a block of one, with its prediction by the model that did not see it, and its truth, both read
+    when asked for.
 
-    block: the part of the image that this is, None of a whole one; `image_id` names the part, `fields` speak of all of
-    it. view: the test-time view that is read, of a file that holds views apart; '' of any other file. gate_file: the
-    prediction of the classifier that gates this image, whose channels come last. whole: the prediction is a
-    classifier's own.
+    group: images that belong together (patient), drawn whole by the bootstrap. stratum: what thresholds by group are
+    for (organ). stack, z: where the contract scores stacks. fields: what the submission's templates name. block: the
+    part of the image that this is, None of a whole one; `image_id` names the part, `fields` speak of all of it. To be
+    worked on by several processes, an item must be picklable (paths, not open files).
     """
 
     image_id: str
@@ -48,12 +50,31 @@ class StoredItem:
     stack: str
     z: int
     fields: Mapping[str, Any]
+    block: Block | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def probs(self) -> np.ndarray:
+        """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
+
+    @abstractmethod
+    def truth(self) -> Truth:
+        """What the host says is there."""
+
+
+@dataclass(frozen=True)
+class StoredItem(OofItem):
+    """An item whose prediction lies on disk.
+
+    view: the test-time view that is read, of a file that holds views apart; '' of any other file. gate_file: the
+    prediction of the classifier that gates this image, whose channels come last. whole: the prediction is a
+    classifier's own.
+    """
+
     path: Path
     masks: MaskReader
     view: str = ""
     gate_file: Path | None = None
     whole: bool = False
-    block: Block | None = None
 
     @property
     def channels(self) -> list[str]:
@@ -110,7 +131,7 @@ def run_items(
                 image_id if block is None else block.named(image_id), int(fold),
                 str(group) if block is None else image_group(space, row), decision_group(space.competition, row) or "",
                 str(row["stack"]), int(row["z"]), row, prediction_path(folder or run.folder / "oof", image_id), masks,
-                view, gate_path(gates, image_id), whole, block,
+                view, gate_path(gates, image_id), whole, block=block,
             )
         )  # fmt: skip
     return items

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from folds.blocks import extent
 from inference.decide.decision import as_said
 from pipeline.pictures import beside, sheet
+from pipeline.prediction.oof import OofItem
 from pipeline.report.finished_run import FinishedRun
-from pipeline.tuning.scores.units import OofItem, Unit, decided
+from pipeline.tuning.scores.units import Unit, decided
 from submissions.host.listing import ListedImages
 from submissions.host.masks import Truth
 from submissions.table.show import label_of, overlay, overlay_label, shown

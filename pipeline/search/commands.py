@@ -105,7 +105,7 @@ def lr_range_command(argv: Sequence[str]) -> None:
     parser = stage_parser(
         "Learning-rate range test: the loss while the learning rate rises, in a minute. Needs stages 01 to 03."
     )
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=100, help="training steps, one per learning rate (default: 100)")
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
     from pipeline.search.probes import lr_range, suggested_rate, write_lr_range
@@ -119,7 +119,9 @@ def lr_range_command(argv: Sequence[str]) -> None:
 def batch_size_command(argv: Sequence[str]) -> None:
     """Speed and memory by batch size, and what the whole run will take."""
     parser = stage_parser("Speed and memory of training by batch size, in a minute. Needs stages 01 to 03.")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], help="batch sizes to time (default: 1 to 64)"
+    )
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
     from pipeline.search.probes import batch_sizes, expected_cost

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.score_tables import CountScoreTable
-from pipeline.tuning.scores.units import OofItem, make_units
+from pipeline.tuning.scores.units import make_units
 from submissions.host.atomic import write_atomic
 from submissions.metrics import CountMetric, build_metric, joint_histograms
 from submissions.metrics.intervals import Interval, paired_bootstrap

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.decision import Decision
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem, Unit, decided, make_units
+from pipeline.tuning.scores.units import Unit, decided, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning.search import TuneResult
 from submissions.host.atomic import write_atomic

@@ -15,13 +15,14 @@ import pandas as pd
 from inference.decide.decision import Decision
 from inference.forecast.forecast import image_sums
 from pipeline.prediction.drift import image_features, learned_ranges
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.postprocessing import PostReport, choose_post
 from pipeline.tuning.rules.gate_rules import without_idle_classifier
 from pipeline.tuning.rules.nested import RuleReport, assess, joined_folds
 from pipeline.tuning.rules.selection import base_decision, build_learners, left_out, pick_rule
 from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem, Scorer, Unit, decided_unit, make_units
+from pipeline.tuning.scores.units import Scorer, Unit, decided_unit, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from submissions.host.competition import Competition
 from submissions.metrics import Metric

@@ -8,8 +8,9 @@ from functools import partial
 import pandas as pd
 
 from inference.decide.decision import Decision, as_said
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem, Unit, decided, make_units, scored_row
+from pipeline.tuning.scores.units import Unit, decided, make_units, scored_row
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from submissions.answers import answer_of
 from submissions.host.competition import Competition

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_variants, mixed_items
+from pipeline.prediction.oof import OofItem
+from pipeline.tuning.comparisons.paired import Mixed, difference, is_clear, judge_variants, mixed, mixed_items
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from submissions.metrics.intervals import Interval
 
@@ -52,7 +52,7 @@ def fit_weights(criteria: Criteria, members: Mapping[str, Iterable[OofItem]]) ->
         fitted = _simplex(gram.sum(axis=0), cross.sum(axis=0))
         rest = {int(fold): folds != fold for fold in sorted(set(folds))}
         held = {fold: _simplex(gram[rows].sum(axis=0), cross[rows].sum(axis=0)) for fold, rows in rest.items()}
-        nested = [Mixed(item.parts, tuple(held[item.fold])) for item in equal]
+        nested = [mixed(item.parts, held[item.fold].tolist()) for item in equal]
         variants = judge_variants(criteria, {"equal": equal, "fitted": nested}, pool)
     gain = difference(criteria, variants["fitted"], variants["equal"])
     clear = is_clear(gain, criteria.settings) and len(held) > 1

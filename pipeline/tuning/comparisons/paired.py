@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
 
-from folds.blocks import Block
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.rules.nested import RuleReport, assess
 from pipeline.tuning.rules.selection import base_decision, build_learners, suitable_rules
 from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem, Scorer, make_units
+from pipeline.tuning.scores.units import Scorer, make_units
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.masks import Truth
 from submissions.metrics.intervals import Interval, paired_bootstrap
 
 
 @dataclass(frozen=True)
-class Mixed:
+class Mixed(OofItem):
     """An item whose probabilities are the weighted mean of several items of the same image."""
 
     parts: tuple[OofItem, ...]
     weights: tuple[float, ...]
-
-    image_id: str = field(init=False)
-    fold: int = field(init=False)
-    group: str = field(init=False)
-    stratum: str = field(init=False)
-    stack: str = field(init=False)
-    z: int = field(init=False)
-    fields: Mapping[str, Any] = field(init=False)
-    block: Block | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        for one in dataclasses.fields(self):
-            if not one.init:
-                object.__setattr__(self, one.name, getattr(self.parts[0], one.name))
 
     def truth(self) -> Truth:
         """The image's."""
@@ -54,6 +38,12 @@ class Mixed:
             return used[0][0].probs()
         total = sum(np.float32(weight) * part.probs() for part, weight in used)
         return np.clip(np.floor(total + np.float32(0.5)), 0, 255).astype(np.uint8)
+
+
+def mixed(parts: Sequence[OofItem], weights: Sequence[float]) -> Mixed:
+    """The weighted mean of items of one image; all else is the first one's."""
+    own = {one.name: getattr(parts[0], one.name) for one in fields(OofItem)}
+    return Mixed(**own, parts=tuple(parts), weights=tuple(weights))
 
 
 def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, float] | None = None) -> list[Mixed]:
@@ -76,8 +66,8 @@ def mixed_items(members: Mapping[str, Iterable[OofItem]], weights: Mapping[str, 
                 f"{first!r} and {name!r} cannot be averaged: {len(differ)} image(s) are in only one of them, such "
                 f"as {differ[0]!r}"
             )
-    scale = tuple(given[name] for name in by_id)
-    return [Mixed(tuple(by_id[name][key] for name in by_id), scale) for key in sorted(by_id[first])]
+    scale = [given[name] for name in by_id]
+    return [mixed([items[key] for items in by_id.values()], scale) for key in sorted(by_id[first])]
 
 
 def judge_variants(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.comparisons.paired import judge_variants
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning.scores.units import OofItem
 from pipeline.tuning.scores.workers import worker_pool
 
 

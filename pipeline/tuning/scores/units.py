@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from folds.blocks import Block
 from inference.decide.decision import Decision, Mask, apply_each, as_said
+from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.workers import over_units
 from submissions.host.competition import Competition
@@ -23,49 +23,6 @@ from submissions.table.scoring import Segmentation, joined_stack, unit_row
 
 Measure = Callable[[np.ndarray, Mask, Decision], dict[str, Any]]  # of probabilities, mask and decision of an image
 Request = tuple[Decision, np.ndarray]  # a decision, and bool (N,) of the units that it is asked for
-
-
-class OofItem(Protocol):
-    """One image, or a block of one, with its prediction by the model that did not see it, and its truth, both read
-    when asked for.
-
-    group: images that belong together (patient), drawn whole by the bootstrap. stratum: what thresholds by
-    group are for (organ). stack, z: where the contract scores stacks. fields: what the submission's
-    templates name. block: the part of the image that this is, None: all of it. To be worked on by several
-    processes, an item must be picklable (paths, not open files).
-    """
-
-    @property
-    def image_id(self) -> str: ...
-
-    @property
-    def fold(self) -> int: ...
-
-    @property
-    def group(self) -> str: ...
-
-    @property
-    def stratum(self) -> str: ...
-
-    @property
-    def stack(self) -> str: ...
-
-    @property
-    def z(self) -> int: ...
-
-    @property
-    def fields(self) -> Mapping[str, Any]: ...
-
-    @property
-    def block(self) -> Block | None: ...
-
-    def probs(self) -> np.ndarray:
-        """uint8 (channels, H, W), or (channels, Z, H, W) of a volume."""
-        ...
-
-    def truth(self) -> Truth:
-        """What the host says is there."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from drawn_hosts import rle_contract, write_rle_host
 
 import pipeline.delivery.submitting as submitting
 from pipeline.data.inventory import take_inventory, write_inventory
-from pipeline.delivery.submitting import code_folders, git_state, host_name, promised, scored_locally, upload
+from pipeline.delivery.submitting import code_folders, host_name, promised, scored_locally, upload
 from pipeline.experiment import load_experiment
 from pipeline.prediction.prediction_stages import written_by
 from pipeline.stage import Stage
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, git_state
 from submissions.kaggle.ledger import read_ledger
 from submissions.kaggle.upload import Patience, Submitted, file_hash
 
