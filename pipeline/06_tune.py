@@ -56,11 +56,11 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
             "`python -m submissions lint` on the submission of stage 07"
         )
     extras = measure(space, runs, found)
-    forecast = taught_forecast(space, runs, found.criteria, result)
+    sources = source_of_images(space, runs[0])
+    forecast = taught_forecast(space, runs, found.criteria, result, sources)
     host = host_result(found.criteria, found.items, result, space.own / KNOWN)
-    by_source = source_report(result, source_of_images(space, runs[0]))
-    sections = [*([] if host is None else host_report(host, result)), *by_source, *forecast_report(forecast)]
-    write_tuning(stage.folder, result, extras=extras, sections=sections)
+    sections = [*([] if host is None else host_report(host, result)), *source_report(result, sources)]
+    write_tuning(stage.folder, result, extras=extras, sections=[*sections, *forecast_report(forecast)])
     save_forecast(stage.folder / "forecast.json", forecast)
     worth, metric = (result, result.metric.name) if host is None else (host, HOST)
     folds = pd.DataFrame(sorted(worth.fold_scores.items()), columns=["fold", "score"])

@@ -22,7 +22,8 @@ from pipeline.tuning.forecast.trees import grow_trees
 KINDS = ("soft", "doc", "ridge", "forest", "neighbours")  # in the order of how little they can learn
 PENALTIES = np.logspace(-1, 3, 9)
 TREES = 40
-NEAR = 8  # neighbour whose distance sets a kernel's width
+NEAR = 8  # neighbour whose distance sets a kernel's width,
+WIDTH_ROWS = 128  # in the median of so many rows at least
 LEAST_SCALE = 1e-6
 MOST_ROWS = 800  # known rows that a map learns from, drawn where there are more
 DECIMALS = 8
@@ -92,7 +93,7 @@ def _neighbours(names: list[str], values: np.ndarray, target: np.ndarray, weight
     """The known rows themselves."""
     z, facts = _standardised(names, values, weights)
     place = min(NEAR, len(z) - 1)
-    apart = np.partition(squared_distances(z, z), place, axis=1)[:, place]
+    apart = np.partition(squared_distances(z[:: max(1, len(z) // WIDTH_ROWS)], z), place, axis=1)[:, place]
     width = max(float(np.median(apart)), LEAST_SCALE)
     return NeighbourMap(**facts, rows=_plain(z), values=_plain(target), weights=_plain(weights), width=width)
 

@@ -31,10 +31,13 @@ from submissions.metrics import Metric
 META = ("image_id", "fold", "group", "stratum")
 
 
-def taught_forecast(space: Workspace, runs: Sequence[Run], criteria: Criteria, result: TuneResult) -> Forecast:
+def taught_forecast(
+    space: Workspace, runs: Sequence[Run], criteria: Criteria, result: TuneResult, sources: dict[str, str]
+) -> Forecast:
     """The forecast of an experiment, from its out-of-fold predictions and the copies that stage 05 predicted.
 
-    Of an ensemble the copies are those of its first member. Of whole images that are classified nothing is learned.
+    sources: as `source_of_images` tells them. Of an ensemble the copies are those of its first member. Of whole images
+    that are classified nothing is learned.
     """
     facts: dict[str, Any] = {
         "fingerprint": runs_fingerprint(runs), "cv": result.cv, "interval": (result.interval.low, result.interval.high),
@@ -45,7 +48,6 @@ def taught_forecast(space: Workspace, runs: Sequence[Run], criteria: Criteria, r
         plain = {key: facts[key] for key in ("fingerprint", "cv", "interval", "models")}
         doubts = ["images are classified as a whole, so there is no mask to learn from"]
         return Forecast(**plain, way="mean", classes=classes, doubts=doubts, **named_metric(result.metric))
-    sources = source_of_images(space, runs[0])
     known = [own_units(result, classes, sources)]
     known += copied_units(space, runs[0], criteria, result.decision, sources)
     return learn_forecast(joined(known), result.metric, classes, **facts)

@@ -63,9 +63,12 @@ class Asked:
 
 def asked_of(lesson: Lesson, left: Left) -> Asked:
     """Halves of the groups of what is left out, and the sets that an error is taken of, LEAST_EPISODE units or more."""
-    parts = list(_parts(lesson, left))
-    found = (_question(lesson, name, rows, parts) for name, rows in _sets(lesson.known, left))
-    return Asked(left.kind, parts, [one for one in found if one is not None])
+    parts, known = list(_parts(lesson, left)), lesson.known
+    there = np.any([np.zeros(len(known.own), bool), *(part.asked for part in parts)], axis=0)
+    sets = [(name, rows & there) for name, rows in _sets(known, left) if (rows & there).sum() >= LEAST_EPISODE]
+    truths = lesson.metric.bootstrap(known.rows, np.stack([rows for _, rows in sets])) if sets else np.empty(0)
+    asked = zip(sets, truths, strict=True)
+    return Asked(left.kind, parts, [_question(name, rows, parts, float(truth)) for (name, rows), truth in asked])
 
 
 def _parts(lesson: Lesson, left: Left) -> Iterator[Part]:
@@ -74,13 +77,14 @@ def _parts(lesson: Lesson, left: Left) -> Iterator[Part]:
     for half in (known.halves, ~known.halves):
         asked, taught = left.asked & half, ~half & ~left.hidden
         if asked.any() and taught.sum() >= LEAST_TAUGHT:
-            seen = known.at(taught)
-            weights, score = row_weights(seen), seen.rows["score"].to_numpy(float)
-            there = np.isfinite(score)
+            seen, weights = known.at(taught), np.zeros(len(taught))
+            weights[taught] = row_weights(seen)
+            cv, plain = metric.bootstrap(known.rows, np.stack([taught & known.own, weights]))
+            score = known.rows["score"].to_numpy(float)
+            there = np.isfinite(score) & taught
             yield Part(
                 asked, features_of(known.units, asked), seen, targets_of(seen, metric, lesson.classes, lesson.span),
-                cv=metric.score(seen.rows[seen.own]) if seen.own.any() else math.nan,
-                plain=metric.score(seen.rows, weights),
+                cv=float(cv) if (taught & known.own).any() else math.nan, plain=float(plain),
                 mean=float(np.average(score[there], weights=weights[there])) if there.any() else math.nan,
             )  # fmt: skip
 
@@ -96,18 +100,14 @@ def _sets(known: Known, left: Left) -> Iterator[tuple[str, np.ndarray]]:
         yield text, left.asked & (shifts == text)
 
 
-def _question(lesson: Lesson, name: str, rows: np.ndarray, parts: Sequence[Part]) -> Question | None:
-    """rows: bool (N,) of the set; None of too few that are asked."""
+def _question(name: str, rows: np.ndarray, parts: Sequence[Part], truth: float) -> Question:
+    """rows: bool (N,) of the set, all of them asked by one of the parts."""
     chosen = [rows[part.asked] for part in parts]
     sizes = [int(one.sum()) for one in chosen]
-    if sum(sizes) < LEAST_EPISODE:
-        return None
-    there = np.any([part.asked & rows for part in parts], axis=0)
     cv, plain = (
         sum(size * value for size, value in zip(sizes, values, strict=True) if size) / sum(sizes)
         for values in ([part.cv for part in parts], [part.plain for part in parts])
     )
-    truth = lesson.metric.score(lesson.known.rows[there])
     return Question(name, chosen, truth, _number(cv), _number(plain))
 
 

@@ -36,7 +36,7 @@ def test_of_the_images_as_they_are_every_one_is_asked_once(lesson: Lesson) -> No
     for part in found.parts:
         assert not set(groups[part.asked]) & set(part.seen.meta["group"])
     question = found.questions[0]
-    assert question.truth == DICE.score(known.rows[known.own]) and len(found.questions) == 1
+    assert question.truth == pytest.approx(DICE.score(known.rows[known.own])) and len(found.questions) == 1
     sizes = [part.asked.sum() for part in found.parts]
     cvs = [DICE.score(part.seen.rows[part.seen.own]) for part in found.parts]
     assert question.cv == pytest.approx(np.average(cvs, weights=sizes))
