@@ -38,8 +38,8 @@ from peers import smp_recipe
 
 from inference.config import ModelConfig
 from inference.models import build_model
+from inference.models.pretrained import load_encoder_weights
 from inference.predict.store import open_prediction, prediction_path
-from inference.weights import load_encoder_weights
 from pipeline.experiment import load_experiment
 from pipeline.inventory_table import read_inventory
 from submissions.host.competition import Competition, load_competition

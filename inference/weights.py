@@ -1,6 +1,6 @@
-"""Weights in and out: pretrained encoders and saved models.
+"""Saved models in and out.
 
-Saved models are safetensors with their settings beside them (`model.json`); nothing is unpickled, and a saved
+They are safetensors with their settings beside them (`model.json`); nothing is unpickled, and a saved
 model is rebuilt from its settings alone, with nothing downloaded.
 """
 
@@ -17,17 +17,9 @@ from torch import Tensor, nn
 
 from inference.config import SETTINGS_FILE, InputConfig, ModelConfig, PredictConfig
 from inference.models import build_model
-from inference.models.pretrained import load_encoder_weights, normalisation_of
 from inference.models.tensors import clean_state, read_tensors, write_tensors
 from submissions.host.atomic import write_atomic
-
-__all__ = [
-    "LoadedModel",
-    "load_encoder_weights",
-    "load_model",
-    "normalisation_of",
-    "save_model",
-]
+from submissions.images.damaged import read_json
 
 WEIGHTS_FILE = "weights.safetensors"
 FORMAT = 1
@@ -96,19 +88,12 @@ def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name in (WEIGHTS_FILE, SETTINGS_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing; expected a folder written by training")
-    settings = _parse_settings((folder / SETTINGS_FILE).read_text(), folder / SETTINGS_FILE)
-    return read_tensors(folder / WEIGHTS_FILE), settings
-
-
-def _parse_settings(text: str, path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); restore it or train again") from error
+    path = folder / SETTINGS_FILE
+    settings = read_json(path, cure="restore it or train again")
     found = settings.get("format") if isinstance(settings, dict) else None
     if found != FORMAT:
         raise ValueError(f"{path} has format {found}, expected {FORMAT}; it was written by another version")
-    return settings
+    return read_tensors(folder / WEIGHTS_FILE), settings
 
 
 def _load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

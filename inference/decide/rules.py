@@ -57,8 +57,8 @@ class ArgmaxRule(Settings):
     priority: list[Count] = Field(
         default_factory=list, description="class indices; a class earlier in the list takes the pixel"
     )
-    reject: Level = Field(0, description="upper threshold: a region is kept if a pixel of it reaches this")
-    unknown: str | None = Field(None, description="class of pixels below the reject threshold")
+    reject: Level = Field(0, description="where no class reaches this, the pixel is `unknown`, or of no class")
+    unknown: str | None = Field(None, description="class of pixels where none reaches `reject`")
 
 
 Rule = Annotated[ThresholdRule | QuantileRule | HysteresisRule | ArgmaxRule, Field(discriminator="kind")]

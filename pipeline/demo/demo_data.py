@@ -35,17 +35,7 @@ def fetch_template(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     wheels = sorted(folder.glob("nilearn-*.whl"))
     if not wheels:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            "-d",
-            str(folder),
-        ]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-d", str(folder)]
         done = subprocess.run([*command, NILEARN], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"pip could not fetch {NILEARN}, which holds the demo's images:\n{done.stderr.strip()}")

@@ -9,6 +9,7 @@ import pandas as pd
 import scipy
 
 from pipeline.shift.appearance import standardised
+from submissions.host.listing import spread
 
 PARTS = 5
 TREES = 100
@@ -50,7 +51,7 @@ def tell_apart(features: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> 
     parts = min(PARTS, *(len(set(groups[side])) for side in (test, ~test)))
     if parts < LEAST_GROUPS:
         return None
-    taught = np.sort(np.concatenate([_spread(np.flatnonzero(side)) for side in (test, ~test)]))
+    taught = np.sort(np.concatenate([spread(np.flatnonzero(side).tolist(), MOST_TAUGHT) for side in (test, ~test)]))
     values = features.to_numpy(dtype=np.float64)
     total, times = np.zeros(len(features)), np.zeros(len(features))
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
@@ -69,12 +70,6 @@ def tell_apart(features: pd.DataFrame, test: np.ndarray, groups: np.ndarray) -> 
     low, high = _interval(probability[known], test[known], groups[known])
     foreign = test & (probability > np.quantile(probability[~test], RARE))
     return Foreign(auc, low, high, probability, foreign, telling_measures(features, test))
-
-
-def _spread(rows: np.ndarray) -> np.ndarray:
-    """At most MOST_TAUGHT rows, evenly spread."""
-    count = min(MOST_TAUGHT, len(rows))
-    return rows[np.arange(count) * len(rows) // count]
 
 
 def area_under_curve(scores: np.ndarray, test: np.ndarray) -> float:

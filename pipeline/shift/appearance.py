@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,9 @@ _LEAST = 1e-3
 _LOGARITHMS = {"image_colourfulness": 1.0, "image_sharpness": _LEAST, "image_noise": 1e-4}
 
 
-def require_measures(table: pd.DataFrame) -> None:
+def require_measures(table: pd.DataFrame, names: Iterable[str] = MEASURES) -> None:
     """Raises ValueError where an inventory was made before images were measured."""
-    missing = [name for name in MEASURES if name not in table]
+    missing = [name for name in names if name not in table]
     if missing:
         raise ValueError(f"the inventory has no column {missing[0]!r}; run 01_check_data.py again with --overwrite")
 
@@ -107,10 +108,11 @@ def principal(values: np.ndarray, *, most: int = 8, share: float = 0.9) -> np.nd
 
     Signs are fixed, so that the same rows give the same numbers.
     """
+    from sklearn.decomposition import PCA
+
     if min(values.shape) == 0:
         return np.zeros((len(values), 0))
-    left, sizes, right = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    held = np.cumsum(sizes**2) / max(float((sizes**2).sum()), 1e-12)
-    count = min(most, int(np.searchsorted(held, share)) + 1, len(sizes))
-    signs = np.sign(right[np.arange(count), np.abs(right[:count]).argmax(axis=1)])
-    return np.asarray(left[:, :count] * sizes[:count] * signs)
+    components = PCA(min(most, *values.shape), svd_solver="full")
+    found = components.fit_transform(values)
+    held = np.cumsum(components.explained_variance_ratio_)
+    return np.asarray(found[:, : int(np.searchsorted(held, share)) + 1])

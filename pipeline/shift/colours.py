@@ -7,6 +7,7 @@ import pandas as pd
 
 from inference.colours import FOREIGN, learn_colours, reaches_away
 from inference.predict.inputs import value_maximum
+from pipeline.shift.appearance import require_measures
 from submissions.images.measures import QUANTILES
 
 
@@ -18,9 +19,7 @@ def quantiles_of(listing: pd.DataFrame) -> np.ndarray:
     """
     count = int(listing["channels"].astype(int).mode().iloc[0])
     names = [f"image_channel_{channel}_{name}" for channel in range(count) for name in QUANTILES]
-    missing = [name for name in names if name not in listing]
-    if missing:
-        raise ValueError(f"the inventory has no column {missing[0]!r}; run 01_check_data.py again with --overwrite")
+    require_measures(listing, names)
     values = listing[names].to_numpy(dtype=np.float64, copy=True)
     most = np.array([value_maximum(np.dtype(str(name))) for name in listing["dtype"]])
     values[(listing["channels"].astype(int) != count).to_numpy()] = np.nan

@@ -11,6 +11,7 @@ from pipeline.pictures import draw_pairs, new_figure, save_figure
 from pipeline.shift.appearance import FULL, principal, standardised
 from pipeline.shift.similar_images import pairs_to_show, thumbnails_of
 from pipeline.workspace import Workspace
+from submissions.host.listing import spread
 
 TRAINING, TEST = "#4c78a8", "#f58518"
 DRAWN = 28
@@ -72,9 +73,7 @@ def draw_sources(table: pd.DataFrame, thumbnails: np.ndarray, path: Path) -> Non
         axis.axis("off")
     for line, name in zip(axes, names, strict=True):
         rows = np.flatnonzero(table["source"].astype(str) == name)
-        count = min(ACROSS, len(rows))
-        chosen = rows[np.arange(count) * len(rows) // count]
-        for axis, row in zip(line, chosen, strict=False):
+        for axis, row in zip(line, spread(rows.tolist(), ACROSS), strict=False):
             axis.imshow(_framed(table.iloc[row], thumbnails[row]), interpolation="nearest")
         split = table["split"].iloc[rows]
         words = f"{name}: {int((split == 'train').sum())} training, {int((split == 'test').sum())} test images"

@@ -19,8 +19,9 @@ from torch import nn
 
 from inference.config import SETTINGS_FILE
 from inference.models import Classifier, build_model, model_row
+from inference.models.pretrained import load_encoder_weights
 from inference.progress import ProgressLines, progress_bar
-from inference.weights import load_encoder_weights, save_model
+from inference.weights import save_model
 from pipeline.augmentation.stain_references import reference_colours
 from pipeline.data.store import Store
 from pipeline.experiment import Experiment, TrainSettings
