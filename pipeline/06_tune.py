@@ -28,7 +28,7 @@ try:
     from pipeline.tuning.forecast.known_units import forecast_report, source_of_images, source_report, taught_forecast
     from pipeline.tuning.host_score import KNOWN, host_lines, host_report, host_result
     from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
-    from pipeline.tuning.report import write_tuning
+    from pipeline.tuning.report import worth_lines, write_tuning
     from pipeline.tuning.search import tune
     from pipeline.tuning.submission_score import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
@@ -67,10 +67,8 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     write_atomic(stage.folder / "folds.csv", folds.to_csv(index=False, lineterminator="\n"))
     interval = [worth.interval.low, worth.interval.high]
     prediction = None if worth.prediction is None else [worth.prediction.low, worth.prediction.high]
-    print("\n".join([*result.reasons, *measured_reasons(extras), *([] if host is None else host_lines(host, result))]))
-    print(f"CV {worth.cv:.4f} ({interval[0]:.4f} to {interval[1]:.4f}), nested {worth.nested:.4f}")
-    if prediction is not None:
-        print(f"prediction interval of the leaderboard score: {prediction[0]:.4f} to {prediction[1]:.4f}")
+    said = [*result.reasons, *measured_reasons(extras), *([] if host is None else host_lines(host, result))]
+    print("\n".join([*said, *worth_lines(worth.cv, interval, worth.nested, prediction)]))
     facts = {"score": worth.cv, "interval": interval, "nested": worth.nested, "prediction": prediction}
     facts |= {} if host is None else {"tuned_with": result.metric.name, "tuned_score": result.cv}
     finish(stage, f"{metric} {worth.cv:.4f}", **facts, metric=metric, folds=worth.fold_scores)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inference.forecast.forecast import SetForecast
@@ -22,20 +22,40 @@ def forecast_lines(found: SetForecast, learned: Mapping[str, Any]) -> list[str]:
         lines.append(f"CV {found.cv:.4f}{_span(learned.get('interval'))}: images like the training images")
     if learned.get("prediction_interval"):
         lines.append(f"prediction interval{_span(learned['prediction_interval'])}: one leaderboard of such images")
+    shaky = disagreement(found.cv, learned.get("prediction_interval"))
+    lines += [f"warning: {shaky}"] if shaky else []
     if not math.isfinite(found.estimate):
         reasons = "; ".join(found.doubts) or "nothing was learned"
         return [*lines, f"no forecast of these test images: {reasons}"]
     lines.append(f"forecast {found.estimate:.4f}{_span([found.low, found.high])}: these test images")
-    return [*lines, f"verdict: {verdict(found)}", *_doubtful(found), *(f"the forecast: {one}" for one in found.doubts)]
+    return [
+        *lines,
+        f"verdict: {verdict(found, shaky=bool(shaky))}",
+        *_doubtful(found),
+        *(f"the forecast: {one}" for one in found.doubts),
+    ]
 
 
-def verdict(found: SetForecast) -> str:
-    """One sentence: may cross-validation be trusted for these images?"""
+def disagreement(cv: float, prediction: Sequence[float | None] | None) -> str:
+    """A sentence where CV lies outside the prediction interval, which is around the nested score; '' where not."""
+    low, high = (math.nan if end is None else end for end in prediction or (None, None))
+    if not (cv < low or cv > high):
+        return ""
+    return (
+        f"the CV of {cv:.4f} lies outside the prediction interval, which is around the nested score: decisions learned "
+        "on some folds do not suit the others, so neither number is firm; longer training, more folds or tune.rule "
+        "make the decision steadier"
+    )
+
+
+def verdict(found: SetForecast, *, shaky: bool = False) -> str:
+    """One sentence: may cross-validation be trusted for these images? shaky: CV and nested score disagree."""
     number = len(found.units)
     strange = round(found.strange * number)
     unlike = f"{strange} of {number} test images have predictions unlike those of any training image"
     if found.agrees and found.strange <= MANY_STRANGE:
-        return "the predictions of the test images are like those of the training images: trust CV"
+        alike = "the predictions of the test images are like those of the training images: "
+        return alike + ("but CV and the nested score disagree: count on neither" if shaky else "trust CV")
     span = f"{found.low:.4f} to {found.high:.4f}"
     if found.agrees:
         inside = f"do not count on the CV of {found.cv:.4f}, though it is inside"

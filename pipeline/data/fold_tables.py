@@ -152,14 +152,14 @@ def frozen_table(space: Workspace) -> tuple[pd.DataFrame, str] | None:
     """The fold table that the experiment already uses, and its source; None before any, and where settings changed.
 
     Raises ValueError where a plain split would take the place of a grouped one, or of a team's file, unasked: the
-    settings of the split changed, or the file is gone.
+    settings of the split changed, or the file is gone; and where the file was edited.
     """
     note = _note(space)
     if not note:
         return None
     source, file = note.get("source", ""), space.shared / "folds" / note["folds"] / "folds.csv"
     if note["settings"] == _settings_digest(space) and file.is_file():
-        table = read_folds(file)
+        table = _unchanged(file, note["folds"])
         _check_table(space, table, source)
         return table, source
     if not source:
@@ -171,10 +171,23 @@ def frozen_table(space: Workspace) -> tuple[pd.DataFrame, str] | None:
     )
 
 
+def _unchanged(file: Path, name: str) -> pd.DataFrame:
+    """The table of a frozen file. Raises ValueError where its content is not what its folder is named by: networks may
+    have been trained on images that an edited table holds out."""
+    table = read_folds(file)
+    if folds_hash(table) != name:
+        raise ValueError(
+            f"{file} was edited after it was frozen, and networks may have trained by the earlier folds: to use the "
+            "edited table, move it elsewhere and give it with 02_make_folds.py --folds FILE; to get the earlier one "
+            "back, undo the edit"
+        )
+    return table
+
+
 def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
     """The frozen fold table of the experiment and its hash.
 
-    Raises FileNotFoundError before stage 02, ValueError where the split's settings changed since.
+    Raises FileNotFoundError before stage 02, ValueError where the split's settings changed since, or the file.
     """
     script = f"02_make_folds.py {space.experiment.name}"
     note = _note(space)
@@ -184,7 +197,7 @@ def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
         raise ValueError(f"the settings of the split changed since {script} was run; run it again")
     folder = space.shared / "folds" / note["folds"]
     read_stage(folder, script)
-    return read_folds(folder / "folds.csv"), str(note["folds"])
+    return _unchanged(folder / "folds.csv", note["folds"]), str(note["folds"])
 
 
 def _settings_digest(space: Workspace) -> str:

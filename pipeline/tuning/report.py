@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.decision import save_decision
+from inference.forecast.verdict import disagreement
 from pipeline.tuning.comparisons.extras import Extras, decision_with, extras_report, markdown, write_extras
 from pipeline.tuning.rules.nested import RuleReport
 from submissions.host.atomic import write_atomic
@@ -82,6 +83,16 @@ def report(result: TuneResult) -> str:
     worst = worst[["image_id", "fold", "group", "score"]].rename(columns={"image_id": "image"})
     lines += ["## Lowest scores", "", *markdown(worst.assign(score=[_score(score) for score in worst["score"]]))]
     return "\n".join(lines) + "\n"
+
+
+def worth_lines(cv: float, interval: Sequence[float], nested: float, prediction: Sequence[float] | None) -> list[str]:
+    """What a decision is worth, for a terminal: CV with its interval (low, high), the nested score, the prediction
+    interval where there is one, and a warning where these cannot all be true."""
+    lines = [f"CV {cv:.4f} ({interval[0]:.4f} to {interval[1]:.4f}), nested {nested:.4f}"]
+    if prediction is not None:
+        lines.append(f"prediction interval of the leaderboard score: {prediction[0]:.4f} to {prediction[1]:.4f}")
+    shaky = disagreement(cv, prediction)
+    return [*lines, f"warning: {shaky}"] if shaky else lines
 
 
 def _worth(result: TuneResult) -> list[str]:

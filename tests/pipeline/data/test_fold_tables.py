@@ -9,7 +9,8 @@ from drawn_hosts import rle_contract, write_rle_host
 from tiny_run import space_of as tiny_space
 from tiny_run import stage, write_tiny_experiment
 
-from pipeline.data.fold_tables import fold_table, folds_stage, freeze, open_folds
+from folds.foldfile import write_folds
+from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.leak_report import audit_and_report
 from pipeline.experiment import Experiment, FoldsSettings
@@ -46,6 +47,11 @@ def test_groups_of_the_contract_stay_together_and_the_file_is_frozen(tmp_path: P
     again, name = open_folds(space)
     pd.testing.assert_frame_equal(again, table)
     assert made.folder.name == name
+    edited = table.assign(fold=(table["fold"] + 1) % 3)
+    write_folds(edited, made.folder / "folds.csv")
+    for use in (open_folds, frozen_table):
+        with pytest.raises(ValueError, match=r"folds\.csv was edited after it was frozen.*--folds FILE"):
+            use(space)
 
 
 def test_sources_found_or_given_are_in_the_fold_file_and_divide_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from drawn_forecast import drawn_units, with_copies
 
 from inference.forecast.forecast import Forecast, SetForecast, apply_forecast, load_forecast, save_forecast, unit_table
 from inference.forecast.maps import apply_map
-from inference.forecast.verdict import forecast_lines, verdict
+from inference.forecast.verdict import disagreement, forecast_lines, verdict
 from pipeline.tuning.forecast import learning
 from pipeline.tuning.forecast.fitting import KINDS, fit_map
 from pipeline.tuning.forecast.known_units import forecast_report, joined, source_report
@@ -51,6 +51,10 @@ def test_of_such_images_it_agrees_with_cv(forecast: Forecast) -> None:
     found = apply_forecast(forecast, drawn_units(DICE, 30, 0.1, seed=5).units)
     assert found.agrees and found.strange < 0.15
     assert "trust CV" in verdict(found)
+    assert "count on neither" in verdict(found, shaky=True)
+    said = forecast_lines(found, {"prediction_interval": [found.cv - 0.3, found.cv - 0.1]})
+    assert any("lies outside the prediction interval" in line for line in said) and "trust CV" not in " ".join(said)
+    assert not disagreement(0.5, [0.4, 0.6]) and not disagreement(0.5, None) and not disagreement(0.5, [None, None])
 
 
 def test_where_many_images_are_strange_cv_is_not_to_be_counted_on() -> None:
