@@ -223,6 +223,7 @@ def _shift_test(argv: Sequence[str]) -> None:
 
 
 def _compare(argv: Sequence[str]) -> None:
+    from pipeline.search.leaderboard import advised
     from pipeline.tuning.comparisons.two_runs import compare_runs
 
     parser = argparse.ArgumentParser(prog=f"{started_as()} compare")
@@ -230,6 +231,7 @@ def _compare(argv: Sequence[str]) -> None:
         parser.add_argument(name, type=Path, help="runs/<competition>/<experiment>, after stage 06")
     arguments = parser.parse_args(argv)
     print(compare_runs(arguments.run_a, arguments.run_b))
+    print(advised(arguments.run_a, arguments.run_b))
 
 
 def _search(word: str) -> Callable[[Sequence[str]], None]:

@@ -32,11 +32,11 @@ def leaderboard_command(argv: Sequence[str]) -> None:
     )
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
-    from pipeline.search.leaderboard import leaderboard, write_leaderboard
+    from pipeline.search.leaderboard import advice, leaderboard, write_leaderboard
 
     table = leaderboard(space.shared)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
-    print(f"leaderboard -> {write_leaderboard(space.shared, table)}")
+    print("\n".join([*advice(space.shared, table), f"leaderboard -> {write_leaderboard(space.shared, table)}"]))
     if arguments.select is not None:
         singles = [name for name in table["run"] if (space.shared / name / "oof").is_dir()]
         _select(space, arguments.of or singles, arguments)

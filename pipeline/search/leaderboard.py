@@ -13,11 +13,13 @@ import pandas as pd
 
 from inference.weights import WEIGHTS_FILE
 from pipeline.inventory_table import SOURCE, read_inventory
+from pipeline.origin import EXPERIMENT
 from pipeline.pictures import new_figure, save_figure
 from pipeline.search.noise_floor import NOISE
 from pipeline.stage import DONE, read_stage
-from pipeline.tuning.comparisons.two_runs import member_names, metric_of, read_scores
+from pipeline.tuning.comparisons.two_runs import member_names, metric_of, read_scores, which_to_take
 from submissions.host.atomic import write_atomic
+from submissions.host.settings import read_yaml
 from submissions.metrics import Metric
 
 LEAST = 5  # units below which a source has no score of its own
@@ -114,6 +116,33 @@ def leaderboard(shared: Path) -> pd.DataFrame:
     table["front"] = pareto_front(table["nested"].to_numpy(), table["inference"].to_numpy())
     table["noise"] = table["nested"].max() - table["nested"] < noise_floor_of(shared)
     return table
+
+
+def advice(shared: Path, table: pd.DataFrame) -> list[str]:
+    """Which run of a `leaderboard` to take: the first against the next, and the best of 3D against the best of 2D and
+    2.5D where there are both."""
+    names = [str(name) for name in table["run"]]
+    pairs = [("runs", names[:2])]
+    kinds = [_dims(shared / name) for name in names]
+    if len(set(kinds) - {None}) == 2:
+        pairs.append(("3D or 2.5D", [names[kinds.index(3)], names[kinds.index(2)]]))
+    return [f"{what}: {advised(*(shared / name for name in two))}" for what, two in pairs if len(two) == 2]
+
+
+def advised(run_a: Path, run_b: Path) -> str:
+    """`which_to_take` of two runs, by what they cost too."""
+    return which_to_take(run_a, run_b, (_seconds(run_a), _seconds(run_b)))
+
+
+def _seconds(run: Path) -> float:
+    tuned = read_stage(run / "tuning", f"06_tune.py {run.name}")
+    return run_costs([run.with_name(name) for name in member_names(tuned, run.name)]).inference
+
+
+def _dims(run: Path) -> int | None:
+    """Dimensions of what a run's network sees; None of an ensemble."""
+    kept = read_yaml(run / EXPERIMENT)
+    return None if kept.get("members") else int((kept.get("input") or {}).get("dims") or 2)
 
 
 def _number(value: Any) -> float:

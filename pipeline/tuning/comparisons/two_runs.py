@@ -119,6 +119,29 @@ def compare_runs(run_a: Path, run_b: Path) -> str:
     return said + (f"\n{across_text(table)}\n" if len(table) > 1 else "")
 
 
+def which_to_take(run_a: Path, run_b: Path, seconds: tuple[float, float]) -> str:
+    """Which of two experiments' folders to submit from, by the paired difference of their nested scores.
+
+    Where its interval contains zero, the one that predicts faster is as good; seconds: of a test image, NaN where not
+    known. Raises as `compare_runs`.
+    """
+    metric = metric_of(read_stage(run_a / "tuning", f"06_tune.py {run_a.name}")["identity"]["settings"])
+    a, b = (read_scores(run, "nested_scores.csv") for run in (run_a, run_b))
+    found = compare(a, b, metric).overall
+    first, second = (run_a, run_b) if not found.estimate < 0 else (run_b, run_a)
+    low, high = (found.low, found.high) if first == run_a else (-found.high, -found.low)
+    ahead = f"nested {abs(found.estimate):+.4f} [{low:+.4f}, {high:+.4f}] over {second.name}, {found.groups} groups"
+    if not np.isfinite(low):
+        return f"{first.name} or {second.name}: their difference cannot be told from noise ({found.groups} group(s))"
+    if low > 0:
+        return f"take {first.name}: {ahead}"
+    taken, why = first, ""
+    if seconds[0] != seconds[1] and np.isfinite(seconds).all():
+        taken = (run_a, run_b)[int(np.argmin(seconds))]
+        why = f" the faster, {min(seconds):.2f} s an image against {max(seconds):.2f} s,"
+    return f"take {taken.name},{why} or the mean of both: {first.name} has {ahead}, which is noise"
+
+
 def sources_of_run(run: Path) -> dict[str, str]:
     """Image -> its source, by the fold file that a run's folder notes; nothing where there is none."""
     note = run / "folds.json"

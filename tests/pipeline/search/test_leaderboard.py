@@ -14,7 +14,7 @@ from tiny_run import write_tiny_experiment
 
 from pipeline.__main__ import main
 from pipeline.inventory_table import read_inventory
-from pipeline.search.leaderboard import leaderboard, pareto_front, run_costs, run_folders, source_scores
+from pipeline.search.leaderboard import advice, leaderboard, pareto_front, run_costs, run_folders, source_scores
 from pipeline.search.noise_floor import NOISE, measure_noise, noise_floor
 from pipeline.sequence import run_stages
 from pipeline.tuning.comparisons.two_runs import read_scores
@@ -83,6 +83,10 @@ def test_runs_of_a_competition_side_by_side(tmp_path: Path, capsys: pytest.Captu
     chosen = tmp_path / "chosen.yaml"
     main(["leaderboard", *arguments, "--select", str(chosen)])
     said = capsys.readouterr().out
+    assert "runs: take " in said and "3D or 2.5D" not in said
+    kept = shared / "other/experiment.yaml"
+    kept.write_text(kept.read_text().replace("dims: 2", "dims: 3"))
+    assert [line.split(":")[0] for line in advice(shared, table)] == ["runs", "3D or 2.5D"]
     assert "tiny" in said and "the best run alone" in said and (shared / "leaderboard.png").is_file()
     members = yaml.safe_load(chosen.read_text())["members"]
     assert set(members) <= {"tiny", "other"}

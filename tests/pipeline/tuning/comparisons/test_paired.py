@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from pipeline.tuning.comparisons.two_runs import (
     compare,
     comparison_text,
     sources_of_run,
+    which_to_take,
 )
 from pipeline.tuning.report import write_tuning
 from pipeline.tuning.search import tune
@@ -236,6 +239,32 @@ def test_two_runs_are_compared_in_pairs() -> None:
     assert "A: one" in text and "im07" in text
     shuffled = compare(scores(better.round(3)).sample(frac=1, random_state=1), scores(base), METRIC, rounds=300)
     assert shuffled.overall == found.overall
+
+
+def test_the_run_to_take_is_the_better_one_or_where_that_is_noise_the_faster(tmp_path: Path) -> None:
+    rng, base = np.random.default_rng(0), np.linspace(0.5, 0.8, 30).round(3)
+    tables = {"flat": base, "deep": base + 0.1, "alike": (base + rng.normal(0, 0.01, 30)).round(3)}
+    settings = {"tune": {"metric": METRIC.name, "metric_params": {}}}
+    for name, values in tables.items():
+        (tmp_path / name / "tuning").mkdir(parents=True)
+        scores(values).to_csv(tmp_path / name / "tuning/nested_scores.csv", index=False)
+        document = {"identity": {"settings": settings}, "output": "drawn"}
+        (tmp_path / name / "tuning/stage.json").write_text(json.dumps(document))
+    flat, deep, alike = (tmp_path / name for name in tables)
+    for pair in ((flat, deep), (deep, flat)):
+        assert which_to_take(*pair, (1.0, 9.0)).startswith(
+            "take deep: nested +0.1000 [+0.1000, +0.1000] over flat, 15 groups"
+        )
+    said = which_to_take(alike, flat, (0.5, 0.2))
+    assert (
+        said.startswith("take flat, the faster, 0.20 s an image against 0.50 s, or the mean of both")
+        and "noise" in said
+    )
+    assert "the faster" not in which_to_take(alike, flat, (math.nan, 0.2))
+    one = scores(base).assign(group="g")
+    for run in (flat, deep):
+        one.to_csv(run / "tuning/nested_scores.csv", index=False)
+    assert "cannot be told from noise (1 group(s))" in which_to_take(flat, deep, (1.0, 1.0))
 
 
 def test_runs_that_cannot_be_compared() -> None:
