@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import yaml
 
 from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, group_files
+from submissions.guess.files import FileGroup, common_head, group_files
 from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layers import with_layers
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import put_other_masks, put_runs
-from submissions.guess.pairing import Finder, Layout, Masks
+from submissions.guess.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.split_lists import put_split_lists
 from submissions.guess.subsets import with_unlabelled_as_test
 from submissions.guess.tables import FoundTable, find_tables, samples_of
@@ -52,10 +53,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     finder = Finder(folder, group_files(folder))
     layout = finder.layout()
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
+    layout, ids, tables = _with_tables(folder, layout)
     train, test, masks = layout.train, layout.test, layout.masks
-    template = train.id_template
-    ids = {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
-    tables = find_tables(folder, ids["train"], ids["test"])
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
     draft = Draft()
     draft.put("name", name)
@@ -83,6 +82,29 @@ def draft_contract(folder: Path, name: str) -> Draft:
         draft.sections["images"].pop("id")
         draft.rename("{name", "{id")
     return draft
+
+
+def _with_tables(folder: Path, layout: Layout) -> tuple[Layout, dict[str, list[str]], list[FoundTable]]:
+    """The layout, ids by split, and tables; ids are more or less of the files' names where tables name them so."""
+    found = []
+    for train, test in _names(layout) if layout.masks is None else [(layout.train, layout.test)]:
+        template = train.id_template
+        ids = {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
+        found.append((replace(layout, train=train, test=test), ids, find_tables(folder, ids["train"], ids["test"])))
+        if any(table.train > 0.5 and not table.is_sample for table in found[-1][2]):
+            return found[-1]
+    return found[0]
+
+
+def _names(layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
+    """Training and test images with their names as they are, whole, and without what all of them begin with."""
+    train, test = layout.train, layout.test
+    yield train, test
+    yield with_whole_names(train), with_whole_names(test) if test else None
+    shared = common_head(train.stems)
+    for match in re.finditer(r"[_\-. ]", shared):
+        head = shared[: match.end()]
+        yield train.cut(head, ""), test.cut(head, "") if test and all(s.startswith(head) for s in test.stems) else test
 
 
 def _same_names(train: FileGroup, test: FileGroup) -> bool:
@@ -137,7 +159,7 @@ def _put_tables(
 def _put_sampled_classes(draft: Draft, tables: Sequence[FoundTable], runs: FoundTable) -> None:
     """The classes as the sample submission names them, and the column of the runs' table that tells them apart."""
     sample = next((table for table in tables if table.is_sample and (table.row_class or table.class_column)), None)
-    if sample is None or "class_column" in draft.sections["masks"]:
+    if sample is None:
         return
     if sample.class_column:
         wanted = list(dict.fromkeys(sample.frame[sample.class_column]))
@@ -145,7 +167,8 @@ def _put_sampled_classes(draft: Draft, tables: Sequence[FoundTable], runs: Found
         cells = [fill(sample.id, {str(k): v for k, v in row.items()}, sample.file)
                  for row in sample.frame.to_dict("records")]  # fmt: skip
         wanted = list(dict.fromkeys(cell.strip().rpartition("_")[2] for cell in cells))
-    named = [str(column) for column in runs.frame if set(runs.frame[column]) <= set(wanted)]
+    known = draft.sections["masks"].get("class_column")
+    named = [str(column) for column in runs.frame if set(runs.frame[column]) <= set(wanted) and known in (None, column)]
     if named:
         draft.sections["masks"]["class_column"] = named[0]
         draft.sections["masks"].pop("instances", None)
@@ -209,8 +232,14 @@ def _put_submission(
         section["rows"] = "label"  # a class an image, no mask
     named = {section["id_column"], section["mask_column"], sample.class_column}
     if extra := [name for name in columns if name not in named]:
-        section["extra"] = {name: f"{{{name}}}" for name in extra}
-        notes.append(f"columns {extra} are filled from fields of the image; correct the templates")
+        same = {name: "{number}" for name in extra if runs and name in runs.numbers}
+        same |= {
+            name: str(sample.frame[name].iloc[0])
+            for name in extra
+            if name not in same and sample.frame[name].nunique() == 1
+        }
+        section["extra"] = {name: same.get(name, f"{{{name}}}") for name in extra}
+        notes.append(f"columns {extra} are filled as the sample fills them, or from fields of the image; correct them")
     draft.put("submission", section, *notes)
 
 

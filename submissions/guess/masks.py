@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,14 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
     empty, why = _empty_spelling(table, set(paths))
     drawn = [(name, text) for name, text in cells if name in paths and " ".join(text.split()) not in EMPTIES]
     rows = spread(drawn, TEXTS_READ)
-    infos = {name: probe_image(folder / paths[name]) for name, _ in rows}
-    shapes = [(infos[name].height, infos[name].width) for name, _ in rows]
-    images = None
-    if all(height == width for height, width in shapes):
-        rows, shapes = spread(rows, IMAGES_READ), spread(shapes, IMAGES_READ)
-        images = [read_image(folder / paths[name]) for name, _ in rows]
-    found = detect_dialect([text for _, text in rows], shapes, images=images)
-    dialect, notes = _dialect(found, empty)
-    notes += [*(reason for reason in found.reasons if not reason.startswith("empty")), f"empty: {why}"]
+    if any("POLYGON" in text for _, text in rows):
+        dialect, notes = (
+            {"kind": "wkt"},
+            ["WKT, taken for pixels; in other units dialect.span names columns with the size"],
+        )
+    else:
+        dialect, notes = _detected({name: folder / paths[name] for name, _ in rows}, rows, empty)
+        notes.append(f"empty: {why}")
     section: dict[str, Any] = {"kind": "rle", "table": table.source, "column": table.runs, "dialect": dialect}
     classes = ["thing"]
     if table.class_column:
@@ -54,6 +53,21 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
             section["path"] = masks.pattern  # so that they are not taken for images
     draft.put("masks", section, *notes)
     draft.put("classes", classes, "give the class its name")
+
+
+def _detected(
+    paths: Mapping[str, Path], rows: Sequence[tuple[str, str]], empty: str
+) -> tuple[dict[str, Any], list[str]]:
+    """The dialect of runs (image id, text), and why."""
+    infos = {name: probe_image(paths[name]) for name, _ in rows}
+    shapes = [(infos[name].height, infos[name].width) for name, _ in rows]
+    images = None
+    if all(height == width for height, width in shapes):
+        rows, shapes = spread(rows, IMAGES_READ), spread(shapes, IMAGES_READ)
+        images = [read_image(paths[name]) for name, _ in rows]
+    found = detect_dialect([text for _, text in rows], shapes, images=images)
+    dialect, notes = _dialect(found, empty)
+    return dialect, [*notes, *(reason for reason in found.reasons if not reason.startswith("empty"))]
 
 
 def _empty_spelling(table: FoundTable, known: set[str]) -> tuple[str, str]:

@@ -233,7 +233,7 @@ def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:
         if len(members) == 1:
             found += members
             continue
-        files = tuple(sorted(file for group in members for file in _with_whole_names(group).files))
+        files = tuple(sorted(file for group in members for file in with_whole_names(group).files))
         suffixes = sorted({group.pattern.rpartition("{name}")[2].removeprefix(_affixes(group)[1]) for group in members})
         if len({fields for _, fields in files}) < len(files):
             found += members
@@ -255,7 +255,7 @@ def _affixes(group: FileGroup) -> tuple[str, str]:
     return head, rest[: len(rest) - len(suffix)]
 
 
-def _with_whole_names(group: FileGroup) -> FileGroup:
+def with_whole_names(group: FileGroup) -> FileGroup:
     """The group with nothing but {name} in its files' names."""
     head, tail = _affixes(group)
     files = tuple((path, (*fields[:-1], f"{head}{fields[-1]}{tail}")) for path, fields in group.files)

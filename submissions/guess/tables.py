@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from submissions.guess.files import SUFFIXES
 from submissions.host.patterns import fill
 from submissions.host.text_tables import read_text_table
 
-RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*")
+RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*|(MULTI)?POLYGON.*")
 TABLE = re.compile(r"[^.].*\.(csv|tsv|csv\.gz|tsv\.gz|parquet|pq)", re.IGNORECASE)
 SAMPLE = re.compile(r"sample|submission", re.IGNORECASE)
 USUAL_SAMPLE = re.compile(
@@ -28,8 +29,9 @@ class FoundTable:
     """A table, and how its rows name images.
 
     train, test: share of its ids that are training and test images. id: template over its columns; strip: an
-    ending to take off. row_class: ids end in '_<class>'. runs: column of run-length texts; class_column: column
-    that tells the rows of one image apart. fault: why the table cannot be read, '' where it can.
+    ending to take off. row_class: ids end in '_<class>'. parts: column -> pattern that takes its cells apart. runs:
+    column of run-length texts or WKT; class_column: column that tells the rows of one image apart. fault: why the
+    table cannot be read, '' where it can.
     """
 
     file: str
@@ -39,6 +41,7 @@ class FoundTable:
     train: float
     test: float
     row_class: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     runs: str | None = None
     class_column: str | None = None
@@ -51,9 +54,9 @@ class FoundTable:
         return bool(USUAL_SAMPLE.search(name)) or (bool(SAMPLE.search(name)) and self.train <= self.test)
 
     @property
-    def source(self) -> dict[str, str]:
+    def source(self) -> dict[str, Any]:
         """The table as a contract names it."""
-        named = {"file": self.file, "id": self.id, "strip": self.strip}
+        named = {"file": self.file, "parts": self.parts, "id": self.id, "strip": self.strip}
         return {key: value for key, value in named.items() if value and value != "{id}"}
 
     def label_column(self, most: int) -> str | None:
@@ -64,15 +67,22 @@ class FoundTable:
         return fitting[-1] if fitting and not self.repeats else None
 
     @property
+    def numbers(self) -> list[str]:
+        """Columns that number the rows of each image."""
+        return [str(name) for name in self.frame if _counts_rows(list(zip(self.ids, self.frame[name], strict=True)))]
+
+    @property
     def repeats(self) -> bool:
         """Whether an image has several rows."""
         return len(set(self.ids)) < len(self.ids)
 
 
 def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[FoundTable]:
-    """Tables in the folder and one below it whose rows name images, and sample submissions."""
+    """Tables in the folder and up to two below it whose rows name images, and sample submissions."""
     found = []
-    paths = sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern) if TABLE.fullmatch(path.name))
+    paths = sorted(
+        path for pattern in ("*", "*/*", "*/*/*") for path in root.glob(pattern) if TABLE.fullmatch(path.name)
+    )
     for path in paths[:MOST_TABLES]:
         try:
             frame = read_text_table(path)
@@ -87,8 +97,21 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
         named_by = re.findall(r"{(\w+)}", table.id)
         table.runs = _runs_column(frame, named_by)
         table.class_column = _class_column(table, named_by)
-        found.append(table)
+        found.append(
+            _taken_apart(table, named_by[0]) if table.row_class and table.runs and not table.is_sample else table
+        )
     return found
+
+
+def _taken_apart(table: FoundTable, column: str) -> FoundTable:
+    """A table of runs whose ids end in '_<class>', with image and class as columns: 'a.jpg_Fish' is a and Fish."""
+    labels = [cell.strip().rpartition("_")[2] for cell in table.frame[column]]
+    words = sorted(set(labels))
+    if len(words) < 2 or not all(re.fullmatch(r"[\w-]+", word) for word in words):
+        return table
+    frame = table.frame.assign(image=table.ids, label=labels)
+    parts = {column: f"{{image}}{table.strip}_{{label:{'|'.join(words)}}}"}
+    return replace(table, frame=frame, id="{image}", strip="", row_class=False, parts=parts, class_column="label")
 
 
 def samples_of(tables: Sequence[FoundTable]) -> list[FoundTable]:
@@ -158,6 +181,18 @@ def _class_column(table: FoundTable, named_by: Sequence[str]) -> str | None:
     for name in table.frame.columns:
         if str(name) in (*named_by, table.runs) or table.frame[name].nunique() > 50:
             continue
-        if len(set(zip(table.ids, table.frame[name], strict=True))) == len(table.ids):
+        pairs = list(zip(table.ids, table.frame[name], strict=True))
+        if len(set(pairs)) == len(table.ids) and not _counts_rows(pairs):
             return str(name)
     return None
+
+
+def _counts_rows(pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether values number the rows of an image, 0, 1, 2, of which images have more or fewer; -1 where it has none."""
+    by_image: dict[str, set[str]] = {}
+    for image, value in pairs:
+        by_image.setdefault(image, set()).add(value)
+    counted = [values for values in by_image.values() if values != {"-1"}]
+    sizes = {len(values) for values in counted}
+    numbered = any(all(v == {str(k + first) for k in range(len(v))} for v in counted) for first in (0, 1))
+    return numbered and (len(sizes) > 1 or len(counted) < len(by_image))

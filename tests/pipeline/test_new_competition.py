@@ -217,6 +217,32 @@ def a_row_an_image_and_class(root: Path) -> None:
     (root / "sample_submission.csv").write_text("\n".join(["ImageId_ClassId,EncodedPixels", *sample]) + "\n")
 
 
+def labels_in_ids(root: Path) -> None:
+    """A row an image and pattern, both in one cell."""
+    rows, sample = [], []
+    for k in range(6):
+        name = f"{k:04x}_b.jpg"
+        write(root / f"{'train' if k < 4 else 'test'}_images/{name}", draw_image(draw_mask(k), k))
+        rows += [f"{name}_Fish,{encode(draw_mask(k), Dialect())}", f"{name}_Sugar,"] if k < 4 else []
+        sample += [f"{name}_{kind}," for kind in ("Fish", "Sugar", "Gravel")] if k >= 4 else []
+    (root / "train.csv").write_text("\n".join(["Image_Label,EncodedPixels", *rows]) + "\n")
+    (root / "sample_submission.csv").write_text("\n".join(["Image_Label,EncodedPixels", *sample]) + "\n")
+
+
+def wkt_of_tiles(root: Path) -> None:
+    """A row a building; the tables name what follows the beginning that all files share."""
+    rows = []
+    for k in range(5):
+        name, split = f"AOI_2_img{k + 1}", "train" if k < 4 else "test"
+        write(root / f"{split}/RGB/RGB-Sharp_{name}.tif", draw_image(draw_mask(k), k))
+        square = "POLYGON ((5 5 0,15 5 0,15 15 0,5 15 0,5 5 0))"
+        rows += [f'{name},{number},"{square}"' for number in range(k + 1)] if k < 4 else []
+    (root / "train/summary").mkdir(parents=True)
+    (root / "train/summary/houses.csv").write_text("\n".join(["ImageId,BuildingId,WKT_Pix", *rows]) + "\n")
+    sample = "ImageId,BuildingId,WKT_Pix,Confidence\nAOI_2_img5,0,POLYGON EMPTY,1\n"
+    (root / "sample_submission.csv").write_text(sample)
+
+
 def voc(root: Path) -> None:
     lists: dict[str, list[str]] = {"train": [], "val": []}
     for k in range(14):
@@ -252,6 +278,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "two-channel-volumes": (two_channel_volumes, 4, None),
     "bands-first": (bands_first, 6, None),
     "images-in-one-array": (images_in_one_array, 7, None),
+    "labels-in-ids": (labels_in_ids, 4, None),
+    "wkt-of-tiles": (wkt_of_tiles, 4, None),
     "brats": (brats, 4, None),
     "sequences-in-folders": (sequences_in_folders, 4, None),
     "many-bands": (many_bands, 4, None),
