@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from inference.forecast.forecast import Forecast, SetForecast, apply_forecast, unit_table
-from submissions.host.atomic import write_atomic
+from submissions.host.atomic import finite, write_atomic
 from submissions.host.competition import Competition
 
 TABLE, SUMS, SUMMARY = "forecast.csv", "prediction_sums.csv", "forecast.json"
@@ -53,8 +52,7 @@ def write_forecast(folder: Path, found: SetForecast, sums: pd.DataFrame) -> None
 def forecast_facts(found: SetForecast) -> dict[str, Any]:
     """The set's numbers for JSON: `forecast`, `forecast_low`, `forecast_high`, `strange`, `doubts`; None if unknown."""
     numbers = {"forecast": found.estimate, "forecast_low": found.low, "forecast_high": found.high}
-    plain: dict[str, Any] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-    return plain | {"strange": found.strange, "doubts": found.doubts}
+    return {**finite(numbers), "strange": found.strange, "doubts": found.doubts}
 
 
 def _models(number: int) -> str:

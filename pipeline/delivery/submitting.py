@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,10 @@ from pipeline.tuning.comparisons.two_runs import metric_of
 from pipeline.workspace import Workspace, git_state
 from submissions.answers import answer_path
 from submissions.answers.scoring import score_parts
+from submissions.host.atomic import finite
 from submissions.host.competition import HOST, Competition
 from submissions.host.sample import submission_format
-from submissions.kaggle.ledger import Entry
+from submissions.kaggle.ledger import FORECAST, Entry
 from submissions.kaggle.upload import Client, Patience, Submitted, file_hash, submit_code, submit_csv
 from submissions.table.scoring import host_metric
 
@@ -59,15 +59,13 @@ def promised(space: Workspace) -> Entry:
     )  # fmt: skip
     if not _in_host_metric(space.competition, tuned["identity"]["settings"]):
         return entry
-    low, high = _ends(tuned.get("interval"))
-    predicted_low, predicted_high = _ends(tuned.get("prediction"))
+    low, high = finite(tuned.get("interval")) or (None, None)
+    predicted_low, predicted_high = finite(tuned.get("prediction")) or (None, None)
     known = tested if space.competition.metric.name != HOST else {}  # the forecast is in the metric it was tuned with
     folds = {str(fold): float(score) for fold, score in (tuned.get("folds") or {}).items() if score is not None}
     return replace(
-        entry, cv=_number(tuned["score"]), cv_low=low, cv_high=high, predicted_low=predicted_low,
-        predicted_high=predicted_high, folds=folds,
-        forecast=_number(known.get("forecast")), forecast_low=_number(known.get("forecast_low")),
-        forecast_high=_number(known.get("forecast_high")),
+        entry, cv=finite(tuned["score"]), cv_low=low, cv_high=high, predicted_low=predicted_low,
+        predicted_high=predicted_high, folds=folds, **{name: finite(known.get(name)) for name in FORECAST},
     )  # fmt: skip
 
 
@@ -78,15 +76,6 @@ def _in_host_metric(competition: Competition, tuned: dict[str, Any]) -> bool:
     if HOST in (contract.name, tuned["metric"]["name"]):  # CV is the host's, whatever it was tuned with
         return alike and contract.identity() == tuned["metric"]
     return alike and metric_of(tuned) == host_metric(contract)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(float(value)) else None
-
-
-def _ends(interval: Any) -> tuple[float | None, float | None]:
-    low, high = interval if interval else (None, None)
-    return _number(low), _number(high)
 
 
 def _decision(space: Workspace) -> str:

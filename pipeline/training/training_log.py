@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from submissions.host.atomic import write_atomic
+from submissions.host.atomic import finite, write_atomic
 
 LOG = "log.jsonl"
 EVENTS = "tensorboard"
@@ -181,7 +180,7 @@ class Journal:
         as null.
         """
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(row)) + "\n")
+            file.write(json.dumps(finite(row)) + "\n")
         numbers: dict[str, float] = {}
         for name, value in row.items():
             if isinstance(value, Mapping):
@@ -204,11 +203,3 @@ class Journal:
     ) -> None:
         for logger in self.loggers:
             logger.close(failed=error is not None)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -24,6 +24,7 @@ from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Scorer, Unit, decided_unit, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
+from submissions.host.atomic import finite
 from submissions.host.competition import Competition
 from submissions.metrics import Metric
 from submissions.metrics.intervals import Interval, bootstrap_interval, prediction_interval
@@ -172,18 +173,14 @@ def _learned(result: TuneResult, competition: Competition) -> dict[str, Any]:
         "metric": result.metric.name,
         "images": len(result.features),
         "groups": int(result.table["group"].nunique()),
-        "cv": _number(result.cv),
-        "interval": [_number(result.interval.low), _number(result.interval.high)],
-        "nested": _number(result.nested),
-        "fold_scores": {str(fold): _number(score) for fold, score in result.fold_scores.items()},
+        "cv": finite(result.cv),
+        "interval": finite([result.interval.low, result.interval.high]),
+        "nested": finite(result.nested),
+        "fold_scores": {str(fold): finite(score) for fold, score in result.fold_scores.items()},
         "ranges": learned_ranges(result.features),
         "reasons": result.reasons,
         "scored_as": competition.metric.unit,
     }
     if result.prediction is not None:
-        plain["prediction_interval"] = [_number(result.prediction.low), _number(result.prediction.high)]
+        plain["prediction_interval"] = finite([result.prediction.low, result.prediction.high])
     return plain
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

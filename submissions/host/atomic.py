@@ -5,13 +5,17 @@ size.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -32,6 +36,17 @@ def partial_path(path: Path) -> Path:
     Two processes that make the same thing at once both finish, and the later result is kept.
     """
     return path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, which knows no NaN and no infinity: None in their place, inside of mappings and lists too."""
+    if isinstance(value, Mapping):
+        return {name: finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def write_atomic(path: Path, text: str) -> None:

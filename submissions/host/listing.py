@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from submissions.host.patterns import FIELD, fill, pattern_regex, scan
 from submissions.host.problems import Problem, require_folder
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
+from submissions.images.damaged import read_json
 from submissions.images.faults import FiniteReader
 from submissions.images.formats.table import find_format
 from submissions.images.opening import (
@@ -90,11 +90,13 @@ def _taken_apart(frame: pd.DataFrame, column: str, pattern: str, file: str) -> p
 
 
 def _coco_images(path: Path) -> pd.DataFrame:
+    wanted = "expected COCO JSON with a list `images`"
+    document = read_json(path, path.name, cure=wanted)
     try:
-        images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return pd.DataFrame([{str(name): str(value) for name, value in image.items()} for image in images], dtype=str)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path.name}: {error!r}; expected COCO JSON with a list `images`") from error
+        images = [{str(name): str(value) for name, value in image.items()} for image in document["images"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name}: {error!r}; {wanted}") from error
+    return pd.DataFrame(images, dtype=str)
 
 
 def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.DataFrame, list[Problem]]:

@@ -31,6 +31,7 @@ from pipeline.tuning.forecast.lessons import (
     targets_of,
     way_of,
 )
+from submissions.host.atomic import finite
 from submissions.metrics import Metric
 
 LEAST_GROUPS = 3
@@ -55,7 +56,7 @@ def learn_forecast(
     known = known.ordered()
     plain: dict[str, Any] = {
         "fingerprint": fingerprint, **named_metric(metric), "way": way_of(metric), "classes": list(classes),
-        "cv": _number(cv), "interval": (_number(interval[0]), _number(interval[1])), "models": models, "level": LEVEL,
+        "cv": finite(cv), "interval": (finite(interval[0]), finite(interval[1])), "models": models, "level": LEVEL,
     }  # fmt: skip
     reasons = too_little(known)
     if reasons:
@@ -64,7 +65,7 @@ def learn_forecast(
     judged = judged_kinds(KINDS, lesson)
     best = min(judged, key=lambda one: one.error)
     plain |= {
-        "errors": {one.kind: _number(one.error) for one in judged}, "episodes": best.episodes,
+        "errors": {one.kind: finite(one.error) for one in judged}, "episodes": best.episodes,
         "near": neighbourhood(known), "known_units": int(known.own.sum()),
     }  # fmt: skip
     reasons = no_better(best, way_of(metric))
@@ -161,7 +162,3 @@ def neighbourhood(known: Known) -> Neighbourhood | None:
     return Neighbourhood(
         features=names, mean=mean.tolist(), scale=scale.tolist(), rows=np.round(z, 5).tolist(), reach=reach
     )
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

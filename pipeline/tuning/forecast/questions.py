@@ -20,6 +20,7 @@ from pipeline.tuning.forecast.lessons import (
     row_weights,
     targets_of,
 )
+from submissions.host.atomic import finite
 
 LEAST_TAUGHT = 6
 
@@ -108,8 +109,4 @@ def _question(name: str, rows: np.ndarray, parts: Sequence[Part], truth: float) 
         sum(size * value for size, value in zip(sizes, values, strict=True) if size) / sum(sizes)
         for values in ([part.cv for part in parts], [part.plain for part in parts])
     )
-    return Question(name, chosen, truth, _number(cv), _number(plain))
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return Question(name, chosen, truth, finite(cv), finite(plain))

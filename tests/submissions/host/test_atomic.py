@@ -16,7 +16,7 @@ from inference.predict.store import write_prediction
 from pipeline.data.store import create_store, open_store
 from pipeline.training.checkpoint import save_state
 from submissions.host import atomic
-from submissions.host.atomic import DiskFull, put_in_place, room_for, says_full, write_atomic
+from submissions.host.atomic import DiskFull, finite, put_in_place, room_for, says_full, write_atomic
 
 NOISE = np.random.default_rng(0).integers(0, 255, (1, 1500, 1400), np.uint8)
 
@@ -121,3 +121,8 @@ def test_a_kill_while_the_old_folder_is_deleted_leaves_the_new_one_whole(
     after = open_store(tmp_path)
     assert after.ids() == ["a"]
     assert (after.image("a").read(0) == 1).all() and (after.image("a").read_target(0) == 1).all()
+
+
+def test_numbers_for_json_have_no_nan() -> None:
+    given = {"a": np.float32(0.5), "b": [1, float("nan"), "x"], "c": (np.inf, None), "d": True}
+    assert finite(given) == {"a": 0.5, "b": [1, None, "x"], "c": [None, None], "d": True}

@@ -231,6 +231,8 @@ def test_rows_that_count_and_lists_of_images_in_coco_json(tmp_path: Path) -> Non
     named = rle_contract(tables=[{"file": "t.json", "id": "{file_name}", "strip": ".jpg"}]).tables[0]
     expected = {"image_id": ["x/y"], "id": ["7"], "file_name": ["x/y.jpg"], "height": ["40"]}
     assert read_table(tmp_path, named).to_dict("list") == expected
+    (tmp_path / "t.json").write_text((tmp_path / "t.json").read_text(), encoding="utf-8-sig")  # as Windows writes it
+    assert read_table(tmp_path, named).to_dict("list") == expected
     for text in ("{}", '{"images": [3]}', "not json"):
         (tmp_path / "t.json").write_text(text)
         with pytest.raises(ValueError, match=r"t\.json.*expected COCO JSON"):
