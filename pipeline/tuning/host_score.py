@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import Decision
+from inference.decide.decision import Decision, as_said
 from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Unit, decided, make_units
@@ -130,11 +130,16 @@ def _unit_rows(competition: Competition, task: tuple[Unit, Decision]) -> tuple[l
     true: list[Row] = []
     said: list[Row] = []
     for item in unit.items:
-        truth, mask = item.truth(), decided(item, item.probs(), decision)
+        truth, probs = item.truth(), item.probs()
+        mask = decided(item, probs, decision)
         given = {**item.fields, "image_id": item.image_id}
         volume = mask.planes.ndim == 4
         true += solution_rows(competition, given, truth, volume=volume)
-        said += encode_rows(competition, given, mask.planes, instances=mask.instances, scores=mask.scores)
+        levels = None if volume else as_said(probs, mask, decision).levels
+        said += encode_rows(
+            competition, given, mask.planes, instances=mask.instances, scores=mask.scores,
+            levels=None if levels is None else levels[:, 0],
+        )  # fmt: skip
     return true, said
 
 

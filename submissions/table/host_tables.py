@@ -54,7 +54,9 @@ def solution_rows(
     deep = truth.planes.shape[1] > 1 if volume is None else volume
     planes = truth.planes if deep else truth.planes[:, 0]
     instances = None if truth.instances is None or deep else truth.instances.reshape(planes.shape[1:])
-    return encode_rows(competition.model_copy(update={"submission": extra}), fields, planes, instances=instances)
+    flat = None if truth.objects is None or deep else {name: one[0] for name, one in truth.objects.items()}
+    answered = competition.model_copy(update={"submission": extra})
+    return encode_rows(answered, fields, planes, instances=instances, objects=flat)
 
 
 def try_host_metric(competition: Competition, data: Path) -> str:

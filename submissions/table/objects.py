@@ -5,7 +5,7 @@ Of a volume the centres of its parts, weighted by probability: places, which som
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import cv2
@@ -41,6 +41,14 @@ def objects_by_class(competition: Competition, planes: np.ndarray, levels: np.nd
         if levels is not None and count > 1:
             scores = np.asarray(scipy.ndimage.mean(levels[index], label, np.arange(1, count))) / 255
         yield ClassObjects(name, label, [float(score) for score in scores])
+
+
+def known_objects(competition: Competition, objects: Mapping[str, np.ndarray]) -> Iterator[ClassObjects]:
+    """The objects int32 (H, W) of each scored class but the background, as the host numbers them, all sure."""
+    for name in competition.foreground:
+        if name in objects:
+            count = len(np.unique(objects[name])) - int((objects[name] == 0).any())
+            yield ClassObjects(name, objects[name], [1.0] * count)
 
 
 def places_of_parts(competition: Competition, planes: np.ndarray, levels: np.ndarray | None) -> list[NamedPlace]:

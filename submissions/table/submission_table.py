@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,7 @@ from submissions.host.competition import Competition
 from submissions.host.patterns import fill
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned
-from submissions.table.objects import ClassObjects, objects_by_class
+from submissions.table.objects import ClassObjects, known_objects, objects_by_class
 
 Row = dict[str, str]
 NO_FIELDS: Mapping[str, Any] = {}
@@ -32,6 +32,7 @@ def encode_rows(
     instances: np.ndarray | None = None,
     scores: Sequence[float] | None = None,
     levels: np.ndarray | None = None,
+    objects: Mapping[str, np.ndarray] | None = None,
 ) -> list[Row]:
     """Rows of one image.
 
@@ -42,6 +43,7 @@ def encode_rows(
     instances : int32 (H, W), needed where the host wants a row (or part) an instance
     scores : confidence of each instance, in label order
     levels : uint8 (K, H, W), the classes' probabilities, which score objects where a cell lists those of all classes
+    objects : int32 (H, W) by class, the objects where they are known; by default they are the parts of `planes`
     """
     form = submission_format(competition)
     if planes.ndim == 4:
@@ -59,7 +61,10 @@ def encode_rows(
             if index in competition.scored_classes
         ]
     if form.lists_classes:
-        return [answer_row(form, given, " ".join(_listed_objects(competition, dialect, planes, levels)))]
+        found = (
+            objects_by_class(competition, planes, levels) if objects is None else known_objects(competition, objects)
+        )
+        return [answer_row(form, given, " ".join(_listed_objects(competition, dialect, found)))]
     if form.rows == "image" and "{score}" not in form.mask_template:
         index = competition.scored_classes[0]
         return [answer_row(form, given, encode(planes[index], dialect))]
@@ -76,17 +81,15 @@ def encode_rows(
     ]
     if form.rows == "image":
         return [answer_row(form, given, " ".join(cells))]
-    objects = [{**given, "number": number, "score": f"{score:.4f}"} for number, score in enumerate(confidence)]
-    rows = [answer_row(form, one, cell) for one, cell in zip(objects, cells, strict=True)]
+    numbered = [{**given, "number": number, "score": f"{score:.4f}"} for number, score in enumerate(confidence)]
+    rows = [answer_row(form, one, cell) for one, cell in zip(numbered, cells, strict=True)]
     return rows or [answer_row(form, {**given, "number": -1, "score": "1"}, _empty(competition))]
 
 
-def _listed_objects(
-    competition: Competition, dialect: Dialect, planes: np.ndarray, levels: np.ndarray | None
-) -> Iterator[str]:
+def _listed_objects(competition: Competition, dialect: Dialect, objects: Iterable[ClassObjects]) -> Iterator[str]:
     """The text of each object of each class."""
     form = submission_format(competition)
-    for name, label, scores in objects_by_class(competition, planes, levels):
+    for name, label, scores in objects:
         for text, score in zip(encode_instances(label, dialect), scores, strict=True):
             given = {"class": name, "mask": text, "score": f"{score:.4f}"}
             yield fill(form.mask_template, given, "submission.mask_template")

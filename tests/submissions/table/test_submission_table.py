@@ -9,11 +9,13 @@ import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
 from submissions.host.atomic import partial_path, write_atomic
-from submissions.host.competition import Competition
+from submissions.host.competition import Competition, load_competition
 from submissions.host.sample import read_sample, read_submission
+from submissions.host.truth import Truth
 from submissions.rle.codec import Dialect, encode
+from submissions.table.host_tables import solution_rows
 from submissions.table.lint import lint_submission
-from submissions.table.submission_table import decode_rows, encode_rows, write_submission
+from submissions.table.submission_table import decode_rows, encode_rows, read_objects, write_submission
 
 NO_MASKS = {"kind": "none", "table": {"file": "train.csv"}, "column": "rle"}
 
@@ -149,3 +151,18 @@ def test_a_label_that_is_no_class_is_refused_and_found_by_the_linter(tmp_path: P
 def test_labels_are_submitted_where_there_are_no_masks_and_nowhere_else(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"'label' where masks\.kind is 'none', and cannot be 'label' otherwise"):
         rle_contract(**change)
+
+
+def test_touching_objects_of_several_classes_stay_apart_in_the_hosts_solution() -> None:
+    competition = load_competition("hpa-single-cell-2021")
+    cells = np.zeros((1, 8, 12), np.int32)
+    cells[0, 2:6, 1:5], cells[0, 2:6, 5:9] = 300, 301
+    planes = np.zeros((len(competition.classes), 1, 8, 12), bool)
+    planes[[0, 8]] = cells > 0
+    truth = Truth(planes, objects={"0": cells, "8": cells})
+    (row,) = solution_rows(competition, {"image_id": "a", "width": 12, "height": 8}, truth)
+    listed = list(read_objects(competition, [row], (8, 12)))
+    assert {one.name: len(one.scores) for one in listed if one.scores} == {"0": 2, "8": 2}
+    assert {str(one.scores) for one in listed if one.scores} == {"[1.0, 1.0]"}
+    (row,) = encode_rows(competition, {"image_id": "a", "width": 12, "height": 8}, planes[:, 0])
+    assert len(row["PredictionString"].split()) == 2 * 3  # what is predicted is one part where cells touch
