@@ -57,7 +57,7 @@ def extent(block: Block | None) -> tuple[slice, slice]:
 def cut_blocks(
     inventory: pd.DataFrame, n_folds: int, seed: int, *, grid: tuple[int, int] | None, buffer: int
 ) -> pd.DataFrame:
-    """A row a block: image_id, fold, group, stratum, excluded_from, y0, x0, y1, x1 (half-open), buffer.
+    """One row per block: image_id, fold, group, stratum, excluded_from, y0, x0, y1, x1 (half-open), buffer.
 
     grid: (rows, columns) of blocks an image; None: `n_folds` bands across the longer side of each image.
     Blocks of one image are dealt out in raster order, in an order of folds drawn from the seed and the

@@ -1,9 +1,9 @@
 """Stage 01: look at every file of the host's once and list everything that is wrong, before anything is trained.
 
 Reads:   the host's files under --data, as submissions/competitions/<competition>.yaml describes them
-Writes:  runs/<competition>/inventory/  inventory.csv (a row an image: size, type, content hash, mask area, what it is
-         like - see submissions/images/measures.py - and which source it comes from), thumbnails.npy, alignment.json
-         (are masks and images the same way round?), problems.csv
+Writes:  runs/<competition>/inventory/  inventory.csv (one row per image: size, type, content hash, mask area, what
+         it is like - see submissions/images/measures.py - and which source it comes from), thumbnails.npy,
+         alignment.json (are masks and images the same way round?), problems.csv
 
 Example: python pipeline/01_check_data.py tgs-salt --data data/tgs-salt --workers 2
 """

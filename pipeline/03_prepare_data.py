@@ -1,7 +1,7 @@
 """Stage 03: decode every training image once, at the working size, with its target; index the patches.
 
 Reads:   runs/<competition>/inventory/ and the host's images and masks under --data
-Writes:  runs/<competition>/store/<hash>/  units/ (a folder an image), patches-HxW-AXES.csv (the windows to train on,
+Writes:  runs/<competition>/store/<hash>/  units/ (one folder per image), patches-HxW-AXES.csv (the windows to train on,
          with the foreground of each class); shared by all experiments that prepare alike
 
 Example: python pipeline/03_prepare_data.py tgs-salt --workers 2 --set prepare.store=hdf5

@@ -1,4 +1,4 @@
-"""Stage 04: train a network a fold, on everything but the fold's own images.
+"""Stage 04: train one network per fold, on everything but the fold's own images.
 
 Reads:   runs/<competition>/store/<hash>/, the frozen fold file
 Writes:  runs/<competition>/<experiment>/fold_k/  weights.safetensors and model.json (what inference needs),

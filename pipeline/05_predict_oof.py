@@ -1,10 +1,10 @@
 """Stage 05: predict every training image (of one cut into blocks, every block) with the model that did not see it.
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights), the fold file, the host's images under --data
-Writes:  runs/<competition>/<experiment>/oof/  a prediction file an image, at the host's size; for a sample of
+Writes:  runs/<competition>/<experiment>/oof/  one prediction file per image, at the host's size; for a sample of
          tune.sample images also oof_views/ (every view apart) and oof_shifts/<shift>/ (under each of tune.shifts);
          oof_copies/<shift>/ shifted copies of a few images (tune.copies) that the forecast learns from;
-         of a classifier oof/answers.csv (a row an image) and pictures/answers.png
+         of a classifier oof/answers.csv (one row per image) and pictures/answers.png
 
 Example: python pipeline/05_predict_oof.py tgs-salt --device cuda:0,cuda:1
          python pipeline/05_predict_oof.py tgs-salt --set tune.sample=100 --set 'tune.shifts=["blur:1.5"]'

@@ -3,7 +3,7 @@
 Reads:   runs/<competition>/<experiment>/oof/ (an ensemble: those of its members), oof_views/ and oof_shifts/ where
          stage 05 made them, the host's masks; loads no model
 Writes:  runs/<competition>/<experiment>/tuning/  decision.json, forecast.json (what to expect of other images),
-         report.md (what was chosen, why, what it is worth), scores.csv and prediction_sums.csv (a row an image),
+         report.md (what was chosen, why, what it is worth), scores.csv and prediction_sums.csv (one row per image),
          folds.csv, curves.csv, views.csv, shifts.csv, colours.json (where predict.normalise asks for it)
 
 Example: python pipeline/06_tune.py tgs-salt --set tune.rule=global

@@ -1,7 +1,7 @@
 """Stage 07: predict the test images, decide, write the submission in the sample's order, and lint it.
 
 Reads:   runs/<competition>/<experiment>/fold_k/ (weights; of an ensemble its members') and tuning/, the test images
-Writes:  runs/<competition>/<experiment>/test/  a prediction file an image, drift.md (do they look like the training
+Writes:  runs/<competition>/<experiment>/test/  one prediction file per image, drift.md (do they look like the training
          images?), forecast.csv (what to expect of each, worst first), and .../submission.csv, or
          submission.refused.csv where the linter finds errors; with --keep-folds test_folds/fold_k/
 

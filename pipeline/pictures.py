@@ -48,7 +48,7 @@ def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Fi
 
 
 def draw_comparison(rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
-    """Image, prediction, truth and their difference, a row an image: (name, image, mask, truth)."""
+    """Image, prediction, truth and their difference, one row per image: (name, image, mask, truth)."""
     figure, axes = new_figure(len(rows), 4, 10, 2.9 * len(rows))
     for line, (name, image, mask, truth) in zip(axes, rows, strict=True):
         total = int(mask.sum()) + int(truth.sum())
@@ -106,7 +106,7 @@ def draw_guess(
 
 
 def draw_balance(balance: pd.DataFrame, path: Path) -> None:
-    """A panel a column of the fold balance (index: fold, last row 'all'), a bar a fold, the whole as a line."""
+    """One panel per column of the fold balance (index: fold, last row 'all'), one bar per fold, the whole as a line."""
     columns = [name for name in ("images", "groups", "train", "empty", "distance") if name in balance]
     columns += [str(name) for name in balance if str(name).startswith("share_")]
     figure, axes = new_figure(1, len(columns), 2.4 * len(columns), 2.6)

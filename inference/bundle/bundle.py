@@ -201,7 +201,7 @@ def expected(
 ) -> list[str]:
     """What the bundle's forecast says of the images that were predicted; nothing where it has none.
 
-    sums: a row an image with the columns of `image_sums`; models: how many the predictions are a mean of.
+    sums: one row per image with the columns of `image_sums`; models: how many the predictions are a mean of.
     """
     path = bundle / FORECAST
     if not path.is_file() or not len(sums):

@@ -64,7 +64,7 @@ class PredictionWriter:
         valid: Callable[[int, slice], np.ndarray | None] | None = None,
         blank: Sequence[int] | None = None,
     ) -> None:
-        """Begin a file for `shape`, (height, width) or (depth, height, width), with one plane a channel.
+        """Begin a file for `shape`, (height, width) or (depth, height, width), with one plane per channel.
 
         valid: of (z, rows), bool (rows, width), False where the image holds no data, None where all is data; there
         every channel is its value of `blank`, 0 where not given.

@@ -30,8 +30,8 @@ def unjoined(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 def join_blocks(used: pd.DataFrame, folder: Path) -> None:
     """Write the file of each image into `folder` from those in `fold_folder`, and delete these.
 
-    used: a row a block (image_id, fold, y0, x0, y1, x1), whose pixels are those that its fold predicted; pixels of no
-    row were held out by nobody and are 0.
+    used: one row per block (image_id, fold, y0, x0, y1, x1), whose pixels are those that its fold predicted; pixels in
+    no block were held out by no fold and are 0.
     """
     for name, rows in used.groupby("image_id", sort=True):
         blocks: dict[int, list[Block]] = {}

@@ -28,7 +28,7 @@ LEAST = 1 / 510  # a stored probability of 0 may have been this large
 def answer_table(
     images: ListedImages, masks: MaskReader, found: Iterable[tuple[str, Path]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """A row an image of (id, prediction): image_id, p_<class> in [0, 1] and is_<class> bool."""
+    """One row per image of (id, prediction): image_id, p_<class> in [0, 1] and is_<class> bool."""
     rows = []
     for image_id, path in found:
         row = images.row(image_id)

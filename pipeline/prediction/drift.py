@@ -51,7 +51,7 @@ def learned_ranges(features: pd.DataFrame) -> dict[str, list[float]]:
 class Drift:
     """What differs between the images learned on and those decided now.
 
-    table: a row a feature with oof_mean, test_mean, outside (share of test images beyond the learned
+    table: one row per feature with oof_mean, test_mean, outside (share of test images beyond the learned
     range), distance (Kolmogorov-Smirnov, 0..1), chance (the distance that equal sets exceed in 1 % of
     cases) and drifted. histograms: share of pixels by bin of probability, class and set. warnings:
     sentences; none where all is well.
@@ -63,7 +63,7 @@ class Drift:
 
 
 def drift(oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1, 1)) -> Drift:
-    """Compare features of out-of-fold and test images (a row an image, as `image_features`).
+    """Compare features of out-of-fold and test images (one row per image, as `image_features`).
 
     A feature has drifted where more than 5 % (and than luck explains) of the test images lie
     beyond the range that the decision learned on, or the distance of the two distributions exceeds chance

@@ -23,7 +23,7 @@ def held_out_rows(space: Workspace, only: Collection[str] | None = None) -> pd.D
 
 
 def oof_steps(used: pd.DataFrame, shard: Shard | None) -> pd.DataFrame:
-    """A row an image and fold that predicts it, or those of a shard, which needs few of the folds' models."""
+    """One row per image and fold that predicts it, or those of a shard, which needs few of the folds' models."""
     steps = used.drop_duplicates(["image_id", "fold"])
     if shard is None:
         return steps

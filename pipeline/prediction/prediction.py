@@ -198,7 +198,7 @@ def predict_test(
     """The test images through the mean of all members and the decision of stage 06, into the answer.
 
     Also how far the test images are from those that the decision learned on, None where there is none; and what each
-    prediction says about itself, a row an image with the columns of `image_sums`.
+    prediction says about itself, one row per image with the columns of `image_sums`.
     """
     decision = load_decision(decision_path(space), fingerprint=runs_fingerprint(runs))
     features: list[dict[str, Any]] = []

@@ -49,8 +49,8 @@ def confusion(probs: np.ndarray, truth: np.ndarray, classes: list[str]) -> pd.Da
 
 
 def calibration(probs: np.ndarray, truth: np.ndarray, *, exclusive: bool) -> tuple[pd.DataFrame, float]:
-    """A row a bin of equal width that holds answers (said: mean probability, right: share, answers: number), and the
-    expected calibration error in [0, 1]: the mean distance of the two, each bin weighed by its answers.
+    """One row per bin of equal width that holds answers (said: mean probability, right: share, answers: number), and
+    the expected calibration error in [0, 1]: the mean distance of the two, each bin weighed by its answers.
 
     An answer is an image's most probable class; where classes do not exclude each other, each class of each image, as
     the likelier of yes and no. After Guo et al. 2017, arXiv:1706.04599.

@@ -21,7 +21,7 @@ SAMPLE = 60  # images that are opened
 
 
 def size_table(run: FinishedRun) -> pd.DataFrame:
-    """A row a kind of image: depth, height, width, channels, dtype, images; the commonest first."""
+    """One row per kind of image: depth, height, width, channels, dtype, images; the commonest first."""
     columns = ["depth", "height", "width", "channels", "dtype"]
     return run.training.groupby(columns).size().rename("images").sort_values(ascending=False).reset_index()
 
@@ -38,7 +38,7 @@ def area_shares(run: FinishedRun) -> dict[str, np.ndarray]:
 
 
 def class_table(run: FinishedRun) -> pd.DataFrame:
-    """A row a class: images that show it, share of all pixels, median share where it is shown."""
+    """One row per class: images that show it, share of all pixels, median share where it is shown."""
     rows = []
     pixels = (run.training["depth"] * run.training["height"] * run.training["width"]).to_numpy(float)
     for name, shares in area_shares(run).items():
@@ -49,8 +49,8 @@ def class_table(run: FinishedRun) -> pd.DataFrame:
 
 
 def group_table(run: FinishedRun) -> pd.DataFrame:
-    """A row a group (patient, slab, block): images, fold, and the mean share of pixels that are foreground, of a block
-    those of its whole image.
+    """One row per group (patient, slab, block): images, fold, and the mean share of pixels that are foreground; for a
+    block that of its whole image.
     """
     shares = area_shares(run)
     names = [run.space.competition.classes[index] for index in run.foreground]

@@ -18,7 +18,7 @@ BAND = "rgba(47, 109, 181, 0.16)"
 
 
 def learning_figure(curves: pd.DataFrame) -> go.Figure:
-    """Loss by epoch, and beside it the score on the held-out fold where it was validated; a line a fold."""
+    """Loss by epoch, and beside it the score on the held-out fold where it was validated; one line per fold."""
     figure = new_figure(height=320, legend=True)
     scored = bool(curves["score"].notna().any())
     several = curves["experiment"].nunique() > 1
@@ -88,7 +88,7 @@ def threshold_figure(found: Thresholds, chosen: int | None = None, run: tuple[in
 
 
 def parts_figure(parts: dict[Any, np.ndarray], chosen: int | None, what: str) -> go.Figure:
-    """Score by threshold, a line a fold or group; a dot where each is best."""
+    """Score by threshold, one line per fold or group; a dot where each is best."""
     figure = new_figure(height=320, legend=True)
     x = np.arange(256) / 255
     for index, (name, values) in enumerate(parts.items()):
@@ -107,7 +107,7 @@ def parts_figure(parts: dict[Any, np.ndarray], chosen: int | None, what: str) ->
 
 
 def intervals_figure(names: Sequence[str], table: pd.DataFrame, title: str, *, zero: bool = True) -> go.Figure:
-    """A row a name: estimate with its interval (columns estimate, low, high), the first on top."""
+    """One row per name: estimate with its interval (columns estimate, low, high), the first on top."""
     figure = new_figure(height=90 + 34 * len(names))
     middle, low, high = (table[name].to_numpy(float) for name in ("estimate", "low", "high"))
     error = {"array": plain_list(high - middle), "arrayminus": plain_list(middle - low), "symmetric": False}
@@ -183,7 +183,7 @@ def histogram_figure(columns: dict[str, np.ndarray], title: str) -> go.Figure:
 def points_figure(
     x: Any, y: Any, labels: Sequence[str], titles: tuple[str, str], *, diagonal: bool = False
 ) -> go.Figure:
-    """A point an image or submission, its label shown under the pointer; `diagonal` draws the line of equality."""
+    """One point per image or submission, its label shown under the pointer; `diagonal` draws the line of equality."""
     figure = new_figure(height=340)
     x, y = np.asarray(x, float), np.asarray(y, float)
     known = np.isfinite(x) & np.isfinite(y)

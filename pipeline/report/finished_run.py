@@ -39,7 +39,7 @@ class FinishedRun:
     """An experiment that stage 06 decided.
 
     runs: those whose out-of-fold predictions it decides, its own or its members'. tuned: the document of stage 06.
-    scores: a row a scored unit (image_id, fold, group, stratum, the metric's columns, score).
+    scores: one row per scored unit (image_id, fold, group, stratum, the metric's columns, score).
     """
 
     space: Workspace
@@ -165,7 +165,7 @@ def finished_runs(runs: Path | str, competition: str | None = None) -> list[Fini
 
 
 def learning_curves(run: FinishedRun) -> pd.DataFrame:
-    """A row an epoch and fold: experiment, fold, epoch, loss, learning_rate, score (NaN where not validated; of a
+    """One row per epoch and fold: experiment, fold, epoch, loss, learning_rate, score (NaN where not validated; of a
     classifier the accuracy)."""
     rows = []
     for each in run.runs:
@@ -199,7 +199,7 @@ def stage_documents(run: FinishedRun) -> dict[str, dict[str, Any]]:
 
 
 def fold_scores(run: FinishedRun) -> pd.DataFrame:
-    """A row a fold: fold (int), score under the decision."""
+    """One row per fold: fold (int), score under the decision."""
     return pd.DataFrame(sorted((int(k), v) for k, v in run.tuned["folds"].items()), columns=["fold", "score"])
 
 

@@ -1,4 +1,4 @@
-"""Results that `benchmarks/results.py` kept as JSON, a file a row: as tables for the notebook that draws them."""
+"""Results that `benchmarks/results.py` kept as JSON, one file per row: as tables for the notebook that draws them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 
 def kept_results(folder: str | Path) -> pd.DataFrame:
-    """A row a result: row, metric, estimate, low, high, nested, recall (macro), parameters, minutes, training.
+    """One row per result: row, metric, estimate, low, high, nested, recall (macro), parameters, minutes, training.
 
     estimate is the score with the ends of its interval; minutes of stages 01 to 06, training those of stage 04.
     Raises FileNotFoundError where `folder` holds no result.
@@ -30,7 +30,7 @@ def kept_results(folder: str | Path) -> pd.DataFrame:
 
 
 def kept_curves(folder: str | Path) -> pd.DataFrame:
-    """A row an epoch of every result: experiment (the row), fold, epoch, loss, score (validation; often none)."""
+    """One row per epoch of every result: experiment (the row), fold, epoch, loss, score (validation; often none)."""
     rows = [
         {"experiment": kept["row"], "fold": kept["fold"], "score": None, **point}
         for kept in _read(folder)
@@ -40,7 +40,7 @@ def kept_curves(folder: str | Path) -> pd.DataFrame:
 
 
 def kept_gains(folder: str | Path) -> pd.DataFrame:
-    """A row a difference with its interval: name, estimate, low, high.
+    """One row per difference with its interval: name, estimate, low, high.
 
     Of rows measured against another, of what their decisions added, and of `ablation.json` where there is one.
     """

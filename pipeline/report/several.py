@@ -17,7 +17,7 @@ from submissions.metrics import Metric
 
 
 def overview(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """A row a run, the best first: run, estimate (CV), low, high, nested, rule."""
+    """One row per run, the best first: run, estimate (CV), low, high, nested, rule."""
     rows = [
         (run.name, run.tuned["score"], *run.tuned["interval"], run.tuned["nested"], run.decision.learned["rule"])
         for run in runs
@@ -27,7 +27,7 @@ def overview(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def paired_table(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """A row a pair of runs: a, b, estimate (score of a minus b), low, high over resampled groups, verdict.
+    """One row per pair of runs: a, b, estimate (score of a minus b), low, high over resampled groups, verdict.
 
     Raises ValueError where there are fewer than two runs, or they were tuned for different metrics.
     """
@@ -52,7 +52,7 @@ def difference_matrix(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 
 
 def image_scores(runs: Sequence[FinishedRun]) -> pd.DataFrame:
-    """Scores of the images that all runs have: image_id, then a column a run."""
+    """Scores of the images that all runs have: image_id, then one column per run."""
     tables = [run.scores.set_index("image_id")["score"].rename(run.name) for run in runs]
     return pd.concat(tables, axis=1, join="inner").reset_index()
 
@@ -60,9 +60,9 @@ def image_scores(runs: Sequence[FinishedRun]) -> pd.DataFrame:
 def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the mean of two runs' probabilities scores, at its own threshold, nested.
 
-    Returns the square of scores (a run alone on the diagonal), and a row a pair: pair, estimate (gain over the better
-    of the two), low, high. Reads the predictions of all; ensembles among the runs are left out. Raises ValueError
-    where fewer than two runs are left, their metrics differ, or they have no image in common.
+    Returns the square of scores (a run alone on the diagonal), and one row per pair: pair, estimate (gain over the
+    better of the two), low, high. Reads the predictions of all; ensembles among the runs are left out. Raises
+    ValueError where fewer than two runs are left, their metrics differ, or they have no image in common.
     """
     single = [run for run in runs if len(run.runs) == 1]
     metric, first = common_metric(single), single[0]

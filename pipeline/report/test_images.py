@@ -62,7 +62,7 @@ def _listing(run: FinishedRun) -> pd.DataFrame:
 
 
 def _units(run: FinishedRun, units: pd.DataFrame, listing: pd.DataFrame, progress: Progress) -> Safe:
-    """A row a unit, worst first."""
+    """One row per unit, worst first."""
     drawn = _pictures(run, units, listing, progress)
     nearest = nearest_training(run, list(units["unit"].head(PICTURED)), listing)
     sources = dict(zip(listing["unit"], listing[SOURCE], strict=True)) if SOURCE in listing else {}

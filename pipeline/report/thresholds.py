@@ -80,7 +80,7 @@ def unexplored(run: FinishedRun) -> str:
 
 
 def class_scores(run: FinishedRun) -> pd.DataFrame:
-    """A row a scored class: class, score of it alone under the decision; none of a metric that keeps no counts."""
+    """One row per scored class: class, score of it alone under the decision; none of a metric that keeps no counts."""
     competition = run.space.competition
     names = [competition.classes[index] for index in competition.scored_classes]
     rows = []
@@ -92,7 +92,7 @@ def class_scores(run: FinishedRun) -> pd.DataFrame:
 
 
 def candidate_scores(run: FinishedRun) -> pd.DataFrame:
-    """A row a candidate of the rules that stage 06 compared along one value: candidate (rule and number), score."""
+    """One row per candidate of the rules that stage 06 compared along one value: candidate (rule and number), score."""
     table = run.table("curves.csv")
     if table is None:
         return pd.DataFrame(columns=["candidate", "score"])
@@ -101,7 +101,7 @@ def candidate_scores(run: FinishedRun) -> pd.DataFrame:
 
 
 def _curve(run: FinishedRun) -> pd.DataFrame | None:
-    """The curve of rule 'global' as stage 06 left it, a row a threshold."""
+    """The curve of rule 'global' as stage 06 left it, one row per threshold."""
     table = run.table("curves.csv")
     found = None if table is None else table[table["rule"] == "global"]
     return found if found is not None and len(found) == 256 else None
@@ -138,7 +138,7 @@ def worth_table(run: FinishedRun) -> pd.DataFrame:
 
 
 def group_scores(run: FinishedRun) -> pd.DataFrame:
-    """A row a group of images: group, units, score under the decision; the lowest first."""
+    """One row per group of images: group, units, score under the decision; the lowest first."""
     rows = [(str(name), len(own), run.metric.score(own)) for name, own in run.scores.groupby("group", sort=True)]
     made = pd.DataFrame(rows, columns=["group", "units", "score"])
     return made.sort_values(["score", "group"], na_position="last").reset_index(drop=True)

@@ -49,7 +49,7 @@ class _Library:
     """All runs' probabilities of the same images in memory, and the score tables of the means computed so far."""
 
     names: list[str]
-    probs: list[list[np.ndarray]]  # a list an image, of uint8 (K, ...) a run
+    probs: list[list[np.ndarray]]  # one list per image, of uint8 (K, ...) a run
     planes: list[np.ndarray]
     valid: list[np.ndarray | None]
     unit: np.ndarray  # of each image

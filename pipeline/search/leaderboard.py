@@ -85,7 +85,7 @@ def source_scores(scores: pd.DataFrame, inventory: pd.DataFrame, metric: Metric)
 
 
 def leaderboard(shared: Path) -> pd.DataFrame:
-    """A row a run, the best nested score first.
+    """One row per run, the best nested score first.
 
     Columns: run, nested, cv, low, high (of cv), across (mean of the scores of the sources of images: what to choose by
     where the host's images come from elsewhere), worst_source (the lowest of them), forecast (of the test images; NaN

@@ -113,7 +113,7 @@ def run_scores(space: Workspace) -> dict[str, float]:
 
 
 def suggest(trial: Any, experiment: Experiment) -> dict[str, Any]:
-    """The settings of a trial, a value a range."""
+    """The settings of a trial, one value per range."""
     found: dict[str, Any] = {}
     for key, values in experiment.search.ranges.items():
         if isinstance(values, Range):
@@ -265,7 +265,7 @@ def _as_it_is(experiment: Experiment) -> dict[str, Any]:
 
 
 def trial_table(study: Any, floor: float) -> pd.DataFrame:
-    """A row a trial, the best first: trial, state, score, noise (below the best by less than `floor`), settings."""
+    """One row per trial, the best first: trial, state, score, noise (below the best by less than `floor`), settings."""
     best = max((trial.value for trial in study.trials if trial.value is not None), default=float("nan"))
     rows = [
         {

@@ -19,7 +19,7 @@ INTERNAL = {
 
 
 def only_in_test(training: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """A row a property that training does not show: property, images (of test), values (the first few), training.
+    """One row per property that training does not show: property, images (of test), values (the first few), training.
 
     Numbers with more than 20 different values in training count where they lie outside of its range; anything else
     where the value is not among training's. Properties are size, depth, channels, dtype, pixel size, and the columns of

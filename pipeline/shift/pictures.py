@@ -65,7 +65,7 @@ def farthest(points: np.ndarray, count: int) -> list[int]:
 
 
 def draw_sources(table: pd.DataFrame, thumbnails: np.ndarray, path: Path) -> None:
-    """A line a source, largest first: images spread over it, each framed in its own median colour."""
+    """One line per source, largest first: images spread over it, each framed in its own median colour."""
     counts = table["source"].astype(str).value_counts()
     names = sorted(counts.index, key=lambda name: (-counts[name], name))[:ROWS]
     figure, axes = new_figure(len(names), ACROSS, 1.35 * ACROSS, 1.62 * len(names))

@@ -30,7 +30,7 @@ FOREIGN_SHARE = 0.2  # of the test images, from which a split across sources res
 class Shift:
     """The report: `summary` goes to shift.json, the tables beside it.
 
-    images: a row a test image (image_id, source, foreign: probability, nearest_1 ... nearest_3), most foreign first.
+    images: one row per test image (image_id, source, foreign: probability, nearest_1 ... nearest_3), highest first.
     copies: pairs (image_a in training, image_b in test, kind, similarity). one_sided: see `only_in_test`.
     """
 

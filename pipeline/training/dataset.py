@@ -215,7 +215,7 @@ def training_ids(folds: pd.DataFrame, fold: int) -> list[str]:
 
 
 def check_targets(store: Store, image_ids: Sequence[str], n_classes: int) -> None:
-    """Raise ValueError where a stored target is neither a label nor one plane a class."""
+    """Raise ValueError where a stored target is neither a label nor one plane per class."""
     shapes = {name: store.image(name).target_shape for name in image_ids}
     wrong = {
         name: shape for name, shape in shapes.items() if shape is None or (len(shape) == 4 and shape[1] != n_classes)

@@ -58,7 +58,7 @@ def train_fold(
     """Train on every image that is not of fold `fold` nor kept apart from it; returns facts about the
     training.
 
-    Writes `log.jsonl` (a row an epoch), what `train.loggers` show, `last.pt` after every epoch, and at the end
+    Writes `log.jsonl` (one row per epoch), what `train.loggers` show, `last.pt` after every epoch, and at the end
     `weights.safetensors` and `model.json`, into `folder`. Where `last.pt` lies there, training goes on after
     its epoch and ends, on a CPU, with the very weights and log of a training that was never stopped.
 

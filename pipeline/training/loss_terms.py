@@ -1,4 +1,4 @@
-"""The terms that losses are summed from: each maps the pixels of a batch to one number a sample, `(N,)`."""
+"""The terms that losses are summed from: each maps the pixels of a batch to one number per sample, `(N,)`."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def _lovasz_gradient(truth: Tensor) -> Tensor:
 def boundary_term(class_weights: Sequence[float] | None = None, *, spacing: Sequence[float] | None = None) -> Term:
     """Mean over valid pixels of `p * d`, d the signed distance to the truth's border, negative inside.
 
-    Distances are in pixels or voxels, or in the unit of `spacing`, a number an axis.
+    Distances are in pixels or voxels, or in the unit of `spacing`, one number per axis.
 
     Kervadec et al. 2019 (arXiv:1812.07032, equation 5). A plane without a border (empty or full) gives 0.
     It is not bounded below by 0 and is meant beside an overlap loss. Distances are computed on the CPU.

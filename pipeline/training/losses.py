@@ -1,4 +1,4 @@
-"""Losses by name: `build_loss("bce_dice")` and its kin, each one number a sample before it is one a batch.
+"""Losses by name: `build_loss("bce_dice")` and its kin, each one number per sample before it is one per batch.
 
 Every loss is computed sample by sample (a Dice over the whole batch is not) and normalised by that sample's
 own valid pixels; the batch's loss is the plain mean over samples. So the gradient of a doubled batch equals

@@ -44,7 +44,7 @@ def write_tuning(
 
 
 def curves(result: TuneResult) -> pd.DataFrame:
-    """A row a rule and candidate of the rules that lie along one value: rule, value, score, noise, within,
+    """One row per rule and candidate of the rules that lie along one value: rule, value, score, noise, within,
     chosen.
 
     noise is the standard error of the difference to the best candidate, over resampled groups.

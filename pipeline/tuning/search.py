@@ -34,10 +34,10 @@ from submissions.metrics.intervals import Interval, bootstrap_interval, predicti
 class TuneResult:
     """A decision and everything it rests on.
 
-    table: a row a unit (image_id, fold, group, stratum, the metric's columns) under the decision. cv: the
+    table: one row per unit (image_id, fold, group, stratum, the metric's columns) under the decision. cv: the
     score of that table, interval: its confidence interval over groups. nested: the same procedure, each
     fold decided by what was learned without it (NaN where it cannot be had). prediction: where one
-    leaderboard may fall, None where the number of its groups was not given. features: a row an image, for
+    leaderboard may fall, None where the number of its groups was not given. features: one row per image, for
     `drift`; sums: the same, with its `unit`, for the forecast. reasons: sentences. apart: for each
     unit the decision learned without its fold; empty where nested estimates cannot be had.
     """

@@ -20,7 +20,7 @@ from submissions.metrics import Metric
 def score_through_submission(
     criteria: Criteria, items: Iterable[OofItem], decision: Decision
 ) -> tuple[pd.DataFrame, float]:
-    """A row a unit and the score, of masks that went through what the host takes.
+    """One row per unit and the score, of masks that went through what the host takes.
 
     Where the contract has no submission, the masks are scored as they are.
     """

@@ -208,7 +208,7 @@ class FileAnswer(Answer):
             try:
                 files = [file.name for file in self.files(row, shapes[image_id])]
             except ValueError as error:
-                return [*found, Problem(where, str(error), "a name a file", "name fields that exist")]
+                return [*found, Problem(where, str(error), "one name per file", "name fields that exist")]
             of = str(row["stack"]) if self.gathers else image_id
             for name in files:
                 if owner.setdefault(name, of) != of:
@@ -216,7 +216,7 @@ class FileAnswer(Answer):
                     return [*found, Problem(where, said, f"a file {what}", "name the fields that tell them apart")]
             if names.setdefault(of, files) != files:
                 said = f"stack {of} has the files {names[of][0]!r} and {files[0]!r}"
-                return [*found, Problem(where, said, "a file a stack", "name what all of its slices have: {stack}")]
+                return [*found, Problem(where, said, "one file per stack", "name what all of its slices have: {stack}")]
         return found + (stack_problems(self.competition, data, shapes) if self.gathers else [])
 
 

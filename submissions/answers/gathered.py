@@ -1,4 +1,4 @@
-"""Slices of stacks on their way into one file a stack: kept on disk until a stack is whole, found again in its file."""
+"""Slices on their way into one file per stack: kept on disk until a stack is whole, found again in its file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stack_problems(competition: Competition, data: Path, shapes: Mapping[str, Sh
 
 
 class StackFiles:
-    """Slices of stacks, a raw file a stack in a temporary folder beside the answer `out`."""
+    """Slices of stacks, one raw file per stack in a temporary folder beside the answer `out`."""
 
     def __init__(self, out: Path, dtype: np.typing.DTypeLike = np.int32) -> None:
         self.out, self.dtype = out, np.dtype(dtype)

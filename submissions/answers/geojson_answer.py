@@ -28,7 +28,7 @@ from submissions.table.scoring import Segmentation
 
 
 class GeoJsonAnswer(CocoAnswer):
-    """One file, or a zip or folder of a file an image."""
+    """One file, or a zip or folder of one file per image."""
 
     head, tail = '{"type": "FeatureCollection", "features": [', "\n]}\n"
 
@@ -103,7 +103,7 @@ class GeoJsonAnswer(CocoAnswer):
             yield entry if score is None else {**entry, "score": score}
 
     def file_findings(self, path: Path, images: ListedImages) -> list[Finding]:
-        """Size, and of a file an image the names that lack or are of no image."""
+        """Size, and with one file per image the names that lack or are of no image."""
         if self.form.geojson.path is None:
             return super().file_findings(path, images)
         packed = PackedFiles(path)

@@ -125,10 +125,10 @@ class PointAnswer(Answer):
             try:
                 key = self.volume(row)
             except ValueError as error:
-                return [Problem(where, str(error), "a name a volume", "name fields that exist")]
+                return [Problem(where, str(error), "one name per volume", "name fields that exist")]
             if owner.setdefault(key, str(row["stack"])) != str(row["stack"]):
                 said = f"{'/'.join(key)!r} stands for {owner[key]} and for {row['stack']}"
-                return [Problem(where, said, "a name a volume", "name the fields that tell them apart")]
+                return [Problem(where, said, "one name per volume", "name the fields that tell them apart")]
         try:
             self.sample(data)
         except ValueError as error:

@@ -26,7 +26,7 @@ from submissions.table.scoring import USAGE, Scored, Segmentation, by_unit, host
 class ScoredParts:
     """A submission's score over all units, and over parts of them.
 
-    parts: a row a part: `part` ('usage' or a column's name), `value`, `units`, `score`.
+    parts: one row per part: `part` ('usage' or a column's name), `value`, `units`, `score`.
     """
 
     overall: Scored

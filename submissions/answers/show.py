@@ -28,7 +28,7 @@ def draw_submission(
     *,
     solution: Path | None = None,
 ) -> None:
-    """Write a PNG with a row an image: the image, and beside it with its masks; of a volume the fullest slice.
+    """Write a PNG with one row per image: the image, and beside it with its masks; of a volume the fullest slice.
 
     Of a large image every so many rows and columns are read and painted, the others never held in memory.
 

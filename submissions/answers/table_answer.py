@@ -1,4 +1,4 @@
-"""The answer that is a table: a row an image, a class or an object, with the mask as text."""
+"""The answer that is a table: one row per image, class or object, with the mask as text."""
 
 from __future__ import annotations
 

@@ -21,19 +21,20 @@ class AnswerFiles(Settings):
 
     path: str = Field(
         "{id}.png",
-        description="path of each file in the answer, from {id}, {z} and image fields; {class}: a file "
-        "each; volumes of single slices: from {stack}",
+        description="path of each file in the answer, made from {id}, {z} and image fields; with {class} one file per "
+        "class; volumes of single slices: from {stack}",
     )
     values: dict[str, int] | None = Field(
         None,
         description="class -> pixel value, other pixels 0, the later class on top; where not given 1, 2, ..., and 255 "
         "with {class} in path [pixel value]",
     )
-    objects: bool = Field(False, description="pixels are the numbers of objects, not values of classes")
+    objects: bool = Field(False, description="pixel values are object numbers, not classes")
     dtype: Literal["uint8", "uint16", "int32"] = Field("uint8", description="type of the stored pixels")
     pack: Literal["zip", "folder"] = Field("zip", description="handed in as one zip, or as a folder")
     table: str | None = Field(
-        None, description="name of a table beside the files, a row a file: id_column, extra, mask_column is the path"
+        None,
+        description="name of a table beside the files: id_column, extra and, in mask_column, the path of each file",
     )
 
     @field_validator("path", "table")
@@ -71,7 +72,7 @@ class AnswerFiles(Settings):
 class CocoObjects(Settings):
     """Objects of an answer in COCO's result format (https://cocodataset.org/#format-results)."""
 
-    image_id: str = Field("{id}", description="what image_id is, from {id} and image fields; a number where it is one")
+    image_id: str = Field("{id}", description="image_id, made from {id} and image fields; digits become a number")
     categories: dict[str, int] | None = Field(
         None, description="class -> category_id; where not given 1, 2, ... in the order of the classes"
     )
@@ -82,9 +83,10 @@ class GeoJsonObjects(Settings):
     """Objects of an answer as GeoJSON features (RFC 7946): polygons in pixels, from the corner of the first pixel."""
 
     path: str | None = Field(
-        None, description="path of a file an image in the answer, from {id} and image fields; default: one file for all"
+        None,
+        description="one file per image: its path in the answer, from {id} and image fields; default: one file for all",
     )
-    pack: Literal["zip", "folder"] = Field("zip", description="files an image: handed in as one zip, or as a folder")
+    pack: Literal["zip", "folder"] = Field("zip", description="one file per image: handed in as a zip, or as a folder")
     image_id: str = Field("{id}", description="one file for all: what names the image, from {id} and image fields")
     image_property: str = Field("image_id", description="one file for all: property that holds it")
     class_property: str = Field("class", description="property that holds the class")
@@ -106,7 +108,7 @@ POINT_FIELDS = (*PLACE, "class", "number")  # of a point; all other fields are i
 
 
 class PointTable(Settings):
-    """Points of an answer as a table: a row a point, of each volume all of them."""
+    """Points of an answer as a table: one row per point, of each volume all of them."""
 
     columns: dict[str, str] = Field(
         default_factory=lambda: {"id": "{id}", "z": "{z}", "y": "{y}", "x": "{x}"},
@@ -114,10 +116,11 @@ class PointTable(Settings):
         "{number} counted from 0, or fields of the volume, which tell volumes apart",
     )
     most: int | None = Field(
-        None, gt=0, description="points kept of a volume and class, those with most probability [points]"
+        None, gt=0, description="points kept per volume and class, the most probable ones; default: all [points]"
     )
     none: float | None = Field(
-        None, description="z, y and x of the row of a volume without a point; default: it has no row [host's unit]"
+        None,
+        description="number written as z, y and x of a volume without points; default: it has no row [host's unit]",
     )
 
     @field_validator("columns")

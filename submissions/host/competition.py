@@ -32,8 +32,8 @@ class Images(Settings):
 
     kind: Literal["files", "pages", "volumes", "layers"] = Field(
         "files",
-        description="files: one file an image; pages: one page or slice of a file an image; volumes: a file a volume; "
-        "layers: the files that differ in {layer} are the channels of one image; volumes may have {layer} too",
+        description="files: one file per image; pages: an image is a page or slice of a file; volumes: one file per "
+        "volume; layers: the files that differ in {layer} are the channels of one image; volumes may have {layer} too",
     )
     train: str = Field(description="path pattern of training images, relative to the data folder")
     test: str | None = Field(None, description="path pattern of test images; none where the host gives none")
@@ -152,8 +152,12 @@ class Points(Settings):
     coordinates: tuple[str, str, str] = Field(
         ("z", "y", "x"), description="columns, or keys of a JSON document, of the place along z, y and x"
     )
-    unit: float = Field(1.0, gt=0, description="what the host counts to a voxel, e.g. 10 for 10 A [host's unit]")
-    radius: float | dict[str, float] = Field(description="of the ball drawn around a point, or one a class [voxels]")
+    unit: float = Field(
+        1.0, gt=0, description="size of a voxel in the coordinates' unit, e.g. 10 for 10 Å [host's unit]"
+    )
+    radius: float | dict[str, float] = Field(
+        description="radius of the ball drawn around a point, or class -> radius [voxels]"
+    )
     spacing: str | None = Field(
         None, description="column of the table with the size of a volume's voxels, for metrics whose spacing is 'image'"
     )
@@ -215,7 +219,7 @@ class Masks(Settings):
         description="polygons: one document for all images, several as a_{part:train|val}.json, or a path pattern with "
         "one per image; the format is recognised; points: a JSON document per volume, with {class} one per class",
     )
-    points: Points | None = Field(None, description="points: where a row or document says the place, and its ball")
+    points: Points | None = Field(None, description="points: which columns or keys hold the coordinates, and the ball")
     polygon_classes: dict[str, str | list[str]] | None = Field(
         None, description="polygons: the host's name -> class, 'void', or [] to leave it out"
     )
@@ -330,7 +334,7 @@ class MetricSettings(Settings):
     params: dict[str, Any] = Field(
         default_factory=dict, description="the metric's own parameters, e.g. {thresholds: [0.5]}"
     )
-    unit: Literal["image", "stack"] = Field("image", description="what one score is of: an image, or a whole stack")
+    unit: Literal["image", "stack"] = Field("image", description="what is scored as one: an image, or a whole stack")
     classes: list[str] | None = Field(None, description="classes that are scored; default: all")
     file: str | None = Field(
         None,
@@ -342,7 +346,9 @@ class MetricSettings(Settings):
         default_factory=dict, description="host: columns that its solution has beside the submission's, e.g. "
         "{height: '{height}'}"
     )  # fmt: skip
-    seconds: float = Field(600.0, gt=0, description="host: longest for one table, and for all resampled ones [s]")
+    seconds: float = Field(
+        600.0, gt=0, description="host: time limit for one table, and for all resampled ones together [s]"
+    )
 
     @model_validator(mode="after")
     def _host_has_its_file(self) -> MetricSettings:
@@ -464,7 +470,7 @@ class Competition(Settings):
         if form.size is not None and volumes:
             raise ValueError("submission.size is a size of images, and images.kind is 'volumes'")
         if form.kind == "images" and volumes and "z" not in FIELD.findall(form.files.path):
-            raise ValueError(f"submission.files.path {form.files.path!r}: write {{z}}, a file a slice of the volume")
+            raise ValueError(f"submission.files.path {form.files.path!r}: write {{z}}, one file per slice of a volume")
         for key, given in (("files.values", form.files.values), ("coco.categories", form.coco.categories)):
             unknown = sorted(set(given or {}) - set(self.classes))
             if unknown:

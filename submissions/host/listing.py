@@ -1,4 +1,4 @@
-"""Which images does the host give? A row an image, from the contract's path patterns and tables."""
+"""Which images does the host give? One row per image, from the contract's path patterns and tables."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
         if before["image_id"] == after["image_id"]:
             problems.append(
                 Problem(after["path"], f"id {after['image_id']!r} twice (also {before['path']})",
-                        "one file an id", "make images.id different for each file")
+                        "one file per id", "make images.id different for each file")
             )  # fmt: skip
     return problems
 

@@ -1,4 +1,4 @@
-"""Masks that are image files: values or colours that are classes, a file a class, an object or an observer."""
+"""Masks that are image files: values or colours that are classes, one file per class, object or observer."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _files(competition: Competition, data: Path, pattern: str, row: Row) -> list
 
 
 def _numbered(competition: Competition, data: Path, pattern: str, row: Row, extent: Extent) -> np.ndarray | None:
-    """int32 (Z, H, W): the objects' numbers, from a file an object or from the values of one file; None of no file."""
+    """int32 (Z, H, W): the objects' numbers, of one file per object or the values of one file; None without a file."""
     masks = competition.masks
     files = _files(competition, data, pattern, row)
     if not files:

@@ -168,7 +168,7 @@ class MaskReader:
     def _objects_of_runs(
         self, rows: Sequence[tuple[str, str | None]], shape: tuple[int, int, int], dialect: Dialect, where: str
     ) -> Truth:
-        """A row an object; of one class the later lies on top."""
+        """One row per object; of one class the later lies on top."""
         of_class: dict[str, list[tuple[str, str]]] = {}
         for number, (text, name) in enumerate(rows, start=1):
             index = 0 if name is None else self._plane_index(name, where)

@@ -20,7 +20,7 @@ SOFT_TOP = 254  # value of a soft target that stands for 1; 255 stands for "not 
 class Truth:
     """The truth of one image.
 
-    planes: bool (K, Z, H, W), a plane a class in the contract's order.
+    planes: bool (K, Z, H, W), one plane per class in the contract's order.
     valid: bool (Z, H, W), False where the host does not score (void); None: everything counts.
     instances: int32 (Z, H, W), 0 background, 1..n; None where the contract has no instances.
     spacing: (z, y, x) in mm of a volume whose mask's file says so, of points in the host's unit where a column does.

@@ -40,8 +40,8 @@ class HostMean(MeanMetric):
 
 @dataclass(frozen=True)
 class UnitRows:
-    """Which rows of both tables belong to which unit: `meta` has a row a unit (image_id, fold, group), the lists hold
-    positions in the solution and in the submission."""
+    """Which rows of both tables belong to which unit: `meta` has one row per unit (image_id, fold, group), the lists
+    hold positions in the solution and in the submission."""
 
     meta: pd.DataFrame
     solution: Sequence[np.ndarray]
@@ -165,7 +165,7 @@ def _equal(found: np.ndarray, score: float) -> bool:
 
 
 def _table(meta: pd.DataFrame, parts: Sequence[np.ndarray], kind: str, found: Sequence[float]) -> pd.DataFrame:
-    """A row a part: its name, its group, its score."""
+    """One row per part: its name, its group, its score."""
     firsts = meta.iloc[[int(part[0]) for part in parts]].reset_index(drop=True)
     names = firsts["image_id"] if kind == "image" else firsts["group"]
     return pd.DataFrame({"image_id": names.astype(str), "group": firsts["group"].astype(str), "score": found})

@@ -232,7 +232,7 @@ def _mask_plane(pixels: np.ndarray, header: RasterHeader, path: Path) -> np.ndar
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     colours = pixels[..., :3]
     if (colours != colours[..., :1]).any():
-        raise ValueError(f"{path}: a mask has one value a pixel, found colours: read it as an image and map them")
+        raise ValueError(f"{path}: a mask has one value per pixel, found colours: read it as an image and map them")
     if header.format == "PNG" and header.bits < 8:  # libpng stretches 1, 2 and 4 bits to 0..255
         return colours[..., :1] // (255 // ((1 << header.bits) - 1))
     return np.ascontiguousarray(colours[..., :1])

@@ -262,7 +262,7 @@ class TiffReader(FileReader):
                 pixels[lacking] = self._filling()
         if self.as_mask:
             if (pixels != pixels[..., :1]).any():
-                raise ValueError(f"{self.path}: a mask has one value a pixel, found {pixels.shape[2]} that differ")
+                raise ValueError(f"{self.path}: a mask has one value per pixel, found {pixels.shape[2]} that differ")
             return as_integers(np.ascontiguousarray(pixels[..., :1]), self.path).astype(self.dtype, copy=False)
         if self.layout.palette is not None:
             pixels = (self.layout.palette.T >> 8).astype(np.uint8)[pixels[..., 0]]

@@ -104,7 +104,7 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def render(table: pd.DataFrame) -> str:
-    """The ledger as text: a line a submission, then for each competition the relation to its leaderboards."""
+    """The ledger as text: one line per submission, then for each competition the relation to its leaderboards."""
     if table.empty:
         return "the ledger is empty; `python pipeline/09_submit.py EXPERIMENT` writes a row"
     values = numbers(table)

@@ -1,4 +1,4 @@
-"""The ledger: a row a submission, with what cross-validation promised and what the leaderboard said.
+"""The ledger: one row per submission, with what cross-validation promised and what the leaderboard said.
 
 Cells that are not known yet are blank. Columns that a team adds are kept.
 """

@@ -1,4 +1,4 @@
-"""What would the host score? One row a unit, one score a table, all thresholds in one pass."""
+"""What would the host score? One row per unit, one score per table, all thresholds in one pass."""
 
 from submissions.metrics.base import Metric
 from submissions.metrics.histogram import (

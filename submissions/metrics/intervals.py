@@ -150,7 +150,7 @@ def _positions(ids_a: pd.Series, ids_b: pd.Series) -> np.ndarray:
     for name, ids in (("first", ids_a), ("second", ids_b)):
         twice = ids[ids.duplicated()]
         if len(twice):
-            raise ValueError(f"unit {twice.iloc[0]!r} is twice in the {name} table: expected one row a unit")
+            raise ValueError(f"unit {twice.iloc[0]!r} is twice in the {name} table: expected one row per unit")
     alone = set(ids_a) ^ set(ids_b)
     if alone:
         raise ValueError(f"{len(alone)} units are in one table only, such as {min(alone)!r}: compare the same units")

@@ -55,8 +55,8 @@ class Dialect(BaseModel):
     )
     span: tuple[str, str] | None = Field(
         None,
-        description="wkt, geojson: x where an image's width and y where its height ends, as columns or numbers, for "
-        "W * W / (W + 1) of W pixels; default: outlines are in pixels",
+        description="wkt, geojson: [x, y] of the image's lower right corner in the host's coordinates, as columns or "
+        "numbers; scaled by W * W / (W + 1) of W pixels, as Dstl has it; default: outlines are in pixels",
     )
     empty: str = Field(
         "", description="an empty mask: '', '-1', '-', '1 0', 'counts' (COCO), or 'missing' (it has no row)"

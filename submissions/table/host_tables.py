@@ -46,8 +46,8 @@ def solution_rows(
 ) -> list[Row]:
     """Rows of the truth of one image: the submission's columns, and those of metric.solution.
 
-    volume: whether it has a row a slice (by default: where it has several). Pixels that are not scored have no place in
-    such a table: they count as truth says.
+    volume: whether it has one row per slice (by default: where it has several). Such a table cannot say that pixels are
+    not scored: they count as the truth has them.
     """
     form = submission_format(competition)
     extra = form.model_copy(update={"extra": {**form.extra, **competition.metric.solution}})

@@ -63,7 +63,7 @@ def _repeated(file: str, keys: Sequence[Key]) -> list[Problem]:
     if not twice:
         return []
     found = f"{len(twice)} id(s) in more than one row: {_some(twice)}"
-    return [Problem(file, found, "one row an id", "delete the other rows, or set submission.rows: instance")]
+    return [Problem(file, found, "one row per id", "delete the other rows, or set submission.rows: instance")]
 
 
 def _some(keys: Sequence[Key]) -> str:

@@ -1,4 +1,4 @@
-"""Masks against the truth under the host's metric: a row a unit, a score over all."""
+"""Masks against the truth under the host's metric: one row per unit, a score over all."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Scored:
-    """A row a unit (column `unit`, then the metric's), and the score over all of them."""
+    """One row per unit (column `unit`, then the metric's), and the score over all of them."""
 
     table: pd.DataFrame
     score: float

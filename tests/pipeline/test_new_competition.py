@@ -153,7 +153,7 @@ def brats(root: Path) -> None:
 
 
 def sequences_in_folders(root: Path) -> None:
-    """A folder a patient, where T1 and T2 are no numbers of files."""
+    """One folder per patient, where T1 and T2 are no numbers of files."""
     for k in range(4):
         label = np.stack([draw_mask(k + z) for z in range(4)], axis=2).astype(np.uint8)
         for word in ("T1", "T2"):
@@ -165,7 +165,7 @@ def sequences_in_folders(root: Path) -> None:
 
 
 def many_bands(root: Path) -> None:
-    """A file a band, twelve of them, the last at half the size; masks in another folder."""
+    """One file per band, twelve of them, the last at half the size; masks in another folder."""
     for k in range(4):
         for band in range(1, 13):
             grey = draw_image(draw_mask(k), 20 * k + band)[..., 0]
@@ -218,7 +218,7 @@ def a_row_an_image_and_class(root: Path) -> None:
 
 
 def labels_in_ids(root: Path) -> None:
-    """A row an image and pattern, both in one cell."""
+    """One row per image and pattern, both in one cell."""
     rows, sample = [], []
     for k in range(6):
         name = f"{k:04x}_b.jpg"
@@ -230,7 +230,7 @@ def labels_in_ids(root: Path) -> None:
 
 
 def wkt_of_tiles(root: Path) -> None:
-    """A row a building; the tables name what follows the beginning that all files share."""
+    """One row per building; the tables name what follows the beginning that all files share."""
     rows = []
     for k in range(5):
         name, split = f"AOI_2_img{k + 1}", "train" if k < 4 else "test"

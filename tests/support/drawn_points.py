@@ -54,7 +54,7 @@ def write_byu(
     test: Sequence[str],
     shape: tuple[int, int, int] = BYU_SHAPE,
 ) -> None:
-    """BYU's layout: folders of JPEG slices, and a row a tomogram with the place of its motor or -1."""
+    """BYU's layout: folders of JPEG slices, and one row per tomogram with the place of its motor or -1."""
     for part, names in (("train", list(train)), ("test", list(test))):
         for name in names:
             (data / part / name).mkdir(parents=True)

@@ -51,7 +51,7 @@ def save_volume(path: Path, array: np.ndarray) -> None:
 
 
 def write_volume_host(folder: Path, *, train: int = 4, test: int = 2) -> dict[str, Any]:
-    """Volumes, labels, a sample and a solution of a row a slice; returns the contract as a document."""
+    """Volumes, labels, a sample and a solution of one row per slice; returns the contract as a document."""
     rows = []
     for number in range(train + test):
         image, label = draw_volume(number)

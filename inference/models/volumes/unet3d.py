@@ -6,7 +6,7 @@
                    \\ ...                             ... /
                 [stage n-1] --------------------------->'
 
-A stage's stride has a number an axis, so that an axis with thick slices is halved later than the others; kernels of
+A stage's stride has one number per axis, so that an axis with thick slices is halved later than the others; kernels of
 1 along it go with it. `python -m pipeline plan` chooses both from the spacing by nnU-Net's rules.
 """
 

@@ -103,7 +103,7 @@ def _simplex(gram: np.ndarray, cross: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ViewWorth:
-    """What each view is worth: a row a view (view, alone, gain, low, high, verdict), and those kept."""
+    """What each view is worth: one row per view (view, alone, gain, low, high, verdict), and those kept."""
 
     table: pd.DataFrame
     kept: list[str]

@@ -16,7 +16,7 @@ from pipeline.tuning.scores.workers import worker_pool
 
 @dataclass(frozen=True)
 class ShiftTable:
-    """A row a shift, and two candidates: the optimal one for images as they are, the robust one over all
+    """One row per shift, and two candidates: the optimal one for images as they are, the robust one over all
     shifts.
 
     table: shift, score (at the optimal candidate), best (candidate), best_score, robust_score, low and high

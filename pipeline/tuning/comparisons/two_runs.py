@@ -153,7 +153,7 @@ def sources_of_run(run: Path) -> dict[str, str]:
 
 
 def across_sources(a: pd.DataFrame, b: pd.DataFrame, metric: Metric, sources: Mapping[str, str]) -> pd.DataFrame:
-    """A row a source of two tables of the same images: source, images, a, b (scores). Unknown sources are left out."""
+    """One row per source of two tables of the same images: source, images, a, b (scores). No unknown source."""
     source = a["image_id"].astype(str).map(lambda name: sources.get(name, ""))
     rows = []
     for name in sorted(set(source) - {""}):
@@ -175,7 +175,7 @@ def across_text(table: pd.DataFrame) -> str:
 
 
 def read_scores(run: Path, name: str = "scores.csv") -> pd.DataFrame:
-    """The scores that stage 06 left in a run's folder, a row a unit: scores.csv or nested_scores.csv."""
+    """The scores that stage 06 left in a run's folder, one row per unit: scores.csv or nested_scores.csv."""
     table = pd.read_csv(run / "tuning" / name, dtype=TEXT, keep_default_na=False, na_values=[""])
     return table.assign(stratum=table["stratum"].fillna(""))
 

@@ -38,7 +38,7 @@ class Choice:
 class Judge:
     """How candidates are compared: the units' groups are resampled, the same draws for every candidate.
 
-    meta: a row a unit with `fold` and `group`.
+    meta: one row per unit with `fold` and `group`.
     """
 
     meta: pd.DataFrame

@@ -1,4 +1,4 @@
-"""JSON lines, a line an image: {"id": ..., "annotations": [{"type": ..., "coordinates": [rings]}]} (HuBMAP 2023)."""
+"""JSON lines, one line per image: {"id": ..., "annotations": [{"type": ..., "coordinates": [rings]}]} (HuBMAP 2023)."""
 
 from __future__ import annotations
 

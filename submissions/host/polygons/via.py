@@ -25,7 +25,7 @@ def read_via(document: dict[str, Any]) -> dict[str, Entry]:
 
 
 def read_via_table(path: Path) -> dict[str, Entry]:
-    """The same of VIA's CSV, a row a region; an image without a region has one row that says so.
+    """The same of VIA's CSV, one row per region; an image without a region has one row that says so.
 
     Raises KeyError for another table's columns.
     """

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file an image, a line an object (https://docs.ultralytics.com/datasets/segment)."""
+"""YOLO segmentation: one text file per image, one line per object (https://docs.ultralytics.com/datasets/segment)."""
 
 from __future__ import annotations
 

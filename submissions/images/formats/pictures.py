@@ -65,7 +65,7 @@ class PictureReader(FileReader):
             colours = samples[..., : self.header.channels]
             if (colours != colours[..., :1]).any():
                 raise ValueError(
-                    f"{self.path}: a mask has one value a pixel, found colours: read it as an image and map them"
+                    f"{self.path}: a mask has one value per pixel, found colours: read it as an image and map them"
                 )
         keep = self.shape[3]
         return np.ascontiguousarray(samples[top:bottom, left:right, :keep], dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""The log: a line an epoch, cut back to where a restart begins."""
+"""The log: one line per epoch, cut back to where a restart begins."""
 
 from __future__ import annotations
 

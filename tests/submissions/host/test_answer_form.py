@@ -38,7 +38,7 @@ def test_forms_that_do_not_fit_images(form: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ({"kind": "images"}, "write {z}, a file a slice"),
+        ({"kind": "images"}, "write {z}, one file per slice"),
         ({"kind": "coco"}, "holds objects of images"),
         ({"size": [3, 4]}, "submission.size is a size of images, and images.kind"),
         ({"kind": "volumes", "files": {"path": "{id}.tif"}, "size": [3, 4]}, "volumes are handed in on their own grid"),
