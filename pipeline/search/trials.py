@@ -13,7 +13,7 @@ import os
 import shutil
 import socket
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -125,6 +125,16 @@ def suggest(trial: Any, experiment: Experiment) -> dict[str, Any]:
     return found
 
 
+@contextlib.contextmanager
+def steady_optuna() -> Iterator[None]:
+    """Without its warnings that something may change in later versions: the version is pinned."""
+    import optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
+
 def open_study(space: Workspace, process: str = "") -> Any:
     """The study in the experiment's folder, new or gone on with. Raises ValueError without Optuna or ranges.
 
@@ -149,8 +159,7 @@ def open_study(space: Workspace, process: str = "") -> Any:
         "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=experiment.train.epochs),
         "none": optuna.pruners.NopPruner(),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # it may change; the version is pinned
+    with steady_optuna():
         seed = settings.seed + int(digest(process or process_name())[:6], 16)
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
     name = digest([settings.model_dump(mode="json"), experiment.model_dump(mode="json", exclude={"search"})])

@@ -17,6 +17,7 @@ from pipeline.search.trials import (
     open_study,
     run_trials,
     search_folds,
+    steady_optuna,
     trial_table,
     write_best,
 )
@@ -104,6 +105,21 @@ def draw_study(study: Any, folder: Path) -> None:
     if sum(trial.value is not None for trial in study.trials) >= 4 and len(study.best_trial.params) > 1:
         drawn["importance"] = plots.plot_param_importances
     for name, draw in drawn.items():
-        axes = draw(study)
-        first = axes if hasattr(axes, "figure") else axes.flat[0]
-        save_figure(first.figure, folder / f"{name}.png")
+        with steady_optuna():
+            axes = draw(study)
+        panels = [axes] if hasattr(axes, "figure") else list(axes.flat)
+        if name == "slices":
+            _legible(panels)
+        save_figure(panels[0].figure, folder / f"{name}.png")
+
+
+def _legible(panels: Sequence[Any]) -> None:
+    """Room for each panel; plain numbers, and values of lists without the quotes of their JSON."""
+    panels[0].figure.set_size_inches(2.6 * len(panels) + 2, 4.5)
+    for panel in panels:
+        panel.tick_params(axis="x", rotation=45)
+        if panel.get_xscale() == "log":
+            panel.xaxis.set_major_formatter("{x:g}")
+        elif any("'" in label.get_text() for label in panel.get_xticklabels()):
+            names = [label.get_text().strip("'\"") for label in panel.get_xticklabels()]
+            panel.set_xticks(panel.get_xticks(), names)
