@@ -21,8 +21,8 @@ INTERNAL = {
 def only_in_test(training: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """One row per property that training does not show: property, images (of test), values (the first few), training.
 
-    Numbers with more than 20 different values in training count where they lie outside of its range; anything else
-    where the value is not among training's. Properties are size, depth, channels, dtype, pixel size, and the columns of
+    Numbers with more than 20 different values in training, and sizes and depths that vary from image to image, count
+    where they lie outside of its range; anything else where the value is not among training's. Properties are size, depth, channels, dtype, pixel size, and the columns of
     the host's tables that both sets fill in; a column that names single images is none.
     """
     rows = []
@@ -64,13 +64,14 @@ def names_single_images(table: pd.DataFrame, column: str) -> bool:
 def _strange(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:
     """Which values of test training does not show, bool (N,), and what it shows in words."""
     numbers, asked = as_numbers(ours), as_numbers(theirs)
-    if numbers is not None and asked is not None and len(np.unique(numbers)) > MANY:
+    known = ours.astype(str).value_counts()
+    varies = ours.name in ("size", "depth") and len(known) > len(ours) / 2  # from image to image
+    if numbers is not None and asked is not None and (varies or len(np.unique(numbers)) > MANY):
         low, high = numbers.min(), numbers.max()
         return (asked < low) | (asked > high), f"{low:g} to {high:g}"
-    known = ours.astype(str).value_counts()
     if len(known) > MANY and ours.name != "size" and len(known) > len(ours) / 2:
         return np.zeros(len(theirs), bool), ""  # names of single images say nothing
-    if ours.name == "size" and len(known) > MANY:
+    if ours.name == "size" and (varies or len(known) > MANY):
         return _strange_sizes(ours, theirs)
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
     return ~theirs.astype(str).isin(known.index).to_numpy(), ", ".join(map(str, known.index[:SHOWN])) + more

@@ -37,6 +37,14 @@ def test_numbers_of_many_values_count_outside_their_range() -> None:
     assert found.values.tolist() == [["depth_ft", 2, "500, 90", "100 to 159"]]
 
 
+def test_of_few_images_each_of_its_own_size_the_range_counts_too() -> None:
+    ours = pd.DataFrame({"height": [40, 50, 60, 70], "width": [50, 61, 72, 83], "depth": [9, 12, 16, 12]})
+    theirs = pd.DataFrame({"height": [45, 30], "width": [52, 30], "depth": [11, 20]})
+    found = only_in_test(ours, theirs).set_index("property")
+    assert found["images"].to_dict() == {"size": 1, "depth": 1}
+    assert found["values"].to_dict() == {"size": "30 x 30", "depth": "20"}
+
+
 def test_sizes_of_many_values_count_outside_their_areas() -> None:
     training, test = sides({"width": list(range(100, 130))}, {"width": [115, 300], "height": [31, 30]})
     found = only_in_test(training, test)
