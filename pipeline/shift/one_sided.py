@@ -22,8 +22,9 @@ def only_in_test(training: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """One row per property that training does not show: property, images (of test), values (the first few), training.
 
     Numbers with more than 20 different values in training, and sizes and depths that vary from image to image, count
-    where they lie outside of its range; anything else where the value is not among training's. Properties are size, depth, channels, dtype, pixel size, and the columns of
-    the host's tables that both sets fill in; a column that names single images is none.
+    where they lie outside of its range; anything else where the value is not among training's. Properties are size,
+    depth, channels, dtype, pixel size, and the columns of the host's tables that both sets fill in; a column that names
+    single images is none.
     """
     rows = []
     for name, ours, theirs in _properties(training, test):

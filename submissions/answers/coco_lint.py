@@ -57,6 +57,7 @@ def lint_objects(answer: CocoAnswer, path: Path, data: Path, training: pd.DataFr
             faults.append((index, fault))
     findings += rows_findings("error", "objects with faults", faults)
     findings += rows_findings("error", "objects that overlap", _overlaps(kept))
+    findings += _named_images(answer, list(ids))
     if not entries:
         findings.append(Finding("warning", None, "not one object in any image; check the threshold"))
     read = ReadMasks([(name, 0) for name in shapes], place, class_index, area)
@@ -68,6 +69,18 @@ def lint_objects(answer: CocoAnswer, path: Path, data: Path, training: pd.DataFr
 
     findings += alignment_findings(answer.competition, read, images, shapes, paint)
     return sorted(findings, key=lambda finding: finding.level != "error")
+
+
+def _named_images(answer: CocoAnswer, keys: Sequence[int | str]) -> list[Finding]:
+    """COCO knows images by the numbers in the host's document; pycocotools refuses a list that names others."""
+    named = [key for key in keys if isinstance(key, str)]
+    if answer.form.kind != "coco" or not named:
+        return []
+    said = (
+        f"image_id is a name such as {named[0]!r}, but COCO counts images: where the host's JSON of the test images "
+        "numbers them, name it in test_tables and set submission.coco.image_id to '{coco_id}'"
+    )
+    return [Finding("warning", None, said)]
 
 
 def _overlaps(kept: Mapping[str, list[tuple[int, I64]]]) -> Iterator[tuple[int, str]]:

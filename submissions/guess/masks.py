@@ -110,7 +110,9 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             section["polygon_classes"] = polygons.meaning
         if polygons.some_missing:
             section["missing"] = "empty"
-        draft.put("masks", section, *polygons.notes, "list names that are not classes in masks.polygon_classes")
+        objects = "objects of a class become one mask; where the host scores objects, add `instances: true`"
+        listed = "list names that are not classes in masks.polygon_classes"
+        draft.put("masks", section, *polygons.notes, listed, objects)
         draft.put(
             "classes", polygons.classes, "as in the file; if classes exclude each other, one must be named background"
         )

@@ -72,7 +72,11 @@ class AnswerFiles(Settings):
 class CocoObjects(Settings):
     """Objects of an answer in COCO's result format (https://cocodataset.org/#format-results)."""
 
-    image_id: str = Field("{id}", description="image_id, made from {id} and image fields; digits become a number")
+    image_id: str = Field(
+        "{id}",
+        description="image_id, made from {id} and image fields, such as {coco_id}, the number in a COCO document that "
+        "test_tables names; digits become a number",
+    )
     categories: dict[str, int] | None = Field(
         None, description="class -> category_id; where not given 1, 2, ... in the order of the classes"
     )

@@ -90,13 +90,14 @@ def _taken_apart(frame: pd.DataFrame, column: str, pattern: str, file: str) -> p
 
 
 def _coco_images(path: Path) -> pd.DataFrame:
+    """One row per image of a COCO document, as text; its number is `coco_id` too, because {id} is the image's name."""
     wanted = "expected COCO JSON with a list `images`"
     document = read_json(path, path.name, cure=wanted)
     try:
         images = [{str(name): str(value) for name, value in image.items()} for image in document["images"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name}: {error!r}; {wanted}") from error
-    return pd.DataFrame(images, dtype=str)
+    return pd.DataFrame([{**row, "coco_id": row["id"]} if "id" in row else row for row in images], dtype=str)
 
 
 def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.DataFrame, list[Problem]]:

@@ -162,6 +162,25 @@ def test_a_solution_may_be_an_annotated_document_with_crowds_and_polygons(tmp_pa
             score_submission(competition, out, tmp_path / "truth.json", tmp_path / "data")
 
 
+def test_images_have_the_numbers_of_the_hosts_document(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_rle_host(data)
+    names = sorted(path.name for path in (data / "test").iterdir())
+    listed = [{"id": 900 + k, "file_name": name} for k, name in enumerate(names)]
+    (data / "test.json").write_text(json.dumps({"images": listed, "annotations": []}))
+    read = {"test_tables": [{"file": "test.json", "id": "{file_name}", "strip": ".png"}]}
+    for more, key in (
+        ({}, "test01"),
+        ({**read, "submission": {"kind": "coco", "coco": {"image_id": "{coco_id}"}}}, 901),
+    ):
+        competition = rle_contract(**{**ONE_OBJECT_CLASS, "submission": {"kind": "coco"}, **more})
+        out = tmp_path / "answer.json"
+        write_answer(competition, data, out, {"test01": said([0.9, 0.5, 0.1])})
+        assert {entry["image_id"] for entry in json.loads(out.read_text())} == {key}
+        warned = [str(found) for found in lint_answer(out, competition, data) if "COCO counts images" in str(found)]
+        assert bool(warned) == isinstance(key, str)
+
+
 def test_images_are_told_apart_before_training(tmp_path: Path) -> None:
     write_rle_host(tmp_path)
     assert check_answer(rle_contract(submission={"kind": "coco"}), tmp_path) == []

@@ -229,7 +229,7 @@ def test_rows_that_count_and_lists_of_images_in_coco_json(tmp_path: Path) -> Non
         read_table(tmp_path, rle_contract(tables=[{"file": "t.csv", "only": {"split": ["1"]}}]).tables[0])
     (tmp_path / "t.json").write_text('{"images": [{"id": 7, "file_name": "x/y.jpg", "height": 40}]}')
     named = rle_contract(tables=[{"file": "t.json", "id": "{file_name}", "strip": ".jpg"}]).tables[0]
-    expected = {"image_id": ["x/y"], "id": ["7"], "file_name": ["x/y.jpg"], "height": ["40"]}
+    expected = {"image_id": ["x/y"], "id": ["7"], "file_name": ["x/y.jpg"], "height": ["40"], "coco_id": ["7"]}
     assert read_table(tmp_path, named).to_dict("list") == expected
     (tmp_path / "t.json").write_text((tmp_path / "t.json").read_text(), encoding="utf-8-sig")  # as Windows writes it
     assert read_table(tmp_path, named).to_dict("list") == expected
