@@ -94,7 +94,7 @@ def make_submission(
     now. With on_error='empty' an image that cannot be read gets an empty mask; otherwise it stops everything with a
     ValueError that names it. No test image at all is fine: the answer then holds nothing.
 
-    Views and weights are those of the decision; `origins`, one a member, are needed for weights.
+    Views and weights are those of the decision; `origins`, one per member, are needed for weights.
     `seconds` is a time budget: views, then members from the last are given up to keep it, and with on_error='empty'
     the images that it does not reach.
     Members of the experiment `decision.classifier` answer for whole images, first of all, into a folder of their own.
@@ -198,7 +198,7 @@ def in_turn(experiments: Mapping[str, Sequence[int]]) -> list[Origin]:
 
 
 def named(origins: Sequence[Origin] | None, number: int) -> Sequence[Origin]:
-    """The origins; raises ValueError where they are not one a member."""
+    """The origins; raises ValueError where they are not one per member."""
     if origins is None or len(origins) != number:
         found = "none" if origins is None else len(origins)
         raise ValueError(f"{found} origins for {number} members: ensemble weights need the experiment and fold of each")

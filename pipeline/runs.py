@@ -43,7 +43,7 @@ class Run:
     format: int = 1
 
     def table(self, space: Workspace) -> pd.DataFrame:
-        """Its fold table: the rows of the folds that were trained, one an image or a block of an image.
+        """Its fold table: the rows of the folds that were trained, one per image or a block of an image.
 
         Raises ValueError where images cut into blocks were predicted whole by one fold.
         """

@@ -41,8 +41,8 @@ class Gate(Settings):
         description="channel that the gate reads; {class} stands for the class's name; default: the "
         "class's own channel",
     )
-    top: list[Level] = Field(description="one a class")
-    area: list[Count] = Field(description="pixels, one a class; 0: no gate")
+    top: list[Level] = Field(description="one per class")
+    area: list[Count] = Field(description="pixels, one per class; 0: no gate")
 
     def channel_of(self, name: str) -> str:
         """The channel that the class `name` is gated by."""
@@ -57,7 +57,7 @@ class PostStep(Settings):
         json_schema_extra={"enum": [*POST_STEPS]},
     )
     values: list[Count] = Field(
-        description="one a class: radius of opening and closing, area of the largest hole that is filled, "
+        description="one per class: radius of opening and closing, area of the largest hole that is filled, "
         "area of the smallest component that is kept, number of largest components kept [pixels; of largest components]"
     )
 

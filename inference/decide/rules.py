@@ -22,7 +22,7 @@ class ThresholdRule(Settings):
     """A pixel is foreground where q >= its class's threshold; q = round(255 p)."""
 
     kind: Literal["threshold"] = "threshold"
-    thresholds: list[Level] = Field(description="one a class")
+    thresholds: list[Level] = Field(description="one per class")
     groups: dict[str, list[Level]] = Field(
         default_factory=dict, description="group -> its own thresholds, one per class"
     )
@@ -32,16 +32,16 @@ class QuantileRule(Settings):
     """In every image the most probable pixels are foreground, at most this share of them (ties stay out)."""
 
     kind: Literal["quantile"] = "quantile"
-    shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(description="one a class")
+    shares: list[Annotated[float, Field(ge=0, le=1)]] = Field(description="one per class")
 
 
 class HysteresisRule(Settings):
     """Components of q >= bottom that hold at least `area` pixels of q >= top."""
 
     kind: Literal["hysteresis"] = "hysteresis"
-    top: list[Level] = Field(description="one a class")
-    bottom: list[Level] = Field(description="one a class")
-    area: list[Count] = Field(description="pixels, one a class")
+    top: list[Level] = Field(description="one per class")
+    bottom: list[Level] = Field(description="one per class")
+    area: list[Count] = Field(description="pixels, one per class")
 
 
 class ArgmaxRule(Settings):
@@ -53,7 +53,7 @@ class ArgmaxRule(Settings):
 
     kind: Literal["argmax"] = "argmax"
     weights: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="class prior correction")
-    thresholds: list[Level] | None = Field(None, description="one a class; read for those in `priority`")
+    thresholds: list[Level] | None = Field(None, description="one per class; read for those in `priority`")
     priority: list[Count] = Field(
         default_factory=list, description="class indices; a class earlier in the list takes the pixel"
     )

@@ -23,7 +23,7 @@ SAMPLES = 2_000_000
 class Statistics:
     """Linear map of host values before `mean` and `std` are applied: `(value - low) / (high - low)`.
 
-    `low` and `high` hold one value, or one a channel of a slice, in host units. Plain floats: fit for JSON.
+    `low` and `high` hold one value, or one per channel of a slice, in host units. Plain floats: fit for JSON.
     """
 
     low: tuple[float, ...]

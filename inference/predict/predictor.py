@@ -72,7 +72,7 @@ def predict_image(
     """Predict `slices` of `reader` with the weighted mean of `members` and write it to `out`.
 
     reader: shape (Z, H, W, C); slices beside the predicted ones are only read as 2.5D neighbours. `config` replaces
-    the prediction settings of all members; None leaves each its own. `weights`: one a member, scaled to sum 1.
+    the prediction settings of all members; None leaves each its own. `weights`: one per member, scaled to sum 1.
     `pixel_size_um`: the host's, for members that declare one. `volume`: whether the store is `(K, Z, H, W)`; default:
     more than one slice. `separate`: every view apart, as channels "view/class". Pass members through
     `prepare_members` once where many images follow. Classifiers write one pixel, see `classify_image`. Raises

@@ -42,7 +42,7 @@ def answers(run: FinishedRun) -> Safe:
 
 
 def confusion(probs: np.ndarray, truth: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Images by true class (row) and most probable class (column), of probs and truth (N, K), one class an image."""
+    """Images by true class (row) and most probable class (column), of probs and truth (N, K), one class per image."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (truth.argmax(axis=1), probs.argmax(axis=1)), 1)
     return pd.DataFrame(counts, index=classes, columns=classes)

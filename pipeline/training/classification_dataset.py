@@ -31,7 +31,7 @@ class ImageSet(TrainingSet):
         super().__init__(*where, **options)
 
     def windows(self, *, tissue: bool) -> pd.DataFrame:
-        """Patch index with one window an image: all of it."""
+        """Patch index with one window per image: all of it."""
         stored = [self.store.image(name) for name in self.image_ids]
         return pd.concat(
             [grid_index(image, (image.shape[1], image.shape[2]), self.classes, tissue=tissue) for image in stored],

@@ -82,7 +82,7 @@ def class_weight_tensor(class_weights: Sequence[float] | None, values: Tensor) -
     if class_weights is None:
         return values.new_ones(n_classes)
     if len(class_weights) != n_classes:
-        raise ValueError(f"class_weights has {len(class_weights)} entries, expected one a class: {n_classes}")
+        raise ValueError(f"class_weights has {len(class_weights)} entries, expected one per class: {n_classes}")
     return values.new_tensor(list(class_weights))
 
 
@@ -225,7 +225,7 @@ def signed_distances(truth: Tensor, size: tuple[int, ...], spacing: Sequence[flo
     """
     steps = tuple(spacing) if spacing is not None else (1.0,) * len(size)
     if len(steps) != len(size) or not all(step > 0 for step in steps):
-        raise ValueError(f"spacing {list(steps)}: expected {len(size)} distances above 0, one an axis")
+        raise ValueError(f"spacing {list(steps)}: expected {len(size)} distances above 0, one per axis")
     planes = (truth.detach() > 0.5).cpu().numpy().reshape(-1, *size)
     distances = np.zeros(planes.shape, dtype=np.float32)
     for plane, distance in zip(planes, distances, strict=True):

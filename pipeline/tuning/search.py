@@ -66,7 +66,7 @@ def tune(
 ) -> TuneResult:
     """Learn the decision from out-of-fold predictions, and from nothing else.
 
-    items: one an image, in any order; fingerprint: of the predictions, which the decision remembers; test_groups:
+    items: one per image, in any order; fingerprint: of the predictions, which the decision remembers; test_groups:
     number of groups behind the leaderboard, for the prediction interval. Raises ValueError where there is nothing to
     learn from, or a rule does not suit the contract or the metric.
     """

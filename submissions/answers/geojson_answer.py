@@ -1,6 +1,6 @@
 """The answer that is GeoJSON: a feature an object, its polygon in pixels, its class and score as properties.
 
-Format: RFC 7946, one FeatureCollection for all images or one an image; objects as in COCO's list.
+Format: RFC 7946, one FeatureCollection for all images or one per image; objects as in COCO's list.
 """
 
 from __future__ import annotations

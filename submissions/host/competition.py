@@ -421,7 +421,7 @@ class Competition(Settings):
         given = self.masks.points.radius if self.masks.points else {}
         without = sorted(set(self.classes) - set(given) - {"background"}) if isinstance(given, dict) else []
         if self.masks.points and without:
-            raise ValueError(f"masks.points.radius has none for {without}; give one number, or one a class")
+            raise ValueError(f"masks.points.radius has none for {without}; give one number, or one per class")
         if self.masks.instances and len(self.classes) != 1 and (self.exclusive or not self._tells_classes_of_objects):
             raise ValueError(
                 "masks.instances needs exactly one class in classes, or masks that say of which class an object is "

@@ -1,4 +1,4 @@
-"""Which mask files belong to an image: one, one a class, one an observer, one an object; and which belong to none."""
+"""Which mask files belong to an image: one, or one per class, observer or object; and which belong to no image."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def checked_multiplicities(weights: np.ndarray, n_rows: int, *, dimensions: int 
     weights = np.asarray(weights, dtype=np.float64)
     if weights.ndim != dimensions or weights.shape[-1] != n_rows:
         expected = f"({n_rows},)" if dimensions == 1 else f"(rounds, {n_rows})"
-        raise ValueError(f"multiplicities have shape {weights.shape}, expected {expected}: one a row of the table")
+        raise ValueError(f"multiplicities have shape {weights.shape}, expected {expected}: one per row of the table")
     if (weights < 0).any():
         raise ValueError(f"multiplicities must not be negative, found {weights.min()}")
     return weights

@@ -127,7 +127,7 @@ def _detections(pred: Instances, truth: np.ndarray, valid: np.ndarray | None, io
         kept = np.arange(n) if valid is None else np.flatnonzero(np.isin(names, pred[valid]))
     scores = np.ones(n) if confidences is None else np.asarray(confidences, dtype=np.float64)
     if scores.shape != (n,) or not np.isfinite(scores).all():
-        raise ValueError(f"confidences have shape {scores.shape}, expected {n} finite numbers: one an instance")
+        raise ValueError(f"confidences have shape {scores.shape}, expected {n} finite numbers: one per instance")
     order, hit = _match(found, scores[kept], iou)
     row = {"truths": float(len(found.truth_areas))}
     for i, (confidence, tp) in enumerate(zip(scores[kept][order], hit, strict=True)):

@@ -171,7 +171,7 @@ def _order(table: pd.DataFrame, groups: Groups, tables: list[pd.DataFrame]) -> t
             raise ValueError(f"the table has no column {groups!r} of groups, it has {list(table.columns)[:9]}")
         groups = table[groups]
     if groups is not None and len(groups) != len(table):
-        raise ValueError(f"{len(groups)} groups for {len(table)} rows: expected one a row")
+        raise ValueError(f"{len(groups)} groups for {len(table)} rows: expected one per row")
     keys = [part[c].to_numpy() for part in tables for c in sorted(part.select_dtypes("number"), key=str)]
     ids = _ids(table)
     if ids is not None:

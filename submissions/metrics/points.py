@@ -75,7 +75,7 @@ class PointFBeta(SumMetric):
     ) -> dict[str, float]:
         """Row of one volume: tp_k, fp_k, fn_k and score; of each class places (n, 3) along z, y, x in voxels.
 
-        Raises ValueError where `radius` or `weights` are not one a class.
+        Raises ValueError where `radius` or `weights` are not one per class.
         """
         spacing = np.array(known_spacing(self.spacing, self.name))
         for name in ("radius", "weights"):

@@ -289,5 +289,5 @@ def one_shape_each(shapes: Shape | Sequence[Shape], n: int) -> list[Shape]:
     single = len(shapes) == 2 and all(isinstance(side, (int, np.integer)) for side in shapes)
     sizes = [shapes] * n if single else list(shapes)
     if len(sizes) != n:
-        raise ValueError(f"{len(sizes)} shapes for {n} texts: expected one (height, width), or one a text")
+        raise ValueError(f"{len(sizes)} shapes for {n} texts: expected one (height, width), or one per text")
     return sizes  # type: ignore[return-value]

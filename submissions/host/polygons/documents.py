@@ -69,7 +69,7 @@ def _read_json(document: Any) -> dict[str, Entry]:
 
 
 class Documents:
-    """The polygons of a competition: one document of all images or several of some (a split), or one an image."""
+    """The polygons of a competition: one document of all images or several of some (a split), or one per image."""
 
     def __init__(self, competition: Competition, data: Path) -> None:
         self.competition = competition

@@ -379,7 +379,7 @@ def test_errors_name_what_was_expected() -> None:
         build_loss("ce_dice", positive_weight=2.0)
     with pytest.raises(ValueError, match=r"expected \(3, 2, 5, 7\) for a sigmoid loss"):
         build_loss()(logits, target[:, 0])
-    with pytest.raises(ValueError, match="one a class: 2"):
+    with pytest.raises(ValueError, match="one per class: 2"):
         build_loss("bce_dice", class_weights=[1.0])(logits, target)
     with pytest.raises(ValueError, match=r"values in \[0, 1\]"):
         build_loss()(logits, target + 1)

@@ -1,4 +1,4 @@
-"""Answers of GeoJSON features: one file for all or one an image, equal to shapely, read back, scored, faults named."""
+"""Answers of GeoJSON features: one file for all or one per image, equal to shapely, read back, scored, faults named."""
 
 from __future__ import annotations
 
