@@ -363,3 +363,32 @@ def test_masks_of_test_images_are_no_test_images(tmp_path: Path) -> None:
     assert (contract.images.train, contract.images.test) == ("train_{id}.bmp", "testA_{id:d}.bmp")
     assert contract.masks.path == "train_{id}_anno.bmp"
     assert [len(list_images(contract, tmp_path / "host", split)[0]) for split in ("train", "test")] == [6, 3]  # type: ignore[arg-type]
+
+
+def test_files_that_are_no_images_but_fit_their_pattern_are_left_out(tmp_path: Path) -> None:
+    for k in range(8):
+        pixels = draw_mask(k).astype(np.uint8) * 255
+        for name, array in ((f"{k}", draw_image(draw_mask(k), k)), (f"{k}_mask", pixels)):
+            (tmp_path / "host/scans").mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / f"host/scans/s ({name}.png"), array)
+    assert cv2.imwrite(str(tmp_path / "host/scans/s (3_mask_1.png"), draw_mask(9).astype(np.uint8) * 255)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert (
+        contract.masks.missing == "skip" and "1 other files fit images.train" in (tmp_path / "first.yaml").read_text()
+    )
+    listing, problems = list_images(contract, tmp_path / "host", "train")
+    assert (len(listing), problems) == (8, [])
+
+
+def test_a_column_that_numbers_rows_is_no_class_and_is_filled_by_numbers(tmp_path: Path) -> None:
+    rows = []
+    for k in range(4):
+        path = tmp_path / f"host/{'train' if k < 3 else 'test'}/{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), draw_image(draw_mask(k), k))
+        rows += [f'{k},{number},"POLYGON ((5 5,15 5,15 15,5 15,5 5))"' for number in range(k + 1)] if k < 3 else []
+    (tmp_path / "host/houses.csv").write_text("\n".join(["id,nr,wkt", *rows]) + "\n")
+    (tmp_path / "host/sample_submission.csv").write_text("id,nr,wkt,sure\n3,0,POLYGON EMPTY,1\n")
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.instances and contract.masks.dialect.kind == "wkt" and contract.masks.class_column is None
+    assert contract.submission is not None and contract.submission.extra == {"nr": "{number}", "sure": "1"}
