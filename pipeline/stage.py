@@ -17,6 +17,7 @@ from submissions.host.atomic import write_atomic
 
 DONE = "stage.json"
 BEGUN = "stage.begun.json"
+MEANING = {"files": " (a file of the data folder came, went or changed its size)"}  # of hashes that a user may meet
 PATIENCE = 3  # tries for a folder before it is said that another process has it
 
 
@@ -144,7 +145,8 @@ class Stage:
 
     def _changes(self, before: Mapping[str, Any]) -> list[str]:
         """What differs from the identity of before, a line each."""
-        return [f"  {key}: was {old!r}, is now {new!r}" for key, old, new in _differences(before, self.identity)]
+        found = _differences(before, self.identity)
+        return [f"  {key}: was {old!r}, is now {new!r}{MEANING.get(key, '')}" for key, old, new in found]
 
 
 def _sweep(folder: Path) -> None:

@@ -97,7 +97,7 @@ def says_full(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True
-        if re.search(rf"os error ({'|'.join(map(str, FULL))})\b", str(error)):  # as Rust writes it
+        if re.search(rf"(os error|errno =) ({'|'.join(map(str, FULL))})\b", str(error)):  # as Rust and HDF5 write it
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -35,6 +35,8 @@ def test_other_settings_are_refused_by_name_where_work_is_done_or_protected(tmp_
     stage.finish()
     with pytest.raises(ValueError, match=r"inputs\.before: was 'abc', is now 'def'"):
         Stage("99_do", stage.folder, {"train": {"epochs": 2, "lr": 0.1}}, {"before": "def"}).begin()
+    with pytest.raises(ValueError, match=r"files: was None, is now '1f' \(a file of the data folder came, went"):
+        Stage("99_do", stage.folder, {"train": {"epochs": 2, "lr": 0.1}, "files": "1f"}, {"before": "abc"}).begin()
     assert (stage.folder / "kept").exists()
     assert other.begin(overwrite=True)
     assert not (stage.folder / "kept").exists()

@@ -71,6 +71,9 @@ def test_a_full_disk_is_known_by_whatever_hides_it(tmp_path: Path) -> None:
             room_for(tmp_path / "b.bin", 1234),
         ):
             raise said
+    assert says_full(
+        RuntimeError("Can't decrement id ref count (unable to extend file properly, errno = 28, error ...)")
+    )
     hidden = RuntimeError("enforce fail at inline_container.cc")
     hidden.__context__ = OSError(errno.ENOSPC, "No space left on device")
     assert says_full(hidden) and not says_full(OSError(errno.EIO, "x")) and not says_full(None)
