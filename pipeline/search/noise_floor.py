@@ -28,14 +28,15 @@ def noise_floor(scores: Sequence[float]) -> float:
     return float(TWO_ERRORS * np.sqrt(2) * np.std(np.asarray(scores, float), ddof=1))
 
 
-def _known(folder: Path) -> dict[str, float]:
+def known_scores(folder: Path) -> dict[str, float]:
+    """Scores of the seeds that were run, seeds as text; empty where none was."""
     path = folder / NOISE
     return dict(json.loads(path.read_text(encoding="utf-8"))["scores"]) if path.is_file() else {}
 
 
 def unknown_seeds(folder: Path, seed: int) -> list[int]:
     """The seeds of a noise floor that are not scored yet."""
-    return [number for number in range(seed, seed + SEEDS + 1) if str(number) not in _known(folder)]
+    return [number for number in range(seed, seed + SEEDS + 1) if str(number) not in known_scores(folder)]
 
 
 def measure_noise(folder: Path, score: Callable[[int], float], seed: int) -> float:
@@ -44,7 +45,7 @@ def measure_noise(folder: Path, score: Callable[[int], float], seed: int) -> flo
     Seeds that were scored before are not scored again.
     """
     for number in unknown_seeds(folder, seed):
-        scores = {**_known(folder), str(number): score(number)}
+        scores = {**known_scores(folder), str(number): score(number)}
         floor = noise_floor(list(scores.values())) if len(scores) > 1 else 0.0
         write_atomic(folder / NOISE, json.dumps({"floor": floor, "scores": scores}, indent=1) + "\n")
-    return noise_floor(list(_known(folder).values()))
+    return noise_floor(list(known_scores(folder).values()))

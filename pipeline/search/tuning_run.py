@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.distributed.ray_cluster import Cluster
-from pipeline.search.noise_floor import measure_noise, unknown_seeds
+from pipeline.search.noise_floor import known_scores, measure_noise, unknown_seeds
 from pipeline.search.parts import Ahead, run_part, spread, trial_parts
 from pipeline.search.trials import (
     FOLDER,
@@ -44,8 +44,7 @@ def tune_experiment(
         ahead(trial_parts(space, trials, until) if cluster is not None else [])
         seconds = None if until is None else max(0.0, until - time.time())
         study = run_trials(space, argv, trials=trials, seconds=seconds)
-        scored = [trial for trial in study.trials if trial.value is not None and trial.state.name == "COMPLETE"]
-        if not scored:
+        if not any(trial.value is not None and trial.state.name == "COMPLETE" for trial in study.trials):
             raise ValueError(f"none of {len(study.trials)} trials could be scored; {space.own / FOLDER} says why")
         settings = best_settings(space, study)
         best = write_best(space, settings)
@@ -55,7 +54,8 @@ def tune_experiment(
         last = [(f"{name}-unseen", {"folds.use": unseen}), (f"{name}-best-unseen", {**settings, "folds.use": unseen})]
         ahead([run_part(*one) for one in last])
         base, other = (judge(space, argv, *one).scores[goal] for one in last)
-    lines = verdict(base, other, first=scored[0].value, top=study.best_value, floor=floor)
+    first = known_scores(space.own)[str(space.experiment.seed)]
+    lines = verdict(base, other, first=first, top=study.best_value, floor=floor)
     print("\n".join(lines))
     text = [f"# Search of {name}", "", *(f"- {line}" for line in lines), "", f"Best: {settings}, as {best}.", ""]
     write_atomic(space.own / FOLDER / REPORT, "\n".join(text))
