@@ -7,6 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -199,9 +200,14 @@ class Prediction:
             self._file.close()
             raise ValueError(f"{self.path} has prediction format {found}, expected {FORMAT}: predict it again")
         self.channels: list[str] = json.loads(self._file.attrs["channels"])
-        self.attrs: dict[str, Any] = json.loads(self._file.attrs["attrs"])
         self._data = self._file["probs"]
         self.shape: tuple[int, ...] = self._data.shape
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """What was said when it was written; to be asked first while the file is open."""
+        said: dict[str, Any] = json.loads(self._file.attrs["attrs"])
+        return said
 
     def read(
         self,

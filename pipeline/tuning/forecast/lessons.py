@@ -49,7 +49,7 @@ class Known:
     @cached_property
     def own(self) -> np.ndarray:
         """bool (N,): images as they are."""
-        return (self.meta["shift"] == NONE).to_numpy()
+        return np.asarray(self.meta["shift"].to_numpy(object) == NONE)
 
     @cached_property
     def halves(self) -> np.ndarray:
