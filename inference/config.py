@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from submissions.host.settings import Settings
 
-SETTINGS_FILE = "model.json"  # lies beside every set of weights
+SETTINGS_FILE, WEIGHTS_FILE = "model.json", "weights.safetensors"  # of a saved model, side by side
 
 
 class ModelConfig(Settings):

@@ -15,13 +15,12 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from inference.config import SETTINGS_FILE, InputConfig, ModelConfig, PredictConfig
+from inference.config import SETTINGS_FILE, WEIGHTS_FILE, InputConfig, ModelConfig, PredictConfig
 from inference.models import build_model
 from inference.models.tensors import clean_state, read_tensors, write_tensors
 from submissions.host.atomic import write_atomic
 from submissions.images.damaged import read_json
 
-WEIGHTS_FILE = "weights.safetensors"
 FORMAT = 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from pipeline.data.scaling import nearest_indices, resize_label, resize_planes, resize_shares
 from submissions.host.masks import VOID, Truth
@@ -50,7 +50,7 @@ def centres(label: np.ndarray) -> np.ndarray:
     """uint8 (h, w), 1 in the inner part of every instance: more than half as far from its rim as its deepest pixel."""
     inner = np.zeros(label.shape, np.uint8)
     numbers = np.unique(label, return_inverse=True)[1].reshape(label.shape) + int(label.min() > 0)
-    for number, box in enumerate(ndimage.find_objects(numbers), start=1):
+    for number, box in enumerate(scipy.ndimage.find_objects(numbers), start=1):
         part = np.pad((numbers[box] == number).astype(np.uint8), 1)
         depth = cv2.distanceTransform(part, cv2.DIST_L2, 5)[1:-1, 1:-1]
         inner[box][depth > depth.max() / 2] = 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ks_2samp
+import scipy
 
 from inference.decide.components import Components
 from inference.decide.decision import Decision, Mask
@@ -83,7 +83,7 @@ def drift(oof: pd.DataFrame, test: pd.DataFrame, *, models: tuple[int, int] = (1
         old, new = oof[name].to_numpy(float), test[name].to_numpy(float)
         slack = 1e-9 + 0.01 * max(high - low, abs(high))
         outside = float(((new < low - slack) | (new > high + slack)).mean())
-        distance = float(ks_2samp(old, new, method="asymp").statistic)
+        distance = float(scipy.stats.ks_2samp(old, new, method="asymp").statistic)
         drifted = outside > max(LEAST_OUTSIDE, by_luck) or distance > max(chance, 0.2)
         rows.append((name, old.mean(), new.mean(), low, high, outside, distance, chance, drifted))
         if drifted:

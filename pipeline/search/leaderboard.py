@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from inference.weights import WEIGHTS_FILE
+from inference.config import WEIGHTS_FILE
 from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.origin import EXPERIMENT
 from pipeline.pictures import new_figure, save_figure
