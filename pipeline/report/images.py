@@ -157,8 +157,8 @@ def _caveat(run: FinishedRun, found: Thresholds) -> Safe:
     nested = run.tuned["nested"]
     if nested is not None and np.isfinite(nested):
         lost = run.tuned["score"] - nested
-        way = "much" if lost >= 0 else "little"
-        words += f" Choosing on the images that are scored promises {abs(lost):.4f} too {way} (CV minus nested)."
+        words += f" CV minus nested is {lost:+.4f}: choosing on the images that are scored "
+        words += "flatters by that much." if lost > 0 else "does not show."
     return element("p", words, class_="note")
 
 
