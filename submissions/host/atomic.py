@@ -12,10 +12,9 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -44,7 +43,7 @@ def finite(value: Any) -> Any:
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [finite(part) for part in value]
-    if isinstance(value, float | np.floating):
+    if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's numbers too, without importing it
         return float(value) if math.isfinite(value) else None
     return value
 

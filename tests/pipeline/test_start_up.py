@@ -37,6 +37,11 @@ def test_commands_start_without_torch(module: str) -> None:
     assert held_after(f"import {module}") == set()
 
 
+@pytest.mark.parametrize("module", ["inference.__main__", "pipeline.__main__"])
+def test_what_only_hands_on_its_words_starts_without_numpy(module: str) -> None:
+    assert held_after(f"import {module}", ("numpy", "pandas")) == set()
+
+
 def test_stages_that_use_no_network_work_without_torch(tmp_path: Path) -> None:
     arguments = write_tiny_experiment(tmp_path, train=6, test=2)
     call = "import importlib\nfor name in {}: importlib.import_module('pipeline.' + name).main({!r})"
