@@ -20,6 +20,7 @@ from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Unit, decided, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning.search import TuneResult
+from submissions.answers.table_answer import said_rows
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.sample import columns, row_keys, submission_format
@@ -27,7 +28,7 @@ from submissions.host_metric.host_file import HostFile
 from submissions.host_metric.parts import HostScore, UnitRows, score_parts_of, scored_part
 from submissions.metrics.intervals import Interval
 from submissions.table.host_tables import open_host_metric, solution_rows
-from submissions.table.submission_table import Row, encode_rows
+from submissions.table.submission_table import Row
 
 KNOWN = "host_metric_scores.json"
 
@@ -135,11 +136,7 @@ def _unit_rows(competition: Competition, task: tuple[Unit, Decision]) -> tuple[l
         given = {**item.fields, "image_id": item.image_id}
         volume = mask.planes.ndim == 4
         true += solution_rows(competition, given, truth, volume=volume)
-        levels = None if volume else as_said(probs, mask, decision).levels
-        said += encode_rows(
-            competition, given, mask.planes, instances=mask.instances, scores=mask.scores,
-            levels=None if levels is None else levels[:, 0],
-        )  # fmt: skip
+        said += said_rows(competition, given, as_said(probs, mask, decision), volume=volume)
     return true, said
 
 

@@ -64,8 +64,7 @@ class TableAnswer(Answer):
         """Rows of planes bool (K, H, W), with the objects, confidences and probabilities of `said`."""
         if said is None:
             return encode_rows(self.competition, fields, planes)
-        label = None if said.instances is None else said.instances[0]
-        return encode_rows(self.competition, fields, planes, instances=label, scores=said.scores, levels=_first(said))
+        return said_rows(self.competition, fields, said, volume=False)
 
     def _through_csv(self, rows: list[Row]) -> list[Row]:
         """Rows after they were written as CSV text and read again; none of an empty mask where it has no row."""
@@ -84,9 +83,13 @@ class TableAnswer(Answer):
         return check_sample(self.competition, data)
 
 
-def _first(said: Segmentation) -> np.ndarray | None:
-    """Probabilities (K, H, W) of the first slice, where there are any."""
-    return None if said.levels is None else said.levels[:, 0]
+def said_rows(competition: Competition, fields: Fields, said: Segmentation, *, volume: bool) -> list[Row]:
+    """Rows of what is said of an image; of a volume slice by slice, without objects, confidences and probabilities."""
+    if volume:
+        return encode_rows(competition, fields, said.planes)
+    label = None if said.instances is None else said.instances[0]
+    levels = None if said.levels is None else said.levels[:, 0]
+    return encode_rows(competition, fields, said.planes[:, 0], instances=label, scores=said.scores, levels=levels)
 
 
 class TableWriter(Writer):
@@ -103,10 +106,7 @@ class TableWriter(Writer):
 
     def add(self, fields: Fields, said: Segmentation) -> None:
         """The rows of one image."""
-        volume = self.competition.images.kind == "volumes"
-        planes = said.planes if volume else said.planes[:, 0]
-        label = None if said.instances is None else said.instances[0]
-        rows = encode_rows(self.competition, fields, planes, instances=label, scores=said.scores, levels=_first(said))
+        rows = said_rows(self.competition, fields, said, volume=self.competition.images.kind == "volumes")
         self._take(str(fields["image_id"]), rows)
 
     def add_empty(self, image_id: str) -> None:
