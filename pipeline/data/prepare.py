@@ -132,13 +132,12 @@ def _target_slices(
 
 def fill_store(space: Workspace, folder: Path) -> Iterator[tuple[int, int]]:
     """Store every training image, or those of the shard, that is not stored yet; yields (stored, of how many)."""
-    listing, _ = space.training_images()
-    total, left = len(_shared_ids(space)), unstored(space, folder)
-    count = total - len(left)
+    rows = _shared_rows(space)
+    left = _without_stored(rows, space, folder)
+    count, total = len(rows) - len(left), len(rows)
     yield count, total
     fixed = (space.competition, space.experiment, space.data, folder)
-    rows = listing.set_axis(listing["image_id"].astype(str).rename(None), axis=0)
-    parts = [rows.loc[left[start : start + CHUNK]] for start in range(0, len(left), CHUNK)]
+    parts = [left.iloc[start : start + CHUNK] for start in range(0, len(left), CHUNK)]
     if space.workers > 0 and parts:
         with ProcessPoolExecutor(space.workers) as pool:
             for future in [pool.submit(prepare_images, *fixed, part) for part in parts]:
@@ -152,14 +151,18 @@ def fill_store(space: Workspace, folder: Path) -> Iterator[tuple[int, int]]:
 
 def unstored(space: Workspace, folder: Path) -> list[str]:
     """Ids of the training images, or those of the shard, that are not stored yet."""
-    done = set(create_store(folder, space.experiment.prepare.store).ids())
-    return [name for name in _shared_ids(space) if name not in done]
+    return [str(name) for name in _without_stored(_shared_rows(space), space, folder).index]
 
 
-def _shared_ids(space: Workspace) -> list[str]:
-    """Ids of the training images, or those of the shard."""
+def _without_stored(rows: pd.DataFrame, space: Workspace, folder: Path) -> pd.DataFrame:
+    return rows[~rows.index.isin(create_store(folder, space.experiment.prepare.store).ids())]
+
+
+def _shared_rows(space: Workspace) -> pd.DataFrame:
+    """The listing of the training images, or of those of the shard, by id."""
     listing, _ = space.training_images()
-    return share([str(name) for name in listing["image_id"]], space.shard)
+    rows = listing.set_axis(listing["image_id"].astype(str).rename(None), axis=0)
+    return rows.loc[share(list(rows.index), space.shard)]
 
 
 def peak_memory(space: Workspace) -> float:
@@ -192,7 +195,7 @@ def index_patches(space: Workspace, folder: Path) -> int:
     if volumes:
         return 0 if space.shard is not None else len(write_box_index(store, train.box, classes))
     if space.shard is not None:
-        return write_index_part(store, _shared_ids(space), grid)
+        return write_index_part(store, [str(name) for name in _shared_rows(space).index], grid)
     return write_index(store, grid)
 
 
