@@ -66,13 +66,14 @@ def _strange(ours: pd.Series, theirs: pd.Series) -> tuple[np.ndarray, str]:
     """Which values of test training does not show, bool (N,), and what it shows in words."""
     numbers, asked = as_numbers(ours), as_numbers(theirs)
     known = ours.astype(str).value_counts()
-    varies = ours.name in ("size", "depth") and len(known) > len(ours) / 2  # from image to image
+    many, single = len(known) > MANY, len(known) > len(ours) / 2  # single: values vary from image to image
+    varies = single and ours.name in ("size", "depth")
     if numbers is not None and asked is not None and (varies or len(np.unique(numbers)) > MANY):
         low, high = numbers.min(), numbers.max()
         return (asked < low) | (asked > high), f"{low:g} to {high:g}"
-    if len(known) > MANY and ours.name != "size" and len(known) > len(ours) / 2:
+    if many and single and ours.name != "size":
         return np.zeros(len(theirs), bool), ""  # names of single images say nothing
-    if ours.name == "size" and (varies or len(known) > MANY):
+    if ours.name == "size" and (varies or many):
         return _strange_sizes(ours, theirs)
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
     return ~theirs.astype(str).isin(known.index).to_numpy(), ", ".join(map(str, known.index[:SHOWN])) + more

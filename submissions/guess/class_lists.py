@@ -152,11 +152,12 @@ def _list(source: str, values: Mapping[int, str], *, places: bool = False) -> Cl
 
 
 def _plain(names: Mapping[int, str]) -> dict[int, str]:
-    """Names, those that mean background or void as contracts write them."""
-    return {
-        code: "void" if VOID.fullmatch(name) else "background" if BACKGROUND.fullmatch(name) else name
-        for code, name in names.items()
-    }
+    return {code: _plain_name(name) for code, name in names.items()}
+
+
+def _plain_name(name: str) -> str:
+    """The name, one that means background or void as contracts write it."""
+    return "void" if VOID.fullmatch(name) else "background" if BACKGROUND.fullmatch(name) else name
 
 
 def _colour_of_voc(value: int) -> int:
@@ -227,5 +228,5 @@ def label_values(labels: Mapping[str, Any]) -> dict[int, list[str]]:
     for key, given in labels.items():
         name, values = (str(given), [int(key)]) if str(key).isdigit() else (str(key), given)
         for value in values if isinstance(values, list) else [values]:
-            found.setdefault(int(value), []).extend(_plain({0: name}).values())
+            found.setdefault(int(value), []).append(_plain_name(name))
     return dict(sorted(found.items()))
