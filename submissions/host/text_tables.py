@@ -98,7 +98,9 @@ def _cell(value: object) -> str:
 def _with_whole_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     for name in [str(one) for one in frame]:
         filled = frame[name] != ""
-        first = frame.loc[filled, name].head(1)
-        if not filled.all() and WHOLE.fullmatch("".join(first)) and frame.loc[filled, name].str.fullmatch(WHOLE).all():
+        if filled.all():
+            continue
+        cells = frame.loc[filled, name]
+        if WHOLE.fullmatch("".join(cells.head(1))) and cells.str.fullmatch(WHOLE).all():
             frame[name] = frame[name].str.removesuffix(".0")
     return frame
