@@ -1,5 +1,5 @@
-"""Done or not at all: files are written beside their final name and renamed; a full disk is reported with file and
-size.
+"""Done or not at all: files are written beside their final name and renamed; a full disk, or a file larger than the
+system allows, is reported with file and size.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import errno
 import math
 import os
 import re
+import resource
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,11 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class DiskFull(OSError):
-    """The disk is too full for a file."""
+    """The disk is too full for a file, or the file larger than the system allows."""
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.ENOSPC, message)
@@ -80,19 +81,26 @@ def room_for(path: Path, size: int, partial: Path | None = None) -> Iterator[Non
 
 def check_room(path: Path, size: int) -> None:
     """Raise DiskFull if `path` of at most `size` bytes may not fit; HDF5 and mapped files crash on a full disk."""
-    if shutil.disk_usage(path.parent).free < size:
+    if min(shutil.disk_usage(path.parent).free, _largest_file()) < size:
         raise _full(path, size)
 
 
+def _largest_file() -> float:
+    """Bytes that a file of this process may have (`ulimit -f`)."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else limit
+
+
 def _full(path: Path, size: int) -> DiskFull:
-    return DiskFull(
-        f"{path}: the disk is full: {size:,} bytes are needed, {shutil.disk_usage(path.parent).free:,} are "
-        "free; free some space and start again, finished work is kept"
-    )
+    free, largest = shutil.disk_usage(path.parent).free, _largest_file()
+    why = f"the disk is full: {size:,} bytes are needed, {free:,} are free; free some space"
+    if largest < free:
+        why = f"no file may be larger than {largest:,} bytes (ulimit -f), {size:,} are needed; raise the limit"
+    return DiskFull(f"{path}: {why} and start again, finished work is kept")
 
 
 def says_full(error: BaseException | None) -> bool:
-    """Whether an error, or its cause, says that a disk is full or a quota used up."""
+    """Whether an error, or its cause, says that a disk is full, a quota used up or a file too large."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True

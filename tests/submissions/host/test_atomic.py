@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,21 @@ def test_a_full_disk_says_path_and_bytes_and_keeps_nothing_half(name: str, small
     ):
         fill(name, small_disk)
     assert not list(small_disk.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["text", *SIZES, "memmap", "hdf5"])
+def test_a_file_larger_than_the_system_allows_says_so_and_keeps_nothing_half(name: str, tmp_path: Path) -> None:
+    size = {"text": 1_100_000, **SIZES}.get(name, 4_200_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(
+            DiskFull, match=rf"no file may be larger than 1,000,000 bytes \(ulimit -f\), {size:,} are needed; raise"
+        ):
+            fill(name, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_full_disk_is_known_by_whatever_hides_it(tmp_path: Path) -> None:
