@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,18 @@ from submissions.guess.draft import Draft
 from submissions.guess.files import VOLUMES, FileGroup
 from submissions.guess.name_groups import group_of_folders, parts_of_names
 from submissions.guess.pairing import Layout
+from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
 from submissions.images.axes import axes_of_pair, guess_axes
+from submissions.images.faults import count_not_finite
 from submissions.images.formats.arrays import stored_shape
-from submissions.images.opening import probe_image
-from submissions.images.readers import ImageInfo
+from submissions.images.opening import open_image, probe_image
+from submissions.images.readers import ImageInfo, SliceReader
 from submissions.images.reading import Reading
 
 LAYER = re.compile(r"{layer:([^}]*)}")
 ARRAYS = (".npy", ".npz")
+LOOKED_AT = 12  # images
 
 
 def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
@@ -48,6 +53,9 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         if not train.pattern.endswith(VOLUMES) and info.pages > 1:
             section, note = _of_pages(section, info, _pages_of_a_mask(folder, layout), len(train.files))
             notes.append(f"the first file has {info.pages} pages{note}")
+        found, why = _as_read(folder, layout, Reading(axes=axes))
+        section |= found
+        notes += why
     except (ValueError, OSError) as error:
         notes.append(f"the first image cannot be read: {error}")
     if train.pattern.endswith(VOLUMES):
@@ -91,6 +99,42 @@ def _pages_of_a_mask(folder: Path, layout: Layout) -> int:
     pairs = layout.masks.pairs if layout.masks else {}
     masks = next((pairs[path] for path, _ in layout.train.files if path in pairs), [])
     return probe_image(folder / masks[0]).pages if masks else 0
+
+
+def _as_read(folder: Path, layout: Layout, reading: Reading) -> tuple[dict[str, Any], list[str]]:
+    """images.exif and images.nan with their notes: photos whose masks are upright, pixels that are no numbers."""
+    pairs = layout.masks.pairs if layout.masks else {}
+    votes = odd = 0
+    for file, _ in spread(layout.train.files, LOOKED_AT):
+        try:
+            odd += _not_finite(folder / file, reading)
+            votes += _vote_for_upright(folder, file, pairs[file][0], reading) if file in pairs else 0
+        except (ValueError, OSError):  # stage 01 lists them all
+            continue
+    found: dict[str, Any] = {"exif": "turned"} if votes > 0 else {}
+    notes = ["photos are turned upright as their EXIF orientation says: so are their masks"] if found else []
+    if odd:
+        found["nan"] = 0
+        notes.append("pixels that are not a number (NaN or infinite) are taken for 0")
+    return found, notes
+
+
+def _not_finite(path: Path, reading: Reading) -> bool:
+    """Whether the middle slice of an image has floats that are no numbers."""
+    with closing(open_image(path, reading=reading)) as image:
+        middle = SliceReader(image, [image.shape[0] // 2])
+        return image.dtype.kind == "f" and count_not_finite(middle) > 0
+
+
+def _vote_for_upright(folder: Path, image: str, mask: str, reading: Reading) -> int:
+    """1 where a mask has the size of its image turned upright, -1 where as stored, 0 where these are the same."""
+    infos = [
+        probe_image(folder / image, reading=replace(reading, turned=True)),
+        probe_image(folder / image, reading=reading),
+        probe_image(folder / mask),
+    ]
+    upright, stored, wanted = ((info.height, info.width) for info in infos)
+    return int(wanted == upright) - int(wanted == stored)
 
 
 def _axes(folder: Path, layout: Layout) -> str | None:

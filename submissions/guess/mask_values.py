@@ -16,6 +16,7 @@ from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
 from submissions.host.mask_images import colour_codes, colour_name
 from submissions.images.opening import open_image, open_mask, probe_image
+from submissions.images.reading import Reading
 
 MASKS_READ, SLICES_READ = 40, 12
 MOST_CLASSES = 64
@@ -75,7 +76,8 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
             notes += why
         except (ValueError, OSError) as error:
             notes.append(f"masks cannot be read: {error}")
-    if _of_other_sizes(folder, masks):
+    reading = Reading(turned=draft.sections["images"].get("exif") == "turned")
+    if _of_other_sizes(folder, masks, reading):
         section["size"] = "any"
         notes.append("masks have other sizes than their images: each is brought to its image's, nearest pixel")
     draft.put("masks", section, *notes)
@@ -84,14 +86,14 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
         draft.put("exclusive", True, "a pixel has one value, so it has one class")
 
 
-def _of_other_sizes(folder: Path, masks: Masks) -> bool:
+def _of_other_sizes(folder: Path, masks: Masks, reading: Reading) -> bool:
     """Whether masks have another size than their images, all that are looked at; one alone is a wrong file."""
     differ = []
     for image, files in spread(sorted(masks.pairs.items()), SLICES_READ):
         if image.lower().endswith((".npy", ".npz")):  # whose axes are guessed from the mask's size
             continue
         try:
-            two = [probe_image(folder / file) for file in (image, files[0])]
+            two = [probe_image(folder / image, reading=reading), probe_image(folder / files[0])]
         except (ValueError, OSError):
             continue
         differ.append((two[0].height, two[0].width) != (two[1].height, two[1].width))

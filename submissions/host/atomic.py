@@ -95,7 +95,7 @@ def _full(path: Path, size: int) -> DiskFull:
     free, largest = shutil.disk_usage(path.parent).free, _largest_file()
     why = f"the disk is full: {size:,} bytes are needed, {free:,} are free; free some space"
     if largest < free:
-        why = f"no file may be larger than {largest:,} bytes (ulimit -f), and about {size:,} are needed; raise the limit"
+        why = f"files may have {largest:,} bytes at most (ulimit -f), about {size:,} are needed; raise the limit"
     return DiskFull(f"{path}: {why} and start again, finished work is kept")
 
 

@@ -109,9 +109,10 @@ class Documents:
         if entry is None:
             return []
         if entry.size not in (None, shape):
+            swapped = "for photos with an EXIF orientation set images.exif: turned, else "
             raise ValueError(
                 f"{row['image_id']}: the polygons were drawn on an image of {entry.size} (height, width), but "
-                f"{row['path']} has {shape}; replace the wrong file"
+                f"{row['path']} has {shape}; {swapped if entry.size == shape[::-1] else ''}replace the wrong file"
             )
         return entry.outlines
 

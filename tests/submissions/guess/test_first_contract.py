@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from drawn_layouts import LAYOUTS, slow_runs
+from PIL import Image
 
 from pipeline.__main__ import main
 from pipeline.experiment import load_experiment
@@ -339,6 +340,31 @@ def test_masks_of_half_the_size_are_brought_to_their_images_and_one_alone_is_not
     assert guess(tmp_path / "all", tmp_path / "all.yaml").masks.size == "any"
     write_pairs(tmp_path / "one", image, lambda k: draw_mask(k)[::2, ::2] if k == 1 else draw_mask(k))
     assert guess(tmp_path / "one", tmp_path / "one.yaml").masks.size == "image"
+
+
+def test_photos_are_turned_where_their_masks_are_upright(tmp_path: Path) -> None:
+    def image(path: Path, k: int) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6 if k else 1
+        upright = Image.fromarray(draw_image(draw_mask(k), k)[..., ::-1])
+        (upright.rotate(90, expand=True) if k else upright).save(f"{path}.jpg", exif=exif)
+
+    write_pairs(tmp_path / "host", image, draw_mask)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert (contract.images.exif, contract.masks.size) == ("turned", "image")
+    write_pairs(tmp_path / "stored", image, lambda k: np.rot90(draw_mask(k)) if k else draw_mask(k))
+    contract = guess(tmp_path / "stored", tmp_path / "stored.yaml")
+    assert (contract.images.exif, contract.masks.size) == ("stored", "image")
+
+
+def test_pixels_that_are_no_numbers_are_given_one(tmp_path: Path) -> None:
+    def image(path: Path, k: int) -> None:
+        pixels = draw_image(draw_mask(k), k)[..., 0].astype(np.float32)
+        pixels[:2] = np.nan
+        tifffile.imwrite(f"{path}.tif", pixels)
+
+    write_pairs(tmp_path / "host", image, draw_mask)
+    assert guess(tmp_path / "host", tmp_path / "first.yaml").images.nan == 0
 
 
 def test_of_files_of_several_pages_with_a_mask_of_one_the_first_is_read(tmp_path: Path) -> None:
