@@ -168,7 +168,7 @@ def _mask_overlaps(masks: np.ndarray, truth: np.ndarray, valid: np.ndarray | Non
     if valid is not None:
         masks, truth = masks & valid, np.where(valid, truth, 0)
     label, names = compact_labels(truth)
-    areas = masks.reshape(len(masks), -1).sum(axis=1, dtype=np.int64)
+    areas = masks.sum(axis=tuple(range(1, masks.ndim)), dtype=np.int64)
     kept = np.flatnonzero(areas) if valid is not None else np.arange(len(masks))
     table = np.zeros((len(kept), len(names) + 1), dtype=np.int64)
     for i, k in enumerate(kept):

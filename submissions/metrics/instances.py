@@ -91,7 +91,7 @@ def checked_label(what: str, label: np.ndarray) -> np.ndarray:
         raise ValueError(f"{what} is {label.dtype} {label.shape}, expected int32 labels ([depth,] height, width)")
     if label.size and label.min() < 0:
         raise ValueError(f"{what} holds the label {label.min()}, expected 0 for background and 1..n for instances")
-    return label
+    return label.astype(np.int64) if label.dtype == np.uint64 else label  # times int64, uint64 is float64
 
 
 def split_confidences(pred: Instances) -> tuple[np.ndarray, np.ndarray | None]:
