@@ -118,8 +118,8 @@ class SamplingSettings(Settings):
         None,
         ge=0,
         le=1,
-        description="share of training patches that must show a class; default: 0.5, or 0 where a patch is a "
-        "whole image [share]",
+        description="share of training patches drawn where a class shows, then moved by up to half their side (a "
+        "small object may be lost); default: 0.5, or 0 where a patch is a whole image [share]",
     )
     classes: dict[str, float] = Field(
         default_factory=dict,

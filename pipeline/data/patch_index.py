@@ -106,8 +106,8 @@ def window_odds(
     """Probability of each window to be drawn, float64 (rows,), sum 1.
 
     Every image has the same odds, or those given in `images`, shared by its axes, and theirs by the windows;
-    `groups` (image_id to group) then share the odds evenly. The share `foreground` of the draws goes to
-    windows that show a class, the classes evenly or by the weights in `classes` (only those named are
+    `groups` (image_id to group) are drawn equally often, each by what follows. The share `foreground` of the draws
+    goes to windows that show a class, the classes evenly or by the weights in `classes` (only those named are
     drawn). None: half of them, and none where every image is one window, because to prefer windows is to
     prefer images there, and those without the class lose the share that they have in the test set. Raises
     ValueError for a class the index does not have, odds that are negative, and where nothing can be drawn.
@@ -121,24 +121,34 @@ def window_odds(
     views = _views(index)
     base = base / views.map(views.value_counts()).to_numpy(float)
     base = base / index.groupby(ids.to_numpy())["axis"].transform("nunique").to_numpy(float)
-    if groups is not None:
-        group = ids.map(groups)
-        base = base / np.maximum(pd.Series(base).groupby(group.to_numpy()).transform("sum").to_numpy(), 1e-300)
     if (base < 0).any() or not base.sum() > 0:
         raise ValueError(
             f"no window can be drawn: the weights of {len(index)} windows sum to {base.sum()}; check train.sampling"
         )
-    odds = base / base.sum()
-    wanted = {name: 1.0 for name in names if name != "background"} if classes is None else dict(classes)
-    shown = {name: base * (index[f"{PREFIX}{name}"].to_numpy() > 0) for name in wanted}
-    shown = {name: part for name, part in shown.items() if part.sum() > 0 and wanted[name] > 0}
     if foreground is None:
         foreground = 0.0 if classes is None and ids.is_unique else 0.5
-    if not shown or foreground == 0:
+    wanted = {name: 1.0 for name in names if name != "background"} if classes is None else dict(classes)
+    shown = {name: index[f"{PREFIX}{name}"].to_numpy() > 0 for name in wanted if wanted[name] > 0}
+    group = np.zeros(len(index), np.int64) if groups is None else pd.factorize(ids.map(groups))[0]
+    odds = np.zeros(len(index))
+    for number in np.unique(group):
+        own = np.where(group == number, base, 0.0)
+        if own.sum() > 0:
+            odds += _preferring(own, shown, wanted, foreground)
+    return odds / odds.sum()
+
+
+def _preferring(
+    base: np.ndarray, shown: Mapping[str, np.ndarray], wanted: Mapping[str, float], share: float
+) -> np.ndarray:
+    """`base` (rows,) scaled to sum 1, a `share` of it given to the rows that show a class, by the classes' weights."""
+    parts = {name: base * rows for name, rows in shown.items()}
+    parts = {name: part for name, part in parts.items() if part.sum() > 0}
+    odds = base / base.sum()
+    if not parts or share == 0:
         return odds
-    total = sum(wanted[name] for name in shown)
-    drawn = sum(wanted[name] / total * part / part.sum() for name, part in shown.items())
-    return (1 - foreground) * odds + foreground * drawn
+    total = sum(wanted[name] for name in parts)
+    return (1 - share) * odds + share * sum(wanted[name] / total * part / part.sum() for name, part in parts.items())
 
 
 def _views(index: pd.DataFrame) -> pd.Series:

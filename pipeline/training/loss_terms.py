@@ -91,6 +91,11 @@ def valid_mean(values: Tensor, valid: Tensor) -> Tensor:
     return (values * valid).sum(-1) / valid.sum(-1).clamp(min=1.0)
 
 
+def power(values: Tensor, gamma: float) -> Tensor:
+    """`values ** gamma` of values from 0 on; those below 1e-7 have no gradient, which gamma below 1 makes infinite."""
+    return values if gamma == 1.0 else values.clamp(min=1e-7 if gamma < 1 else 0.0) ** gamma
+
+
 def cross_entropy_term(
     class_weights: Sequence[float] | None = None,
     *,
@@ -138,11 +143,8 @@ def overlap_term(
         hit = (probs * pixels.truth).sum(-1)
         false_alarm = probs.sum(-1) - hit
         missed = pixels.truth.sum(-1) - hit
-        index = (hit + smooth) / (hit + alpha * false_alarm + beta * missed + smooth)
-        loss = 1 - index
-        if gamma != 1.0:
-            loss = loss.clamp(min=1e-7) ** gamma
-        return over_classes(loss, pixels, class_weights)
+        index = (hit + smooth) / (hit + alpha * false_alarm + beta * missed + smooth).clamp(min=1e-12)
+        return over_classes(power(1 - index, gamma), pixels, class_weights)
 
     return term
 
@@ -157,13 +159,13 @@ def focal_term(class_weights: Sequence[float] | None = None, *, gamma: float = 2
     def term(pixels: Pixels) -> Tensor:
         if pixels.mode == "sigmoid":
             bce = F.binary_cross_entropy_with_logits(pixels.logits, pixels.truth, reduction="none")
-            values = (pixels.truth - pixels.probs).abs() ** gamma * bce
+            values = power((pixels.truth - pixels.probs).abs(), gamma) * bce
             if alpha is not None:
                 values = values * (alpha * pixels.truth + (1 - alpha) * (1 - pixels.truth))
             return over_classes(valid_mean(values, pixels.valid), pixels, class_weights)
         log_probs = pixels.logits.log_softmax(dim=1)
         weights = class_weight_tensor(class_weights, log_probs)[:, None]
-        values = -(weights * pixels.truth * (1 - log_probs.exp()) ** gamma * log_probs).sum(1)
+        values = -(weights * pixels.truth * power(1 - log_probs.exp(), gamma) * log_probs).sum(1)
         return valid_mean(values, pixels.valid[:, 0])
 
     return term

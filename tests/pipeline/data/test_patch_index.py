@@ -127,6 +127,8 @@ def test_odds() -> None:
     np.testing.assert_allclose(found, [1 / 12, 1 / 12, 1 / 12, 0.75, 0])
     found = window_odds(index, foreground=0, groups={"a": "p", "b": "p", "c": "q"})
     np.testing.assert_allclose(found, [1 / 12, 1 / 12, 1 / 12, 0.25, 0.5])
+    found = window_odds(index, foreground=1, groups={"a": "p", "b": "p", "c": "q"})
+    np.testing.assert_allclose(found, [*drawn[:4] / 2, 0.5])  # q shows nothing, and comes as often all the same
     np.testing.assert_allclose(window_odds(index), window_odds(index, foreground=0.5))
     empty = index.assign(foreground_k=0.0, foreground_m=0.0)
     np.testing.assert_allclose(window_odds(empty, foreground=1), third)

@@ -283,6 +283,27 @@ def test_ignored_pixels_have_no_influence_and_all_ignored_is_zero(name, params) 
     assert not leaf.grad[0].any() and not leaf.grad[2].any() and leaf.grad[1].any()
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("focal", {"gamma": 0.5}),
+        ("focal", {"gamma": 0.5, "mode": "softmax"}),
+        ("tversky", {"gamma": 0.75}),
+        ("bce_dice", {"smooth": 0.0}),
+        ("ce_dice", {"smooth": 0.0}),
+    ],
+)
+def test_what_is_certain_or_empty_has_a_finite_loss_and_gradient(name, params) -> None:
+    softmax = params.get("mode") == "softmax" or name == "ce_dice"
+    sides = torch.tensor([-200.0, -50.0, 50.0, 200.0])
+    logits = torch.stack([sides, -sides])[None, ..., None].repeat(3, 1, 1, 1).requires_grad_()
+    target = torch.zeros(3, 4, 1) if softmax else torch.zeros(3, 2, 4, 1)
+    target[1], target[2] = 1, 255
+    losses = build_loss(name, **params)(logits, target.to(torch.uint8), reduction="none")
+    losses.sum().backward()
+    assert torch.isfinite(losses).all() and losses[2] == 0 and torch.isfinite(logits.grad).all()
+
+
 @pytest.mark.parametrize("name", SIGMOID)
 def test_empty_masks_teach_emptiness(name) -> None:
     target = torch.zeros(1, 1, H, W, dtype=torch.uint8)

@@ -76,6 +76,14 @@ def test_overlaps_are_those_of_sets(table: int, monkeypatch: pytest.MonkeyPatch)
             assert iou == pytest.approx(float(slow_iou(t[i], p[j])))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint64])
+@pytest.mark.parametrize("name", ["dsb2018_precision", "panoptic_quality", "openimages_ap", "adapted_rand"])
+def test_labels_of_any_whole_numbers_are_taken(name: str, dtype: type) -> None:
+    pred, truth = shaken(drawn(2), 3), drawn(2)
+    metric = build_metric(name)
+    assert metric.rows(pred.astype(dtype), truth.astype(dtype)) == metric.rows(pred, truth)
+
+
 def test_large_label_numbers_are_compacted() -> None:
     label = np.array([[0, 2_000_000_000, 7], [7, 0, 9]], dtype=np.int64)
     small, names = compact_labels(label)
@@ -326,6 +334,11 @@ def test_detections_and_truths_that_are_not_there() -> None:
     good = metric.rows(drawn(1), drawn(1))
     assert metric.score(pd.DataFrame([good, nothing])) == 1.0
     assert metric.score(pd.DataFrame([good, extra])) == pytest.approx(0.5)  # all confidences equal
+
+
+def test_no_detection_at_all_as_masks() -> None:
+    row = build_metric("openimages_ap").rows((np.zeros((0, *SHAPE), bool), np.zeros(0)), drawn(1))
+    assert row["score"] == 0.0 and list(row) == ["truths", "score"]
 
 
 def test_a_detection_wholly_in_the_void_is_left_out_with_its_confidence() -> None:
