@@ -10,6 +10,7 @@ model = load_model("cells_model")                               # another day
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -20,8 +21,8 @@ import yaml
 
 from inference.weights import LoadedModel, load_model
 from pipeline.data.prepare import prepare_image
-from pipeline.data.store import create_store
-from pipeline.experiment import Experiment
+from pipeline.data.store import Store, create_store
+from pipeline.experiment import Experiment, TrainSettings
 from pipeline.training.fold_training import train_fold
 from submissions.guess.first_contract import draft_contract
 from submissions.guess.masks import NOWHERE
@@ -48,7 +49,9 @@ def train_model(
     tools (see `submissions.guess`). Images are grey, RGB or of 16 bits. Two values are one class and its background,
     more are a class each. `settings` are those of an experiment's `train` section (epochs, steps_per_epoch, batch_size,
     patch, lr, ...), or any other of an experiment with two underscores for the dot: `model__encoder="resnet34"`,
-    `input__scale=0.5`. The weights go into the folder `out`, where an interrupted call goes on when it is made again.
+    `input__scale=0.5`. An epoch is a pass over all images, and of few images as many passes as 100 steps take, unless
+    `steps_per_epoch` says otherwise. The weights go into the folder `out`, where an interrupted call goes on when it is
+    made again.
     Raises FileNotFoundError and ValueError that name the file or the setting which cannot be used.
     """
     folder = Path(train_path)
@@ -63,11 +66,24 @@ def train_model(
         store = create_store(Path(scratch) / "store")
         empty = [prepare_image(competition, experiment, images, masks, store, name) for name in names]
         inventory = pd.DataFrame({"image_id": names, "stack": names, "z": 0, "empty": empty})
+        if "steps_per_epoch" not in experiment.train.model_fields_set:
+            steps = max(experiment.train.steps_per_epoch, _steps_of_a_pass(experiment.train, store))
+            train = experiment.train.model_copy(update={"steps_per_epoch": steps})
+            experiment = experiment.model_copy(update={"train": train})
         folds = pd.DataFrame({"image_id": names, "fold": EVERYTHING - 1, "excluded_from": ""})
         train_fold(
             experiment, EVERYTHING, store=store, folds=folds, inventory=inventory, folder=Path(out), device=device
         )
     return load_model(Path(out))
+
+
+def _steps_of_a_pass(train: TrainSettings, store: Store) -> int:
+    """Steps whose patches have the area of all images, one of each image or slice at least."""
+    patches = 0.0
+    for shape in (store.image(name).shape for name in store.ids()):
+        least = 1 if len(train.patch) == 3 else shape[0]
+        patches += max(least, math.prod(shape[:3]) / math.prod(train.patch))
+    return math.ceil(patches / (train.batch_size * train.accumulate))
 
 
 def folder_contract(folder: Path) -> Competition:

@@ -18,13 +18,21 @@ from submissions.table.alignment import MARGIN, Alignment, Measured, check_align
 
 
 def fault_lines(competition: Competition, table: pd.DataFrame) -> list[str]:
-    """What is wrong with images that decode, counted, and what is done with it; nothing where nothing is."""
+    """What is wrong with images that decode, counted, and what is done with it, and classes that none of the training
+    images shows; nothing where nothing is.
+    """
     counts = {}
     for name in FAULTS if FAULTS[0] in table else ():
         found = table[name] > (1 if name == "orientation" else 0)
         counts[name] = (int(found.sum()), int(table.loc[found, name].sum()))
-    images = competition.images
-    return describe_faults(counts, turned=images.exif == "turned", nan=None if images.nan == "refuse" else images.nan)
+    images, train = competition.images, table[table["split"] == "train"]
+    nan = None if images.nan == "refuse" else images.nan
+    absent = [
+        f"class {name!r} is in no training mask, so it cannot be learned: check classes and masks in the contract"
+        for name in competition.classes
+        if name != "background" and f"area_{name}" in train and not train[f"area_{name}"].any()
+    ]
+    return [*describe_faults(counts, turned=images.exif == "turned", nan=nan), *absent]
 
 
 def check_orientation(competition: Competition, data: Path, table: pd.DataFrame) -> list[Problem]:

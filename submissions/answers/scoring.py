@@ -14,11 +14,13 @@ from submissions.answers.kinds import answer_of
 from submissions.answers.table_answer import TableReader
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
+from submissions.host.problems import Problem, ProblemsError
 from submissions.host.sample import row_keys, submission_format
 from submissions.host.truth import Truth
 from submissions.host_metric.parts import scored_part
 from submissions.metrics import Metric
 from submissions.table.host_tables import open_host_metric
+from submissions.table.rows import answer_shape
 from submissions.table.scoring import USAGE, Scored, Segmentation, by_unit, host_metric, score_units
 
 
@@ -37,7 +39,8 @@ def score_submission(competition: Competition, submission: Path, solution: Path,
     """The host's metric of a submission against a solution of its form, over the test images.
 
     Sizes come from the test images under `data`; rows of a solution table whose column `Usage` says 'Ignored' are
-    left out. Raises ValueError where an id is missing, is of no test image, or does not decode.
+    left out. Raises ValueError where an id is missing, is of no test image, or does not decode, and ProblemsError with
+    all images of the solution that cannot be read.
     """
     return score_parts(competition, submission, solution, data).overall
 
@@ -57,6 +60,8 @@ def score_parts(competition: Competition, submission: Path, solution: Path, data
     if lacking:
         raise ValueError(f"{submission}: {len(lacking)} id(s) of the solution are missing: {lacking[:3]} ...")
     wanted = true.image_ids
+    if unreadable := list(_unreadable(images, wanted)):
+        raise ProblemsError(unreadable)
 
     def read() -> Iterator[tuple[str, str, Segmentation, Truth]]:
         for image_id in images.in_reading_order(wanted):
@@ -70,6 +75,16 @@ def score_parts(competition: Competition, submission: Path, solution: Path, data
         score, parts = _scored_by_host_file(competition, said, true, images, units)
         return ScoredParts(Scored(scored.table, score), parts)
     return ScoredParts(scored, _part_scores(metric, scored.table, units))
+
+
+def _unreadable(images: ListedImages, image_ids: Sequence[str]) -> Iterator[Problem]:
+    """A problem for each image whose size, and so what its masks mean, is not known."""
+    for image_id in image_ids:
+        try:
+            answer_shape(images, image_id)
+        except (ValueError, OSError) as error:
+            action = "mend the file, or leave the image out of the solution"
+            yield Problem(str(images.row(image_id)["path"]), str(error), "an image to score", action)
 
 
 def _unit_attributes(competition: Competition, images: ListedImages, solution: Reader) -> pd.DataFrame:

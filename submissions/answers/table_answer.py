@@ -20,7 +20,7 @@ from submissions.host.truth import Truth
 from submissions.rle.codec import POLYGONS
 from submissions.table.findings import Finding
 from submissions.table.lint import lint_submission
-from submissions.table.rows import Place, Shape3, answer_shape, empty_rows, row_places, sample_rows
+from submissions.table.rows import Place, Shape3, assumed_shape, empty_rows, row_places, sample_rows
 from submissions.table.sample_check import check_sample
 from submissions.table.scoring import USAGE, Segmentation, decode_image, rows_by_image
 from submissions.table.submission_table import Row, decode_rows, encode_rows, write_submission
@@ -142,7 +142,7 @@ class TableReader(Reader):
 
     @cached_property
     def _shapes(self) -> dict[str, Shape3]:
-        return {image_id: answer_shape(self.images, image_id) for image_id in self.images.ids}
+        return {image_id: assumed_shape(self.images, image_id, {}) for image_id in self.images.ids}
 
     @cached_property
     def places(self) -> dict[tuple[str, ...], Place]:

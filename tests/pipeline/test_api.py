@@ -56,6 +56,19 @@ def test_a_folder_is_trained_and_a_file_predicted(folder: Path, tmp_path: Path) 
     assert np.array_equal(predict(str(out), [file, file], device="cpu")[1], probs)
 
 
+@pytest.mark.parametrize(
+    ("patch", "given", "steps"), [((32, 48), {}, 100), ((4, 4), {}, 210), ((4, 4), {"steps_per_epoch": 7}, 7)]
+)
+def test_an_epoch_is_a_pass_over_all_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: tuple[int, int], given: dict, steps: int
+) -> None:
+    seen = []
+    monkeypatch.setattr("pipeline.api.train_fold", lambda experiment, *_, **__: seen.append(experiment.train))
+    monkeypatch.setattr("pipeline.api.load_model", lambda out: out)
+    train_model(folder, out=tmp_path / "model", **{**TINY, "patch": patch, **given})
+    assert [train.steps_per_epoch for train in seen] == [steps]  # 3 images of 40 x 56, two patches a step
+
+
 def test_settings_by_their_names() -> None:
     experiment = folder_experiment("m", {"epochs": 3, "model__encoder": "resnet18", "augment__recipe": "heavy"})
     assert experiment.train.epochs == 3 and experiment.model.encoder == "resnet18"

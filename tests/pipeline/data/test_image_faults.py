@@ -105,6 +105,13 @@ def test_places_without_data_are_void_everywhere(tmp_path: Path) -> None:
     assert measured.high[0] - measured.low[0] == pytest.approx(right.std(), rel=1e-3)
 
 
+def test_a_class_that_no_mask_shows_is_named(tmp_path: Path) -> None:
+    write_host(tmp_path, lambda k, image, path: tifffile.imwrite(path.with_suffix(".tif"), image[..., 0]))
+    competition = contract({"train": "images/{id}.tif"}).model_copy(update={"classes": ["thing", "rare"]})
+    lines = fault_lines(competition, look(competition, tmp_path)[0])
+    assert [line.partition(",")[0] for line in lines] == ["class 'rare' is in no training mask"]
+
+
 def test_faults_are_read_back_as_numbers_and_do_not_change_the_digest(tmp_path: Path) -> None:
     table, _ = look(_nodata_host(tmp_path), tmp_path)
     back, _ = read_inventory(tmp_path / "out")

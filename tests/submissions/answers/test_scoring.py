@@ -13,6 +13,7 @@ from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
 from submissions.answers.scoring import score_parts, score_submission
 from submissions.host.masks import Truth
+from submissions.host.problems import ProblemsError
 from submissions.rle.codec import Dialect, decode, encode
 from submissions.table.scoring import Segmentation, host_metric, unit_row
 from submissions.table.submission_table import encode_rows
@@ -78,6 +79,18 @@ def test_missing_and_unknown_ids_are_errors(tmp_path: Path) -> None:
     extra = pd.concat([frame, pd.DataFrame({"id": ["other"], "rle": [""]})])
     with pytest.raises(ValueError, match="id 'other': no test image"):
         score_submission(competition, table(path, extra), solution, tmp_path)
+
+
+def test_all_unreadable_images_are_named_and_the_others_scored(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    frame, expected = shifted(tmp_path)
+    path, solution = table(tmp_path / "submission.csv", frame), tmp_path / "solution.csv"
+    for name in ("test00", "test02"):
+        (tmp_path / f"test/{name}.png").write_bytes(b"no picture")
+    with pytest.raises(ProblemsError, match=r"2 problem(.|\n)*test00\.png(.|\n)*test02\.png.*leave the image out"):
+        score_submission(competition, path, solution, tmp_path)
+    table(solution, pd.read_csv(solution, dtype=str).query("id == 'test01'"))
+    assert score_submission(competition, path, solution, tmp_path).score == pytest.approx(expected[1], abs=1e-12)
 
 
 def stack_host(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
