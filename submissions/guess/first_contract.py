@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from submissions.guess.answer_section import put_answer
 from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup, common_head, group_files
@@ -18,9 +19,8 @@ from submissions.guess.layers import with_layers
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import put_other_masks, put_runs
 from submissions.guess.pairing import Finder, Layout, Masks, with_whole_names
-from submissions.guess.split_lists import put_split_lists
-from submissions.guess.subsets import with_unlabelled_as_test
-from submissions.guess.tables import FoundTable, find_tables, samples_of
+from submissions.guess.splits import put_split_lists, with_unlabelled_as_test
+from submissions.guess.tables import FoundTable, find_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill, pattern_regex
@@ -77,7 +77,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
         _put_sampled_classes(draft, tables, runs)
     put_group(draft, layout, by_names=not divided)
     _put_metric(draft)
-    _put_submission(draft, tables, test, runs)
+    put_answer(draft, folder, tables, test, runs)
     if draft.sections["images"]["id"] == "{name}":  # the shorter way to say it
         draft.sections["images"].pop("id")
         draft.rename("{name", "{id")
@@ -187,103 +187,3 @@ def _put_columns(draft: Draft, tables: Sequence[FoundTable]) -> None:
                     f"by the column's name; {table.frame[name].nunique()} values in {len(table.ids)} rows",
                 )
                 return
-
-
-def _put_submission(
-    draft: Draft, tables: Sequence[FoundTable], test: FileGroup | None, runs: FoundTable | None
-) -> None:
-    """The submission as the sample shows it; a plain one without a sample."""
-    samples = samples_of(tables)
-    images = draft.sections["images"]
-    if test is None and "test" not in images:
-        images["test"] = images["train"]
-        draft.notes["images"].append(
-            "guess: no test images were found, so the training images stand in for them to make everything run; "
-            "change it"
-        )
-    if test is None or not samples:
-        why = (
-            f"{samples[0].file} is of test images, and none were found" if samples else "no sample submission was found"
-        )
-        _put_plain_submission(draft, why)
-        return
-    sample, *others = samples
-    unused = [f"not used: {other.file}" + (f" ({other.fault})" if other.fault else "") for other in others]
-    if sample.fault:
-        _put_plain_submission(draft, f"{sample.file} is not readable, and stage 01 says so", *unused)
-        draft.sections["submission"]["sample"] = sample.file
-        return
-    columns = [str(name) for name in sample.frame.columns]
-    keys = re.findall(r"{(\w+)}", sample.id)
-    section: dict[str, Any] = {"sample": sample.file, "id_column": keys[0]}
-    rest = [name for name in columns if name not in keys]
-    section["mask_column"] = next((name for name in rest if runs and name == runs.runs), rest[-1] if rest else keys[0])
-    notes = [f"{sample.file} has the columns {columns}", *unused]
-    ending = f"{{id}}{sample.strip}" + ("_{class}" if sample.row_class else "")
-    if ending != "{id}":
-        section["id_template"] = ending
-    if sample.class_column or sample.row_class:
-        section["rows"] = "image_class"
-        if sample.class_column:
-            section["class_column"] = sample.class_column
-    elif draft.sections["masks"].get("instances"):
-        section |= {"rows": "instance", "overlap": False}
-    elif draft.sections["masks"]["kind"] == "none":
-        section["rows"] = "label"  # a class an image, no mask
-    named = {section["id_column"], section["mask_column"], sample.class_column}
-    if extra := [name for name in columns if name not in named]:
-        same = {name: "{number}" for name in extra if runs and name in runs.numbers}
-        same |= {
-            name: str(sample.frame[name].iloc[0])
-            for name in extra
-            if name not in same and sample.frame[name].nunique() == 1
-        }
-        section["extra"] = {name: same.get(name, f"{{{name}}}") for name in extra}
-        notes.append(f"columns {extra} are filled as the sample fills them, or from fields of the image; correct them")
-    draft.put("submission", section, *notes)
-
-
-def _put_plain_submission(draft: Draft, why: str, *notes: str) -> None:
-    """Label volumes where the host gives such, else a table of ids and runs; no sample says what the host wants."""
-    masks, classes = draft.sections["masks"], draft.sections["classes"]
-    volumes = _label_volumes(draft)
-    if volumes is not None:
-        assumed = "a zip of label volumes, named and valued as those of training and on the grid of their images"
-        draft.put("submission", {"kind": "volumes", "files": volumes}, f"{why}; assumed: {assumed}", *notes)
-        return
-    scored = draft.sections["metric"].get("classes", classes)
-    ids = "{id}" + ("_{z}" if draft.sections["images"].get("kind") == "volumes" else "")
-    section: dict[str, Any] = {"id_template": ids}
-    if masks["kind"] == "none":
-        section = {"rows": "label"}
-    elif masks.get("instances"):
-        section |= {"rows": "instance", "overlap": False}
-    elif len(scored) > 1:
-        section = {"rows": "image_class", "id_template": ids + "_{class}"}
-    draft.put(
-        "submission",
-        section,
-        f"{why}; assumed: a table of ids and runs, with empty cells for empty masks",
-        *notes,
-    )
-
-
-def _label_volumes(draft: Draft) -> dict[str, Any] | None:
-    """The files of an answer of label volumes like the masks of training; None where those are no such volumes.
-
-    Values that stand for several classes, and a file an object or class, have no such answer.
-    """
-    masks, images = draft.sections["masks"], draft.sections["images"]
-    path = str(masks.get("path", ""))
-    ending = next((one for one in (".nii.gz", ".nii", ".tiff", ".tif") if path.endswith(one)), None)
-    if images.get("kind") != "volumes" or ending is None or re.search(r"{(class|object|observer)}", path):
-        return None
-    files: dict[str, Any] = {"path": f"{{id}}{ending}"}
-    if masks.get("instances"):
-        return {**files, "objects": True, "dtype": "uint16"}
-    meaning: dict[Any, Any] = masks.get("values", {})
-    if any((isinstance(names, list) and names) or not isinstance(value, int) for value, names in meaning.items()):
-        return None
-    named = {name: value for value, name in meaning.items() if name not in ([], "background", "void")}
-    files |= {"values": named} if named else {}
-    return files if max(named.values(), default=0) < 256 else {**files, "dtype": "uint16"}

@@ -85,7 +85,7 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
     )
     for path in paths[:MOST_TABLES]:
         try:
-            frame = read_text_table(path)
+            frame = read_text_table(path).drop_duplicates(ignore_index=True)
         except (ValueError, OSError) as error:  # it says nothing about images; a sample's faults stage 01 names
             if SAMPLE.search(path.name):
                 file = path.relative_to(root).as_posix()

@@ -1,21 +1,24 @@
-"""Which images does a list name for training, validation and test? Text files of names, as VOC's ImageSets."""
+"""Which images are for training, validation and test? As lists of names say (VOC's ImageSets), or masks that lack."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import walk_files
+from submissions.guess.files import FileGroup, walk_files
 from submissions.guess.pairing import Layout
 
 LIST = re.compile(r"(?P<word>(?i:train|training|val|valid|validation|dev|trainval|test))\.txt")
 TRAINING, VALIDATION, BOTH, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), "trainval", "test"
 KNOWN = 0.9  # share of a list's names that are images
 MOST_BYTES = 20_000_000
+SUBSET = "subset"
+FIELD = re.compile(rf"{{{SUBSET}:([^}}]*)}}")
+KEPT_BACK = re.compile(r"val(id(ation)?)?|dev", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,31 @@ def _names(path: Path) -> set[str]:
         return set()
     names = {line for line in lines if line}
     return set() if any(re.search(r"[\s,;]", name) for name in names) else names
+
+
+def with_unlabelled_as_test(layout: Layout) -> Layout:
+    """The layout whose test images are those of a validation subset without one mask, where there are no others."""
+    train, masks = layout.train, layout.masks
+    if layout.test is not None or masks is None or SUBSET not in train.names or not FIELD.search(train.pattern):
+        return layout
+    place = train.names.index(SUBSET)
+    words = {fields[place] for _, fields in train.files}
+    labelled = {fields[place] for path, fields in train.files if path in masks.pairs}
+    alone = sorted(words - labelled)
+    if len(alone) != 1 or not KEPT_BACK.fullmatch(alone[0]) or not labelled:
+        return layout
+    pattern = masks.pattern.replace(f"{{{SUBSET}}}", next(iter(labelled))) if len(labelled) == 1 else masks.pattern
+    return replace(
+        layout, train=_of_words(train, labelled), test=_of_words(train, {*alone}), masks=replace(masks, pattern=pattern)
+    )
+
+
+def _of_words(group: FileGroup, words: set[str]) -> FileGroup:
+    """The files of these subsets; of one its word stands in the pattern, and it is no field."""
+    place = group.names.index(SUBSET)
+    files = tuple(file for file in group.files if file[1][place] in words)
+    if len(words) > 1:
+        return replace(group, pattern=FIELD.sub(f"{{{SUBSET}:{'|'.join(sorted(words))}}}", group.pattern), files=files)
+    names = tuple(name for name in group.names if name != SUBSET)
+    files = tuple((path, fields[:place] + fields[place + 1 :]) for path, fields in files)
+    return FileGroup(FIELD.sub(next(iter(words)), group.pattern), names, files)

@@ -1,0 +1,68 @@
+"""COCO's answer is proposed where the host shows it: a sample of results, or test images in a COCO document."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from drawn_hosts import SHAPE, draw_image, draw_mask
+
+from submissions.answers import answer_of, check_answer
+from submissions.answers.coco_answer import CocoAnswer
+from submissions.guess.first_contract import write_first_contract
+from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import list_images
+
+
+def write_host(folder: Path, sample: list[dict[str, Any]] | None, place: str | None) -> Competition:
+    """Five training images with one object each and two test images; test.json names these, in the folder `place`."""
+    images: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    for number in range(7):
+        split = "train" if number < 5 else "test"
+        path = folder / split / f"x_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), draw_image(draw_mask(number), number))
+        name = f"{place or ''}{path.name}" if split == "test" else path.name
+        images[split].append({"id": 70 + number, "file_name": name, "height": SHAPE[0], "width": SHAPE[1]})
+    ring = [2, 3, 12, 3, 12, 9, 2, 9]
+    objects = [{"id": k, "image_id": 70 + k, "category_id": 4, "segmentation": [ring], "iscrowd": 0} for k in range(5)]
+    known = {"categories": [{"id": 4, "name": "cell"}]}
+    (folder / "train.json").write_text(json.dumps({"images": images["train"], "annotations": objects, **known}))
+    if place is not None:
+        (folder / "test.json").write_text(json.dumps({"images": images["test"], **known}))
+    if sample is not None:
+        (folder / "sample_submission.json").write_text(json.dumps(sample))
+    return load_competition(write_first_contract(folder, out=folder.with_suffix(".yaml")))
+
+
+def result(image_id: int | str) -> dict[str, Any]:
+    return {"image_id": image_id, "category_id": 4, "segmentation": {"size": [*SHAPE], "counts": ""}, "score": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("sample", "place", "key"),
+    [
+        ([result(75)], "", 75), (None, "", 75), (None, "test/", 75), ([result("x_5")], None, "x_5"),
+        ([{**result("x_5.png"), "bbox": [0, 0, 1, 1]}], None, "x_5.png"),
+    ],
+)  # fmt: skip
+def test_coco_results_are_proposed(
+    sample: list[dict[str, Any]] | None, place: str | None, key: int | str, tmp_path: Path
+) -> None:
+    contract = write_host(tmp_path / "host", sample, place)
+    listing, problems = list_images(contract, tmp_path / "host", "test")
+    assert problems == [] == check_answer(contract, tmp_path / "host")
+    answer = answer_of(contract)
+    assert isinstance(answer, CocoAnswer) and contract.masks.instances
+    fields = {str(name): value for name, value in listing.iloc[0].items()}
+    assert (answer.image_key(fields), answer.categories) == (key, {"cell": 4})
+    assert answer.form.coco.box == (sample is not None and "bbox" in sample[0])
+
+
+def test_a_table_stays_where_nothing_speaks_for_coco_results(tmp_path: Path) -> None:
+    contract = write_host(tmp_path / "host", None, None)
+    assert contract.submission is not None and contract.submission.kind == "table"
+    assert not contract.masks.instances
