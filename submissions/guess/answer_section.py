@@ -81,6 +81,7 @@ def _put_coco(draft: Draft, folder: Path, test: FileGroup) -> bool:
     described = [file for file, one in documents.items() if isinstance(one, dict) and one.get("images")]
     named = {file: _table_of_images(file, documents[file]["images"], test) for file in described}
     listed = next((file for file in described if named[file] and not documents[file].get("annotations")), None)
+    listed = listed if sample or any(documents[file].get("annotations") for file in described) else None
     if sample is None and (listed is None or draft.sections["masks"]["kind"] != "polygons"):
         return False
     entries = documents[sample] if sample else []
@@ -122,10 +123,9 @@ def _are_results(document: Any) -> bool:
 
 def _table_of_images(file: str, images: Any, test: FileGroup) -> dict[str, Any] | None:
     """A COCO document as a table whose ids are the test images; None where it names other ones."""
-    try:
-        names = [str(one["file_name"]) for one in images]
-    except (KeyError, TypeError):
+    if not all(isinstance(one, dict) and {"id", "file_name"} <= one.keys() for one in images):
         return None
+    names = [str(one["file_name"]) for one in images]
     known = set(test.stems)
     if len(known & {PurePosixPath(name).stem for name in names}) < MOSTLY * len(known):
         return None

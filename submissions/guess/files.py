@@ -239,7 +239,7 @@ def _by_whole_name(group: FileGroup) -> list[FileGroup]:
     """
     counts = Counter(group.stems)
     folders = {fields[:-1] for _, fields in group.files}
-    if len(group.names) < 2 or len(folders) < 2 or not 1 < len(counts) <= FEW_NAMES:
+    if len(group.names) < 2 or len(folders) < 2 or len(counts) > FEW_NAMES:
         return [group]
     if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", MR_WORD.sub("", name)) for name in counts):
         return [group]

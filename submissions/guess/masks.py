@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, unread_kinds
+from submissions.guess.files import DOCUMENTS, FileGroup, unread_kinds, walk_files
 from submissions.guess.pairing import Masks
 from submissions.guess.polygons import find_polygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
@@ -127,6 +127,15 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             return
     kinds = unread_kinds(folder)
     unread = [f"files of other kinds are not read: {kinds}; masks in them must be saved as PNG"] if kinds else []
+    if documents := _unread_documents(folder):
+        unread.append(f"documents that name none of these images, or are of no kind that is read: {documents}")
     why = "no masks were found: no mask images with matching names, no table of runs, no document of polygons"
     draft.put("masks", dict(NOWHERE), why, *unread)
     draft.put("classes", ["thing"], "give the class its name")
+
+
+def _unread_documents(folder: Path) -> str:
+    """The first of the JSON and XML files, and how many there are; '' of none."""
+    found = sorted(walk_files(folder, DOCUMENTS))
+    found = [file for file in found if not file.endswith(".txt")]
+    return f"{', '.join(found[:3])} ({len(found)} in all); COCO is read everywhere" if found else ""

@@ -15,6 +15,7 @@ import numpy as np
 from submissions.guess.files import SUFFIXES, FileGroup, common_head, common_tail, unread_kinds
 from submissions.guess.photo_or_mask import are_masks
 from submissions.host.listing import spread
+from submissions.host.patterns import pattern_regex
 from submissions.images.opening import read_mask_image
 
 How = Literal["one", "objects", "classes", "observers"]
@@ -133,6 +134,9 @@ class Finder:
         masks = self._described(best, [one for one in matches if one.images.files == images.files]) if best else None
         used = {path for group in (images, test) if group for path, _ in group.files}
         used |= {path for files in (masks.pairs.values() if masks else ()) for path in files}
+        variants = masks.variants if masks and masks.how == "classes" else []
+        of_classes = [pattern_regex(masks.pattern.replace("{class}", word)) for word in variants] if masks else []
+        used |= {path for group in self.groups for path, _ in group.files if any(one.match(path) for one in of_classes)}
         unused = [group for group in self.groups if not used & {path for path, _ in group.files}]
         return Layout(images, test, masks, unused)
 
@@ -266,11 +270,28 @@ def matches_of(images: FileGroup, masks: FileGroup) -> list[_Match]:
     """Ways in which the masks belong to the images, the best first; none where they do not."""
     if masks.files == images.files:
         return []
+    masks = _fixed(masks, images.names)
     found = [one for one in (_by_name(images, masks), *_by_folder(images, masks)) if one is not None]
     if not found and len(images.files) == len(masks.files) == 1:
         file = masks.files[0][0]
         found = [_Match(images, masks, file, "one", {images.files[0][0]: [file]})]
     return sorted(found, key=lambda one: one.rank, reverse=True)
+
+
+def _fixed(group: FileGroup, kept: Sequence[str]) -> FileGroup:
+    """The group with folders that all of its files lie in as words of the pattern, where images have no such field."""
+    places = [k for k, name in enumerate(group.names[:-1]) if name not in kept]
+    values = {k: {fields[k] for _, fields in group.files} for k in places}
+    for k, words in values.items():
+        if len(words) == 1:
+            pattern = re.sub(rf"{{{group.names[k]}(:[^}}]*)?}}", next(iter(words)), group.pattern)
+            group = replace(group, pattern=pattern)
+    gone = {k for k, words in values.items() if len(words) == 1}
+    names = tuple(name for k, name in enumerate(group.names) if k not in gone)
+    files = tuple(
+        (path, tuple(field for k, field in enumerate(fields) if k not in gone)) for path, fields in group.files
+    )
+    return replace(group, names=names, files=files)
 
 
 def _by_name(images: FileGroup, masks: FileGroup) -> _Match | None:

@@ -42,12 +42,13 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             notes += ["an image without a document has no objects (masks.missing)"] if missing else []
             classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
             return FoundPolygons(match.pattern, classes, meaning, notes, missing)
+    images = {Path(file).stem for file, _ in train.files}
     documents = [path for ending in ("json*", "xml", "geojson") for path in _below(folder, ending)]
     documents += [path for path in _below(folder, "csv") if "via" in path.name.lower()]  # other tables may be large
     largest = sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]
     for place, path in enumerate(largest):
         names = _names(_read(path).values())
-        if names:
+        if names and len(_stems(path) & images) >= min(2, len(images)):
             file, others = _of_every_subset(folder, path.relative_to(folder).as_posix(), train)
             if not others:
                 file, others = _with_others(folder, path, largest[place + 1 :], train)

@@ -18,12 +18,16 @@ from submissions.host.polygons.geojson import read_geojson
 from submissions.host.polygons.json_lines import read_json_lines
 from submissions.host.polygons.label_studio import read_label_studio
 from submissions.host.polygons.labelme import read_labelme
+from submissions.host.polygons.listed_objects import lists_objects, read_listed_objects
 from submissions.host.polygons.outlines import Entry, Outline
 from submissions.host.polygons.supervisely import read_supervisely
 from submissions.host.polygons.via import read_via, read_via_table
 from submissions.host.polygons.yolo import read_yolo
 
-KNOWN = "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, Label Studio, JSON lines or YOLO text"
+KNOWN = (
+    "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, Label Studio, Darwin, Datumaro, SuperAnnotate, SA-1B, JSON "
+    "lines or YOLO text"
+)
 
 
 def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str, Entry]:
@@ -60,6 +64,8 @@ def _read_json(document: Any) -> dict[str, Entry]:
         return read_labelme(document)
     if "objects" in document and "size" in document:
         return read_supervisely(document)
+    if lists_objects(document):
+        return read_listed_objects(document)
     if "images" in document:
         return read_coco(document)
     first = next(iter(document.values()), None)

@@ -418,3 +418,38 @@ def test_a_column_that_numbers_rows_is_no_class_and_is_filled_by_numbers(tmp_pat
     contract = guess(tmp_path / "host", tmp_path / "first.yaml")
     assert contract.masks.instances and contract.masks.dialect.kind == "wkt" and contract.masks.class_column is None
     assert contract.submission is not None and contract.submission.extra == {"nr": "{number}", "sure": "1"}
+
+
+def test_documents_in_a_folder_beside_others_belong_to_their_images_by_name(tmp_path: Path) -> None:
+    for k in range(4):
+        for folder in ("01_images", "01_outlines_cells", "01_outlines_tissue"):
+            (tmp_path / f"host/{folder}").mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / f"host/01_images/roi_{k}.png"), draw_image(draw_mask(k), k))
+        for word in ("cells", "tissue"):
+            ring = [[2, 2], [9 + k, 2], [9 + k, 9], [2, 2]]
+            feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
+            feature["properties"] = {"classification": {"name": word}}
+            document = json.dumps({"type": "FeatureCollection", "features": [feature]})
+            (tmp_path / f"host/01_outlines_{word}/roi_{k}_{word}.geojson").write_text(document)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.file == "01_outlines_cells/{id}_cells.geojson"
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "host/01_images").rename(tmp_path / "alone/images")
+    (tmp_path / "host/01_outlines_cells/roi_0_cells.geojson").rename(tmp_path / "alone/all.geojson")
+    draft = draft_contract(tmp_path / "alone", "a")  # the document names none of four images
+    assert draft.sections["masks"]["kind"] == "images"
+    assert any("of no kind that is read: all.geojson (1 in all)" in note for note in draft.notes["masks"])
+
+
+def test_masks_of_classes_in_a_folder_below_the_image_of_a_case(tmp_path: Path) -> None:
+    for case in ("s01", "s02", "s03"):
+        path = tmp_path / f"host/{case}/scan.png"
+        (path.parent / "segmentations").mkdir(parents=True)
+        mask = draw_mask(int(case[1:]))
+        assert cv2.imwrite(str(path), draw_image(mask, 1))
+        for shift, word in ((0, "liver"), (30, "spleen")):
+            moved = np.roll(mask, shift, axis=1).astype(np.uint8) * 255
+            assert cv2.imwrite(str(path.parent / f"segmentations/{word}.png"), moved)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert (contract.images.train, contract.masks.path) == ("{id}/scan.png", "{id}/segmentations/{class}.png")
+    assert contract.classes == ["liver", "spleen"] and "not used" not in (tmp_path / "first.yaml").read_text()

@@ -146,6 +146,45 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         label_studio("rectangle", x=1000 / SHAPE[1], y=500 / SHAPE[0], width=2000 / SHAPE[1], height=2000 / SHAPE[0]),
         square(),
     ),
+    "Darwin": (
+        "a.json",
+        {"version": "2.0", "item": {"name": "a.png", "slots": [{"width": SHAPE[1], "height": SHAPE[0]}]},
+         "annotations": [{"name": "thing", "polygon": {"paths": [
+             [{"x": x, "y": y} for x, y in ring] for ring in (OUTSIDE, HOLE)]}}]},
+        with_hole(),
+    ),
+    "Darwin 1": (
+        "a.json",
+        {"image": {"filename": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
+         "annotations": [{"name": "thing", "polygon": {"path": [{"x": x, "y": y} for x, y in OUTSIDE]}}]},
+        square(),
+    ),
+    "Datumaro": (
+        "default.json",
+        {"categories": {"label": {"labels": [{"name": "other"}, {"name": "thing"}]}},
+         "items": [{"id": "images/a", "image": {"path": "a.png", "size": [*SHAPE]},
+                    "annotations": [{"type": "polygon", "label_id": 1, "points": FLAT}]}]},
+        square(),
+    ),
+    "SuperAnnotate": (
+        "a.json",
+        {"metadata": {"name": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
+         "instances": [{"type": "polygon", "className": "thing", "points": FLAT, "exclude": [
+             [number for point in HOLE for number in point]]}]},
+        with_hole(),
+    ),
+    "SA-1B": (
+        "a.json",
+        {"image": {"image_id": 1, "file_name": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
+         "annotations": [{"id": 1, "segmentation": counts(with_hole(), packed=True)}]},
+        with_hole(),
+    ),
+    "objects in a list of images": (
+        "all.json",
+        {"images": [{"file_name": "b.tif", "annotations": []}, {"file_name": "a.tif", "width": SHAPE[1],
+                     "height": SHAPE[0], "annotations": [{"class": "thing", "segmentation": FLAT}]}]},
+        square(),
+    ),
     "YOLO": ("a.txt", "0 " + " ".join(f"{x / SHAPE[1]:.8f} {y / SHAPE[0]:.8f}" for x, y in OUTSIDE) + "\n", square()),
 }  # fmt: skip
 
@@ -162,7 +201,8 @@ def read(folder: Path, file: str, **masks: Any) -> Truth:
 def test_each_format_is_read_pixel_for_pixel(name: str, tmp_path: Path) -> None:
     file, document, expected = FORMATS[name]
     (tmp_path / file).write_text(document if isinstance(document, str) else json.dumps(document))
-    meaning = {"polygon_classes": {"0": "thing"}} if name == "YOLO" else {}
+    own = {"YOLO": "0", "SA-1B": "object"}.get(name)
+    meaning = {"polygon_classes": {own: "thing"}} if own else {}
     np.testing.assert_array_equal(read(tmp_path, file, **meaning).planes[0, 0], expected)
 
 
