@@ -217,7 +217,7 @@ def forecast_of_arm(
     copies = [decided_units(criteria, decision, items, shift) for shift, items in cache.copies.items()]
     known = joined([decided_units(criteria, decision, cache.own), *copies])
     lesson = Lesson(known, criteria.metric, classes, left_out(known), span_of(known))
-    maps = fit_maps(MAP, targets_of(known, criteria.metric, classes, lesson.span))
+    maps = fit_maps(MAP, targets_of(lesson.aims, known.own))
     options: dict[str, Any] = {
         "classes": classes,
         "span": lesson.span,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,6 +39,7 @@ from pipeline.tuning.forecast.known_units import joined, scored_names
 from pipeline.tuning.forecast.lessons import (
     Known,
     Lesson,
+    aims_of,
     fit_maps,
     left_out,
     span_of,
@@ -70,7 +72,7 @@ def known_of(cache: Cache, criteria: Criteria) -> tuple[Known, dict[str, Known]]
 def said_by(kind: str, known: Known, asked: Known, cache: Cache, criteria: Criteria) -> float:
     """The metric that a map of a kind, taught on `known`, expects of the units asked."""
     metric, classes, span = criteria.metric, scored_names(cache.competition), span_of(known)
-    maps = fit_maps(kind, targets_of(known, metric, classes, span))
+    maps = fit_maps(kind, targets_of(aims_of(known, metric, classes, span), known.own))
     options: dict[str, Any] = {"classes": classes, "span": span, "known": stand_ins(known, maps, metric, span)}
     return said_of_set(way_of(metric), maps, metric, asked.units, **options)
 
@@ -93,7 +95,7 @@ def candidates(cache: Cache, criteria: Criteria) -> Iterator[tuple[str, str, flo
     for name, features in SETS.items():
         kinds = KINDS if "doc" in features else ("soft", *LEARNING)
         with mock.patch.object(lessons, "FEATURES", features):
-            classes = scored_names(cache.competition)
+            known, classes = replace(known), scored_names(cache.competition)  # it keeps the features that it found
             lesson = Lesson(known, criteria.metric, classes, left_out(known), span_of(known))
             chosen = min(judged_kinds(kinds, lesson), key=lambda one: one.error).kind
             for part, test in tests.items():

@@ -18,10 +18,10 @@ def label_components(mask: np.ndarray, *, corners: bool = True) -> tuple[np.ndar
     """
     if mask.ndim == 2:
         connectivity = 8 if corners else 4
-        n, label, stats, _ = cv2.connectedComponentsWithStats(
+        n, label = cv2.connectedComponents(
             np.ascontiguousarray(mask).view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
         )
-        return label, stats[:, cv2.CC_STAT_AREA].astype(np.int64) if n > 1 else np.array([mask.size], np.int64)
+        return label, np.bincount(label.ravel(), minlength=n)  # half the time of connectedComponentsWithStats
     if mask.ndim != 3:
         raise ValueError(f"mask has shape {mask.shape}, expected (height, width) or (depth, height, width)")
     structure = scipy.ndimage.generate_binary_structure(3, 3 if corners else 1)

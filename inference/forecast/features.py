@@ -67,12 +67,13 @@ def _plane_sums(q: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """The sums of one slice (H, W)."""
     counted = joint_histogram(q, mask)
     everywhere, within = counted.sum(axis=0), counted[1]
-    inner, outer, rim, beside_rim = _border_sums(q, mask)
-    sizes = Components(mask).areas[1:]
+    area = int(within.sum())
+    inner, outer, rim, beside_rim = _border_sums(q, mask) if 0 < area < q.size else np.zeros(4, np.int64)
+    sizes = Components(mask).areas[1:] if area else np.empty(0, np.int64)
     half = np.sort(sizes)[len(sizes) // 2] if len(sizes) else 0
     return {
         "pixels": float(q.size),
-        "area": float(within.sum()),
+        "area": float(area),
         "total": float(everywhere @ _LEVELS),
         "inside": float(within @ _LEVELS),
         "entropy": float(everywhere @ _ENTROPY),

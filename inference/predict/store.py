@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -182,7 +183,10 @@ class PredictionWriter:
 
 
 class Prediction:
-    """A finished prediction, open for reading. Not to be shared by processes: open one in each."""
+    """A finished prediction, open for reading. Not to be shared by processes: open one in each.
+
+    By the thousand small ones are opened, so it is done by h5py's functions rather than its classes, in half the time.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open `path`; raises FileNotFoundError if there is none, ValueError if it is not a prediction."""
@@ -190,23 +194,23 @@ class Prediction:
         if not self.path.is_file():
             raise FileNotFoundError(f"no prediction at {self.path}; run the stage that predicts first")
         try:
-            self._file = h5py.File(self.path, "r")
+            self._file = h5py.h5f.open(os.fsencode(self.path), h5py.h5f.ACC_RDONLY, _read_access())
         except OSError as error:
             raise ValueError(
                 f"{self.path} is not a readable HDF5 file ({error}); delete it and predict again"
             ) from error
-        if self._file.attrs.get("format") != FORMAT:
-            found = self._file.attrs.get("format")
+        said = _attribute(self._file, "format")
+        if said != FORMAT:
             self._file.close()
-            raise ValueError(f"{self.path} has prediction format {found}, expected {FORMAT}: predict it again")
-        self.channels: list[str] = json.loads(self._file.attrs["channels"])
-        self._data = self._file["probs"]
+            raise ValueError(f"{self.path} has prediction format {said}, expected {FORMAT}: predict it again")
+        self.channels: list[str] = json.loads(_attribute(self._file, "channels"))
+        self._data = h5py.h5d.open(self._file, b"probs")
         self.shape: tuple[int, ...] = self._data.shape
 
     @cached_property
     def attrs(self) -> dict[str, Any]:
         """What was said when it was written; to be asked first while the file is open."""
-        said: dict[str, Any] = json.loads(self._file.attrs["attrs"])
+        said: dict[str, Any] = json.loads(_attribute(self._file, "attrs"))
         return said
 
     def read(
@@ -231,7 +235,11 @@ class Prediction:
         if len(self.shape) == 4:
             index.append(slice(None) if z is None else z)
         index += [rows or slice(None), cols or slice(None)]
-        return np.asarray(self._data[tuple(index)])
+        if any(part != slice(None) for part in index):
+            return np.asarray(h5py.Dataset(self._data)[tuple(index)])
+        probs = np.empty(self.shape, np.uint8)
+        self._data.read(h5py.h5s.ALL, h5py.h5s.ALL, probs)
+        return probs
 
     def close(self) -> None:
         """Close the file."""
@@ -242,6 +250,25 @@ class Prediction:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+@cache
+def _read_access() -> h5py.h5p.PropFAID:
+    """How files are opened: closing one closes what was opened in it."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    return access
+
+
+def _attribute(file: h5py.h5f.FileID, name: str) -> Any:
+    """A number or text (as bytes) that was said of the file, None where it was not."""
+    try:
+        attribute = h5py.h5a.open(file, name.encode())
+    except KeyError:
+        return None
+    found = np.empty((), attribute.dtype)
+    attribute.read(found)
+    return found[()]
 
 
 def open_prediction(path: Path) -> Prediction:

@@ -26,7 +26,7 @@ from pipeline.stage import Stage
 from pipeline.workspace import Workspace
 from submissions.host.answer_size import probs_at_answer, truth_at_answer
 from submissions.host.listing import list_images
-from submissions.host.masks import MaskReader, Truth, classes_shown
+from submissions.host.masks import MaskReader, Truth, classes_shown, shared_reader
 from submissions.host.patterns import FIELD
 
 TUNE_FORMAT = 3  # 3: the forecast weighs images as they are twice as much as their copies
@@ -117,7 +117,7 @@ def run_items(
     table, _ = read_inventory(space.inventory)
     wanted = (table["split"] == "train") & (True if only is None else table["image_id"].astype(str).isin(set(only)))
     rows = {str(row["image_id"]): row for row in table[wanted].to_dict("records")}
-    masks = MaskReader(space.competition, space.data)
+    masks = shared_reader(space.competition, space.data)
     used, gates = run.table(space), gate_folder(space, run)
     whole = space.experiment.task == "classify"
     items = []

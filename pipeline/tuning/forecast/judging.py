@@ -63,11 +63,10 @@ class Told:
 
 def _judge(kind: str, lesson: Lesson, asked: Sequence[Asked]) -> Judged:
     """asked: of each of `lesson.lefts`."""
-    score = lesson.known.rows["score"].to_numpy(float)
+    score, group = lesson.known.score, lesson.known.group
     episodes: list[Episode] = []
     off: list[np.ndarray] = []
     gains: list[np.ndarray] = []
-    group = pd.factorize(lesson.known.meta["group"].astype(str), sort=True)[0]
     for one in asked:
         told = [_told(kind, lesson, part) for part in one.parts]
         off.append(np.concatenate([*(score[each.part.asked] - each.of_units for each in told), np.empty(0)]))
@@ -85,7 +84,7 @@ def _judge(kind: str, lesson: Lesson, asked: Sequence[Asked]) -> Judged:
 def _told(kind: str, lesson: Lesson, part: Part) -> Told:
     maps = fit_maps(kind, part.targets, seed=lesson.seed, trees=TREES_JUDGED)
     said = said_of_units(maps, part.features, lesson.span)
-    return Told(part, maps, said, stand_ins(part.seen, maps, lesson.metric, lesson.span))
+    return Told(part, maps, said, stand_ins(lesson.known, maps, lesson.metric, lesson.span, taught=part.taught))
 
 
 def _gain(score: np.ndarray, told: Told) -> np.ndarray:

@@ -71,7 +71,7 @@ def learn_forecast(
     reasons = no_better(best, way_of(metric))
     if reasons:
         return Forecast(**plain, doubts=reasons)
-    maps = fit_maps(best.kind, targets_of(known, metric, classes, lesson.span), seed=seed)
+    maps = fit_maps(best.kind, targets_of(lesson.aims, known.own), seed=seed)
     seen = stand_ins(known, maps, metric, lesson.span)
     whole = lesson.span[1] - lesson.span[0]
     return Forecast(

@@ -26,6 +26,23 @@ NONE = "none"
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Columns of a table as arrays, which are divided and asked by the hundred; values: float64 (N, columns)."""
+
+    names: list[str]
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, names: list[str]) -> Columns:
+        """Some columns of a table."""
+        return cls(names, columns(table, names))
+
+    def at(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows where bool (N,) `chosen`, by name."""
+        return dict(zip(self.names, self.values[chosen].T, strict=True))
+
+
+@dataclass(frozen=True)
 class Known:
     """Units whose truth is known, a row each in all three tables.
 
@@ -49,13 +66,32 @@ class Known:
     @cached_property
     def own(self) -> np.ndarray:
         """bool (N,): images as they are."""
-        return np.asarray(self.meta["shift"].to_numpy(object) == NONE)
+        return np.asarray(self.shift == NONE)
+
+    @cached_property
+    def shift(self) -> np.ndarray:
+        """str objects (N,): what each image was changed by."""
+        return self.meta["shift"].to_numpy(object)
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """int (N,): number of each unit's group, in order of their names."""
+        return np.asarray(pd.factorize(self.meta["group"].astype(str), sort=True)[0])
 
     @cached_property
     def halves(self) -> np.ndarray:
-        """bool (N,): units of every second group, groups in order of their names."""
-        code = pd.factorize(self.meta["group"].astype(str), sort=True)[0]
-        return code % 2 == 0
+        """bool (N,): units of every second group."""
+        return self.group % 2 == 0
+
+    @cached_property
+    def score(self) -> np.ndarray:
+        """float64 (N,): score of each unit alone."""
+        return self.rows["score"].to_numpy(float)
+
+    @cached_property
+    def features(self) -> Columns:
+        """The features of the units."""
+        return Columns.of(self.units, [name for name in map(str, self.units) if name in (*FEATURES, *OF_SEVERAL)])
 
 
 def way_of(metric: Metric) -> Way:
@@ -78,7 +114,7 @@ class Left:
 
 def left_out(known: Known) -> list[Left]:
     """Everything that is left out in turn; sources only where two of them have LEAST_EPISODE units."""
-    kinds = [set() if text == NONE else {kind for kind, _ in parse_shifts(text)} for text in known.meta["shift"]]
+    kinds = [set() if text == NONE else {kind for kind, _ in parse_shifts(text)} for text in known.shift]
     own = known.own
     found = [Left("these images", "within", np.zeros(len(own), bool), own)]
     for kind in sorted(set().union(*kinds)):
@@ -93,9 +129,8 @@ def left_out(known: Known) -> list[Left]:
     return found
 
 
-def row_weights(known: Known) -> np.ndarray:
-    """float64 (N,): the images as they are weigh together a set share of all copies."""
-    own = known.own
+def row_weights(own: np.ndarray) -> np.ndarray:
+    """float64 (N,): the images as they are, bool (N,) `own`, weigh together a set share of all copies."""
     weights = np.ones(len(own))
     if own.any() and not own.all():
         weights[own] = (~own).sum() / own.sum() / COPIES_AGAINST_OWN
@@ -109,8 +144,7 @@ def soft_feature(metric: Metric) -> str:
 
 def span_of(known: Known) -> tuple[float, float]:
     """Least and largest score: 0 and 1, or where scores lie beyond (a distance) those that there are."""
-    score = known.rows["score"].to_numpy(float)
-    score = score[np.isfinite(score)]
+    score = known.score[np.isfinite(known.score)]
     low, high = float(score.min(initial=0.0)), float(score.max(initial=1.0))
     if low >= 0 and high <= 1:
         return 0.0, 1.0
@@ -130,45 +164,62 @@ class Target:
     soft: str
 
 
-def targets_of(
-    known: Known, metric: Metric, classes: Sequence[str], span: tuple[float, float] = (0.0, 1.0)
-) -> dict[str, Target]:
-    """By name: `score` of a unit, and where counts are summed `precision` and `total` of a class."""
-    weights = row_weights(known)
-    score = (known.rows["score"].to_numpy(float) - span[0]) / (span[1] - span[0])
-    there = np.isfinite(score)
-    found = {"score": Target(features_of(known.units, there), score[there], weights[there], soft_feature(metric))}
-    return found | (_count_targets(known, classes, weights) if way_of(metric) == "counts" else {})
+@dataclass(frozen=True)
+class Aim:
+    """What maps are fitted to, of all known rows before some are left out: unit after unit, each as often as it has
+    classes where these are counted.
 
+    there: bool (M,), rows that have a value; counted: whether all are taken where those are too few.
+    amount: float64 (M,), what a row weighs beside its unit's weight.
+    """
 
-def features_of(units: pd.DataFrame, chosen: np.ndarray) -> dict[str, np.ndarray]:
-    """The features of the units where bool (N,) `chosen`, as arrays: maps are fitted and asked by the hundred."""
-    names = [name for name in map(str, units) if name in (*FEATURES, *OF_SEVERAL)]
-    return dict(zip(names, columns(units, names)[chosen].T, strict=True))
+    features: Columns
+    value: np.ndarray
+    there: np.ndarray
+    amount: np.ndarray
+    soft: str
+    counted: bool = False
 
-
-def _count_targets(known: Known, classes: Sequence[str], weights: np.ndarray) -> dict[str, Target]:
-    table = class_table(known.units, classes)
-    features = [name for name in map(str, table) if not name.endswith("_sum")]
-    size = len(classes)
-    tp, fn = (known.rows[[f"{name}_{k}" for k in range(size)]].to_numpy(float).reshape(-1) for name in ("tp", "fn"))
-    area, soft = table["area_sum"].to_numpy(float), table["total_sum"].to_numpy(float)
-    shares = {
-        "precision": (tp, area, area / table["pixels_sum"].to_numpy(float)),
-        "total": (tp + fn, tp + fn + soft, (tp + fn + soft) / table["pixels_sum"].to_numpy(float)),
-    }
-    owners = np.repeat(weights, size)
-    found: dict[str, Target] = {}
-    for name, (part, whole, amount) in shares.items():
-        there = whole > 0
-        if there.sum() < LEAST_UNITS:
+    def target(self, taught: np.ndarray, weights: np.ndarray) -> Target:
+        """Of the units bool (N,) `taught`, which weigh float64 `weights` (as many as are taught)."""
+        classes = len(self.value) // len(taught)
+        chosen = np.repeat(taught, classes)
+        there = self.there[chosen]
+        if self.counted and there.sum() < LEAST_UNITS:
             there[:] = True
+        chosen[chosen] = there
+        weighed = np.repeat(weights, classes)[there] * self.amount[chosen]
+        return Target(self.features.at(chosen), self.value[chosen], weighed, self.soft)
+
+
+def aims_of(
+    known: Known, metric: Metric, classes: Sequence[str], span: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, Aim]:
+    """By name: `score` of a unit, and where counts are summed `precision` and `total` of a class."""
+    score = (known.score - span[0]) / (span[1] - span[0])
+    found = {"score": Aim(known.features, score, np.isfinite(score), np.ones(len(score)), soft_feature(metric))}
+    return found | (_count_aims(known, classes) if way_of(metric) == "counts" else {})
+
+
+def _count_aims(known: Known, classes: Sequence[str]) -> dict[str, Aim]:
+    table = class_table(known.units, classes)
+    features = Columns.of(table, [name for name in map(str, table) if not name.endswith("_sum")])
+    tp, fn = (
+        known.rows[[f"{name}_{k}" for k in range(len(classes))]].to_numpy(float).reshape(-1) for name in ("tp", "fn")
+    )
+    area, soft, pixels = (table[f"{name}_sum"].to_numpy(float) for name in ("area", "total", "pixels"))
+    found: dict[str, Aim] = {}
+    for name, part, whole, word in (("precision", tp, area, "inside"), ("total", tp + fn, tp + fn + soft, "half")):
         value = np.divide(part, whole, out=np.full(len(part), 0.5), where=whole > 0)
-        found[name] = Target(
-            table.loc[there, features], value[there], (owners * np.maximum(amount, 1e-6))[there],
-            "inside" if name == "precision" else "half",
-        )  # fmt: skip
+        found[name] = Aim(features, value, whole > 0, np.maximum(whole / pixels, 1e-6), word, counted=True)
     return found
+
+
+def targets_of(aims: Mapping[str, Aim], own: np.ndarray, taught: np.ndarray | None = None) -> dict[str, Target]:
+    """What maps are fitted to of the units bool (N,) `taught` (all where not given); own: as `Known.own`."""
+    taught = np.ones(len(own), bool) if taught is None else taught
+    weights = row_weights(own[taught])
+    return {name: aim.target(taught, weights) for name, aim in aims.items()}
 
 
 def fit_maps(kind: str, targets: Mapping[str, Target], *, seed: int = 0, trees: int = TREES) -> dict[str, AnyMap]:
@@ -180,12 +231,20 @@ def fit_maps(kind: str, targets: Mapping[str, Target], *, seed: int = 0, trees: 
 
 
 def stand_ins(
-    known: Known, maps: Mapping[str, AnyMap], metric: Metric, span: tuple[float, float]
+    known: Known,
+    maps: Mapping[str, AnyMap],
+    metric: Metric,
+    span: tuple[float, float],
+    *,
+    taught: np.ndarray | None = None,
 ) -> pd.DataFrame | None:
-    """Known rows with what is said of them, where the metric's number is made of such; else None."""
+    """Known rows (where bool (N,) `taught`) with what is said of them, where the metric's number is made of such; else
+    None.
+    """
     if way_of(metric) != "matched":
         return None
-    return known.rows.assign(said=said_of_units(maps, known.units, span))
+    taught = np.ones(len(known.own), bool) if taught is None else taught
+    return known.rows[taught].assign(said=said_of_units(maps, known.features.at(taught), span))
 
 
 @dataclass(frozen=True)
@@ -198,3 +257,8 @@ class Lesson:
     lefts: Sequence[Left]
     span: tuple[float, float]
     seed: int = 0
+
+    @cached_property
+    def aims(self) -> dict[str, Aim]:
+        """What maps are fitted to."""
+        return aims_of(self.known, self.metric, self.classes, self.span)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from pipeline.tuning.forecast.lessons import (
     LEAST_EPISODE,
@@ -16,7 +15,6 @@ from pipeline.tuning.forecast.lessons import (
     Left,
     Lesson,
     Target,
-    features_of,
     row_weights,
     targets_of,
 )
@@ -29,13 +27,13 @@ LEAST_TAUGHT = 6
 class Part:
     """Half of what is left out, bool (N,) of the rows `asked`, with their features, and what is known without them.
 
-    seen: rows that neither are of their groups nor left out, and what maps are fitted to of these. cv, plain: as in
-    `Episode`; mean: of the scores of the units seen, weighed as the maps weigh them.
+    taught: bool (N,) of the rows that neither are of their groups nor left out; targets: what maps are fitted to of
+    these. cv, plain: as in `Episode`; mean: of the scores of the units taught, weighed as the maps weigh them.
     """
 
     asked: np.ndarray
     features: dict[str, np.ndarray]
-    seen: Known
+    taught: np.ndarray
     targets: dict[str, Target]
     cv: float
     plain: float
@@ -64,41 +62,48 @@ class Asked:
 
 def asked_of(lesson: Lesson, left: Left) -> Asked:
     """Halves of the groups of what is left out, and the sets that an error is taken of, LEAST_EPISODE units or more."""
-    parts, known = list(_parts(lesson, left)), lesson.known
-    there = np.any([np.zeros(len(known.own), bool), *(part.asked for part in parts)], axis=0)
+    known = lesson.known
+    halves = [(left.asked & half, ~half & ~left.hidden) for half in (known.halves, ~known.halves)]
+    halves = [(asked, taught) for asked, taught in halves if asked.any() and taught.sum() >= LEAST_TAUGHT]
+    if not halves:
+        return Asked(left.kind, [], [])
+    there = np.any([asked for asked, _ in halves], axis=0)
     sets = [(name, rows & there) for name, rows in _sets(known, left) if (rows & there).sum() >= LEAST_EPISODE]
-    truths = lesson.metric.bootstrap(known.rows, np.stack([rows for _, rows in sets])) if sets else np.empty(0)
+    seen = [(taught & known.own, _weights(known, taught)) for _, taught in halves]
+    wanted = [*(weights for pair in seen for weights in pair), *(rows for _, rows in sets)]
+    scores = lesson.metric.bootstrap(known.rows, np.stack(wanted)).tolist()
+    cv, plain, truths = scores[: 2 * len(halves) : 2], scores[1 : 2 * len(halves) : 2], scores[2 * len(halves) :]
+    parts = [_part(lesson, *half, cv=one, plain=other) for half, one, other in zip(halves, cv, plain, strict=True)]
     asked = zip(sets, truths, strict=True)
-    return Asked(left.kind, parts, [_question(name, rows, parts, float(truth)) for (name, rows), truth in asked])
+    return Asked(left.kind, parts, [_question(name, rows, parts, truth) for (name, rows), truth in asked])
 
 
-def _parts(lesson: Lesson, left: Left) -> Iterator[Part]:
-    """Each half of the groups, with what neither are these groups nor is left out."""
-    known, metric = lesson.known, lesson.metric
-    for half in (known.halves, ~known.halves):
-        asked, taught = left.asked & half, ~half & ~left.hidden
-        if asked.any() and taught.sum() >= LEAST_TAUGHT:
-            seen, weights = known.at(taught), np.zeros(len(taught))
-            weights[taught] = row_weights(seen)
-            cv, plain = metric.bootstrap(known.rows, np.stack([taught & known.own, weights]))
-            score = known.rows["score"].to_numpy(float)
-            there = np.isfinite(score) & taught
-            yield Part(
-                asked, features_of(known.units, asked), seen, targets_of(seen, metric, lesson.classes, lesson.span),
-                cv=float(cv) if (taught & known.own).any() else math.nan, plain=float(plain),
-                mean=float(np.average(score[there], weights=weights[there])) if there.any() else math.nan,
-            )  # fmt: skip
+def _weights(known: Known, taught: np.ndarray) -> np.ndarray:
+    """float64 (N,): what maps weigh the units taught, 0 for the others."""
+    weights = np.zeros(len(taught))
+    weights[taught] = row_weights(known.own[taught])
+    return weights
+
+
+def _part(lesson: Lesson, asked: np.ndarray, taught: np.ndarray, *, cv: float, plain: float) -> Part:
+    """One half of the groups, with what neither are these groups nor is left out."""
+    known = lesson.known
+    there = np.isfinite(known.score) & taught
+    return Part(
+        asked, known.features.at(asked), taught, targets_of(lesson.aims, known.own, taught),
+        cv=cv if (taught & known.own).any() else math.nan, plain=plain,
+        mean=float(np.average(known.score[there], weights=_weights(known, taught)[there])) if there.any() else math.nan,
+    )  # fmt: skip
 
 
 def _sets(known: Known, left: Left) -> Iterator[tuple[str, np.ndarray]]:
     """What an error is taken of: each shift of a kind by itself where they have the units, else everything asked."""
-    shifts = known.meta["shift"].to_numpy()
-    sizes = pd.Series(shifts[left.asked]).value_counts() if left.kind == "shift" else pd.Series(dtype=int)
-    large = sorted(str(text) for text, size in sizes.items() if size >= LEAST_EPISODE)
+    shifts, sizes = np.unique(known.shift[left.asked], return_counts=True)
+    large = shifts[sizes >= LEAST_EPISODE].tolist() if left.kind == "shift" else []
     if not large:
         yield left.name, left.asked
     for text in large:
-        yield text, left.asked & (shifts == text)
+        yield text, left.asked & (known.shift == text)
 
 
 def _question(name: str, rows: np.ndarray, parts: Sequence[Part], truth: float) -> Question:
