@@ -52,7 +52,7 @@ def verdict(found: SetForecast, *, shaky: bool = False) -> str:
     """One sentence: may cross-validation be trusted for these images? shaky: CV and nested score disagree."""
     number = len(found.units)
     strange = round(found.strange * number)
-    unlike = f"{strange} of {number} test images have predictions unlike those of any training image"
+    unlike = f"by what is predicted, not by looks, {strange} of {number} test images are unlike all training images"
     if found.agrees and found.strange <= MANY_STRANGE:
         alike = "the predictions of the test images are like those of the training images: "
         return alike + ("but CV and the nested score disagree: count on neither" if shaky else "trust CV")

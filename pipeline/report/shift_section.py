@@ -30,7 +30,7 @@ def test_against_training(run: FinishedRun) -> Safe:
         parts += _drawn(run, "shift_copies.png", "test images on the left that show what a training image shows")
         parts += _table(run, "shift_measures.csv", "What tells them apart", ["measure", "auc", "training", "test"])
         columns = ["image_id", "source", "foreign", "nearest_1", "nearest_2", "nearest_3"]
-        parts += _table(run, "shift_images.csv", "Test images most unlike training", columns)
+        parts += _table(run, "shift_images.csv", "Test images that look most unlike training", columns)
     else:
         parts.append(absent("Stage 02 had no test images to compare with training."))
     parts += _drawn(run, "sources.png", "sources of images; frames have the images' own median colour")

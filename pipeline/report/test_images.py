@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from folds.foldfile import read_folds
 from inference.decide.decision import apply, decision_group
 from inference.forecast.test_images import SUMMARY, TABLE
 from inference.predict.store import open_prediction, prediction_path
@@ -45,7 +46,11 @@ def test_images(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
 
 def _sentence(facts: dict[str, Any], units: pd.DataFrame, cv: float | None) -> str:
     strange = int(units["strange"].sum())
-    unlike = f"{strange} of {len(units)} are predicted unlike any training image."
+    unlike = (
+        f"By what is predicted, {strange} of {len(units)} are unlike all training images. How many look foreign is "
+        "another count (Test against training): a network may be sure of an image that looks foreign, and unsure of "
+        "one that does not."
+    )
     if facts["forecast"] is None:
         return f"No forecast. {unlike}"
     ends = span(facts["forecast_low"], facts["forecast_high"])
@@ -67,7 +72,7 @@ def _units(run: FinishedRun, units: pd.DataFrame, listing: pd.DataFrame, progres
     nearest = nearest_training(run, list(units["unit"].head(PICTURED)), listing)
     sources = dict(zip(listing["unit"], listing[SOURCE], strict=True)) if SOURCE in listing else {}
     known = "forecast" in units
-    heads = ["image", "picture", "prediction", *(["forecast", "from", "to"] if known else []), "unlike training",
+    heads = ["image", "picture", "prediction", *(["forecast", "from", "to"] if known else []), "predicted unlike",
              "most like", *(["source"] if sources else [])]  # fmt: skip
     rows = []
     for row in units.to_dict("records"):
@@ -137,7 +142,8 @@ def _sources(run: FinishedRun, units: pd.DataFrame, listing: pd.DataFrame) -> li
     if SOURCE not in listing or "forecast" not in units:
         return []
     joined = units.merge(listing.drop_duplicates("unit")[["unit", SOURCE]], on="unit", how="left")
-    trained = run.training[SOURCE].astype(str).value_counts() if SOURCE in run.training else pd.Series(dtype=int)
+    used = run.training["image_id"].astype(str).isin(read_folds(run.beside_folds("folds.csv"))["image_id"].astype(str))
+    trained = run.training.loc[used, SOURCE].astype(str).value_counts()
     rows = [
         [str(source), len(rows), int(trained.get(str(source), 0)), float(rows["forecast"].mean())]
         for source, rows in joined.groupby(SOURCE, sort=True)

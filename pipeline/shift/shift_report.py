@@ -128,8 +128,8 @@ def _difference(told: Foreign | None, test: np.ndarray, foreign: np.ndarray) -> 
     ]
     why = f": {', '.join(words)}" if words else " by no measure alone"
     return (
-        f"the test images differ from training ({area}){why}; {int(foreign.sum())} of {int(test.sum())} test "
-        "images are foreign"
+        f"the test images differ from training ({area}){why}; by their looks, before any prediction, "
+        f"{int(foreign.sum())} of {int(test.sum())} test images are foreign"
     )
 
 
@@ -181,14 +181,14 @@ def _recommendation(told: Foreign | None, share: float, sources: pd.Series, colu
     differs = told is None or told.low >= ALIKE
     if not differs or share < FOREIGN_SHARE:
         also = ", with folds.strata: [source]" if number > 1 else ""
-        return f"a split within sources is like the test set{also}: {share:.0%} of its images are foreign"
+        return f"a split within sources is like the test set{also}: {share:.0%} of its images look foreign"
     if number > 1:
         return (
-            f"a split across sources resembles the test set more: {share:.0%} of its images are foreign; for a score "
+            f"a split across sources resembles the test set more: {share:.0%} of its images look foreign; for a score "
             f"that shows it, folds.method: leave_one_group_out, folds.group: source, folds.n: {number}"
         )
     return (
-        f"{share:.0%} of the test images are foreign, and training is one source: no split of it resembles the test "
+        f"{share:.0%} of the test images look foreign, and training is one source: no split of it resembles the test "
         "set, CV will be too high; augment.recipe: domain prepares for it, the forecast of stage 07 tells"
     )
 

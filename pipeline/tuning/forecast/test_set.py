@@ -43,14 +43,15 @@ def forecast_of_test(
 
 
 def source_lines(space: Workspace, forecast: Forecast, sums: pd.DataFrame, stacks: Mapping[str, str]) -> list[str]:
-    """How many test images come from sources that training does not show, and the forecast of these and of the others.
+    """How many test images come from sources that no image used in training shows, and the forecast of these and of
+    the others.
 
     Nothing where no source is known, or where training shows all of them.
     """
     table, _ = space.all_images()
     if SOURCE not in table or not forecast.maps:
         return []
-    known = set(table.loc[table["split"] == "train", SOURCE].astype(str)) - {""}
+    known = set(space.training_images()[0][SOURCE].astype(str)) - {""}
     test = table[table["split"] == "test"]
     sources = dict(zip(test["image_id"].astype(str), test[SOURCE].astype(str), strict=True))
     of_image = sums["image_id"].astype(str).map(lambda name: sources.get(name, ""))

@@ -57,7 +57,7 @@ def test_a_foreign_source_recommends_a_split_across_sources() -> None:
     found = compared({("train", "plain"): 40, ("train", "purple"): 30, ("test", "blurred"): 25})
     first, colours, *_, unseen, last = found.summary["sentences"]
     assert first.startswith("the test images differ from training (AUC ") and first.endswith(
-        "25 of 25 test images are foreign"
+        "by their looks, before any prediction, 25 of 25 test images are foreign"
     )
     assert colours.startswith("25 of 25 test images have values unlike") and "predict.normalise: colour" in colours
     assert unseen == "25 of 25 test images come from sources that training does not have"
