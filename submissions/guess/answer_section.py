@@ -28,6 +28,8 @@ def put_answer(
             "guess: no test images were found, so the training images stand in for them to make everything run; "
             "change it"
         )
+        if images.get("only_listed") and "test_tables" not in draft.sections:
+            draft.put("test_tables", draft.sections["tables"], "those of the training images")
     if test is not None and not samples and _put_coco(draft, folder, test):
         return
     if test is None or not samples:

@@ -17,7 +17,7 @@ from submissions.guess.files import FileGroup, common_head, group_files
 from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layers import with_layers
 from submissions.guess.mask_values import put_mask_images
-from submissions.guess.masks import put_other_masks, put_runs
+from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
 from submissions.guess.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.splits import put_split_lists, with_unlabelled_as_test
 from submissions.guess.tables import FoundTable, find_tables
@@ -54,15 +54,18 @@ def draft_contract(folder: Path, name: str) -> Draft:
     layout = finder.layout()
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
     layout, ids, tables = _with_tables(folder, layout)
-    train, test, masks = layout.train, layout.test, layout.masks
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
+    named = masks_in_tables(folder, layout, tables) if layout.masks is None and runs is None else None
+    layout, source = named or (layout, runs)
+    train, test, masks = layout.train, layout.test, layout.masks
     draft = Draft()
     draft.put("name", name)
     draft.put("title", "")
     draft.notes["title"] = ["please add: title, url, and download (the command that fetches the files)"]
     draft.put("verified", "guessed from the files by new-competition; nothing is verified")
     put_images(draft, folder, layout)
-    _put_tables(draft, tables, ids, needed=[runs] if masks or runs else tables)
+    _put_tables(draft, tables, ids, needed=[source] if masks or runs else tables)
+    _leave_masks_out(draft, masks)
     if runs is not None:
         put_runs(draft, folder, train, runs, masks)
     elif masks is not None:
@@ -122,6 +125,14 @@ def _put_missing(draft: Draft, layout: Layout, masks: Masks) -> None:
     if notes:
         draft.sections["masks"]["missing"] = "skip"
         draft.notes["masks"] += [f"guess: {note}" for note in notes]
+
+
+def _leave_masks_out(draft: Draft, masks: Masks | None) -> None:
+    """Only images that a table lists, where masks that a table names fit the images' pattern."""
+    regex, named = pattern_regex(draft.sections["images"]["train"]), "tables" in draft.sections
+    files = [file for paths in (masks.pairs.values() if masks else ()) for file in paths]
+    if named and masks and "{name" not in masks.pattern and any(regex.match(file) for file in files):
+        draft.sections["images"]["only_listed"] = True
 
 
 def _put_metric(draft: Draft) -> None:

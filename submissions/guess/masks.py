@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from itertools import product
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import DOCUMENTS, FileGroup, unread_kinds, walk_files
-from submissions.guess.pairing import Masks
+from submissions.guess.files import DOCUMENTS, SUFFIXES, FileGroup, unread_kinds, walk_files
+from submissions.guess.pairing import Layout, Masks
+from submissions.guess.photo_or_mask import are_masks
 from submissions.guess.polygons import find_polygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
 from submissions.guess.tables import FoundTable
@@ -139,3 +142,33 @@ def _unread_documents(folder: Path) -> str:
     found = sorted(walk_files(folder, DOCUMENTS))
     found = [file for file in found if not file.endswith(".txt")]
     return f"{', '.join(found[:3])} ({len(found)} in all); COCO is read everywhere" if found else ""
+
+
+def masks_in_tables(root: Path, layout: Layout, tables: Sequence[FoundTable]) -> tuple[Layout, FoundTable] | None:
+    """The layout with the masks that a column of a table names, and the table; None where there is none.
+
+    Its training images are then those of the table: masks may lie among them.
+    """
+    train = layout.train
+    paths = dict(zip(train.ids(train.id_template), (path for path, _ in train.files), strict=True))
+    for table in (one for one in tables if one.train > 0.5 and not one.is_sample and not one.repeats):
+        folders = [str(PurePosixPath(table.file).parent), *(group.folder for group in (train, *layout.unused))]
+        heads = ["", *(f"{folder}/" for folder in folders if folder not in ("", ".") and "{" not in folder)]
+        for column, head in product(map(str, table.frame), dict.fromkeys(heads)):
+            files = [f"{head}{cell}" for cell in table.frame[column]]
+            pairs = {paths[name]: [file] for name, file in zip(table.ids, files, strict=True) if name in paths}
+            if set(files) & set(pairs) or not _are_mask_files(root, files):
+                continue
+            masks = Masks(
+                head + (table.parts.get(column) or f"{{{column}}}"),
+                "one", pairs, notes=[f"named by the column {column} of {table.file}"],
+            )  # fmt: skip
+            images = replace(train, files=tuple(file for file in train.files if file[0] in pairs))
+            unused = [group for group in layout.unused if not {path for path, _ in group.files} & set(files)]
+            return replace(layout, train=images, masks=masks, unused=unused), table
+    return None
+
+
+def _are_mask_files(root: Path, files: Sequence[str]) -> bool:
+    there = all(file.lower().endswith(SUFFIXES) and (root / file).is_file() for file in files)
+    return there and are_masks(root, files) is not False

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -91,7 +91,8 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
                 file = path.relative_to(root).as_posix()
                 found.append(FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=" ".join(str(error).split())))
             continue
-        table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test))
+        frame, parts = _with_names_in_paths(frame)
+        table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test), parts)
         if table is None:
             continue
         named_by = re.findall(r"{(\w+)}", table.id)
@@ -101,6 +102,25 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
             _taken_apart(table, named_by[0]) if table.row_class and table.runs and not table.is_sample else table
         )
     return found
+
+
+def _with_names_in_paths(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The table, for each column of paths with a column <name>_stem of the files' names alone, and their patterns."""
+    parts = {}
+    for name in [str(one) for one in frame if re.fullmatch(r"\w+", str(one))]:
+        paths = [PurePosixPath(cell) for cell in frame[name]]
+        endings = {path.suffix for path in paths}
+        depths = {len(path.parts) for path in paths}
+        if len(depths) != 1 or depths == {1} or not all(one.lower() in SUFFIXES for one in endings):
+            continue
+        if any(path.is_absolute() for path in paths):
+            continue
+        words = [{path.parts[k] for path in paths} for k in range(depths.pop() - 1)]
+        folders = [one.pop() if len(one) == 1 else f"{{{name}_folder{k}}}" for k, one in enumerate(words)]
+        ending = endings.pop() if len(endings) == 1 else f".{{{name}_ending}}"
+        parts[name] = "/".join([*folders, f"{{{name}_stem}}{ending}"])
+        frame = frame.assign(**{f"{name}_stem": [path.stem for path in paths]})
+    return frame, parts
 
 
 def _taken_apart(table: FoundTable, column: str) -> FoundTable:
@@ -120,7 +140,7 @@ def samples_of(tables: Sequence[FoundTable]) -> list[FoundTable]:
     return sorted(found, key=lambda one: (not USUAL_SAMPLE.search(Path(one.file).name), bool(one.fault), -one.test))
 
 
-def _named(file: str, frame: pd.DataFrame, train: set[str], test: set[str]) -> FoundTable | None:
+def _named(file: str, frame: pd.DataFrame, train: set[str], test: set[str], parts: dict[str, str]) -> FoundTable | None:
     """The table with the id template that fits images best; a sample without any fits by its first column."""
     columns = [str(name) for name in frame.columns if re.fullmatch(r"\w+", str(name))]
     templates = [f"{{{name}}}" for name in columns]
@@ -138,7 +158,7 @@ def _named(file: str, frame: pd.DataFrame, train: set[str], test: set[str]) -> F
             covered = max(len(names & known) / max(1, len(known)) for known in (train, test))
             if in_train + in_test > 0.5 and in_train + in_test + covered > most:
                 most = in_train + in_test + covered
-                best = FoundTable(file, frame, template, strip, in_train, in_test, row_class=row_class)
+                best = FoundTable(file, frame, template, strip, in_train, in_test, row_class=row_class, parts=parts)
     if best is not None:
         cells = [fill(best.id, row, file).strip() for row in _records(frame)]
         best.ids = [_identity(cell, best.strip, best.row_class) for cell in cells]

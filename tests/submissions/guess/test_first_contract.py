@@ -453,3 +453,32 @@ def test_masks_of_classes_in_a_folder_below_the_image_of_a_case(tmp_path: Path) 
     contract = guess(tmp_path / "host", tmp_path / "first.yaml")
     assert (contract.images.train, contract.masks.path) == ("{id}/scan.png", "{id}/segmentations/{class}.png")
     assert contract.classes == ["liver", "spleen"] and "not used" not in (tmp_path / "first.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "cells", "path"),
+    [
+        ("photo/{}.png", "gt/m{}_x.png", ("photo/{}.png", "gt/m{}_x.png"), "gt/{gt_stem}.png"),
+        ("train/{}.png", "train/m{}.png", ("{}.png", "m{}.png"), "train/{gt}"),
+        ("photo/{}.png", "gt/m{}_x.png", ("{}", "m{}_x.png"), "gt/{gt}"),
+    ],
+)  # fmt: skip
+def test_masks_that_a_table_names_are_found(
+    image: str, mask: str, cells: tuple[str, str], path: str, tmp_path: Path
+) -> None:
+    rows = []
+    for k in range(6):
+        for file, pixels in ((image.format(k), draw_image(draw_mask(k), k)), (mask.format(9 - k), draw_mask(k) * 255)):
+            (tmp_path / "host" / file).parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / "host" / file), pixels.astype(np.uint8))
+        rows.append(f"{cells[0].format(k)},{cells[1].format(9 - k)}")
+    (tmp_path / f"host/{image.partition('/')[0]}/metadata.csv").write_text("\n".join(["file_name,gt", *rows]) + "\n")
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.path == path
+    reader = MaskReader(contract, tmp_path / "host")
+    for split in ("train", "test"):
+        listing, problems = list_images(contract, tmp_path / "host", split)  # type: ignore[arg-type]
+        assert (listing["image_id"].tolist(), problems) == (list("012345"), [])
+    listing, _ = list_images(contract, tmp_path / "host", "train")
+    for k, row in enumerate(listing.to_dict("records")):
+        np.testing.assert_array_equal(reader.read(row, (1, *SHAPE)).planes[0, 0], draw_mask(k))
