@@ -79,7 +79,7 @@ def bootstrap_interval(
     """
     ordered, code, n = _ordered(table, groups)
     samples = _scores(metric, ordered, code, _draws(n, rounds, seed, None))
-    return _interval(metric.score(ordered), samples, level, n, metric.bounds)
+    return interval_of(metric.score(ordered), samples, level, n, metric.bounds)
 
 
 def prediction_interval(
@@ -99,7 +99,7 @@ def prediction_interval(
     """
     ordered, code, n = _ordered(table, groups)
     samples = _scores(metric, ordered, code, _draws(n, rounds, seed, n_groups))
-    return _interval(metric.score(ordered), samples, level, n, metric.bounds)
+    return interval_of(metric.score(ordered), samples, level, n, metric.bounds)
 
 
 def paired_bootstrap(
@@ -127,7 +127,7 @@ def paired_bootstrap(
     draws = _draws(n, rounds, seed, None)
     samples = _scores(metric, a, code, draws) - _scores(metric, b, code, draws)
     least, most = metric.bounds
-    return _interval(metric.score(a) - metric.score(b), samples, level, n, (least - most, most - least))
+    return interval_of(metric.score(a) - metric.score(b), samples, level, n, (least - most, most - least))
 
 
 def few_groups(groups: int, level: float) -> float:
@@ -218,7 +218,10 @@ def _scores(metric: Metric, table: pd.DataFrame, code: np.ndarray, draws: np.nda
     return np.concatenate(parts)
 
 
-def _interval(estimate: float, samples: np.ndarray, level: float, groups: int, bounds: tuple[float, float]) -> Interval:
+def interval_of(
+    estimate: float, samples: np.ndarray, level: float, groups: int, bounds: tuple[float, float]
+) -> Interval:
+    """The interval of scores of resampled tables, `samples`, NaN where one has none."""
     tail = (1 - _checked_level(level)) / 2
     low, high = (_quantile(samples, at, groups, bounds) for at in (tail, 1 - tail))
     return Interval(float(estimate), low, high, level, groups, samples, bounds)

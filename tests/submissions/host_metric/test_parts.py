@@ -82,6 +82,22 @@ def test_halves_spread_like_a_bootstrap() -> None:
     assert halves.std() == pytest.approx(drawn_again.std(), rel=0.06)
 
 
+def test_intervals_of_few_groups_hold_as_often_as_they_say() -> None:
+    rng, held = np.random.default_rng(5), []
+    for _ in range(300):
+        values = rng.normal(size=6)
+        draws = np.array([values[rng.permutation(6)[:3]].mean() for _ in range(100)])
+        interval = HostScore(values.mean(), "", pd.DataFrame(), draws, 6).interval(level=0.9, rounds=1, seed=0)
+        held.append(interval.low <= 0 <= interval.high)
+    assert 0.86 < np.mean(held) < 0.94  # 0.84 where Student's t is left out
+
+
+def test_a_score_that_depends_on_how_many_groups_there_are_says_so(tmp_path: Path) -> None:
+    text = f"{GLOBAL_DICE}\nof_all = score\ndef score(a, b, c):\n    return of_all(a, b, c) * len(a)\n"
+    found = scored(tmp_path, text)
+    assert "on average, all 6 groups" in found.notes[-1] and "holds less often than it says" in found.notes[-1]
+
+
 def test_an_image_that_cannot_be_scored_alone_is_named(tmp_path: Path) -> None:
     text = f"{MEAN_DICE}\nwhole = score\ndef score(a, b, c):\n    return whole(a, b, c) if len(a) > 3 else 1 / 0\n"
     found = scored(tmp_path, text)
