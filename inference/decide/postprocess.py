@@ -60,7 +60,8 @@ def close_mask(mask: np.ndarray, radius: int) -> np.ndarray:
 def _by_slice(mask: np.ndarray, radius: int, operation: int) -> np.ndarray:
     if radius <= 0:
         return mask
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    disc = (y * y + x * x <= radius * radius).astype(np.uint8)  # OpenCV's ellipse is another one when it is turned
     out = np.empty_like(mask)
     for source, target in zip(mask.reshape(-1, *mask.shape[-2:]), out.reshape(-1, *mask.shape[-2:]), strict=True):
         edge = 2 * radius

@@ -87,10 +87,14 @@ def class_planes(
     return planes
 
 
-def quantile_threshold(histogram: np.ndarray, share: float) -> int:
-    """Smallest threshold 0..256 at which at most `share` of the pixels are foreground; histogram (256,)."""
-    above = np.append(np.cumsum(histogram[::-1])[::-1], 0)
-    return int(np.argmax(above <= share * above[0]))
+def quantile_threshold(histogram: np.ndarray, share: float) -> np.ndarray:
+    """Smallest threshold 0..256, int64 (...), at which at most `share` of the pixels are set; histogram (..., 256).
+
+    Divided, not multiplied: 29 of 100 pixels are a share of 0.29, but 0.29 times 100 is less than 29.
+    """
+    above = np.cumsum(histogram[..., ::-1], axis=-1)[..., ::-1]
+    fits = above / np.maximum(above[..., :1], 1) <= share
+    return np.where(fits.any(axis=-1), fits.argmax(axis=-1), NEVER)
 
 
 def _level(q: np.ndarray, rule: ThresholdRule | QuantileRule, k: int, group: str | None) -> np.uint16:

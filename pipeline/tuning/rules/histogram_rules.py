@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from inference.decide.decision import Decision, Gate
-from inference.decide.rules import NEVER, QuantileRule, ThresholdRule
+from inference.decide.rules import NEVER, QuantileRule, ThresholdRule, quantile_threshold
 from pipeline.tuning.scores.choice import Choice, Judge
 from pipeline.tuning.scores.score_tables import CountScoreTable, ScoreTable
 from pipeline.tuning.scores.units import Request
@@ -143,10 +143,8 @@ def global_rule(evidence: Evidence, score_table: CountScoreTable) -> Candidates:
 
 def quantile_rule(evidence: Evidence) -> Candidates:
     """In every image the same share of pixels; candidates are spaced evenly in the logarithm of the share."""
-    hists = evidence.hists[:, evidence.scored]
-    total = hists.sum(axis=2)
-    above = np.concatenate([np.cumsum(total[..., ::-1], axis=-1)[..., ::-1], np.zeros_like(total[..., :1])], axis=-1)
-    levels = np.stack([(above <= share * above[..., :1]).argmax(axis=-1) for share in SHARES], axis=1)
+    total = evidence.hists[:, evidence.scored].sum(axis=2)
+    levels = np.stack([quantile_threshold(total, share) for share in SHARES], axis=1)
     rules = [QuantileRule(shares=[share] * evidence.classes) for share in SHARES]
     candidates = [({"share": share}, evidence.with_rule(rule)) for share, rule in zip(SHARES, rules, strict=True)]
     return evidence.at_levels("quantile", candidates, levels)

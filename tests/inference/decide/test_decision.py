@@ -57,6 +57,9 @@ def test_quantile_takes_at_most_its_share(probs: np.ndarray) -> None:
     assert not planes[1].any()
     assert quantile_threshold(np.bincount([3, 3, 9, 200], minlength=256), 0.5) == 4
     assert quantile_threshold(np.bincount([3, 3, 9, 200], minlength=256), 1.0) == 0
+    hundred = np.bincount(range(100), minlength=256)
+    assert [100 - int(quantile_threshold(hundred, share / 100)) for share in range(1, 101)] == list(range(1, 101))
+    assert quantile_threshold(np.stack([hundred, hundred * 0]), 0.0).tolist() == [100, 0]
 
 
 def test_hysteresis_by_class(probs: np.ndarray) -> None:

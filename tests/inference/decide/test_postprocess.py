@@ -141,6 +141,15 @@ def test_closing_only_adds_and_opening_only_removes_at_the_border_too(mask: np.n
     assert open_mask(full, 3).all()
 
 
+def test_what_opens_and_closes_is_a_disc() -> None:
+    y, x = np.mgrid[:9, :9] - 4
+    disc = y**2 + x**2 <= 9
+    assert np.array_equal(open_mask(disc, 3), disc) and not open_mask(disc & (y < 3), 3).any()
+    mask = np.random.default_rng(1).random((13, 21)) < 0.5
+    for clean in (open_mask, close_mask):
+        assert np.array_equal(clean(np.ascontiguousarray(mask.T), 2), clean(mask, 2).T)
+
+
 @pytest.mark.parametrize("rows", [17, 2])
 def test_hysteresis_keeps_components_with_enough_sure_pixels(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(components, "STRIP_PIXELS", rows * 23)
