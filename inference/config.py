@@ -148,7 +148,8 @@ class PredictConfig(Settings):
         "scale:1.25",
     )
     merge: Literal["probs", "logits"] = Field(
-        "probs", description="average probabilities or logits over views and models"
+        "probs",
+        description="average probabilities or logits over tiles, views and folds; members of an ensemble need probs",
     )
     normalise: Literal["none", "colour", "range"] = Field(
         "none",

@@ -20,6 +20,7 @@ from submissions.host.settings import validate
 if TYPE_CHECKING:
     from inference.weights import LoadedModel
 
+AS_PROBS = "out-of-fold predictions of members are averaged as probabilities, to which thresholds are fitted"
 JOINED = 2  # format of out-of-fold predictions whose files are joined of blocks, each by the fold that held it out
 
 
@@ -83,7 +84,8 @@ def open_runs(space: Workspace) -> list[Run]:
 
     Members may be split by different fold files: each has its out-of-fold predictions by models that, by its own
     file, never trained on the image. Raises ValueError for a member named twice, for one whose images are not those
-    that lie in the inventory now, and where the experiment's prediction settings are no longer those of its own run.
+    that lie in the inventory now, or whose logits were averaged, and where the experiment's prediction settings are no
+    longer those of its own run.
     """
     members, name = space.experiment.members, space.experiment.name
     if not members:
@@ -101,6 +103,11 @@ def open_runs(space: Workspace) -> list[Run]:
             raise ValueError(
                 f"{name}: {run.name!r} predicted the images of inventory {run.inventory}, that of now is {inventory}: "
                 "other files, or other pixels; make that member again from stage 03 on, or leave it out"
+            )
+        if run.predict.merge != "probs":
+            raise ValueError(
+                f"{name}: {run.name!r} was predicted with predict.merge=logits, but {AS_PROBS}; run "
+                f"05_predict_oof.py {run.name} --set predict.merge=probs --overwrite, or leave it out"
             )
     return runs
 
@@ -135,6 +142,10 @@ def check_ensemble(space: Workspace) -> None:
     """Raises ValueError where an ensemble asks for what only a trained experiment has."""
     if space.experiment.tune.sample:
         raise ValueError(f"{space.experiment.name}: an ensemble predicts no image of its own; leave out tune.sample")
+    if space.experiment.repeated and space.experiment.predict.merge != "probs":
+        raise ValueError(
+            f"{space.experiment.name}: folds.repeats makes an ensemble, but {AS_PROBS}; set predict.merge=probs"
+        )
 
 
 def runs_fingerprint(runs: Sequence[Run]) -> str:

@@ -122,6 +122,9 @@ def test_members_of_other_images_splits_or_channels_are_refused(members: tuple[P
     path.write_text(json.dumps(json.loads(before) | {"inventory": "0123"}))
     with pytest.raises(ValueError, match="'other' predicted the images of inventory 0123"):
         open_runs(space_of(both))
+    path.write_text(before.replace('"merge": "probs"', '"merge": "logits"'))
+    with pytest.raises(ValueError, match=r"'other' was predicted with predict\.merge=logits"):
+        open_runs(space_of(both))
     path.write_text(before)
     space = space_of(both)
     items = out_of_fold(space, open_runs(space)).items

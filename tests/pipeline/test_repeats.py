@@ -131,6 +131,8 @@ def test_what_does_not_go_with_repeats_is_refused(repeated: tuple[Path, list[str
             Experiment.model_validate(document)
     with pytest.raises(ValueError, match=r"leave out tune\.sample"):
         trained_spaces(space_of(arguments, "--set", "tune.sample=5"), "02_make_folds")
+    with pytest.raises(ValueError, match=r"set predict\.merge=probs"):
+        trained_spaces(space_of(arguments, "--set", "predict.merge=logits"), "02_make_folds")
     space = space_of(arguments)
     decision = load_decision(folder / "runs/drawn/tiny/tuning/decision.json")
     with pytest.raises(ValueError, match="their folds cannot be predicted one by one"):
