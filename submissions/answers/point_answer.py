@@ -6,6 +6,7 @@ Volumes are files of their own or stacks of single slices; of those the slices w
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -58,8 +59,9 @@ class PointAnswer(Answer):
         return int(fields["z"]) if self.sliced else 0
 
     def rows(self, fields: Fields, places: Sequence[NamedPlace], *, number: int = 0) -> list[Row]:
-        """The rows of one volume, numbered from `number`; places count from slice 0."""
-        points = [(name, [f"{value * self.unit:.2f}" for value in place]) for name, place in places]
+        """The rows of one volume, numbered from `number`; places count from slice 0, to a hundredth of a voxel."""
+        digits = max(2, 2 - math.floor(math.log10(self.unit)))
+        points = [(name, [f"{value * self.unit:.{digits}f}" for value in place]) for name, place in places]
         if not points and self.table.none is not None:
             points = [(self.competition.foreground[0], [f"{self.table.none:g}"] * 3)]
         given = {**fields, "id": fields["image_id"]}

@@ -16,6 +16,7 @@ from inference.decide.rules import ArgmaxRule, ThresholdRule
 from inference.predict.store import prediction_path, write_prediction
 from inference.submission import make_submission, open_test_images
 from submissions.answers import answer_of, check_answer, lint_answer
+from submissions.answers.point_answer import PointAnswer
 from submissions.answers.scoring import score_parts, score_submission
 from submissions.answers.show import draw_submission
 from submissions.host.competition import Competition, load_competition
@@ -69,6 +70,19 @@ def test_particles_are_rows_of_places_in_angstrom(tmp_path: Path) -> None:
     assert found.score == pytest.approx(weights["ribosome"] / sum(weights.values()))
     assert found.table.set_index("unit").loc["TS_9_9", "tp_2"] == 2
     draw_submission(competition, out, data, ["TS_9_9"], tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("unit", [10.0, 1.0, 0.37, 0.002])
+def test_places_keep_a_hundredth_of_a_voxel_in_any_unit(unit: float) -> None:
+    competition = load_competition("czii-cryoet-2024")
+    assert competition.masks.points is not None
+    points = competition.masks.points.model_copy(update={"unit": unit})
+    answer = PointAnswer(
+        competition.model_copy(update={"masks": competition.masks.model_copy(update={"points": points})})
+    )
+    place = (3.126, 40.871, 7.004)
+    (row,) = answer.parsed(pd.DataFrame(answer.rows({"image_id": "TS", "run": "TS"}, [("ribosome", place)])))
+    assert row.point is not None and np.abs(np.subtract(row.point[1], place)).max() <= 0.005
 
 
 def test_the_order_of_rows_and_columns_is_the_samples(tmp_path: Path) -> None:
