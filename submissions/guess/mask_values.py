@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,9 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
         notes.append(
             f"several masks per image that show different things: taken for one file per class, {', '.join(classes)}"
         )
+    elif pages := _pages_an_image(folder, masks):
+        section["instances"] = True
+        notes.append(f"masks have up to {pages} pages, and their images one: taken for one page per object")
     else:
         if masks.how == "observers":
             section["observers"] = masks.variants[:1]
@@ -98,6 +102,18 @@ def _of_other_sizes(folder: Path, masks: Masks, reading: Reading) -> bool:
             continue
         differ.append((two[0].height, two[0].width) != (two[1].height, two[1].width))
     return len(differ) > 1 and all(differ)
+
+
+def _pages_an_image(folder: Path, masks: Masks) -> int:
+    """Most pages that a mask of an image of one slice has, where that is more than one; 0 otherwise."""
+    most = 0
+    for image, files in spread(sorted(masks.pairs.items()), SLICES_READ):
+        try:
+            with closing(open_image(folder / image)) as one, closing(open_mask(folder / files[0])) as mask:
+                most = max(most, mask.shape[0] if one.shape[0] == 1 else 0)
+        except (ValueError, OSError):
+            continue
+    return most if most > 1 else 0
 
 
 def look_at_values(folder: Path, files: Sequence[str]) -> Seen:

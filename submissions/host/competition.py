@@ -225,8 +225,8 @@ class Masks(Settings):
     )
     instances: bool = Field(
         False,
-        description="each row, value, colour, file or polygon is one object: of the only class, or of the class that "
-        "{class} in the path, class_column or the polygon says",
+        description="each row, value, colour, page, file or polygon is one object: of the only class, or of the one "
+        "that {class} in the path, class_column or the polygon says",
     )
 
     @field_validator("path", "valid", "file")

@@ -180,11 +180,28 @@ def _numbered(competition: Competition, data: Path, pattern: str, row: Row, exte
             numbers[read_pixels(competition, path, row, extent) > 0] = number
         return numbers
     for path in files:
+        if extent.shape[0] == 1 and (stacked := _of_pages(competition, path, row, extent)) is not None:
+            return stacked
         pixels = _ids(competition, path, row, extent)
         if pixels.max(initial=0) > np.iinfo(np.int32).max:
             pixels = np.unique(pixels, return_inverse=True)[1].reshape(extent.size) + int(pixels.min() > 0)
         numbers = pixels.astype(np.int32)
     return numbers
+
+
+def _of_pages(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray | None:
+    """int32 (1, H, W) of a file with a page an object, of an image of one slice; None where it has one page."""
+    if competition.images.kind in ("pages", "volumes") or competition.images.frame is not None:
+        return None
+    with closing(open_mask(path, reading=Reading(array=competition.masks.array))) as reader:
+        pages = reader.shape[0]
+        if pages == 1:
+            return None
+        _checked(competition, (1, *reader.shape[1:3]), path, row, extent)
+        numbers = np.zeros((1, *reader.shape[1:3]), np.int32)
+        for page in range(pages):
+            numbers[0][reader.read(page)[..., 0] > 0] = page + 1
+    return _of_size(numbers, extent)
 
 
 def _ids(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:

@@ -342,6 +342,17 @@ def test_masks_of_half_the_size_are_brought_to_their_images_and_one_alone_is_not
     assert guess(tmp_path / "one", tmp_path / "one.yaml").masks.size == "image"
 
 
+def test_a_page_an_object_is_guessed(tmp_path: Path) -> None:
+    for k in range(4):
+        for folder in ("images", "masks"):
+            (tmp_path / "host" / folder).mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / f"host/images/{k}.png"), draw_image(draw_mask(k), k))
+        pages = [np.roll(draw_mask(k), 9 * page, axis=1) for page in range(1 + k % 3)]
+        np.save(tmp_path / f"host/masks/{k}.npy", np.stack(pages).astype(np.uint8))
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.instances and contract.masks.path == "masks/{id}.npy"
+
+
 def test_photos_are_turned_where_their_masks_are_upright(tmp_path: Path) -> None:
     def image(path: Path, k: int) -> None:
         exif = Image.Exif()

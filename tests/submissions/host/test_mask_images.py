@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from drawn_hosts import SHAPE, draw_mask, rle_contract
 from PIL import Image
 
@@ -30,6 +31,22 @@ def write(path: Path, pixels: np.ndarray) -> None:
 def read(competition: Competition, folder: Path, image_id: str = "a") -> Truth:
     row = {"image_id": image_id, "id": image_id, "path": f"images/{image_id}.png", "page": -1}
     return MaskReader(competition, folder).read(row, (1, *SHAPE))
+
+
+def test_a_page_an_object_later_ones_on_top(tmp_path: Path) -> None:
+    pages = np.zeros((3, *SHAPE), np.uint8)
+    pages[0, 3:12, 4:20], pages[1, 10:20, 15:30], pages[2, 30:, 50:] = 1, 1, 1
+    expected = np.max(pages * np.arange(1, 4, dtype=np.uint8)[:, None, None], axis=0)
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks/a.npy", pages)
+    tifffile.imwrite(tmp_path / "masks/a.tif", pages, photometric="minisblack")
+    for ending in ("npy", "tif"):
+        truth = read(contract(f"masks/{{id}}.{ending}", instances=True), tmp_path)
+        assert truth.instances is not None
+        np.testing.assert_array_equal(truth.instances[0], expected)
+    np.save(tmp_path / "masks/a.npy", pages[:, 1:])
+    with pytest.raises(ValueError, match=r"a\.npy: mask of size \(39, 56\)"):
+        read(contract("masks/{id}.npy", instances=True), tmp_path)
 
 
 def test_a_file_an_object_later_ones_on_top(tmp_path: Path) -> None:
