@@ -21,7 +21,14 @@ from pipeline.shift.sources import find_sources
 from submissions.answers import check_answer
 from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.host.competition import Competition
-from submissions.host.listing import LAYER_SEPARATOR, ListedImages, list_images, passed_over, pixel_size
+from submissions.host.listing import (
+    LAYER_SEPARATOR,
+    ListedImages,
+    list_images,
+    passed_over,
+    pixel_size,
+    require_data,
+)
 from submissions.host.mask_files import mask_patterns
 from submissions.host.masks import MaskReader, Truth, shared_reader
 from submissions.host.patterns import FIELD, find_files
@@ -407,7 +414,11 @@ def _write_thumbnails(path: Path, waiting: Any, order: Sequence[int]) -> None:
 
 
 def host_digest(competition: Competition, data: Path) -> str:
-    """Hash of names and sizes of the host's images, masks and tables: changes where a file came, went or grew."""
+    """Hash of names and sizes of the host's images, masks and tables: changes where a file came, went or grew.
+
+    Raises FileNotFoundError where there is no such folder.
+    """
+    require_data(competition, data)
     images = competition.images
     patterns = [pattern for pattern in (images.train, images.test) if pattern] + mask_patterns(competition)
     names = [path for pattern in patterns for path, _ in find_files(data, pattern)]

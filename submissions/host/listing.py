@@ -106,7 +106,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     Columns: image_id, split, path (relative; layers joined by '|'), page (-1: none), stack, z, series, then the
     pattern's fields and the columns of the contract's tables, as text; '' where there is none. No pixel is decoded.
     """
-    require_folder(data, f"the files of {competition.name}", competition.download or "put the host's files into it")
+    require_data(competition, data)
     pattern = competition.images.train if split == "train" else competition.images.test
     if pattern is None:
         return pd.DataFrame(columns=COLUMNS), []
@@ -130,6 +130,13 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
         problems += _unknown_classes(competition, listed) if competition.masks.kind == "none" else []
         problems += unpaired_masks(competition, data, listed)
     return pd.DataFrame(listed, columns=None if listed else COLUMNS).fillna(""), problems
+
+
+def require_data(competition: Competition, data: Path) -> Path:
+    """The folder of the host's files; FileNotFoundError that says how to fetch them where there is none."""
+    return require_folder(
+        data, f"the files of {competition.name}", competition.download or "put the host's files into it"
+    )
 
 
 def formats_used(competition: Competition, data: Path) -> set[str]:

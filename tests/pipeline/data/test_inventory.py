@@ -145,6 +145,8 @@ def test_no_mask_no_alignment(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="put the host's files into it"):
         list(take_inventory(rle_contract(), tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="put the host's files into it"):
+        host_digest(rle_contract(), tmp_path / "nowhere")
 
 
 def test_one_corrupt_file_of_many_is_reported_with_the_other_problems(tmp_path: Path) -> None:
