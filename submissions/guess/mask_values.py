@@ -15,7 +15,7 @@ from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
 from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
-from submissions.host.mask_images import colour_codes, colour_name
+from submissions.host.mask_images import colour_name, opaque_codes
 from submissions.images.opening import open_image, open_mask, probe_image
 from submissions.images.reading import Reading
 
@@ -148,7 +148,7 @@ def _read(path: Path) -> tuple[np.ndarray, bool]:
         if source.dtype != np.uint8 or source.shape[3] != 3:
             source.close()
             raise
-        slices = [colour_codes(source.read(z)) for z in spread(range(source.shape[0]), SLICES_READ)]
+        slices = [opaque_codes(source, z) for z in spread(range(source.shape[0]), SLICES_READ)]
     source.close()
     return np.stack(slices), colours
 

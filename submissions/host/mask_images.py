@@ -14,7 +14,7 @@ from submissions.host.competition import Colour, Competition
 from submissions.host.mask_files import OBJECT, filled, mask_files, object_files, open_path
 from submissions.host.patterns import FIELD
 from submissions.host.truth import SOFT_TOP, Truth, completed, truth_of_objects
-from submissions.images.opening import open_image, open_mask
+from submissions.images.opening import ImageReader, open_image, open_mask
 from submissions.images.reading import Reading
 
 Shape = tuple[int, int, int]
@@ -95,8 +95,15 @@ def read_codes(competition: Competition, path: Path, row: Row, extent: Extent) -
         if reader.dtype != np.uint8 or reader.shape[3] not in (1, 3):
             raise ValueError(f"{path}: {reader.shape[3]} channels of {reader.dtype}, expected colours of 8 bits")
         slices = _checked(competition, reader.shape[:3], path, row, extent)
-        codes = np.stack([colour_codes(reader.read(z)) for z in slices])
+        codes = np.stack([opaque_codes(reader, z) for z in slices])
     return _of_size(codes, extent)
+
+
+def opaque_codes(reader: ImageReader, z: int) -> np.ndarray:
+    """`colour_codes` of a slice; what is transparent is black, as nothing was painted there."""
+    codes, valid = colour_codes(reader.read(z)), getattr(reader, "valid", None)
+    painted = valid(z) if valid is not None and getattr(reader, "void", False) else None
+    return codes if painted is None or not painted.any() else np.where(painted, codes, 0)
 
 
 def colour_codes(pixels: np.ndarray) -> np.ndarray:

@@ -229,8 +229,11 @@ def _to_rgb(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _mask_plane(pixels: np.ndarray, header: RasterHeader, path: Path) -> np.ndarray:
+    """Values of a mask (H, W, 1); what is transparent is 0, as nothing was painted there."""
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     colours = pixels[..., :3]
+    if pixels.shape[2] == 4 and pixels[..., 3].any():
+        colours = np.where(pixels[..., 3:] > 0, colours, 0).astype(pixels.dtype)
     if (colours != colours[..., :1]).any():
         raise ValueError(f"{path}: a mask has one value per pixel, found colours: read it as an image and map them")
     if header.format == "PNG" and header.bits < 8:  # libpng stretches 1, 2 and 4 bits to 0..255

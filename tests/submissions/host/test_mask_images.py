@@ -33,6 +33,20 @@ def read(competition: Competition, folder: Path, image_id: str = "a") -> Truth:
     return MaskReader(competition, folder).read(row, (1, *SHAPE))
 
 
+def test_what_is_transparent_in_a_mask_is_not_painted(tmp_path: Path) -> None:
+    drawn = draw_mask(1)
+    full = np.full(SHAPE, 255, np.uint8)
+    alpha = np.where(drawn, 200, 0).astype(np.uint8)
+    write(tmp_path / "masks/a.png", np.dstack([full, full, full, alpha]))
+    white = contract("masks/{id}.png", values={0: [], 255: "thing"})
+    np.testing.assert_array_equal(read(white, tmp_path).planes[0, 0], drawn)
+    write(tmp_path / "masks/a.png", np.dstack([full // 3, full // 2, full, alpha]))
+    red = contract("masks/{id}.png", values={"0,0,0": [], "255,127,85": "thing"})
+    np.testing.assert_array_equal(read(red, tmp_path).planes[0, 0], drawn)
+    write(tmp_path / "masks/a.png", np.dstack([full // 3, full // 2, full, 0 * full]))  # nothing says what was painted
+    assert read(red, tmp_path).planes.all()
+
+
 def test_a_page_an_object_later_ones_on_top(tmp_path: Path) -> None:
     pages = np.zeros((3, *SHAPE), np.uint8)
     pages[0, 3:12, 4:20], pages[1, 10:20, 15:30], pages[2, 30:, 50:] = 1, 1, 1
