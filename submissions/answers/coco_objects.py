@@ -36,7 +36,8 @@ def entry_mask(entry: Entry, shape: tuple[int, int], where: str) -> np.ndarray:
         return decode_counts(dict(given), where)
     if not isinstance(given, list) or not given:
         raise ValueError(f"{where}: no segmentation; expected {{'size': [height, width], 'counts': text}}")
-    return draw(Outline("object", [[np.asarray(ring, float).reshape(-1, 2)] for ring in given]), shape, where)
+    rings = [[np.asarray(ring, float).reshape(-1, 2)] for ring in given]
+    return draw(Outline("object", rings, corners=True), shape, where)
 
 
 def read_entries(path: Path) -> list[Entry]:

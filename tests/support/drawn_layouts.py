@@ -384,7 +384,8 @@ def carvana(folder: Path) -> Layout:
 
 def trash(folder: Path) -> Layout:
     glass, lid, lost = NONE.copy(), NONE.copy(), NONE.copy()
-    corners = [_box(glass, 3, 5, 30, 40), _box(lid, 10, 10, 15, 20), _box(lost, 32, 44, 38, 50)]
+    boxes = [_box(glass, 3, 5, 30, 40), _box(lid, 10, 10, 15, 20), _box(lost, 32, 44, 38, 50)]
+    corners = [np.add(box, [[0, 0], [1, 0], [1, 1], [0, 1]]) for box in boxes]  # COCO counts from pixels' corners
     objects = [
         {"id": 1, "image_id": 0, "category_id": 4, "segmentation": [np.ravel(corners[1]).tolist()]},
         {"id": 2, "image_id": 0, "category_id": 5, "segmentation": [np.ravel(corners[i]).tolist() for i in (0, 2)]},

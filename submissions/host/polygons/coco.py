@@ -12,7 +12,7 @@ from submissions.rle.codec import Dialect, decode
 
 
 def read_coco(document: dict[str, Any]) -> dict[str, Entry]:
-    """Entries by the file's path without its ending; polygons of an object are joined, as pycocotools joins them."""
+    """Entries by the file's path without its ending; polygons are painted and joined as by pycocotools."""
     names = {item["id"]: str(item["name"]) for item in document["categories"]}
     files = {item["id"]: Path(item["file_name"]).with_suffix("").as_posix() for item in document["images"]}
     found = {files[item["id"]]: Entry([], _size(item)) for item in document["images"]}
@@ -32,7 +32,7 @@ def _outline(item: dict[str, Any], name: str) -> Outline:
         return Outline(name, patches=[(0, 0, decode_counts(given, f"annotation {item.get('id')}"))], crowd=crowd)
     if not given:
         return Outline(name, fault=f"annotation {item.get('id')} has a box but no segmentation")
-    return Outline(name, [[np.asarray(ring, float).reshape(-1, 2)] for ring in given], crowd=crowd)
+    return Outline(name, [[np.asarray(ring, float).reshape(-1, 2)] for ring in given], crowd=crowd, corners=True)
 
 
 def decode_counts(given: dict[str, Any], where: str) -> np.ndarray:

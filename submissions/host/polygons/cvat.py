@@ -34,13 +34,14 @@ def _outline(shape: ElementTree.Element) -> Outline:
     name = shape.attrib["label"]
     if shape.tag == "polygon":
         points = [[float(number) for number in pair.split(",")] for pair in shape.attrib["points"].split(";")]
-        return Outline(name, [[np.asarray(points, float)]])
+        return Outline(name, [[np.asarray(points, float)]], corners=True)
     if shape.tag == "box":
         left, top, right, bottom = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
-        return Outline(name, [box(left, top, right, bottom)])
+        return Outline(name, [box(left, top, right, bottom)], corners=True)
     if shape.tag == "ellipse":
         x, y, across, down = (float(shape.attrib[key]) for key in ("cx", "cy", "rx", "ry"))
-        return Outline(name, [ellipse(x, y, across, down, math.radians(float(shape.get("rotation", "0"))))])
+        turned = math.radians(float(shape.get("rotation", "0")))
+        return Outline(name, [ellipse(x, y, across, down, turned)], corners=True)
     if shape.tag == "mask":
         return Outline(name, patches=[_patch(shape)])
     return no_area(name, shape.tag)

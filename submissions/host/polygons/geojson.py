@@ -21,7 +21,7 @@ def _outline(feature: dict[str, Any]) -> Outline:
     if kind not in ("Polygon", "MultiPolygon"):
         return no_area(name, kind)
     parts = geometry["coordinates"] if kind == "MultiPolygon" else [geometry["coordinates"]]
-    return Outline(name, [[np.asarray(ring, float)[:, :2] for ring in rings] for rings in parts])
+    return Outline(name, [[np.asarray(ring, float)[:, :2] for ring in rings] for rings in parts], corners=True)
 
 
 def _class(properties: dict[str, Any]) -> str:

@@ -38,14 +38,14 @@ def _outlines(item: dict[str, Any]) -> list[Outline]:
 def _outline(item: dict[str, Any], name: str, kind: str) -> Outline:
     value, scale = item["value"], np.array([item["original_width"], item["original_height"]]) / 100
     if kind == "polygon":
-        return Outline(name, [[np.asarray(value["points"], float).reshape(-1, 2) * scale]])
+        return Outline(name, [[np.asarray(value["points"], float).reshape(-1, 2) * scale]], corners=True)
     if kind == "brush":
         return Outline(name, fault="a brush in Label Studio's own packing; export the project as COCO or PNG masks")
     if kind not in ("rectangle", "ellipse") or value.get("rotation"):
         return no_area(name, f"turned {kind}" if value.get("rotation") else kind)
     left, top = np.array([value["x"], value["y"]]) * scale
     if kind == "ellipse":
-        return Outline(name, [ellipse(left, top, *(np.array([value["radiusX"], value["radiusY"]]) * scale))])
-    return Outline(
-        name, [box(left, top, *(np.array([value["x"] + value["width"], value["y"] + value["height"]]) * scale))]
-    )
+        radii = np.array([value["radiusX"], value["radiusY"]]) * scale
+        return Outline(name, [ellipse(left, top, *radii)], corners=True)
+    right, bottom = np.array([value["x"] + value["width"], value["y"] + value["height"]]) * scale
+    return Outline(name, [box(left, top, right, bottom)], corners=True)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 SUBPIXEL_BITS = 4  # cv2 takes coordinates as fixed point: sixteenths of a pixel
+FIFTHS = 5  # in which pycocotools walks along an edge
 CORNERS = 90  # of the polygon that a circle or ellipse becomes
 
 Ring = np.ndarray
@@ -19,7 +20,10 @@ class Outline:
     """One annotated object.
 
     parts: each a list of rings, float (n, 2) of x, y in pixels, the outside first, holes after it; a pixel is inside by
-    the even-odd rule, the line itself included. patches: (top, left, bool (h, w)) of formats that hold pixels.
+    the even-odd rule. patches: (top, left, bool (h, w)) of formats that hold pixels.
+    corners: whether places count from the outer corner of the first pixel, and a pixel is inside as pycocotools has it,
+    about where its centre is (formats whose own tools paint so, or that give shares of the width); else places are
+    pixels' centres, and the line itself is included.
     crowd: many objects that nobody has told apart. fault: why it has no area, if it has none.
     """
 
@@ -28,6 +32,7 @@ class Outline:
     patches: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
     crowd: bool = False
     fault: str = ""
+    corners: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,21 +49,56 @@ def draw(outline: Outline, shape: tuple[int, int], where: str) -> np.ndarray:
         raise ValueError(f"{where}: {outline.name}: {outline.fault}; or leave it out with masks.polygon_classes")
     drawn = np.zeros(shape, bool)
     for rings in outline.parts:
-        drawn |= _fill_rings(rings, shape, where)
+        for ring in rings:
+            if ring.ndim != 2 or len(ring) < 3 or not np.isfinite(ring).all():
+                raise ValueError(f"{where}: a polygon with {len(ring)} points, expected at least 3 finite ones")
+        drawn |= _inside_corners(rings, shape) if outline.corners else _filled(rings, shape)
     for top, left, pixels in outline.patches:
         _paste(drawn, top, left, pixels, where)
     return drawn
 
 
-def _fill_rings(rings: Sequence[Ring], shape: tuple[int, int], where: str) -> np.ndarray:
+def _filled(rings: Sequence[Ring], shape: tuple[int, int]) -> np.ndarray:
     drawn = np.zeros(shape, np.uint8)
-    points = []
-    for ring in rings:
-        if ring.ndim != 2 or len(ring) < 3 or not np.isfinite(ring).all():
-            raise ValueError(f"{where}: a polygon with {len(ring)} points, expected at least 3 finite ones")
-        points.append(np.round(ring * (1 << SUBPIXEL_BITS)).astype(np.int32))
+    points = [np.round(ring * (1 << SUBPIXEL_BITS)).astype(np.int32) for ring in rings]
     cv2.fillPoly(drawn, points, 1, shift=SUBPIXEL_BITS)
     return drawn.astype(bool)
+
+
+def _inside_corners(rings: Sequence[Ring], shape: tuple[int, int]) -> np.ndarray:
+    """Pixels of rings as pycocotools paints one (`rleFrPoly` of its maskApi.c): down each column those after an odd
+    number of crossings."""
+    crossings = [_crossings(ring, shape) for ring in rings]
+    cols, rows = np.concatenate([col for col, _ in crossings]), np.concatenate([row for _, row in crossings])
+    drawn = np.zeros(shape, bool)
+    if len(cols):
+        left, right, top, bottom = cols.min(), cols.max() + 1, rows.min(), rows.max()
+        odd = np.zeros((bottom - top + 1, right - left), np.uint8)
+        np.bitwise_xor.at(odd, (rows - top, cols - left), 1)
+        drawn[top:bottom, left:right] = np.bitwise_xor.accumulate(odd, axis=0)[:-1]
+    return drawn
+
+
+def _crossings(ring: Ring, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (n,) column whose middle a ring crosses, and the first row below the crossing, 0 to the height."""
+    x, y = np.trunc(FIFTHS * ring.T + 0.5).astype(np.int64)
+    x1, y1 = np.roll(x, -1), np.roll(y, -1)
+    across, down = np.abs(x1 - x), np.abs(y1 - y)
+    flat, steps = across >= down, np.maximum(across, down)
+    turned = np.where(flat, x > x1, y > y1)  # an edge is walked from its left or upper end, its points then turned
+    x, x1, y, y1 = np.where(turned, x1, x), np.where(turned, x, x1), np.where(turned, y1, y), np.where(turned, y, y1)
+    slope = np.where(flat, y1 - y, x1 - x) / np.maximum(steps, 1)
+    edge = np.repeat(np.arange(len(x)), steps + 1)
+    place = np.arange(len(edge)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)
+    place = np.where(turned[edge], steps[edge] - place, place)
+    beside = np.trunc(np.where(flat, y, x)[edge] + slope[edge] * place + 0.5).astype(np.int64)
+    u = np.where(flat[edge], place + x[edge], beside)
+    v = np.where(flat[edge], beside, place + y[edge])
+    moved = np.flatnonzero(u[1:] != u[:-1])
+    col = (np.minimum(u[1:], u[:-1])[moved] + 0.5) / FIFTHS - 0.5
+    row = np.ceil(np.clip((np.minimum(v[1:], v[:-1])[moved] + 0.5) / FIFTHS - 0.5, 0, shape[0]))
+    kept = (np.floor(col) == col) & (col >= 0) & (col <= shape[1] - 1)
+    return col[kept].astype(np.int64), row[kept].astype(np.int64)
 
 
 def _paste(drawn: np.ndarray, top: int, left: int, pixels: np.ndarray, where: str) -> None:

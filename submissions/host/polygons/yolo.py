@@ -29,5 +29,5 @@ def read_yolo(path: Path, shape: tuple[int, int]) -> dict[str, Entry]:
         elif numbers.min() < 0 or numbers.max() > 1:
             raise ValueError(f"line {number}: coordinates from {numbers.min()} to {numbers.max()}, expected 0 to 1")
         else:
-            outlines.append(Outline(name, [[numbers.reshape(-1, 2) * [shape[1], shape[0]]]]))
+            outlines.append(Outline(name, [[numbers.reshape(-1, 2) * [shape[1], shape[0]]]], corners=True))
     return {"": Entry(outlines)}

@@ -245,6 +245,7 @@ def test_polygons_of_both_kinds(tmp_path: Path) -> None:
     }
     (tmp_path / "c.json").write_text(json.dumps(coco))
     plain = rle_contract(masks={"kind": "polygons", "file": "c.json"}, tables=[])
+    expected[15], expected[:, 20] = False, False  # COCO counts from the corner of a pixel, not from its centre
     np.testing.assert_array_equal(MaskReader(plain, tmp_path).read(row("a"), (1, *SHAPE)).planes[0, 0], expected)
 
 
@@ -323,7 +324,7 @@ def test_parts_of_a_coco_object_are_joined_and_small_objects_lie_on_top(tmp_path
     common: dict[str, Any] = {"tables": [], "submission": None, "masks": masks}
     exclusive = rle_contract(**common, classes=["background", "small", "big"], exclusive=True)
     big, small = np.zeros((2, *SHAPE), bool)
-    big[4:25, 4:25], big[20:31, 20:31], small[8:13, 8:13] = True, True, True
+    big[4:24, 4:24], big[20:30, 20:30], small[8:12, 8:12] = True, True, True
     truth = MaskReader(exclusive, tmp_path).read(row(), (1, *SHAPE))
     np.testing.assert_array_equal(truth.planes[:, 0], np.stack([~big, small, big & ~small]))
     apart = MaskReader(rle_contract(**common, classes=["small", "big"]), tmp_path).read(row(), (1, *SHAPE))

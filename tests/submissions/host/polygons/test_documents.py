@@ -17,6 +17,7 @@ from pycocotools import mask as coco_masks
 from submissions.host.masks import MaskReader, Truth
 from submissions.host.polygons import draw, read_document
 from submissions.host.polygons.coco import decode_counts
+from submissions.host.polygons.outlines import Outline
 
 OUTSIDE = [[10, 5], [30, 5], [30, 25], [10, 25]]
 HOLE = [[15, 10], [20, 10], [20, 15], [15, 15]]
@@ -32,6 +33,14 @@ def square() -> np.ndarray:
 def with_hole() -> np.ndarray:
     mask = square()
     mask[11:15, 16:20] = False  # the hole's own line belongs to the object
+    return mask
+
+
+def between_corners(*holes: bool) -> np.ndarray:
+    """OUTSIDE, and HOLE, where places count from the outer corner of the first pixel."""
+    mask = np.zeros(SHAPE, bool)
+    mask[5:25, 10:30] = True
+    mask[10:15, 15:20] = not holes
     return mask
 
 
@@ -90,7 +99,7 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         labelme({"label": "thing", "points": [[10, 5], [30, 25]], "shape_type": "mask", "mask": png_text(CROPPED)}),
         square(),
     ),
-    "COCO polygon": ("all.json", coco(segmentation=[FLAT]), square()),
+    "COCO polygon": ("all.json", coco(segmentation=[FLAT]), between_corners()),
     "COCO counts": ("all.json", coco(segmentation=counts(with_hole(), packed=False), iscrowd=1), with_hole()),
     "COCO packed counts": ("all.json", coco(segmentation=counts(with_hole(), packed=True)), with_hole()),
     "VIA polygon": (
@@ -110,7 +119,7 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         {"type": "FeatureCollection", "features": [{
             "type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[*OUTSIDE, OUTSIDE[0]], HOLE]},
             "properties": {"objectType": "annotation", "classification": {"name": "thing", "color": [1, 2, 3]}}}]},
-        with_hole(),
+        between_corners(True),
     ),
     "Supervisely polygon": (
         "a.json",
@@ -132,7 +141,7 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         "all.xml",
         f'<annotations><image name="d/a.png" width="{SHAPE[1]}" height="{SHAPE[0]}"><polygon label="thing" '
         'points="10.0,5.0;30,5;30,25;10,25" z_order="0"/></image></annotations>',
-        square(),
+        between_corners(),
     ),
     "CVAT mask": (
         "all.xml",
@@ -140,11 +149,11 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         'top="5" width="21" height="21" rle="0, 441"/></image></annotations>',
         square(),
     ),
-    "Label Studio polygon": ("all.json", label_studio("polygon", points=in_percent(OUTSIDE)), square()),
+    "Label Studio polygon": ("all.json", label_studio("polygon", points=in_percent(OUTSIDE)), between_corners()),
     "Label Studio rectangle": (
         "all.json",
         label_studio("rectangle", x=1000 / SHAPE[1], y=500 / SHAPE[0], width=2000 / SHAPE[1], height=2000 / SHAPE[0]),
-        square(),
+        between_corners(),
     ),
     "Darwin": (
         "a.json",
@@ -185,7 +194,9 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
                      "height": SHAPE[0], "annotations": [{"class": "thing", "segmentation": FLAT}]}]},
         square(),
     ),
-    "YOLO": ("a.txt", "0 " + " ".join(f"{x / SHAPE[1]:.8f} {y / SHAPE[0]:.8f}" for x, y in OUTSIDE) + "\n", square()),
+    "YOLO": (
+        "a.txt", "0 " + " ".join(f"{x / SHAPE[1]:.8f} {y / SHAPE[0]:.8f}" for x, y in OUTSIDE) + "\n", between_corners()
+    ),
 }  # fmt: skip
 
 
@@ -206,9 +217,20 @@ def test_each_format_is_read_pixel_for_pixel(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path, file, **meaning).planes[0, 0], expected)
 
 
+def test_polygons_of_coco_are_those_of_pycocotools() -> None:
+    rng = np.random.default_rng(0)
+    for count in [3, 4, 7, 12] * 8:
+        ring = (rng.random((count, 2)) * 1.6 - 0.3) * SHAPE[::-1]
+        ring = np.round(ring) if count == 4 else ring
+        runs = coco_masks.frPyObjects([ring.ravel().tolist()], *SHAPE)
+        drawn = draw(Outline("thing", [[ring]], corners=True), SHAPE, "here")
+        np.testing.assert_array_equal(drawn, coco_masks.decode(runs)[..., 0])
+
+
 def test_round_shapes(tmp_path: Path) -> None:
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    disc = (rows - 20) ** 2 + (columns - 25) ** 2 <= 8.5**2  # the line itself belongs to it
+    lined = (rows - 20) ** 2 + (columns - 25) ** 2 <= 8.5**2  # the line itself belongs to it
+    centred = (rows - 19.5) ** 2 + (columns - 24.5) ** 2 <= 8**2
     circle = {"label": "thing", "points": [[25, 20], [25, 28]], "shape_type": "circle"}
     cvat = '<ellipse label="thing" cx="25" cy="20" rx="8" ry="8"/>'
     documents = {
@@ -218,7 +240,7 @@ def test_round_shapes(tmp_path: Path) -> None:
     }
     for file, text in documents.items():
         (tmp_path / file).write_text(text)
-        drawn = read(tmp_path, file).planes[0, 0]
+        drawn, disc = read(tmp_path, file).planes[0, 0], centred if file == "c.xml" else lined
         assert (drawn & disc).sum() / (drawn | disc).sum() > 0.93
 
 
@@ -240,7 +262,7 @@ def test_label_studio_ellipses_and_what_it_holds_without_outlines(tmp_path: Path
     ellipse = {"x": 50, "y": 50, "radiusX": 800 / SHAPE[1], "radiusY": 800 / SHAPE[0]}
     (tmp_path / "all.json").write_text(json.dumps(label_studio("ellipse", **ellipse)))
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    disc = (rows - 20) ** 2 + (columns - 28) ** 2 <= 8.5**2
+    disc = (rows - 19.5) ** 2 + (columns - 27.5) ** 2 <= 8**2
     drawn = read(tmp_path, "all.json").planes[0, 0]
     assert (drawn & disc).sum() / (drawn | disc).sum() > 0.93
     for document, words in (
@@ -258,7 +280,7 @@ def test_several_documents_of_some_images_each_are_read_as_one(tmp_path: Path) -
     other["images"][0]["file_name"] = "images/b.png"
     (tmp_path / "all_val.json").write_text(json.dumps(coco(segmentation=[FLAT])))
     (tmp_path / "all_train.json").write_text(json.dumps(other))
-    np.testing.assert_array_equal(read(tmp_path, "all_{part:train|val}.json").planes[0, 0], square())
+    np.testing.assert_array_equal(read(tmp_path, "all_{part:train|val}.json").planes[0, 0], between_corners())
     (tmp_path / "all_train.json").write_text(json.dumps(coco(segmentation=[FLAT])))
     with pytest.raises(ValueError, match=r"all_val\.json: names images/a, and so does another document"):
         read(tmp_path, "all_{part:train|val}.json")
@@ -268,7 +290,7 @@ def test_a_crowd_of_instances_is_not_scored(tmp_path: Path) -> None:
     (tmp_path / "all.json").write_text(json.dumps(coco(segmentation=[FLAT], iscrowd=1)))
     truth = read(tmp_path, "all.json", instances=True)
     assert truth.valid is not None and truth.instances is not None
-    np.testing.assert_array_equal(truth.valid[0], ~square())
+    np.testing.assert_array_equal(truth.valid[0], ~between_corners())
     assert not truth.instances.any()
 
 
