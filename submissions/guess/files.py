@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -201,7 +201,25 @@ def _varying_folders(folders: set[str]) -> set[tuple[str, ...]]:
         for place, names in families
         if len(names) > 1 and alike[names] > 1 and not any(map(_is_layout_word, names))
     }
-    return found | repeated
+    alike_inside = {  # aachen/images, aachen/labels beside bogota/images, bogota/labels
+        place
+        for place, parents in children.items()
+        for parent, names in parents.items()
+        if _hold_the_same([_names_inside(children, (*parent, name)) for name in names])
+        if not any(map(_is_layout_word, names))
+    }
+    return found | repeated | alike_inside
+
+
+def _names_inside(children: Mapping[tuple[str, ...], Mapping[tuple[str, ...], set[str]]], folder: Fields) -> set[str]:
+    return children.get(_key(folder), {}).get(folder, set())
+
+
+def _hold_the_same(inside: Sequence[set[str]]) -> bool:
+    """Whether several folders hold folders of the same names, one of them of masks."""
+    first = inside[0]
+    of_masks = any(word in name.lower() for name in first for word in (*MASK_WORDS, "gt"))
+    return len(inside) > 1 and len(first) > 1 and of_masks and all(one == first for one in inside)
 
 
 def _of_pairs(paths: Iterable[str]) -> set[tuple[str, ...]]:

@@ -25,6 +25,7 @@ BRIGHT = 200  # a soft mask of 8 bits reaches nearly white
 NEAR_BORDER = 3  # pixels: soft values lie this close to the border
 MOSTLY, MOSTLY_AT_ENDS = 0.98, 0.9
 FEW_COLOURS, OWN = 8, 0.7
+COUNTS_DIFFER, MANY_OBJECTS = 3, 5  # how many numbers of objects masks that number theirs have, and the largest of them
 LOSSY = (".jpg", ".jpeg", ".webp")
 
 
@@ -33,7 +34,8 @@ class Seen:
     """What some masks hold. values: of all; soft: each has values between near its borders only, and none elsewhere;
     most: values in one mask; changing: masks differ in their values; colours: they are pictures in colour; parts: how
     many values but 0 the masks have, added up; mixed: some masks are in colour and some in grey; ends: they are of a
-    lossy format, and nearly all their pixels nearly black or nearly white."""
+    lossy format, and nearly all their pixels nearly black or nearly white; counts: how many values but 0 a mask has,
+    where those of each are 1, 2, 3 and so on."""
 
     values: set[int] = field(default_factory=set)
     soft: bool = True
@@ -44,6 +46,7 @@ class Seen:
     parts: int = 0
     mixed: bool = False
     ends: bool = True
+    counts: set[int] = field(default_factory=set)
 
 
 def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
@@ -131,6 +134,8 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
         seen.lossy |= colours and lossy
         seen.ends &= lossy and not colours and _at_ends(pixels)
         seen.soft &= not colours and _is_soft(pixels)
+    numbered = all(one | {0} == set(range(len(one | {0}))) for one in sets)
+    seen.counts = {len(one - {0}) for one in sets} if numbered else set()
     seen.values = set().union(*sets)
     seen.most = max(map(len, sets), default=0)
     seen.changing = len({one for one in sets if len(one) > 1}) > 1
@@ -199,7 +204,7 @@ def _meaning(folder: Path, pattern: str, seen: Seen) -> tuple[dict[str, Any], li
     if len(values) <= MOST_CLASSES:
         known, notes = names_of(folder, pattern, values, colours=False)
         usual = {0: "background", 255: "void"}
-        names: dict[Any, Any] = {v: known.get(v) or usual.get(v, f"class_{v}") for v in values}
+        names: dict[Any, Any] = {v: known.get(v) or usual.get(v, f"class_{v}" if v > 0 else "void") for v in values}
         why = "every value is taken for a class; stage 01 reports values that only other masks hold"
         unnamed = "no list of classes names the values; write void for one that means unlabelled"
         return {"values": names}, _classes(names), True, [why, *(notes if known else [*notes, unnamed])]
@@ -212,7 +217,9 @@ def _are_objects(seen: Seen) -> bool:
     values = sorted(seen.values)
     many = len(values) > MOST_CLASSES or (values[-1] > 255 and len(values) > 2 and not seen.colours)
     many |= seen.colours and len(values) > FEW_COLOURS and len(values) - 1 > OWN * seen.parts  # hardly one comes again
-    return values[0] == 0 and seen.changing and many and not (values[-1] <= 255 and seen.most == len(values))
+    many &= not (values[-1] <= 255 and seen.most == len(values))
+    many |= len(seen.counts) >= COUNTS_DIFFER and max(seen.counts) >= MANY_OBJECTS and not seen.colours
+    return values[0] == 0 and seen.changing and many
 
 
 def _classes(names: dict[Any, str]) -> list[str]:

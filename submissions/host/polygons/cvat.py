@@ -1,4 +1,4 @@
-"""CVAT for images 1.1: one XML of all images (https://docs.cvat.ai/docs/manual/advanced/xml_format)."""
+"""CVAT for images 1.1 and for video 1.1: an XML of all images (https://docs.cvat.ai/docs/manual/advanced/xml_format)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ GEOMETRIES = ("polygon", "box", "ellipse", "mask", "polyline", "points", "cuboid
 
 
 def read_cvat(path: Path) -> dict[str, Entry]:
-    """Entries by the image's name without its ending; objects that lie higher come later."""
+    """Entries by the image's name without its ending; objects that lie higher come later.
+
+    Tracks name frames by number: the images are those that CVAT exports with them, frame_000000 and so on.
+    """
     text = path.read_text(encoding="utf-8-sig")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("the XML defines entities; annotations have none, so it is refused")
@@ -27,11 +30,19 @@ def read_cvat(path: Path) -> dict[str, Entry]:
         shapes.sort(key=lambda shape: int(shape.get("z_order", "0")))
         size = int(image.attrib["height"]), int(image.attrib["width"])
         found[Path(image.attrib["name"]).with_suffix("").as_posix()] = Entry([_outline(one) for one in shapes], size)
+    frames: dict[str, list[tuple[int, Outline]]] = {}
+    for track in root.iter("track"):
+        for shape in track:
+            if shape.tag in GEOMETRIES and shape.get("outside", "0") == "0":
+                placed = int(shape.get("z_order", "0")), _outline(shape, track.attrib["label"])
+                frames.setdefault(f"frame_{int(shape.attrib['frame']):06d}", []).append(placed)
+    for name, placed_ones in frames.items():
+        found[name] = Entry([outline for _, outline in sorted(placed_ones, key=lambda one: one[0])])
     return found
 
 
-def _outline(shape: ElementTree.Element) -> Outline:
-    name = shape.attrib["label"]
+def _outline(shape: ElementTree.Element, label: str | None = None) -> Outline:
+    name = label or shape.attrib["label"]
     if shape.tag == "polygon":
         points = [[float(number) for number in pair.split(",")] for pair in shape.attrib["points"].split(";")]
         return Outline(name, [[np.asarray(points, float)]], corners=True)

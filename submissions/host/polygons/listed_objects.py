@@ -1,7 +1,7 @@
 """Documents that differ in their keys alone: an image, or several, and its objects with a name and an outline.
 
 Darwin of V7 (https://docs.v7labs.com/reference/darwin-json), Datumaro (https://openvinotoolkit.github.io/datumaro),
-SuperAnnotate (https://doc.superannotate.com), Segment Anything's SA-1B, and the JSON of Solafune's competitions.
+SuperAnnotate (https://doc.superannotate.com), ISAT, Segment Anything's SA-1B, and the JSON of Solafune's competitions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from submissions.host.polygons.coco import decode_counts
 from submissions.host.polygons.outlines import Entry, Outline, Ring, no_area
 
-ABOUT_THE_IMAGE = ("item", "metadata", "image")
+ABOUT_THE_IMAGE = ("item", "metadata", "image", "info")
 NAMES = ("file_name", "filename", "name", "id")
-OBJECTS, CLASSES = ("annotations", "instances"), ("className", "class", "name")
+OBJECTS, CLASSES = ("annotations", "instances", "objects"), ("className", "class", "category", "name")
 
 
 def lists_objects(document: Mapping[str, Any]) -> bool:
@@ -80,11 +80,12 @@ def _parts(item: Mapping[str, Any]) -> list[list[Ring]]:
         paths = drawn.get("paths") or [drawn["path"], *(drawn.get("additional_paths") or [])]
         return [[np.array([[point["x"], point["y"]] for point in path], float) for path in paths]]
     if given := item.get("segmentation"):
-        return [[_ring(ring)] for ring in (given if isinstance(given[0], list) else [given])]
+        several = isinstance(given[0], list) and len(given[0]) > 2  # else numbers, or pairs of them
+        return [[_ring(ring)] for ring in (given if several else [given])]
     points = item.get("points")
     return [[_ring(ring) for ring in (points, *(item.get("exclude") or []))]] if points else []
 
 
-def _ring(numbers: list[float]) -> Ring:
-    """(n, 2) of x, y one after the other."""
+def _ring(numbers: list[Any]) -> Ring:
+    """(n, 2) of x, y one after the other, or in pairs."""
     return np.asarray(numbers, float).reshape(-1, 2)

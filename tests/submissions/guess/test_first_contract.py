@@ -493,3 +493,34 @@ def test_masks_that_a_table_names_are_found(
     listing, _ = list_images(contract, tmp_path / "host", "train")
     for k, row in enumerate(listing.to_dict("records")):
         np.testing.assert_array_equal(reader.read(row, (1, *SHAPE)).planes[0, 0], draw_mask(k))
+
+
+def test_places_that_hold_the_same_folders_are_a_field(tmp_path: Path) -> None:
+    for place in ("aachen", "bogota", "coxs bazar"):
+        for k in range(3):
+            for folder, pixels in (("pictures", draw_image(draw_mask(k), k)), ("labels", draw_mask(k) * 255)):
+                path = tmp_path / f"host/{place}/{folder}/{place}_{k}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), pixels.astype(np.uint8))
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.path == "{folder1}/labels/{id}.png"
+    assert len(list_images(contract, tmp_path / "host", "train")[0]) == 9
+
+
+def test_numbers_of_few_objects_are_no_classes_and_negative_ones_are_void(tmp_path: Path) -> None:
+    def image(path: Path, k: int) -> None:
+        assert cv2.imwrite(f"{path}.png", draw_image(draw_mask(k), k))
+
+    write_pairs(tmp_path / "host", image, draw_mask)
+    for k in range(5):
+        label = np.zeros(SHAPE, np.int16)
+        for number in range(2 + k):
+            label[2 + 6 * number : 6 + 6 * number, 3:20] = number + 1
+        (tmp_path / f"host/masks/{k}.png").unlink()
+        tifffile.imwrite(tmp_path / f"host/masks/{k}.tif", label)
+    assert guess(tmp_path / "host", tmp_path / "first.yaml").masks.instances
+    for k in range(5):
+        tifffile.imwrite(tmp_path / f"host/masks/{k}.tif", draw_mask(k).astype(np.int16) - (np.arange(56) < 3))
+    contract = guess(tmp_path / "host", tmp_path / "second.yaml")
+    assert contract.masks.values == {-1: "void", 0: "background", 1: "class_1"}
+    assert contract.classes == ["background", "class_1"]

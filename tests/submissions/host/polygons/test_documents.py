@@ -188,6 +188,12 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
          "annotations": [{"id": 1, "segmentation": counts(with_hole(), packed=True)}]},
         with_hole(),
     ),
+    "ISAT": (
+        "a.json",
+        {"info": {"name": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
+         "objects": [{"category": "thing", "group": 1, "segmentation": OUTSIDE}]},
+        square(),
+    ),
     "objects in a list of images": (
         "all.json",
         {"images": [{"file_name": "b.tif", "annotations": []}, {"file_name": "a.tif", "width": SHAPE[1],
@@ -225,6 +231,16 @@ def test_polygons_of_coco_are_those_of_pycocotools() -> None:
         runs = coco_masks.frPyObjects([ring.ravel().tolist()], *SHAPE)
         drawn = draw(Outline("thing", [[ring]], corners=True), SHAPE, "here")
         np.testing.assert_array_equal(drawn, coco_masks.decode(runs)[..., 0])
+
+
+def test_tracks_name_frames(tmp_path: Path) -> None:
+    shape = '<polygon frame="{}" outside="{}" points="10,5;30,5;30,25;10,25" z_order="0"/>'
+    text = f'<annotations><track id="0" label="thing">{shape.format(7, 0)}{shape.format(8, 1)}</track></annotations>'
+    (tmp_path / "all.xml").write_text(text)
+    entries = read_document(tmp_path / "all.xml")
+    assert list(entries) == ["frame_000007"]
+    (outline,) = entries["frame_000007"].outlines
+    np.testing.assert_array_equal(draw(outline, SHAPE, "a"), square())
 
 
 def test_round_shapes(tmp_path: Path) -> None:
