@@ -206,7 +206,7 @@ def _varying_folders(folders: set[str]) -> set[tuple[str, ...]]:
         for place, parents in children.items()
         for parent, names in parents.items()
         if _hold_the_same([_names_inside(children, (*parent, name)) for name in names])
-        if not any(map(_is_layout_word, names))
+        if not any(_is_layout_word(name) or f".{name.lower()}" in SUFFIXES for name in names)
     }
     return found | repeated | alike_inside
 
