@@ -70,7 +70,7 @@ def _outline(item: Mapping[str, Any], classes: list[str]) -> Outline:
     if item.get("type", "polygon") != "polygon":
         return no_area(name, str(item["type"]))
     parts = _parts(item)
-    return Outline(name, parts) if parts else no_area(name, ", ".join(item))
+    return Outline(name, parts, corners=True) if parts else no_area(name, ", ".join(item))
 
 
 def _parts(item: Mapping[str, Any]) -> list[list[Ring]]:

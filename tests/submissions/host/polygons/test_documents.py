@@ -160,27 +160,27 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         {"version": "2.0", "item": {"name": "a.png", "slots": [{"width": SHAPE[1], "height": SHAPE[0]}]},
          "annotations": [{"name": "thing", "polygon": {"paths": [
              [{"x": x, "y": y} for x, y in ring] for ring in (OUTSIDE, HOLE)]}}]},
-        with_hole(),
+        between_corners(True),
     ),
     "Darwin 1": (
         "a.json",
         {"image": {"filename": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
          "annotations": [{"name": "thing", "polygon": {"path": [{"x": x, "y": y} for x, y in OUTSIDE]}}]},
-        square(),
+        between_corners(),
     ),
     "Datumaro": (
         "default.json",
         {"categories": {"label": {"labels": [{"name": "other"}, {"name": "thing"}]}},
          "items": [{"id": "images/a", "image": {"path": "a.png", "size": [*SHAPE]},
                     "annotations": [{"type": "polygon", "label_id": 1, "points": FLAT}]}]},
-        square(),
+        between_corners(),
     ),
     "SuperAnnotate": (
         "a.json",
         {"metadata": {"name": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
          "instances": [{"type": "polygon", "className": "thing", "points": FLAT, "exclude": [
              [number for point in HOLE for number in point]]}]},
-        with_hole(),
+        between_corners(True),
     ),
     "SA-1B": (
         "a.json",
@@ -192,13 +192,13 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         "a.json",
         {"info": {"name": "a.png", "width": SHAPE[1], "height": SHAPE[0]},
          "objects": [{"category": "thing", "group": 1, "segmentation": OUTSIDE}]},
-        square(),
+        between_corners(),
     ),
     "objects in a list of images": (
         "all.json",
         {"images": [{"file_name": "b.tif", "annotations": []}, {"file_name": "a.tif", "width": SHAPE[1],
                      "height": SHAPE[0], "annotations": [{"class": "thing", "segmentation": FLAT}]}]},
-        square(),
+        between_corners(),
     ),
     "YOLO": (
         "a.txt", "0 " + " ".join(f"{x / SHAPE[1]:.8f} {y / SHAPE[0]:.8f}" for x, y in OUTSIDE) + "\n", between_corners()
@@ -240,7 +240,7 @@ def test_tracks_name_frames(tmp_path: Path) -> None:
     entries = read_document(tmp_path / "all.xml")
     assert list(entries) == ["frame_000007"]
     (outline,) = entries["frame_000007"].outlines
-    np.testing.assert_array_equal(draw(outline, SHAPE, "a"), square())
+    np.testing.assert_array_equal(draw(outline, SHAPE, "a"), between_corners())
 
 
 def test_round_shapes(tmp_path: Path) -> None:
