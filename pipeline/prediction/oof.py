@@ -101,7 +101,8 @@ class StoredItem(OofItem):
     def truth(self) -> Truth:
         """What the host says is there; where `whole`, which classes the image shows, as one pixel."""
         depth, height, width = (int(self.fields[name]) for name in ("depth", "height", "width"))
-        truth = self.masks.read(self.fields, (depth, height, width)).window(*extent(self.block))
+        truth = self.masks.read(self.fields, (depth, height, width))
+        truth = truth if self.block is None else truth.window(*extent(self.block))
         if self.whole:
             return Truth(classes_shown(truth)[:, None, None, None])
         return truth_at_answer(self.masks.competition, truth)

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from drawn_layouts import spacenet
 from tiny_run import space_of, stage, write_tiny_experiment
 
+from folds.blocks import Block
 from inference.decide.decision import load_decision
 from inference.predict.store import open_prediction, prediction_path
-from pipeline.prediction.oof import ungrouped
+from pipeline.prediction.oof import StoredItem, ungrouped
 from pipeline.prediction.oof_sample import finished_parts, sample_ids, sample_parts, unfit_shifts
 from pipeline.sequence import run_stages
 from pipeline.tuning.comparisons.ensemble import EnsembleShift, ViewWorth
 from pipeline.tuning.comparisons.extras import Extras
 from pipeline.tuning.measurements import measured_reasons
 from pipeline.workspace import Workspace
-from submissions.host.listing import ListedImages
+from submissions.host.competition import load_competition
+from submissions.host.listing import ListedImages, list_images
+from submissions.host.masks import MaskReader
 from submissions.metrics.intervals import Interval
 
 SAMPLE = {"copies": 0, "rounds": 100, "min_groups": 2, "sample": 6, "shifts": ["brightness:0.3", "scale:0.5"]}
@@ -33,6 +38,20 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     arguments = write_tiny_experiment(folder, tune=SAMPLE)
     run_stages(arguments, ("01", "02", "03", "04", "05"))
     return folder / "runs/drawn/tiny", arguments
+
+
+def test_the_truth_of_an_image_keeps_its_outlines_and_that_of_a_block_its_pixels(tmp_path: Path) -> None:
+    pytest.importorskip("shapely")
+    competition = load_competition("spacenet-buildings")
+    planes = spacenet(tmp_path).truth["AOI_2_Vegas_img1"]
+    listing, _ = list_images(competition, tmp_path, "train")
+    fields = ListedImages(competition, tmp_path, listing).row("AOI_2_Vegas_img1")
+    fields |= {"depth": 1, "height": planes.shape[1], "width": planes.shape[2]}
+    item = StoredItem("a", 0, "", "", "a", 0, fields, tmp_path / "a.h5", MaskReader(competition, tmp_path))
+    assert item.truth().outlines is not None and len(item.truth().outlines.shapes) == 2
+    part = replace(item, block=Block(2, 4, 20, 30)).truth()
+    assert part.outlines is None
+    np.testing.assert_array_equal(part.planes[:, 0], planes[:, 2:20, 4:30])
 
 
 def probs(path: Path) -> np.ndarray:
