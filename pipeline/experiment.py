@@ -129,7 +129,8 @@ class SamplingSettings(Settings):
     empty: float = Field(
         1.0,
         ge=0,
-        description="how often an image without foreground is drawn, relative to others; 1: as often [factor]",
+        description="how often an image without foreground is drawn, relative to others, for the patches that are not "
+        "drawn where a class shows; 1: as often [factor]",
     )
     background: float = Field(
         1.0, ge=0, le=1, description="slides: share of the windows without tissue that are kept for training [share]"

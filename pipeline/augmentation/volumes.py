@@ -164,7 +164,7 @@ def _coarsen(pixels: Tensor, zoom: float) -> Tensor:
     size = list(pixels.shape[-3:])
     keep = in_plane_only(size)
     small = [side if keep and axis == 0 else max(1, round(side * zoom)) for axis, side in enumerate(size)]
-    coarse = F.interpolate(pixels[None], size=small, mode="nearest")
+    coarse = F.interpolate(pixels[None], size=small, mode="nearest-exact")  # "nearest" would move it
     return F.interpolate(coarse, size=size, mode="trilinear", align_corners=False)[0]
 
 

@@ -112,6 +112,12 @@ def test_gamma_keeps_mean_and_deviation() -> None:
     assert not np.allclose(bent, image)
 
 
+def test_a_lower_resolution_moves_nothing() -> None:
+    ramp = torch.arange(40.0).expand(1, 40, 40, 40).contiguous()
+    moved = [float((volumes._coarsen(ramp, zoom) - ramp)[..., 8:-8].mean()) for zoom in np.linspace(0.5, 1, 11)]
+    assert abs(np.mean(moved)) < 0.1  # half a voxel where the nearest one to the left is taken
+
+
 def test_an_unknown_recipe_is_named() -> None:
     with pytest.raises(ValueError, match="'histology' is for images; volumes have none, flips"):
         VolumeAugmentation("histology")
