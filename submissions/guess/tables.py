@@ -107,15 +107,15 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
 def _with_names_in_paths(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table, for each column of paths with a column <name>_stem of the files' names alone, and their patterns."""
     parts = {}
-    for name in [str(one) for one in frame if re.fullmatch(r"\w+", str(one))]:
+    for name in [str(one) for one in frame if re.fullmatch(r"\w+", str(one)) and len(frame)]:
+        first = str(frame[name].iloc[0])
+        if "/" not in first or first.startswith("/") or not first.lower().endswith(SUFFIXES):
+            continue
         paths = [PurePosixPath(cell) for cell in frame[name]]
         endings = {path.suffix for path in paths}
-        depths = {len(path.parts) for path in paths}
-        if len(depths) != 1 or depths == {1} or not all(one.lower() in SUFFIXES for one in endings):
+        if {len(path.parts) for path in paths} != {len(paths[0].parts)} or "" in endings:
             continue
-        if any(path.is_absolute() for path in paths):
-            continue
-        words = [{path.parts[k] for path in paths} for k in range(depths.pop() - 1)]
+        words = [{path.parts[k] for path in paths} for k in range(len(paths[0].parts) - 1)]
         folders = [one.pop() if len(one) == 1 else f"{{{name}_folder{k}}}" for k, one in enumerate(words)]
         ending = endings.pop() if len(endings) == 1 else f".{{{name}_ending}}"
         parts[name] = "/".join([*folders, f"{{{name}_stem}}{ending}"])
