@@ -44,12 +44,17 @@ def put_answer(
         _put_plain_submission(draft, f"{sample.file} is not readable, and stage 01 says so", *unused)
         draft.sections["submission"]["sample"] = sample.file
         return
+    _put_table(draft, sample, runs, unused)
+
+
+def _put_table(draft: Draft, sample: FoundTable, runs: FoundTable | None, notes: list[str]) -> None:
+    """A table as the sample shows it."""
     columns = [str(name) for name in sample.frame.columns]
     keys = re.findall(r"{(\w+)}", sample.id)
     section: dict[str, Any] = {"sample": sample.file, "id_column": keys[0]}
     rest = [name for name in columns if name not in keys]
     section["mask_column"] = next((name for name in rest if runs and name == runs.runs), rest[-1] if rest else keys[0])
-    notes = [f"{sample.file} has the columns {columns}", *unused]
+    notes = [f"{sample.file} has the columns {columns}", *notes]
     ending = f"{{id}}{sample.strip}" + ("_{class}" if sample.row_class else "")
     if ending != "{id}":
         section["id_template"] = ending

@@ -91,7 +91,7 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
                 file = path.relative_to(root).as_posix()
                 found.append(FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=" ".join(str(error).split())))
             continue
-        frame, parts = _with_names_in_paths(frame)
+        frame, parts = (frame, {}) if SAMPLE.search(path.name) else _with_names_in_paths(frame)
         table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test), parts)
         if table is None:
             continue
