@@ -57,7 +57,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
         )
     extras = measure(space, runs, found)
     sources = source_of_images(space, runs[0])
-    forecast = taught_forecast(space, runs, found.criteria, result, sources)
+    forecast = taught_forecast(space, runs, found, result, sources)
     host = host_result(found.criteria, found.items, result, space.own / KNOWN)
     sections = [*([] if host is None else host_report(host, result)), *source_report(result, sources)]
     write_tuning(stage.folder, result, extras=extras, sections=[*sections, *forecast_report(forecast)])

@@ -219,8 +219,9 @@ def neighbour_distance(z: np.ndarray, rows: np.ndarray, *, itself: bool = False)
     first = 1 if itself else 0
 
     def mean_distance(part: np.ndarray) -> np.ndarray:
-        squared = np.sort(squared_distances(part, rows), axis=1)
-        return np.asarray(np.sqrt(squared[:, first : first + NEIGHBOURS]).mean(axis=1))
+        squared, last = squared_distances(part, rows), first + NEIGHBOURS
+        nearest = np.partition(squared, last - 1, axis=1) if last < squared.shape[1] else squared
+        return np.asarray(np.sqrt(np.sort(nearest[:, :last], axis=1)[:, first:]).mean(axis=1))
 
     return by_blocks(mean_distance, z)
 

@@ -203,9 +203,14 @@ class Prediction:
         if said != FORMAT:
             self._file.close()
             raise ValueError(f"{self.path} has prediction format {said}, expected {FORMAT}: predict it again")
-        self.channels: list[str] = json.loads(_attribute(self._file, "channels"))
         self._data = h5py.h5d.open(self._file, b"probs")
         self.shape: tuple[int, ...] = self._data.shape
+
+    @cached_property
+    def channels(self) -> list[str]:
+        """Names of the channels; to be asked first while the file is open, like `attrs`."""
+        names: list[str] = json.loads(_attribute(self._file, "channels"))
+        return names
 
     @cached_property
     def attrs(self) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, image_sums, unit_table
 from inference.predict.store import prediction_path
 from pipeline.prediction.copies import copies_folder, finished_copies
-from pipeline.prediction.oof import run_items
+from pipeline.prediction.oof import StoredItem, run_items
 from pipeline.runs import Run, runs_fingerprint
 from pipeline.tuning.forecast.learning import learn_forecast, named_metric
 from pipeline.tuning.forecast.lessons import NONE, Known
-from pipeline.tuning.scores.criteria import Criteria
+from pipeline.tuning.measurements import OutOfFold
 from pipeline.tuning.scores.units import Unit, decided_unit, make_units
 from pipeline.tuning.scores.workers import over_units, worker_pool
 from pipeline.tuning.search import TuneResult
@@ -32,16 +32,16 @@ META = ("image_id", "fold", "group", "stratum")
 
 
 def taught_forecast(
-    space: Workspace, runs: Sequence[Run], criteria: Criteria, result: TuneResult, sources: dict[str, str]
+    space: Workspace, runs: Sequence[Run], found: OutOfFold, result: TuneResult, sources: dict[str, str]
 ) -> Forecast:
     """The forecast of an experiment, from its out-of-fold predictions and the copies that stage 05 predicted.
 
-    sources: as `source_of_images` tells them. Of an ensemble the copies are those of its first member. Of whole images
+    found: what the result was learned from. sources: as `source_of_images` tells them. Of an ensemble the copies are those of its first member. Of whole images
     that are classified nothing is learned.
     """
     facts: dict[str, Any] = {
         "fingerprint": runs_fingerprint(runs), "cv": result.cv, "interval": (result.interval.low, result.interval.high),
-        "models": len(runs), "seed": criteria.settings.seed,
+        "models": len(runs), "seed": found.criteria.settings.seed,
     }  # fmt: skip
     classes = scored_names(space.competition)
     if space.experiment.task == "classify":
@@ -49,7 +49,7 @@ def taught_forecast(
         doubts = ["images are classified as a whole, so there is no mask to learn from"]
         return Forecast(**plain, way="mean", classes=classes, doubts=doubts, **named_metric(result.metric))
     known = [own_units(result, classes, sources)]
-    known += copied_units(space, runs[0], criteria, result.decision, sources)
+    known += copied_units(space, runs[0], found, result.decision, sources)
     return learn_forecast(joined(known), result.metric, classes, **facts)
 
 
@@ -97,13 +97,17 @@ def own_units(result: TuneResult, classes: Sequence[str], sources: dict[str, str
 
 
 def copied_units(
-    space: Workspace, run: Run, criteria: Criteria, decision: Decision, sources: dict[str, str]
+    space: Workspace, run: Run, found: OutOfFold, decision: Decision, sources: dict[str, str]
 ) -> list[Known]:
-    """Units of the copies of all shifts in one table, named `<shift> <unit>`; none where stage 05 predicted none."""
+    """Units of the copies of all shifts in one table, named `<shift> <unit>`; none where stage 05 predicted none.
+
+    found: the run's out-of-fold predictions, or means in which they have a part.
+    """
     plan, _ = finished_copies(run.folder)
     if not plan:
         return []
-    items = run_items(space, run, only={name for names in plan.values() for name in names})
+    criteria, copied = found.criteria, {name for names in plan.values() for name in names}
+    items = [item for item in found.items if isinstance(item, StoredItem)] or run_items(space, run, only=copied)
     units: list[Unit] = []
     metas = []
     for shift, names in plan.items():

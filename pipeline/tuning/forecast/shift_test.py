@@ -77,13 +77,13 @@ def shift_test(across: Workspace, within: Workspace | None = None) -> pd.DataFra
     """
     read_stage(across.own / "tuning", f"06_tune.py {across.experiment.name}")
     runs = open_runs(across)
-    criteria, decision = out_of_fold(across, runs).criteria, load_decision(decision_path(across))
+    found, decision = out_of_fold(across, runs), load_decision(decision_path(across))
     sources, classes = source_of_images(across, runs[0]), scored_names(across.competition)
     sums = pd.read_csv(across.own / "tuning" / "prediction_sums.csv", dtype={"image_id": str, "unit": str})
     own = known_part(read_scores(across.own), sums, classes, sources, NONE)
-    known = joined([own, *copied_units(across, runs[0], criteria, decision, sources)])
+    known = joined([own, *copied_units(across, runs[0], found, decision, sources)])
     beside = None if within is None else _scores_by_source(within, sources)
-    return leave_sources_out(known, criteria.metric, classes, within=beside, seed=criteria.settings.seed)
+    return leave_sources_out(known, found.criteria.metric, classes, within=beside, seed=found.criteria.settings.seed)
 
 
 def _scores_by_source(space: Workspace, sources: dict[str, str]) -> pd.DataFrame | None:
