@@ -10,11 +10,12 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from submissions.machine_code import compiled
 
 BEYOND = -1  # label of what is not in the mask, while basins grow
 
@@ -84,11 +85,10 @@ def kernels() -> SimpleNamespace:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    if find_spec("numba") is None:
+    try:
+        return compiled(function)
+    except ImportError:
         return function
-    from submissions.rle.kernels_numba import compiled
-
-    return compiled(function)
 
 
 def _descending(height: np.ndarray, ground: np.ndarray, levels: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from submissions.machine_code import compiled
 from submissions.metrics.base import checked_valid
 from submissions.metrics.overlap import CountMetric
 
@@ -104,39 +105,39 @@ def count_pairs(probs: np.ndarray, kind: np.ndarray) -> np.ndarray:
     return np.bincount(code, minlength=4 * LEVELS)[: 2 * LEVELS].reshape(2, LEVELS)
 
 
+def _count_words(probs: np.ndarray, kind: np.ndarray) -> np.ndarray:
+    """uint32 (4, 1024), to be added up: how often each kind and probability occur in uint64 (n,), eight pixels a word.
+
+    Words that are background at probability 0 (most of an image) are only counted; the others go to four tables in
+    turn, so that equal neighbours do not wait for each other's counter.
+    """
+    tables = np.zeros((4, 4 * LEVELS), dtype=np.uint32)
+    even, odd = np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFF00FF00FF00FF00)
+    byte, lane, last, one = np.uint64(8), np.uint64(16), np.uint64(4 * LEVELS - 1), np.uint32(1)
+    zeros = 0
+    for i in range(probs.size):
+        q, k = probs[i], kind[i]
+        if q | k == 0:
+            zeros += 8
+            continue
+        here = (q & even) | ((k & even) << byte)  # four lanes of 16 bits: kind above probability
+        there = ((q & odd) >> byte) | (k & odd)
+        for table in range(4):
+            tables[table, here & last] += one
+            tables[table, there & last] += one
+            here >>= lane
+            there >>= lane
+    tables[0, 0] += np.uint32(zeros)
+    return tables
+
+
 @cache
 def compiled_counter() -> Any:
-    """`count_pairs` compiled; None where numba is not installed.
-
-    Reads eight pixels as one word. Words that are background at probability 0 (most of an image) are only
-    counted; the others go to four tables in turn, so that equal neighbours do not wait for each other's
-    counter.
-    """
+    """`count_pairs` compiled, by words of eight pixels; None where numba is not installed."""
     try:
-        import numba
+        count_words = compiled(_count_words)
     except ImportError:
         return None
-
-    @numba.njit(nogil=True)
-    def count_words(probs: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        tables = np.zeros((4, 4 * LEVELS), dtype=np.uint32)
-        even, odd = np.uint64(0x00FF00FF00FF00FF), np.uint64(0xFF00FF00FF00FF00)
-        byte, lane, last, one = np.uint64(8), np.uint64(16), np.uint64(4 * LEVELS - 1), np.uint32(1)
-        zeros = 0
-        for i in range(probs.size):
-            q, k = probs[i], kind[i]
-            if q | k == 0:
-                zeros += 8
-                continue
-            here = (q & even) | ((k & even) << byte)  # four lanes of 16 bits: kind above probability
-            there = ((q & odd) >> byte) | (k & odd)
-            for table in range(4):
-                tables[table, here & last] += one
-                tables[table, there & last] += one
-                here >>= lane
-                there >>= lane
-        tables[0, 0] += np.uint32(zeros)
-        return tables
 
     def count(probs: np.ndarray, kind: np.ndarray) -> np.ndarray:
         words = probs.size // 8 * 8

@@ -6,12 +6,12 @@ as int64 counted from 0 along the reading order. Nothing is compiled before the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from submissions.machine_code import compiled
 
 U8 = npt.NDArray[np.uint8]
 I64 = npt.NDArray[np.int64]
@@ -19,14 +19,6 @@ I64 = npt.NDArray[np.int64]
 BLOCK = 4096
 MAX_DIGITS = 18
 MAX_GROUPS = 12
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, keep the machine code on disk where a folder for it can be written to."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither beside this file nor in the user's cache folder
-        return numba.njit(nogil=True)(function)
 
 
 @compiled

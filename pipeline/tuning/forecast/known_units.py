@@ -36,8 +36,8 @@ def taught_forecast(
 ) -> Forecast:
     """The forecast of an experiment, from its out-of-fold predictions and the copies that stage 05 predicted.
 
-    found: what the result was learned from. sources: as `source_of_images` tells them. Of an ensemble the copies are those of its first member. Of whole images
-    that are classified nothing is learned.
+    found: what the result was learned from. sources: as `source_of_images` tells them. Of an ensemble the copies are
+    those of its first member. Of whole images that are classified nothing is learned.
     """
     facts: dict[str, Any] = {
         "fingerprint": runs_fingerprint(runs), "cv": result.cv, "interval": (result.interval.low, result.interval.high),
