@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from pipeline.prediction.oof import OofItem
+from pipeline.tuning.scores.choice import selection_folds
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.score_tables import CountScoreTable
 from pipeline.tuning.scores.units import make_units
@@ -32,7 +33,8 @@ Counts = tuple[int, ...]  # how often each run is in the mean
 class Selection:
     """Runs with how often each was chosen, from all images.
 
-    nested: score where each fold is decided by what was chosen without it; single: the same of the best run alone;
+    nested: score where each fold, or part of the groups of a single one, is decided by what was chosen without it;
+    single: the same of the best run alone;
     gain: interval of their difference. seconds: a test image of the chosen runs. judged: the metric that chose.
     """
 
@@ -85,9 +87,9 @@ def select_ensemble(
 ) -> Selection:
     """Choose among runs whose items are of the same images; `seconds` a test image each, `budget` those of all chosen.
 
-    Thresholds and choices of a fold are those of the other folds. A metric that is not made of pixel counts chooses by
-    the Dice of the pixels instead. Raises ValueError where a run has other images, where there is a single fold, and
-    where no run alone keeps the budget.
+    Thresholds and choices of a fold are those of the other folds; of a single fold, of the other parts of its groups.
+    A metric that is not made of pixel counts chooses by the Dice of the pixels instead. Raises ValueError where a run
+    has other images, where there is a single group, and where no run alone keeps the budget.
     """
     library, meta = _read(criteria, members)
     names, cost = library.names, np.array([seconds[name] for name in members])
@@ -97,7 +99,7 @@ def select_ensemble(
         raise ValueError(f"no run predicts an image within {budget:.3g} s: {taken}")
     folds = sorted(set(meta["fold"]))
     if len(folds) < 2:
-        raise ValueError("the runs predicted only one fold; a selection needs two or more, to be checked on others")
+        raise ValueError("the runs predicted only one group of images; a selection is checked on other groups")
     chosen: list[pd.DataFrame] = []
     alone: list[pd.DataFrame] = []
     for fold in folds:
@@ -121,7 +123,7 @@ def select_ensemble(
 
 
 def _read(criteria: Criteria, members: Mapping[str, Sequence[OofItem]]) -> tuple[_Library, pd.DataFrame]:
-    """Everything in memory, and the units' table (image_id, fold, group, stratum)."""
+    """Everything in memory, and the units' table (image_id, group, stratum, fold to be nested over)."""
     metric = criteria.metric if isinstance(criteria.metric, CountMetric) else build_metric("dice")
     assert isinstance(metric, CountMetric)
     by_id = {name: {item.image_id: item for item in items} for name, items in members.items()}
@@ -141,7 +143,7 @@ def _read(criteria: Criteria, members: Mapping[str, Sequence[OofItem]]) -> tuple
             planes.append(truth.planes)
             valid.append(truth.valid)
             place.append(number)
-    return _Library(list(members), probs, planes, valid, np.array(place), metric), meta
+    return _Library(list(members), probs, planes, valid, np.array(place), metric), selection_folds(meta)[0]
 
 
 def _first(library: _Library, rows: np.ndarray, affordable: np.ndarray) -> Counts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,18 @@ def test_what_cannot_be_mixed_or_judged_is_refused() -> None:
     seconds = dict.fromkeys(runs, 1.0)
     with pytest.raises(ValueError, match="different out-of-fold images"):
         select_ensemble(criteria(), {"a": runs["a"], "b": runs["b"][1:]}, seconds)
-    one_fold = {name: [item for item in items if item.fold == 0] for name, items in runs.items()}
-    with pytest.raises(ValueError, match="predicted only one fold"):
-        select_ensemble(criteria(), one_fold, seconds)
+    one_group = {name: [replace(item, fold=0, group="g") for item in items] for name, items in runs.items()}
+    with pytest.raises(ValueError, match="predicted only one group"):
+        select_ensemble(criteria(), one_group, seconds)
+
+
+def test_of_a_single_fold_parts_of_its_groups_are_chosen_without_them() -> None:
+    runs = library({"a": 60, "b": 60})
+    one_fold = {name: [replace(item, fold=0) for item in items] for name, items in runs.items()}
+    parts = {item.group: number % 5 for number, item in enumerate(sorted(runs["a"], key=lambda item: item.group))}
+    dealt = {name: [replace(item, fold=parts[item.group]) for item in items] for name, items in runs.items()}
+    found, wanted = (select_ensemble(criteria(), some, dict.fromkeys(runs, 1.0)) for some in (one_fold, dealt))
+    assert found == wanted and found.gain.low > 0
 
 
 def test_a_metric_of_instances_chooses_by_the_dice_of_pixels(tmp_path: Path) -> None:
