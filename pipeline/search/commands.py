@@ -43,30 +43,32 @@ def leaderboard_command(argv: Sequence[str]) -> None:
 
 
 def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespace) -> None:
-    from pipeline.prediction.oof import oof_channels, run_items
-    from pipeline.runs import read_run
-    from pipeline.search.ensemble_selection import select_ensemble, write_ensemble
+    """Choose among the runs of each kind that can be averaged, and write the ensemble whose nested score is best."""
+    from pipeline.prediction.oof import run_items
+    from pipeline.search.ensemble_selection import alike, select_ensemble, write_ensemble
     from pipeline.search.leaderboard import run_costs
     from pipeline.tuning.measurements import shared_images
     from pipeline.tuning.scores.criteria import Criteria, tuning_metric
     from submissions.host.listing import list_images
 
-    runs = [read_run(space, name) for name in names]
-    members, notes = shared_images(runs, {run.name: run_items(space, run) for run in runs})
-    tune = space.experiment.tune
-    criteria = Criteria(
-        space.competition, tuning_metric(space.competition, tune), tune, oof_channels(members[runs[0].name])
-    )
-    seconds = {run.name: run_costs([run.folder]).inference for run in runs}
+    kinds = alike(space, names)
+    seconds = {run.name: run_costs([run.folder]).inference for runs in kinds.values() for run in runs}
     budget = np.inf
     if arguments.limit is not None:
         images = arguments.images or len(list_images(space.competition, space.data, "test")[0])
         if not images:
             raise ValueError("--limit needs the number of test images, and none are at hand; give --images")
         budget = parse_budget(arguments.limit) / images
-    found = select_ensemble(criteria, members, seconds, budget=budget)
-    for note in notes:
-        print(note)
+        within = {key: runs for key, runs in kinds.items() if any(seconds[run.name] <= budget for run in runs)}
+        kinds = within or kinds
+    tune, metric = space.experiment.tune, tuning_metric(space.competition, space.experiment.tune)
+    selections = {}
+    for channels, runs in kinds.items():
+        members, notes = shared_images(runs, {run.name: run_items(space, run) for run in runs})
+        print("\n".join([f"{', '.join(members)}: channels {', '.join(channels)}", *notes]))
+        criteria = Criteria(space.competition, metric, tune, list(channels))
+        selections[channels] = select_ensemble(criteria, members, seconds, budget=budget)
+    found = max(selections.values(), key=lambda one: one.nested)
     gain = found.gain
     print(f"chosen: {found.counts}; {found.seconds:.2f} s a test image")
     print(

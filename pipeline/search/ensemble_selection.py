@@ -6,6 +6,7 @@ best run, the run whose addition to the mean helps most is added, again and agai
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,18 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.prediction.oof import OofItem
+from pipeline.prediction.oof import OofItem, oof_channels, run_items
+from pipeline.runs import AS_PROBS, Run, read_run
 from pipeline.tuning.scores.choice import selection_folds
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.score_tables import CountScoreTable
 from pipeline.tuning.scores.units import make_units
+from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 from submissions.metrics import CountMetric, build_metric, joint_histograms
 from submissions.metrics.intervals import Interval, paired_bootstrap
+
+logger = logging.getLogger(__name__)
 
 ROUNDS = 20  # additions at most
 GAIN = 1e-4  # what an addition has to bring on the units it is chosen on
@@ -76,6 +81,24 @@ class _Library:
         """The best score on the units bool (N,), and the threshold that has it."""
         scores = np.nan_to_num(self.score_table(counts).scores(rows[None].astype(np.float64))[0], nan=-1.0)
         return float(scores.max()), int(np.argmax(scores))
+
+
+def alike(space: Workspace, names: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
+    """The runs that can be averaged with each other, by the channels that they predict.
+
+    Left out, with a warning: runs whose logits were averaged, which stage 06 refuses as members. Raises ValueError
+    where none is left.
+    """
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for name in names:
+        run = read_run(space, name)
+        if run.predict.merge != "probs":
+            logger.warning("%s is left out: its logits were averaged (predict.merge), and %s", name, AS_PROBS)
+            continue
+        found.setdefault(tuple(oof_channels(run_items(space, run))), []).append(run)
+    if not found:
+        raise ValueError(f"none of the runs {', '.join(names)} can be a member of an ensemble")
+    return found
 
 
 def select_ensemble(

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from tiny_run import write_tiny_experiment
 
+from inference.predict.store import PredictionWriter, open_prediction
 from pipeline.__main__ import main
 from pipeline.inventory_table import read_inventory
 from pipeline.search.leaderboard import advice, leaderboard, pareto_front, run_costs, run_folders, source_scores
@@ -59,7 +60,9 @@ def test_a_noise_floor_is_two_deviations_of_a_difference(tmp_path: Path) -> None
     assert asked == [5, 6, 7] and json.loads((tmp_path / NOISE).read_text())["floor"] == first
 
 
-def test_runs_of_a_competition_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_a_competition_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     arguments = write_tiny_experiment(tmp_path)
     shared = tmp_path / "runs/drawn"
     with pytest.raises(FileNotFoundError, match="no experiment has finished stage 06"):
@@ -95,3 +98,21 @@ def test_runs_of_a_competition_side_by_side(tmp_path: Path, capsys: pytest.Captu
     with pytest.raises(SystemExit):
         main(["leaderboard", *arguments, "--select", str(chosen), "--limit", "1s", "--images", "1000000"])
     assert "no run predicts an image within" in capsys.readouterr().err
+    record = shared / "other/oof/stage.json"
+    before = record.read_text()
+    record.write_text(before.replace('"merge": "probs"', '"merge": "logits"'))
+    main(["leaderboard", *arguments, "--select", str(chosen)])
+    assert yaml.safe_load(chosen.read_text())["members"] == ["tiny"] and "other is left out" in caplog.text
+    with pytest.raises(SystemExit):
+        main(["leaderboard", *arguments, "--select", str(chosen), "--of", "other"])
+    assert "none of the runs other can be a member" in capsys.readouterr().err
+    record.write_text(before)
+    for path in (shared / "other/oof").glob("*.h5"):  # a channel more, as an image head makes it
+        with open_prediction(path) as prediction:
+            probs, attrs = prediction.read(), prediction.attrs
+        with PredictionWriter(path, ["thing", "present:thing"], probs.shape[1:], attrs=attrs) as writer:
+            writer.write_rows(np.concatenate([probs, probs]), 0)
+    main(["leaderboard", *arguments, "--select", str(chosen)])
+    said = capsys.readouterr().out
+    assert "tiny: channels thing\n" in said and "other: channels thing, present:thing\n" in said
+    assert len(yaml.safe_load(chosen.read_text())["members"]) == 1
