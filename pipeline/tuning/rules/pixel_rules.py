@@ -12,6 +12,7 @@ import pandas as pd
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, HysteresisRule, ThresholdRule
+from inference.predict.store import quantise
 from pipeline.tuning.rules.histogram_rules import Candidates, Fit, Learner
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import CountScoreTable, RowScoreTable
@@ -22,7 +23,7 @@ from submissions.metrics.overlap import Dice
 
 def level(probability: float) -> int:
     """Threshold 1..255 of a probability, as the store quantises it."""
-    return min(255, max(1, round(255 * probability)))
+    return max(1, int(quantise(np.array([probability]))[0]))
 
 
 @dataclass

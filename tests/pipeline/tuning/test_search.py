@@ -12,7 +12,9 @@ import pytest
 from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, drawn_criteria
 
 from inference.decide.decision import apply, load_decision
+from inference.predict.store import quantise
 from pipeline.tuning.report import write_tuning
+from pipeline.tuning.rules.pixel_rules import level
 from pipeline.tuning.scores.criteria import tuning_metric
 from pipeline.tuning.search import TuneResult, tune
 from pipeline.tuning.submission_score import score_through_submission
@@ -24,6 +26,12 @@ from submissions.metrics import build_metric
 
 def run(contract: Competition, items: list[Any], **settings: Any) -> TuneResult:
     return tune(drawn_criteria(contract, **settings), items, test_groups=5, fingerprint="abc")
+
+
+def test_a_threshold_is_the_level_at_which_the_store_keeps_that_probability() -> None:
+    given = np.linspace(0.05, 1, 20)
+    assert [level(probability) for probability in given.round(2)] == quantise(given).tolist()
+    assert level(0.3) == 77 and level(0.0) == 1  # 76.5 is stored as 77
 
 
 KINDS = {
