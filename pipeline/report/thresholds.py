@@ -55,7 +55,7 @@ def explore_thresholds(run: FinishedRun, *, progress: Progress = quiet) -> Thres
         return None
     function = partial(unit_histograms, [run.decision.channels.index(name) for name in competition.classes])
     made = over_units(function, run.units, "thresholds", progress=progress)
-    hists = np.stack(list(made))[:, competition.scored_classes]
+    hists = np.stack(list(made))[:, competition.scored_classes, :2]
     own = run.metric if isinstance(run.metric, CountMetric) else None
     metric: CountMetric = own or Dice(over="dataset")
     curve = _curve(run) if own else None

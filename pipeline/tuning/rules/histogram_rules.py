@@ -63,13 +63,15 @@ class Learner(ABC):
 class Evidence:
     """Everything count rules learn from.
 
-    hists: int64 (N, K, 2, 256) of all K classes. scored: indices of the classes the metric counts. strata:
+    hists: int64 (N, K, 2, 256) of all K classes. shown: int64 (N, K, 256) of all pixels, those that are not scored too:
+    what a gate and a share of the image look at. scored: indices of the classes the metric counts. strata:
     object (N,). base: the decision that a rule completes.
     """
 
     metric: CountMetric
     judge: Judge
     hists: np.ndarray
+    shown: np.ndarray
     scored: Sequence[int]
     strata: np.ndarray
     base: Decision
@@ -143,8 +145,8 @@ def global_rule(evidence: Evidence, score_table: CountScoreTable) -> Candidates:
 
 def quantile_rule(evidence: Evidence) -> Candidates:
     """In every image the same share of pixels; candidates are spaced evenly in the logarithm of the share."""
-    total = evidence.hists[:, evidence.scored].sum(axis=2)
-    levels = np.stack([quantile_threshold(total, share) for share in SHARES], axis=1)
+    shown = evidence.shown[:, evidence.scored]
+    levels = np.stack([quantile_threshold(shown, share) for share in SHARES], axis=1)
     rules = [QuantileRule(shares=[share] * evidence.classes) for share in SHARES]
     candidates = [({"share": share}, evidence.with_rule(rule)) for share, rule in zip(SHARES, rules, strict=True)]
     return evidence.at_levels("quantile", candidates, levels)
@@ -157,7 +159,7 @@ def gated_rule(evidence: Evidence, areas: Sequence[int]) -> Candidates:
     """
     grid = [(t, 0, 0) for t in GATE_THRESHOLDS]
     grid += [(t, top, area) for t in GATE_THRESHOLDS for top in GATE_TOPS for area in areas]
-    above = np.cumsum(evidence.hists[:, evidence.scored].sum(axis=2)[..., ::-1], axis=-1)[..., ::-1]
+    above = np.cumsum(evidence.shown[:, evidence.scored][..., ::-1], axis=-1)[..., ::-1]
     levels = [np.where(above[..., top] >= area, threshold, NEVER) for threshold, top, area in grid]
     k, candidates = evidence.classes, []
     for threshold, top, area in grid:

@@ -114,7 +114,7 @@ def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner
         )
     counted = isinstance(scorer.metric, CountMetric) and not competition.exclusive
     if set(names) <= {*GRID_RULES, "argmax", "argmax_reject", *(() if counted else IMAGE_RULES)}:
-        hists = np.zeros((len(scorer.units), 0, 2, 256), np.int64)
+        hists = np.zeros((len(scorer.units), 0, 3, 256), np.int64)
     else:
         indices = [base.channels.index(name) for name in base.classes]
         function = partial(unit_histograms, indices)
@@ -142,16 +142,16 @@ def _learner(name: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.
         background = "background" if "background" in base.classes else None
         return argmax_grid(base, scorer, judge, rejects, settings.unknown or background)
     if name == "prior":
-        return prior_rule(base, scorer, hists)
+        return prior_rule(base, scorer, hists[:, :, :2])
     if name == "priority":
-        return priority_rule(base, scorer, hists, judge)
+        return priority_rule(base, scorer, hists[:, :, :2], judge)
     assert isinstance(scorer.metric, CountMetric)
-    evidence = Evidence(scorer.metric, judge, hists, scored, strata, base)
+    evidence = Evidence(scorer.metric, judge, hists[:, :, :2], hists.sum(axis=2), scored, strata, base)
     if name == "quantile":
         return quantile_rule(evidence)
     if name == "gated":
         return gated_rule(evidence, settings.areas)
-    score_table = CountScoreTable.of_thresholds(scorer.metric, hists[:, scored])
+    score_table = CountScoreTable.of_thresholds(scorer.metric, evidence.hists[:, scored])
     if name == "global":
         return global_rule(evidence, score_table)
     if name == "per_class":
@@ -171,7 +171,8 @@ def _image_gate(
     function = partial(image_levels, [base.channels.index(name) for name in level_channels(source, base.classes)])
     said = _of_units(function, scorer, "image levels")
     if isinstance(scorer.metric, CountMetric):
-        evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
+        known, shown = hists[:, :, :2], hists.sum(axis=2)
+        evidence = Evidence(scorer.metric, judge, known, shown, competition.scored_classes, strata, base)
         return counted_gate(evidence, source, said)
     return gated_grid(threshold_grid("grid", base, scorer, judge), source, said[:, 0])
 

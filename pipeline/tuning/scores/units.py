@@ -110,12 +110,16 @@ def decided_rows(
 
 
 def unit_histograms(classes: Sequence[int], unit: Unit) -> np.ndarray:
-    """int64 (K, 2, 256): joint histogram of each class over the unit; `classes` are the channels' indices."""
-    total = np.zeros((len(classes), 2, 256), np.int64)
+    """int64 (K, 3, 256): joint histogram of each class over the unit, and that of what is not scored, which a gate or a
+    share of the image looks at all the same; `classes` are the channels' indices."""
+    total = np.zeros((len(classes), 3, 256), np.int64)
     for item in unit.items:
         probs, truth = item.probs(), item.truth()
         for k, channel in enumerate(classes):
-            total[k] += joint_histogram(probs[channel].reshape(truth.planes[k].shape), truth.planes[k], truth.valid)
+            q = probs[channel].reshape(truth.planes[k].shape)
+            total[k, :2] += joint_histogram(q, truth.planes[k], truth.valid)
+            if truth.valid is not None:
+                total[k, 2] += np.bincount(q[~truth.valid], minlength=256)
     return total
 
 

@@ -38,7 +38,7 @@ def meta_of(n: int, *, groups: int, folds: int = 2) -> pd.DataFrame:
 def test_a_count_board_scores_as_tables_do(over: str) -> None:
     items = draw_items(6, classes=2)
     units, _ = make_units(items, "image")
-    hists = np.stack([unit_histograms([0, 1], unit) for unit in units])
+    hists = np.stack([unit_histograms([0, 1], unit)[:, :2] for unit in units])
     metric: Any = build_metric("dice", over=over)
     score_table = CountScoreTable.of_thresholds(metric, hists)
     levels = [0, 100, 255]
@@ -54,7 +54,7 @@ def test_a_count_board_scores_as_tables_do(over: str) -> None:
 def test_levels_of_units_and_classes_are_cut_one_by_one() -> None:
     items = draw_items(4, classes=2)
     units, _ = make_units(items, "image")
-    hists = np.stack([unit_histograms([0, 1], unit) for unit in units])
+    hists = np.stack([unit_histograms([0, 1], unit)[:, :2] for unit in units])
     metric: Any = build_metric("iou")
     levels = np.array([[[3, 256], [120, 90]], [[256, 256], [0, 255]], [[77, 5], [9, 9]], [[1, 2], [3, 4]]])
     score_table = score_table_at(metric, hists, levels)

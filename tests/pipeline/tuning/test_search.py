@@ -109,6 +109,25 @@ def test_global_threshold_equals_a_plain_loop_nested_too() -> None:
     assert rule.optimism == pytest.approx(rule.optimum - rule.nested)
 
 
+@pytest.mark.parametrize("rule", ["quantile", "gated"])
+def test_what_is_not_scored_counts_for_rules_that_look_at_the_whole_image(rule: str) -> None:
+    items = draw_items(8, empty_every=3)
+    for item in items:
+        valid = np.ones(item.given.shape, bool)
+        valid[:, :, 12:] = False
+        item.given[:, :12, 12:] = 250  # found, where nothing is scored
+        item.true = Truth(item.true.planes, valid)
+    report = run(drawn_contract(), items, rules=[rule], areas=[100]).rules[0]
+    made = [apply(item.given, report.fit.decision).planes for item in items]
+    metric = build_metric("dice")
+    rows = [
+        metric.rows(planes, item.true.planes[:, 0], item.true.valid[0])["score"]
+        for planes, item in zip(made, items, strict=True)
+    ]
+    assert report.fit.choice is not None
+    assert report.fit.choice.scores[report.fit.choice.chosen] == pytest.approx(np.mean(rows))
+
+
 def test_the_middle_of_the_plateau_is_taken() -> None:
     items = draw_items(12)
     for item in items:
