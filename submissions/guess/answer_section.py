@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,7 +12,9 @@ from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup
 from submissions.guess.tables import SAMPLE, FoundTable, samples_of
 from submissions.images.damaged import read_json
+from submissions.rle.text import KNOWN_EMPTIES
 
+EMPTY_WORD = re.compile(rf"[a-zA-Z_]+|{'|'.join(KNOWN_EMPTIES)}")
 MOST_DOCUMENTS = 30
 MOSTLY = 0.9  # of the test images, that a document must name
 
@@ -66,6 +69,11 @@ def _put_table(draft: Draft, sample: FoundTable, runs: FoundTable | None, notes:
         section |= {"rows": "instance", "overlap": False}
     elif draft.sections["masks"]["kind"] == "none":
         section["rows"] = "label"  # a class an image, no mask
+    drawn = draft.sections["masks"]["kind"] in ("images", "polygons")
+    for word, count in Counter(map(str.strip, sample.frame[section["mask_column"]])).most_common(1) if drawn else []:
+        if EMPTY_WORD.fullmatch(word):
+            section["dialect"] = {"empty": word}
+            notes.append(f"an empty mask is {word!r}, as {count} of {len(sample.frame)} rows have it")
     named = {section["id_column"], section["mask_column"], sample.class_column}
     if extra := [name for name in columns if name not in named]:
         same = {name: "{number}" for name in extra if runs and name in runs.numbers}

@@ -66,3 +66,13 @@ def test_a_table_stays_where_nothing_speaks_for_coco_results(tmp_path: Path) -> 
     contract = write_host(tmp_path / "host", None, None)
     assert contract.submission is not None and contract.submission.kind == "table"
     assert not contract.masks.instances
+
+
+@pytest.mark.parametrize(("cells", "empty"), [(("none", "none"), "none"), (("-1", "-1"), "-1"), (("1 2", "1 2"), None)])
+def test_the_sample_spells_an_empty_mask(cells: tuple[str, str], empty: str | None, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    text = f"id,mask\nx_5,{cells[0]}\nx_6,{cells[1]}\n"
+    (tmp_path / "host/sample_submission.csv").write_text(text)
+    contract = write_host(tmp_path / "host", None, None)
+    assert contract.submission is not None
+    assert (contract.submission.dialect and contract.submission.dialect.empty) == empty
