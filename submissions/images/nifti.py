@@ -12,6 +12,7 @@ from submissions.images.damaged import naming
 from submissions.images.oriented import OrientedReader
 from submissions.images.reading import AS_STORED, Reading
 
+_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # of the other units that a header may name; unknown ones are mm
 _KEPT_BYTES = 512 << 20  # a gzipped volume up to this size is decompressed once; a larger one slice by slice
 
 
@@ -27,7 +28,7 @@ def load_nifti(path: Path) -> Any:
 
 
 class NiftiReader(OrientedReader):
-    """A NIfTI file as a reader (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to mm.
+    """A NIfTI file as a reader (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to the header's unit.
 
     Stored integers with a scale factor are returned scaled, as float32. as_mask: one channel of integers.
     """
@@ -38,6 +39,9 @@ class NiftiReader(OrientedReader):
         self.as_mask = as_mask
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         self._orient(image.affine, image.shape, np.dtype(image.get_data_dtype()), scaled=scaled)
+        millimetres = _MILLIMETRES.get(str(image.header.get_xyzt_units()[0]), 1.0)
+        z, y, x = (step * millimetres for step in self.spacing or ())
+        self.spacing = (z, y, x)
         self._compressed = path.suffix == ".gz"
 
     def _open(self) -> Any:

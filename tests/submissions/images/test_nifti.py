@@ -42,6 +42,15 @@ def test_nifti_is_canonical(tmp_path: Path, ending: str, turned: bool) -> None:
     assert probe_image(path).spacing == (4.0, 3.0, 2.0)
 
 
+@pytest.mark.parametrize(("unit", "spacing"), [("mm", 4.0), ("micron", 0.004), ("meter", 4000.0), ("unknown", 4.0)])
+def test_spacing_is_in_mm_whatever_the_headers_unit(tmp_path: Path, unit: str, spacing: float) -> None:
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([2.0, 3.0, 4.0, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    found = probe_image(tmp_path / "a.nii.gz").spacing
+    assert found == pytest.approx((spacing, spacing * 3 / 4, spacing / 2))
+
+
 def test_nifti_scaling_channels_and_masks(tmp_path: Path) -> None:
     stored = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
     image = nibabel.Nifti1Image(stored.astype(np.float64), np.eye(4))
