@@ -118,8 +118,12 @@ class MaskReader:
         return replace(truth, valid=counts if truth.valid is None else truth.valid & counts)
 
     def _with_data(self, truth: Truth, row: Mapping[str, Any], slices: range, image: ImageReader | None) -> Truth:
-        """The truth with nothing where the image's file says that it has no data."""
-        if image is None and not all(path.exists() for path in row_paths(self.data, row)):
+        """The truth with nothing where the image's file says that it has no data; not opened where that is known.
+
+        row: with `void`, the number of pixels that do not count, where it is one of the inventory.
+        """
+        whole = row.get("void") == 0
+        if image is None and (whole or not all(path.exists() for path in row_paths(self.data, row))):
             return truth
         reader = image or open_row(self.competition, self.data, row)
         try:
@@ -129,7 +133,7 @@ class MaskReader:
         finally:
             if image is None:
                 reader.close()
-        if all(one is None for one in known):
+        if all(one is None or one.all() for one in known):
             return truth
         full = np.ones(truth.planes.shape[2:], bool)
         valid = np.stack([full if one is None else one for one in known])

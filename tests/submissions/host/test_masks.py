@@ -36,6 +36,18 @@ def test_runs_become_planes(tmp_path: Path) -> None:
         reader.read(row("other"), (1, *SHAPE))
 
 
+def test_an_image_that_is_known_to_be_all_data_is_not_opened(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    alpha = np.where(np.arange(SHAPE[1]) < 9, 0, 255).astype(np.uint8) * np.ones(SHAPE, np.uint8)
+    cv2.imwrite(str(tmp_path / "x.png"), np.dstack([np.zeros((*SHAPE, 3), np.uint8), alpha]))
+    reader, one = MaskReader(competition, tmp_path), row("train00", path="x.png")
+    for unknown in ({}, {"void": 9 * SHAPE[0]}):
+        valid = reader.read({**one, **unknown}, (1, *SHAPE)).valid
+        assert valid is not None and (valid[0] == (alpha > 0)).all()
+    (tmp_path / "x.png").write_bytes(b"no image")
+    np.testing.assert_array_equal(reader.read({**one, "void": 0}, (1, *SHAPE)).planes, draw_mask(0)[None, None])
+
+
 def test_rows_of_image_and_class_and_rows_that_may_be_missing(tmp_path: Path) -> None:
     first, second = draw_mask(1), draw_mask(2)
     dialect = {"order": "row", "empty": "missing"}
