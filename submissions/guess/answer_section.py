@@ -10,7 +10,7 @@ from typing import Any
 
 from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup
-from submissions.guess.tables import SAMPLE, FoundTable, samples_of
+from submissions.guess.tables import SAMPLE, FoundTable, holds_runs, samples_of
 from submissions.images.damaged import read_json
 from submissions.rle.text import KNOWN_EMPTIES
 
@@ -47,10 +47,10 @@ def put_answer(
         _put_plain_submission(draft, f"{sample.file} is not readable, and stage 01 says so", *unused)
         draft.sections["submission"]["sample"] = sample.file
         return
-    _put_table(draft, sample, runs, unused)
+    _put_table(draft, sample, test, runs, notes=unused)
 
 
-def _put_table(draft: Draft, sample: FoundTable, runs: FoundTable | None, notes: list[str]) -> None:
+def _put_table(draft: Draft, sample: FoundTable, test: FileGroup, runs: FoundTable | None, *, notes: list[str]) -> None:
     """A table as the sample shows it."""
     columns = [str(name) for name in sample.frame.columns]
     keys = re.findall(r"{(\w+)}", sample.id)
@@ -59,6 +59,10 @@ def _put_table(draft: Draft, sample: FoundTable, runs: FoundTable | None, notes:
     section["mask_column"] = next((name for name in rest if runs and name == runs.runs), rest[-1] if rest else keys[0])
     notes = [f"{sample.file} has the columns {columns}", *notes]
     ending = f"{{id}}{sample.strip}" + ("_{class}" if sample.row_class else "")
+    paths = [PurePosixPath(cell) for cell in sample.frame[keys[0]]]
+    templates = {str(path.with_name(f"{{id}}{path.suffix}")) for path in paths if path.name}
+    if ending == "{id}" and len(templates) == 1 and {path.stem for path in paths} <= set(test.stems):
+        ending = templates.pop()
     if ending != "{id}":
         section["id_template"] = ending
     if sample.class_column or sample.row_class:
@@ -75,6 +79,9 @@ def _put_table(draft: Draft, sample: FoundTable, runs: FoundTable | None, notes:
             section["dialect"] = {"empty": word}
             notes.append(f"an empty mask is {word!r}, as {count} of {len(sample.frame)} rows have it")
     named = {section["id_column"], section["mask_column"], sample.class_column}
+    if of_masks := [name for name in columns if name not in named and holds_runs(sample.frame[name])]:
+        named |= {*of_masks}
+        notes.append(f"columns {of_masks} hold masks too, and only {section['mask_column']} would be written")
     if extra := [name for name in columns if name not in named]:
         same = {name: "{number}" for name in extra if runs and name in runs.numbers}
         same |= {

@@ -50,6 +50,10 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
     elif table.repeats:
         section["instances"] = True
         notes.append("several rows of an image are its instances; without `instances` they are joined into one mask")
+    if table.more_runs:
+        notes.append(
+            f"not used: the columns {table.more_runs} hold runs too; write them as rows with a column of the class"
+        )
     if masks:
         notes.append(f"the same masks exist as images too: {masks.pattern}")
         if masks.pattern.rpartition("/")[0] == train.pattern.rpartition("/")[0]:
@@ -130,6 +134,7 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
             return
     kinds = unread_kinds(folder)
     unread = [f"files of other kinds are not read: {kinds}; masks in them must be saved as PNG"] if kinds else []
+    unread += [f"not readable: {table.fault}" for table in tables if table.fault and not table.is_sample]
     if documents := _unread_documents(folder):
         unread.append(f"documents that name none of these images, or are of no kind that is read: {documents}")
     why = "no masks were found: no mask images with matching names, no table of runs, no document of polygons"

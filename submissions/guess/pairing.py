@@ -171,9 +171,12 @@ class Finder:
         """The masks of the best match, with others of the same images: classes, observers, or left out by name."""
         masks = Masks(best.pattern, best.how, best.pairs)
         siblings = {best.pattern: best}
+        own = {file for files in best.pairs.values() for file in files}
         notes = []
         for found in sorted(matches, key=lambda one: one.pattern):
             if found.pattern in siblings or found.how != "one" or 2 * len(found.pairs) < len(best.pairs):
+                continue
+            if own >= {file for files in found.pairs.values() for file in files}:
                 continue
             siblings[found.pattern] = found
         others = [one for one in siblings.values() if one is not best]
@@ -310,6 +313,8 @@ def _by_name(images: FileGroup, masks: FileGroup) -> _Match | None:
         return None
     _, own, other, pairs = best
     pattern = re.sub(r"{(subset|ending):[^}]*}", r"{\1}", other.pattern)
+    if any(Path(file).suffix != Path(path).suffix for path, files in pairs.items() for file in files):
+        pattern = pattern.replace("{ending}", "{object}")  # whichever ending there is
     return _Match(own, masks, pattern, "one", pairs)
 
 

@@ -30,8 +30,8 @@ class FoundTable:
 
     train, test: share of its ids that are training and test images. id: template over its columns; strip: an
     ending to take off. row_class: ids end in '_<class>'. parts: column -> pattern that takes its cells apart. runs:
-    column of run-length texts or WKT; class_column: column that tells the rows of one image apart. fault: why the
-    table cannot be read, '' where it can.
+    column of run-length texts or WKT; more_runs: others of that kind; class_column: column that tells the rows of one
+    image apart. fault: why the table cannot be read, '' where it can.
     """
 
     file: str
@@ -44,6 +44,7 @@ class FoundTable:
     parts: dict[str, str] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     runs: str | None = None
+    more_runs: list[str] = field(default_factory=list)
     class_column: str | None = None
     fault: str = ""
 
@@ -86,17 +87,17 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
     for path in paths[:MOST_TABLES]:
         try:
             frame = read_text_table(path).drop_duplicates(ignore_index=True)
-        except (ValueError, OSError) as error:  # it says nothing about images; a sample's faults stage 01 names
-            if SAMPLE.search(path.name):
-                file = path.relative_to(root).as_posix()
-                found.append(FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=" ".join(str(error).split())))
+        except (ValueError, OSError) as error:
+            file = path.relative_to(root).as_posix()
+            found.append(FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=" ".join(str(error).split())))
             continue
         frame, parts = (frame, {}) if SAMPLE.search(path.name) else _with_names_in_paths(frame)
         table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test), parts)
         if table is None:
             continue
         named_by = re.findall(r"{(\w+)}", table.id)
-        table.runs = _runs_column(frame, named_by)
+        runs = _runs_columns(frame, named_by)
+        table.runs, table.more_runs = next(iter(runs), None), runs[1:]
         table.class_column = _class_column(table, named_by)
         found.append(
             _taken_apart(table, named_by[0]) if table.row_class and table.runs and not table.is_sample else table
@@ -182,17 +183,16 @@ def _identity(cell: str, strip: str, row_class: bool) -> str:
     return name.removesuffix(strip) if strip else name
 
 
-def _runs_column(frame: pd.DataFrame, named_by: Sequence[str]) -> str | None:
-    """The column whose filled cells are runs, most of them of several numbers."""
-    for name in frame.columns:
-        if str(name) in named_by:
-            continue
-        cells = [cell for cell in frame[name].str.strip() if cell][:LOOKED_AT]
-        if not cells or not all(RUNS.fullmatch(cell) for cell in cells):
-            continue
-        if 2 * sum(not cell.lstrip("-").isdigit() for cell in cells) > len(cells):
-            return str(name)
-    return None
+def _runs_columns(frame: pd.DataFrame, named_by: Sequence[str]) -> list[str]:
+    return [str(name) for name in frame.columns if str(name) not in named_by and holds_runs(frame[name])]
+
+
+def holds_runs(column: pd.Series) -> bool:
+    """Whether the filled cells are runs, most of them of several numbers."""
+    cells = [cell for cell in column.str.strip() if cell][:LOOKED_AT]
+    if not cells or not all(RUNS.fullmatch(cell) for cell in cells):
+        return False
+    return 2 * sum(not cell.lstrip("-").isdigit() for cell in cells) > len(cells)
 
 
 def _class_column(table: FoundTable, named_by: Sequence[str]) -> str | None:

@@ -35,7 +35,8 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
         wanted = f"a table with the columns {columns(form)}"
         return [Problem(form.sample, str(error), wanted, "correct the file, or the contract's section `submission`")]
     known: set[Key] = set() if sample is None else set(row_keys(sample, form))
-    problems = [] if sample is None or form.rows == "instance" else _repeated(form.sample, row_keys(sample, form))
+    problems = [] if sample is None else _unfilled(form.sample, [str(name) for name in sample], columns(form))
+    problems += [] if sample is None or form.rows == "instance" else _repeated(form.sample, row_keys(sample, form))
     if not len(listing):
         return problems
     images = ListedImages(competition, data, listing)
@@ -56,6 +57,15 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
         found = f"no row for {len(extra)} test image(s): {_some(extra)}"
         problems.append(Problem(form.sample, found, "a row for every test image", action))
     return problems
+
+
+def _unfilled(file: str, has: Sequence[str], filled: Sequence[str]) -> list[Problem]:
+    unfilled = [name for name in has if name not in filled]
+    if not unfilled:
+        return []
+    found = f"columns {unfilled}, which the contract does not fill"
+    action = "say in submission.extra what they hold; masks are written in one column, a row per class, not a column"
+    return [Problem(file, found, f"the columns {list(filled)}", action)]
 
 
 def _repeated(file: str, keys: Sequence[Key]) -> list[Problem]:

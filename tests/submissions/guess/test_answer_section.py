@@ -76,3 +76,20 @@ def test_the_sample_spells_an_empty_mask(cells: tuple[str, str], empty: str | No
     contract = write_host(tmp_path / "host", None, None)
     assert contract.submission is not None
     assert (contract.submission.dialect and contract.submission.dialect.empty) == empty
+
+
+def test_ids_of_a_sample_may_be_paths(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/sample_submission.csv").write_text("file,mask\ntest/x_5.png,\ntest/x_6.png,\n")
+    contract = write_host(tmp_path / "host", None, None)
+    assert contract.submission is not None and contract.submission.id_template == "test/{id}.png"
+    assert check_answer(contract, tmp_path / "host") == []
+
+
+def test_a_column_a_class_is_no_answer_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/sample_submission.csv").write_text("id,a,b\nx_5,1 1,1 2\nx_6,1 1,1 1\n")
+    contract = write_host(tmp_path / "host", None, None)
+    (problem,) = check_answer(contract, tmp_path / "host")
+    assert problem.found == "columns ['a'], which the contract does not fill"
+    assert "columns ['a'] hold masks too" in (tmp_path / "host.yaml").read_text()

@@ -524,3 +524,28 @@ def test_numbers_of_few_objects_are_no_classes_and_negative_ones_are_void(tmp_pa
     contract = guess(tmp_path / "host", tmp_path / "second.yaml")
     assert contract.masks.values == {-1: "void", 0: "background", 1: "class_1"}
     assert contract.classes == ["background", "class_1"]
+
+
+def test_masks_of_several_endings_are_found_whichever_their_images_have(tmp_path: Path) -> None:
+    def image(path: Path, k: int) -> None:
+        assert cv2.imwrite(f"{path}.png", draw_image(draw_mask(k), k))
+
+    write_pairs(tmp_path / "host", image, draw_mask)
+    for k in (1, 3):
+        (tmp_path / f"host/masks/{k}.png").unlink()
+        assert cv2.imwrite(str(tmp_path / f"host/masks/{k}.tif"), draw_mask(k).astype(np.uint8) * 255)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    listing, problems = list_images(contract, tmp_path / "host", "train")
+    assert problems == [] and "not used" not in (tmp_path / "first.yaml").read_text()
+    reader = MaskReader(contract, tmp_path / "host")
+    for k, row in enumerate(listing.to_dict("records")):
+        np.testing.assert_array_equal(reader.read(row, (1, *SHAPE)).planes[0, 0], draw_mask(k))
+
+
+def test_tables_and_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
+    host, _ = tmp_path / "host", write_rle_host(tmp_path / "host")
+    table = pd.read_csv(host / "train.csv", dtype=str, keep_default_na=False)
+    table.assign(other=table["rle"]).to_csv(host / "train.csv", index=False)
+    assert any("['other'] hold runs too" in note for note in draft_contract(host, "a").notes["masks"])
+    (host / "train.csv").write_bytes("id,rle,place\ntrain00,1 2,Köln\n".encode("latin-1"))
+    assert any("is not UTF-8" in note for note in draft_contract(host, "a").notes["masks"])
