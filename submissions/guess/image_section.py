@@ -24,7 +24,7 @@ from submissions.images.reading import Reading
 
 LAYER = re.compile(r"{layer:([^}]*)}")
 ARRAYS = (".npy", ".npz")
-LOOKED_AT = 12  # images
+LOOKED_AT, DECODED = 12, 4  # images; of these as many are read whole, if they are of floats
 
 
 def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
@@ -105,9 +105,9 @@ def _as_read(folder: Path, layout: Layout, reading: Reading) -> tuple[dict[str, 
     """images.exif and images.nan with their notes: photos whose masks are upright, pixels that are no numbers."""
     pairs = layout.masks.pairs if layout.masks else {}
     votes = odd = 0
-    for file, _ in spread(layout.train.files, LOOKED_AT):
+    for place, (file, _) in enumerate(spread(layout.train.files, LOOKED_AT)):
         try:
-            odd += _not_finite(folder / file, reading)
+            odd += place % (LOOKED_AT // DECODED) == 0 and _not_finite(folder / file, reading)
             votes += _vote_for_upright(folder, file, pairs[file][0], reading) if file in pairs else 0
         except (ValueError, OSError):  # stage 01 lists them all
             continue
