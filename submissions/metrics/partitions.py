@@ -90,7 +90,9 @@ class AdaptedRand(MeanMetric):
         empty_value(self.empty, 1.0)
 
     def rows(self, pred: Instances, truth: np.ndarray, valid: np.ndarray | None = None) -> dict[str, float]:
-        """Row of labels (H, W) or (Z, H, W): precision, recall and score. Makes no use of confidences."""
+        """Row of labels (H, W) or (Z, H, W): precision, the share of pairs together in the prediction that are together
+        in the truth, recall, the other way round (scikit-image 0.26 exchanges the two), and score. Makes no use of
+        confidences."""
         p, t, valid = _checked(pred, truth, valid)
         counted = t > 0 if valid is None else (t > 0) & valid
         both, in_truth, in_pred = rand_sums(p[counted], t[counted])

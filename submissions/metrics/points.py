@@ -31,7 +31,8 @@ class PointFBeta(SumMetric):
     """F-beta of places over the data set, as the weighted mean over classes.
 
     A place that is there is found (tp) where a predicted one of its class lies within `radius` of it, and missed (fn)
-    otherwise; predicted places beyond the number of found ones are false (fp), also where one finds two.
+    otherwise; predicted places beyond the number of found ones are false (fp). One that finds two true places counts as
+    two found, as with the host: fp may be below 0, and a score above 1.
     radius: of each scored class but the background, or of all, in the unit of spacing.
     spacing: (z, y, x) distance of voxel centres, or 'image' for that of each volume.
     weights: of each class; None: alike.
