@@ -103,6 +103,7 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
     """
     paths = sorted(walk_files(root, suffixes))
     varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path}) | _of_pairs(paths)
+    divided = _of_test(paths)
     splits = _split_words(paths)
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, Fields]]] = {}
     for path in paths:
@@ -113,7 +114,7 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
         values: list[str] = []
         for depth, folder in enumerate(folders):
             word = SPLIT_WORDS.search(folder)
-            if _key(folders[:depth]) in varying:
+            if _key(folders[:depth]) in varying or tuple(folders[:depth]) in divided:
                 names.append(f"folder{len([one for one in names if one != 'subset']) + 1}")
                 values.append(folder)
                 parts.append(f"{{{names[-1]}}}")
@@ -234,6 +235,21 @@ def _of_pairs(paths: Iterable[str]) -> set[tuple[str, ...]]:
         for parent, children in kinds.items()
         if len(children) > 1 and not any(map(_is_layout_word, children)) and "" not in children
         if len(set.intersection(*children.values())) > 1
+    }
+
+
+def _of_test(paths: Iterable[str]) -> set[tuple[str, ...]]:
+    """Folders whose children divide the test images among them, no name twice: test/a/1.png, test/b/2.png."""
+    names: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    for path in paths:
+        *parents, folder, name = path.split("/") if "/" in path else ("", path)
+        names.setdefault(tuple(parents), {}).setdefault(folder, set()).add(name)
+    return {
+        parents
+        for parents, children in names.items()
+        if any(TEST_WORDS.search(word) for word in parents) and len(children) > 1
+        if sum(map(len, children.values())) == len(set().union(*children.values()))
+        if not any(map(_is_layout_word, children))
     }
 
 

@@ -260,6 +260,8 @@ def test_real_files(name: str, shared_data: Path, tmp_path: Path) -> None:
             ["us/{folder1}/{name}.png", "us/{folder1}/{name}_mask.png"],
         ),
         (["plain/a{}.png", "other/a{}.png"], ["other/{name}.png", "plain/{name}.png"]),
+        (["train/x{}.png", "test/a/p{}.png", "test/b/q{}.png"], ["test/{folder1}/{name}.png", "train/{name}.png"]),
+        (["test/rgb/p{}.png", "test/depth/p{}.png"], ["test/depth/{name}.png", "test/rgb/{name}.png"]),  # of one image
     ],
 )
 def test_files_belong_together_by_what_their_names_begin_with_or_are(
