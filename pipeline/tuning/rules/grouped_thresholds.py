@@ -26,7 +26,7 @@ class _OfLevels(Learner):
     def table(self, fit: Fit, rows: np.ndarray) -> pd.DataFrame:
         """See `Learner`; `fit.inner` are the levels int (N, K scored)."""
         levels = fit.inner[rows]
-        made = score_table_at(self.evidence.metric, self.evidence.hists[rows][:, self.evidence.scored], levels[:, None])
+        made = score_table_at(self.evidence.metric, self.evidence.counted[rows], levels[:, None])
         return table_of_counts(self.evidence.metric, [p[:, 0] for p in (made.tp, made.fp, made.fn, made.tn)])
 
     def _common(self, rows: np.ndarray) -> Choice:
@@ -65,7 +65,7 @@ class PerClass(_OfLevels):
         """Score table of 256 thresholds of class k, the other classes cut at `values`."""
         levels = np.tile(np.asarray(values, np.int64), (len(self.evidence.hists), 256, 1))
         levels[:, :, k] = np.arange(256)
-        return score_table_at(self.evidence.metric, self.evidence.hists[:, self.evidence.scored], levels)
+        return score_table_at(self.evidence.metric, self.evidence.counted, levels)
 
 
 @dataclass

@@ -63,15 +63,13 @@ class Learner(ABC):
 class Evidence:
     """Everything count rules learn from.
 
-    hists: int64 (N, K, 2, 256) of all K classes. shown: int64 (N, K, 256) of all pixels, those that are not scored too:
-    what a gate and a share of the image look at. scored: indices of the classes the metric counts. strata:
-    object (N,). base: the decision that a rule completes.
+    hists: int64 (N, K, 3, 256) of all K classes, as `unit_histograms` gives them. scored: indices of the classes the
+    metric counts. strata: object (N,). base: the decision that a rule completes.
     """
 
     metric: CountMetric
     judge: Judge
     hists: np.ndarray
-    shown: np.ndarray
     scored: Sequence[int]
     strata: np.ndarray
     base: Decision
@@ -80,6 +78,16 @@ class Evidence:
     def classes(self) -> int:
         """K, with those that are not scored."""
         return self.hists.shape[1]
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """int64 (N, K scored, 2, 256): joint histograms of the pixels that are scored."""
+        return self.hists[:, self.scored, :2]
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """int64 (N, K scored, 256) of all pixels, those that are not scored too: what a gate and a share look at."""
+        return np.asarray(self.hists[:, self.scored].sum(axis=2))
 
     def with_rule(self, rule: Any, gate: Gate | None = None) -> Decision:
         """The base with this rule."""
@@ -96,7 +104,7 @@ class Evidence:
         self, name: str, candidates: Sequence[tuple[dict[str, Any], Decision]], levels: np.ndarray
     ) -> Candidates:
         """The choice among candidates that cut unit n and scored class k at levels[n, c, k], see `score_table_at`."""
-        score_table = score_table_at(self.metric, self.hists[:, self.scored], levels)
+        score_table = score_table_at(self.metric, self.counted, levels)
         return Candidates(name, self.judge, candidates, lambda: score_table)
 
 
@@ -145,8 +153,7 @@ def global_rule(evidence: Evidence, score_table: CountScoreTable) -> Candidates:
 
 def quantile_rule(evidence: Evidence) -> Candidates:
     """In every image the same share of pixels; candidates are spaced evenly in the logarithm of the share."""
-    shown = evidence.shown[:, evidence.scored]
-    levels = np.stack([quantile_threshold(shown, share) for share in SHARES], axis=1)
+    levels = np.stack([quantile_threshold(evidence.shown, share) for share in SHARES], axis=1)
     rules = [QuantileRule(shares=[share] * evidence.classes) for share in SHARES]
     candidates = [({"share": share}, evidence.with_rule(rule)) for share, rule in zip(SHARES, rules, strict=True)]
     return evidence.at_levels("quantile", candidates, levels)
@@ -159,7 +166,7 @@ def gated_rule(evidence: Evidence, areas: Sequence[int]) -> Candidates:
     """
     grid = [(t, 0, 0) for t in GATE_THRESHOLDS]
     grid += [(t, top, area) for t in GATE_THRESHOLDS for top in GATE_TOPS for area in areas]
-    above = np.cumsum(evidence.shown[:, evidence.scored][..., ::-1], axis=-1)[..., ::-1]
+    above = np.cumsum(evidence.shown[..., ::-1], axis=-1)[..., ::-1]
     levels = [np.where(above[..., top] >= area, threshold, NEVER) for threshold, top, area in grid]
     k, candidates = evidence.classes, []
     for threshold, top, area in grid:

@@ -146,12 +146,12 @@ def _learner(name: str, base: Decision, scorer: Scorer, judge: Judge, hists: np.
     if name == "priority":
         return priority_rule(base, scorer, hists[:, :, :2], judge)
     assert isinstance(scorer.metric, CountMetric)
-    evidence = Evidence(scorer.metric, judge, hists[:, :, :2], hists.sum(axis=2), scored, strata, base)
+    evidence = Evidence(scorer.metric, judge, hists, scored, strata, base)
     if name == "quantile":
         return quantile_rule(evidence)
     if name == "gated":
         return gated_rule(evidence, settings.areas)
-    score_table = CountScoreTable.of_thresholds(scorer.metric, evidence.hists[:, scored])
+    score_table = CountScoreTable.of_thresholds(scorer.metric, evidence.counted)
     if name == "global":
         return global_rule(evidence, score_table)
     if name == "per_class":
@@ -171,8 +171,7 @@ def _image_gate(
     function = partial(image_levels, [base.channels.index(name) for name in level_channels(source, base.classes)])
     said = _of_units(function, scorer, "image levels")
     if isinstance(scorer.metric, CountMetric):
-        known, shown = hists[:, :, :2], hists.sum(axis=2)
-        evidence = Evidence(scorer.metric, judge, known, shown, competition.scored_classes, strata, base)
+        evidence = Evidence(scorer.metric, judge, hists, competition.scored_classes, strata, base)
         return counted_gate(evidence, source, said)
     return gated_grid(threshold_grid("grid", base, scorer, judge), source, said[:, 0])
 
