@@ -45,14 +45,17 @@ def leaderboard_command(argv: Sequence[str]) -> None:
 def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespace) -> None:
     """Choose among the runs of each kind that can be averaged, and write the ensemble whose nested score is best."""
     from pipeline.prediction.oof import run_items
+    from pipeline.runs import read_run
     from pipeline.search.ensemble_selection import alike, select_ensemble, write_ensemble
     from pipeline.search.leaderboard import run_costs
     from pipeline.tuning.measurements import shared_images
     from pipeline.tuning.scores.criteria import Criteria, tuning_metric
     from submissions.host.listing import list_images
 
-    kinds = alike(space, names)
-    seconds = {run.name: run_costs([run.folder]).inference for runs in kinds.values() for run in runs}
+    given = [read_run(space, name) for name in names]
+    items = {run.name: run_items(space, run) for run in given}
+    kinds = alike(given, items)
+    seconds = {run.name: run_costs([run.folder]).inference for run in given}
     budget = np.inf
     if arguments.limit is not None:
         images = arguments.images or len(list_images(space.competition, space.data, "test")[0])
@@ -64,7 +67,7 @@ def _select(space: Workspace, names: Sequence[str], arguments: argparse.Namespac
     tune, metric = space.experiment.tune, tuning_metric(space.competition, space.experiment.tune)
     selections = {}
     for channels, runs in kinds.items():
-        members, notes = shared_images(runs, {run.name: run_items(space, run) for run in runs})
+        members, notes = shared_images(runs, {run.name: items[run.name] for run in runs})
         print("\n".join([f"{', '.join(members)}: channels {', '.join(channels)}", *notes]))
         criteria = Criteria(space.competition, metric, tune, list(channels))
         selections[channels] = select_ensemble(criteria, members, seconds, budget=budget)

@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.prediction.oof import OofItem, oof_channels, run_items
-from pipeline.runs import AS_PROBS, Run, read_run
+from pipeline.prediction.oof import OofItem, StoredItem, oof_channels
+from pipeline.runs import AS_PROBS, Run
 from pipeline.tuning.scores.choice import selection_folds
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.score_tables import CountScoreTable
 from pipeline.tuning.scores.units import make_units
-from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 from submissions.metrics import CountMetric, build_metric, joint_histograms
 from submissions.metrics.intervals import Interval, paired_bootstrap
@@ -83,21 +82,20 @@ class _Library:
         return float(scores.max()), int(np.argmax(scores))
 
 
-def alike(space: Workspace, names: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
-    """The runs that can be averaged with each other, by the channels that they predict.
+def alike(runs: Sequence[Run], members: Mapping[str, Sequence[StoredItem]]) -> dict[tuple[str, ...], list[Run]]:
+    """The runs that can be averaged with each other, by the channels of their items in `members`.
 
     Left out, with a warning: runs whose logits were averaged, which stage 06 refuses as members. Raises ValueError
     where none is left.
     """
     found: dict[tuple[str, ...], list[Run]] = {}
-    for name in names:
-        run = read_run(space, name)
+    for run in runs:
         if run.predict.merge != "probs":
-            logger.warning("%s is left out: its logits were averaged (predict.merge), and %s", name, AS_PROBS)
+            logger.warning("%s is left out: its logits were averaged (predict.merge), and %s", run.name, AS_PROBS)
             continue
-        found.setdefault(tuple(oof_channels(run_items(space, run))), []).append(run)
+        found.setdefault(tuple(oof_channels(members[run.name])), []).append(run)
     if not found:
-        raise ValueError(f"none of the runs {', '.join(names)} can be a member of an ensemble")
+        raise ValueError(f"none of the runs {', '.join(members)} can be a member of an ensemble")
     return found
 
 
