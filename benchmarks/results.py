@@ -46,11 +46,12 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
     """Take stages 01 to 06 of a row, as a user does; returns what is kept of it, times in minutes of a core."""
     minutes = run_stages(name, row, data, runs, cores)
     run = run_of(runs, name)
-    told = " ".join(["python -m pipeline run", row["experiment"], *(f"--set '{one}'" for one in row.get("set", []))])
     kept = {
-        "row": name, "command": told, "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
+        "row": name, "command": told(row), "revision": _revision(), "hardware": _hardware(cores), "minutes": minutes,
         **scores_of(run), "parameters": _parameters(run), "samples": _samples(run), **_curve(run),
     }  # fmt: skip
+    if "first" in row:
+        kept["sizes"] = _sizes(run)
     if "against" in row:
         kept["difference"] = {"against": row["against"], **gain_over(run, run_of(runs, row["against"]))}
     if row.get("added"):
@@ -58,14 +59,56 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
     return kept
 
 
+def told(row: dict[str, Any]) -> str:
+    """The commands of a row, as a user would give them in a folder beside the data."""
+    settings = [f"--set '{one}'" for one in row.get("set", [])]
+    if "first" not in row:
+        return " ".join(["python -m pipeline run", row["experiment"], *settings])
+    name = first_name(row)
+    begin = f"python -m pipeline new-competition {row['data']} --name {name} --minutes {row['first']}"
+    chosen = (
+        [row["experiment"], f"--set 'competition={name}.yaml'"] if "experiment" in row else [f"{name}-baseline.yaml"]
+    )
+    return f"{begin} && " + " ".join(["python -m pipeline run", *chosen, *settings])
+
+
+def first_name(row: dict[str, Any]) -> str:
+    """Name of the contract that `new-competition` writes for a row."""
+    return f"first-{row['data']}"
+
+
+def experiment_of(row: dict[str, Any], data: Path, runs: Path, environment: dict[str, str]) -> list[str]:
+    """A row's experiment, and the contract instead of its own where `new-competition` writes it, now if not before."""
+    if "first" not in row:
+        return [row["experiment"]]
+    contract = runs / "first" / f"{first_name(row)}.yaml"
+    if not contract.is_file():
+        contract.parent.mkdir(parents=True, exist_ok=True)
+        asked = [
+            str(data / row["data"]),
+            "--name",
+            first_name(row),
+            "--out",
+            str(contract),
+            "--minutes",
+            str(row["first"]),
+        ]
+        command = [sys.executable, "-m", "pipeline", "new-competition", *asked]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+    if "experiment" in row:
+        return [row["experiment"], "--set", f"competition={contract}"]
+    return [str(contract.with_name(f"{contract.stem}-baseline.yaml"))]
+
+
 def run_stages(
     name: str, row: dict[str, Any], data: Path, runs: Path, cores: int, *, until: str = "06"
 ) -> dict[str, float]:
     """Stages 01 to `until`; returns the minutes of a core that each took, in this call and those before it."""
     settings = [f"name={name}", *row.get("set", [])]
-    shared = [row["experiment"], "--data", str(data / row["data"]), "--runs", str(runs), "--device", "cpu"]
-    arguments = [*shared, *(word for one in settings for word in ("--set", one))]
     environment = os.environ | {key: str(cores) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    experiment = experiment_of(row, data, runs, environment)
+    shared = [*experiment, "--data", str(data / row["data"]), "--runs", str(runs), "--device", "cpu"]
+    arguments = [*shared, *(word for one in settings for word in ("--set", one))]
     spent = runs / f"{name}.json"
     minutes: dict[str, float] = json.loads(spent.read_text()) if spent.is_file() else {}
     if "of" in row:
@@ -128,6 +171,14 @@ def _samples(run: Path) -> int:
     document = yaml.safe_load((run / "experiment.yaml").read_text())["train"]
     epochs = sum(len(path.read_text().splitlines()) for path in run.glob("fold_*/log.jsonl"))
     return int(epochs * document["steps_per_epoch"] * document["batch_size"])
+
+
+def _sizes(run: Path) -> dict[str, Any]:
+    """What was trained: folds, working scale, patch, batch, epochs, steps."""
+    document = yaml.safe_load((run / "experiment.yaml").read_text())
+    train = document["train"]
+    sizes = {key: train[key] for key in ("patch", "batch_size", "epochs", "steps_per_epoch")}
+    return {"folds": len(list(run.glob("fold_*"))), "scale": document["input"]["scale"], **sizes}
 
 
 def _curve(run: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def read_rows() -> dict[str, dict[str, Any]]:
     for name, row in rows.items():
         if "like" in row:
             base = rows[row["like"]]
-            shared = {key: base[key] for key in ("section", "experiment", "data")}
+            shared = {key: base[key] for key in ("section", "experiment", "data", "first") if key in base}
             rows[name] = shared | row | {"set": [*base["set"], *row.get("set", [])]}
     return rows
 
@@ -114,6 +114,7 @@ def _made(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
     lines = ["## How each was made", ""]
     for kept, row in rows:
         taken = f", with the networks of `{row['of']}`" if "of" in row else ""
+        taken += "".join(f", {key} {value}" for key, value in kept.get("sizes", {}).items())
         lines.append(
             f"- `{kept['row']}`: `{kept['command']}`{taken}, {kept['images']} images, revision `{kept['revision']}`, "
             f"{kept['hardware']}."

@@ -94,8 +94,9 @@ def _new_competition(argv: Sequence[str]) -> None:
     parser.add_argument("folder", type=Path, help="the host's files, unpacked")
     parser.add_argument("--name", help="name of the contract (default: the folder's name)")
     parser.add_argument("--out", type=Path, help="file of the contract (default: <name>.yaml in the working folder)")
+    parser.add_argument("--minutes", type=float, help="write an experiment that trains about so long on this machine")
     arguments = parser.parse_args(argv)
-    print(start_competition(arguments.folder, name=arguments.name, out=arguments.out))
+    print(start_competition(arguments.folder, name=arguments.name, out=arguments.out, minutes=arguments.minutes))
 
 
 def _ceiling(argv: Sequence[str]) -> None:

@@ -10,9 +10,11 @@ import yaml
 from pipeline.experiment import Experiment, resolve
 from pipeline.pictures import draw_guess
 from pipeline.planning.first_experiment import draft_experiment
+from pipeline.planning.training_size import pixels_in
 from pipeline.sequence import started_as
 from pipeline.settings_reference import schema_line
 from submissions.answers import check_answer
+from submissions.guess.draft import Draft
 from submissions.guess.first_contract import write_first_contract
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
@@ -27,11 +29,13 @@ PICTURED = 6
 PICTURE = "guess.png"
 
 
-def start_competition(folder: Path, *, name: str | None = None, out: Path | None = None) -> str:
+def start_competition(
+    folder: Path, *, name: str | None = None, out: Path | None = None, minutes: float | None = None
+) -> str:
     """Write a contract, an experiment and a picture of what is taken for masks, and say what they find in the files.
 
     The contract is `out`, or <name>.yaml where the user stands; <name>-baseline.yaml and guess.png are written
-    beside it.
+    beside it. With `minutes` the experiment trains, all its folds together, for about so long on this machine.
     Raises as `write_first_contract` does, and ValueError where the experiment is there already.
     """
     path = write_first_contract(folder, name=name, out=out)
@@ -44,7 +48,7 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
         lines += [f"  {problem}" for problem in problems[:SHOWN]]
     lines += [f"  {problem}" for problem in check_answer(competition, folder)[:SHOWN]]
     lines.append(f"first contract -> {path}")
-    experiment = write_first_experiment(competition, folder, path)
+    experiment = write_first_experiment(competition, folder, path, minutes=minutes)
     lines.append(f"first experiment -> {experiment}")
     if competition.masks.kind != "none":
         try:
@@ -56,16 +60,27 @@ def start_competition(folder: Path, *, name: str | None = None, out: Path | None
     return "\n".join(lines)
 
 
-def write_first_experiment(competition: Competition, data: Path, contract: Path) -> Path:
-    """Write <contract>-baseline.yaml beside the contract; ValueError where it is there already."""
+def write_first_experiment(
+    competition: Competition, data: Path, contract: Path, *, minutes: float | None = None
+) -> Path:
+    """Write <contract>-baseline.yaml beside the contract.
+
+    Raises ValueError where it is there already, and where `minutes` are too few to train anything.
+    """
     path = contract.with_name(f"{contract.stem}-baseline.yaml")
     if path.exists():
         raise ValueError(f"{path} exists and is not overwritten; choose another --name or --out")
     draft = draft_experiment(competition, data, contract.name)
-    document = {"name": path.stem, **yaml.safe_load(draft.text())}
-    resolve(validate(Experiment, document, str(path)), competition)
+    experiment = _read_draft(draft, path, competition)
+    if minutes is not None:
+        draft = draft_experiment(competition, data, contract.name, pixels=pixels_in(minutes, experiment))
+        _read_draft(draft, path, competition)
     write_atomic(path, schema_line("experiment", path.parent) + draft.text())
     return path
+
+
+def _read_draft(draft: Draft, path: Path, competition: Competition) -> Experiment:
+    return resolve(validate(Experiment, {"name": path.stem, **yaml.safe_load(draft.text())}, str(path)), competition)
 
 
 def picture_guess(competition: Competition, data: Path, contract: Path) -> Path:

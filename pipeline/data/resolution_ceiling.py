@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from pipeline.data.scaling import resize_label, resize_planes, working_size
 from pipeline.pictures import draw_lines
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
+from submissions.host.competition import Competition
 from submissions.host.masks import MaskReader, Truth
 from submissions.table.scoring import Segmentation, host_metric, unit_row
 
@@ -45,18 +47,25 @@ def there_and_back(truth: Truth, scale: float, *, exclusive: bool) -> Segmentati
 def resolution_ceiling(
     space: Workspace, scales: Sequence[float] = SCALES, *, progress: Callable[[list[str]], Iterable[str]] = iter
 ) -> pd.DataFrame:
+    """The ceilings of all training images, as `ceilings` gives them. Needs stage 01."""
+    listing, _ = space.training_images()
+    records = [{str(name): value for name, value in row.items()} for row in listing.to_dict("records")]
+    rows = {str(row["image_id"]): row for row in records}
+    order = progress(sorted(rows))
+    return ceilings(space.competition, MaskReader(space.competition, space.data), (rows[one] for one in order), scales)
+
+
+def ceilings(
+    competition: Competition, masks: MaskReader, rows: Iterable[dict[str, Any]], scales: Sequence[float]
+) -> pd.DataFrame:
     """Score of the truth against itself for each working scale: rows scale, group, images, score.
 
-    The group 'all' comes first, then the contract's first stratum where it has one. Images are scored one by one,
-    whatever unit the host scores.
+    `rows`: of a listing, with depth, height and width. The group 'all' comes first, then the contract's first stratum
+    where it has one. Images are scored one by one, whatever unit the host scores.
     """
-    listing, _ = space.training_images()
-    competition, metric = space.competition, host_metric(space.competition.metric)
-    masks = MaskReader(competition, space.data)
-    rows = {str(row["image_id"]): row for row in listing.to_dict("records")}
+    metric = host_metric(competition.metric)
     found: dict[float, list[dict[str, object]]] = {scale: [] for scale in scales}
-    for image_id in progress(sorted(rows)):
-        fields = {str(name): value for name, value in rows[image_id].items()}
+    for fields in rows:
         truth = masks.read(fields, (int(fields["depth"]), int(fields["height"]), int(fields["width"])))
         for scale in scales:
             said = there_and_back(truth, scale, exclusive=competition.exclusive)
