@@ -161,7 +161,8 @@ def machine() -> tuple[str, float]:
 def pixels_in(minutes: float, experiment: Experiment) -> float:
     """Pixels of patches that an experiment can be trained on in so many minutes here, by steps that are timed now.
 
-    A quarter of the minutes is left for what is not steps. Raises ValueError where `minutes` is not positive.
+    A quarter of the minutes is left for what is not steps; what else a processor is doing just now does not count.
+    Raises ValueError where `minutes` is not positive.
     """
     if not minutes > 0:
         raise ValueError(f"--minutes is {minutes:g}, expected more than 0")
@@ -177,9 +178,15 @@ def pixels_in(minutes: float, experiment: Experiment) -> float:
     images = torch.randn(count, model.in_channels, side, side).contiguous(memory_format=torch.channels_last)
     target = torch.zeros(count, len(model.classes), *(() if classify else (side, side)))
     batch = Batch(images, target, torch.ones(count), [""] * count)
+    clock = _processor_clock if device.type == "cpu" else time.perf_counter
     times = []
     for index in range(TIMED_STEPS):
-        began = time.perf_counter()
+        began = clock()
         trainer.step([batch], 0, index)
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return IN_STEPS * 60 * minutes * count * side * side / statistics.median(times[1:])
+
+
+def _processor_clock() -> float:
+    """Seconds that a thread of this process has computed: those of the clock, were the processor not shared."""
+    return time.process_time() / torch.get_num_threads()
