@@ -16,9 +16,27 @@ LIST = re.compile(r"(?P<word>(?i:train|training|val|valid|validation|dev|trainva
 TRAINING, VALIDATION, BOTH, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), "trainval", "test"
 KNOWN = 0.9  # share of a list's names that are images
 MOST_BYTES = 20_000_000
+SEPARATORS = ("\t", ",", ";", " ")
 SUBSET = "subset"
 FIELD = re.compile(rf"{{{SUBSET}:([^}}]*)}}")
 KEPT_BACK = re.compile(r"val(id(ation)?)?|dev", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How the lines of a list are written: the first of `columns` is the name, between `before` and `ending`."""
+
+    columns: int
+    separator: str | None = None
+    before: str = ""
+    ending: str = ""
+
+    def table(self, file: str) -> dict[str, Any]:
+        """The contract's words for a list of this form."""
+        whole = not self.before and not self.ending
+        columns = ["id" if whole else "listed", *(f"column_{k}" for k in range(2, self.columns + 1))]
+        apart = {} if whole else {"parts": {"listed": f"{self.before}{{id}}{self.ending}"}}
+        return {"file": file, **({"separator": self.separator} if self.separator else {}), "columns": columns, **apart}
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class _Lists:
     folder: str
     names: Mapping[str, set[str]]
     spelled: Mapping[str, str]
+    form: _Form
 
     def has(self, words: tuple[str, ...]) -> str | None:
         return next((self.spelled[word] for word in words if word in self.names), None)
@@ -65,7 +84,7 @@ def put_split_lists(draft: Draft, folder: Path, layout: Layout) -> bool:
         file = lists.file(lists.has((BOTH,)) or first or second or "")
         shown = f"{len(lists.labelled)} images"
     others, notes = draft.sections.get("tables", []), draft.notes.get("tables", [])
-    draft.put("tables", [*others, _table(file)], f"the images that lists name: {shown}")
+    draft.put("tables", [*others, lists.form.table(file)], f"the images that lists name: {shown}")
     draft.notes["tables"] += notes
     if layout.test is None:
         test = lists.has((TEST,))
@@ -74,16 +93,14 @@ def put_split_lists(draft: Draft, folder: Path, layout: Layout) -> bool:
             f"no list of test images was found, so those of {second or first or BOTH} stand in for them; change it"
         )
         chosen = lists.file(test or second or first or lists.has((BOTH,)) or "")  # one of them is there
-        draft.put("test_tables", [_table(chosen)], f"test images as {chosen} names them" if test else stand_in)
+        draft.put(
+            "test_tables", [lists.form.table(chosen)], f"test images as {chosen} names them" if test else stand_in
+        )
     return bool(first and second)
 
 
-def _table(file: str) -> dict[str, Any]:
-    return {"file": file, "columns": ["id"]}
-
-
 def _lists(folder: Path, known: set[str]) -> list[_Lists]:
-    """Folders with lists of image names for training or validation, a name a line."""
+    """Folders with lists of images for training or validation, a name a line, alone or first of several columns."""
     by_folder: dict[str, dict[str, str]] = {}
     for path in walk_files(folder, (".txt",)):
         where = PurePosixPath(path)
@@ -91,24 +108,37 @@ def _lists(folder: Path, known: set[str]) -> list[_Lists]:
             by_folder.setdefault("" if str(where.parent) == "." else str(where.parent), {})[match["word"]] = path
     found = []
     for place, paths in by_folder.items():
-        names = {word: _names(folder / path) for word, path in paths.items()}
-        kept = {word: own for word, own in names.items() if own and len(own & known) > KNOWN * len(own)}
-        if any(word.lower() != TEST for word in kept):
+        read = {word: _names(folder / path, known) for word, path in paths.items()}
+        kept = {word: one for word, one in read.items() if one and len(one[0] & known) > KNOWN * len(one[0])}
+        forms = {form for _, form in kept.values()}
+        if any(word.lower() != TEST for word in kept) and len(forms) == 1:
             spelled = {word.lower(): word for word in kept}
-            found.append(_Lists(place, {word.lower(): own for word, own in kept.items()}, spelled))
+            names = {word.lower(): own for word, (own, _) in kept.items()}
+            found.append(_Lists(place, names, spelled, forms.pop()))
     return found
 
 
-def _names(path: Path) -> set[str]:
-    """The lines of a list; none of a file that has several words a line, or is no text."""
+def _names(path: Path, known: set[str]) -> tuple[set[str], _Form] | None:
+    """The names of a list and how they are written; None where lines differ in form, or the file is no text."""
     if path.stat().st_size > MOST_BYTES:
-        return set()
+        return None
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError):
-        return set()
-    names = {line for line in lines if line}
-    return set() if any(re.search(r"[\s,;]", name) for name in names) else names
+        return None
+    lines = [line for line in lines if line]
+    separator = next((one for one in SEPARATORS if lines and one in lines[0]), None)
+    rows = [line.split(separator) if separator else [line] for line in lines]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or any(re.search(r"[\s,;]", row[0]) for row in rows):
+        return None
+    first = PurePosixPath(rows[0][0])
+    plain = rows[0][0] in known
+    before = "" if plain else rows[0][0].removesuffix(first.name)
+    form = _Form(widths.pop(), separator, before, "" if plain else first.suffix)
+    if not all(row[0].startswith(form.before) and row[0].endswith(form.ending) for row in rows):
+        return None
+    return {row[0][len(form.before) : len(row[0]) - len(form.ending)] for row in rows}, form
 
 
 def with_unlabelled_as_test(layout: Layout) -> Layout:

@@ -101,7 +101,7 @@ class Images(Settings):
     @field_validator("train", "test")
     @classmethod
     def _can_be_taken_apart(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else check_apart(pattern)
+        return None if pattern is None else check_apart(check_inside(pattern))
 
     @model_validator(mode="after")
     def _stack_has_z(self) -> Images:
@@ -135,7 +135,7 @@ class Table(Settings):
     @field_validator("file")
     @classmethod
     def _fields_are_known(cls, file: str) -> str:
-        return check_apart(file) if FIELD.search(file) else file
+        return check_apart(check_inside(file)) if FIELD.search(file) else file
 
     @field_validator("parts")
     @classmethod

@@ -67,14 +67,18 @@ def check_inside(pattern: str) -> str:
     """The pattern, if it stays below the data folder and its fields are of known kinds; else ValueError."""
     if not pattern or pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
         raise ValueError(f"path pattern {pattern!r}: expected a path inside the data folder, without '..'")
+    return _check_kinds(pattern)
+
+
+def _check_kinds(pattern: str) -> str:
     for match in FIELD_KIND.finditer(pattern):
         _expression(pattern, match)
     return pattern
 
 
 def check_apart(pattern: str) -> str:
-    """The pattern, if names that fit it are taken apart in one way alone; else ValueError that says why not."""
-    for before, after in itertools.pairwise(FIELD_KIND.finditer(check_inside(pattern))):
+    """The pattern, if texts that fit it are taken apart in one way alone; else ValueError that says why not."""
+    for before, after in itertools.pairwise(FIELD_KIND.finditer(_check_kinds(pattern))):
         if before.end() != after.start() or _has_width(before[2]) or _has_width(after[2]):
             continue
         if before[2] != "d" or after[2] == "d":

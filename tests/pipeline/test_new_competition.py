@@ -408,6 +408,32 @@ def test_lists_of_names_say_which_images_count_and_what_is_held_out(
     assert "stand in" not in Path("tested.yaml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("line", "columns"),
+    [
+        ("{} 1 2 1", ["id", "column_2", "column_3", "column_4"]),
+        ("{}.jpg", ["listed"]),
+        ("/data/JPEGImages/{0}.jpg,/data/SegmentationClass/{0}.png", ["listed", "column_2"]),
+    ],
+)
+def test_lists_of_several_columns_and_of_paths_are_read(
+    line: str, columns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voc(tmp_path / "voc")
+    for path in (tmp_path / "voc/ImageSets/Segmentation").iterdir():
+        path.write_text("".join(f"{line.format(name)}\n" for name in path.read_text().split()))
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("voc"))
+    competition = load_competition(Path("voc.yaml"))
+    assert competition.tables[0].columns == columns
+    listing, problems = list_images(competition, Path("voc"), "train")
+    assert {name: len(rows) for name, rows in listing.groupby("subset")} == {"train": 6, "val": 3} and not problems
+    with (tmp_path / "voc/ImageSets/Segmentation/val.txt").open("a") as file:
+        file.write("2007_000000 and three words more\n")
+    start_competition(Path("voc"), name="crooked")
+    assert load_competition(Path("crooked.yaml")).tables[0].file == "ImageSets/Segmentation/trainval.txt"
+
+
 CHANNELS = {
     "two-channels": 2, "two-channel-volumes": 2, "bands-first": 6, "brats": 4, "sequences-in-folders": 2,
     "many-bands": 12,
