@@ -151,6 +151,8 @@ def scores_of(run: Path) -> dict[str, Any]:
         "metric": learned["metric"], "score": round(learned["cv"], 4), "nested": round(learned["nested"], 4),
         "interval": [round(value, 4) for value in learned["interval"]], "images": learned["images"],
     }  # fmt: skip
+    if (run / "tuning/shifts.csv").is_file():
+        kept["shifts"] = pd.read_csv(run / "tuning/shifts.csv")[["shift", "score"]].round(4).to_dict("records")
     table = pd.read_csv(run / "tuning/scores.csv")
     if all(f"tp_{number}" in table for number in range(len(classes))):
         sums = [(table[f"tp_{number}"].sum(), table[f"fn_{number}"].sum()) for number in range(len(classes))]

@@ -37,6 +37,8 @@ ADDED = (
     "benchmarks/ablation.py CACHE` about images from the source of their training images."
 )
 
+SHIFTED = "Score of the same images as they are and shifted (`tune.shifts`), by the threshold that is best as they are."
+
 
 def read_rows() -> dict[str, dict[str, Any]]:
     """Rows by name, as the first lines of `rows.yaml` say; a row `like` another has its settings before its own."""
@@ -58,7 +60,7 @@ def table() -> str:
             lines += ["", f"## {section}", "", row.get("about", "")] if row.get("about") else ["", f"## {section}"]
             lines += ["", "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
         lines.append(_line(kept, row))
-    return "\n".join([*lines, *_added(rows), "", *_made(rows)]) + "\n"
+    return "\n".join([*lines, *_added(rows), *_shifted(rows), "", *_made(rows)]) + "\n"
 
 
 def kept_rows() -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -108,6 +110,17 @@ def _cell(one: dict[str, Any] | None) -> str:
         return ""
     clear = "**" if one["low"] > 0 or one["high"] < 0 else ""
     return f"{clear}{one['gain']:+.3f}{clear} [{one['low']:+.3f}, {one['high']:+.3f}]"
+
+
+def _shifted(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """A table of the rows whose images were shown shifted too: a line a row, a column a shift."""
+    found = [(row, {one["shift"]: one["score"] for one in kept["shifts"]}) for kept, row in rows if kept.get("shifts")]
+    kinds = list(dict.fromkeys(kind for _, scores in found for kind in scores))
+    lines = [f"| | {' | '.join(kinds)} |", "|---" * (1 + len(kinds)) + "|"]
+    for row, scores in found:
+        cells = (f"{scores[kind]:.4f}" if kind in scores else "" for kind in kinds)
+        lines.append(f"| {row.get('beside', '')} | {' | '.join(cells)} |")
+    return ["", "## Shifted images", "", SHIFTED, "", *lines] if found else []
 
 
 def _made(rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[str]:

@@ -69,6 +69,7 @@ def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monk
     gain = {"gain": 0.01, "low": 0.002, "high": 0.03, "groups": 9}
     more = {
         "difference": {**gain, "low": -0.02, "against": "z"}, "added": [{"what": "view hflip", **gain}],
+        "shifts": [{"shift": "none", "score": 0.8}, {"shift": "scale:2", "score": 0.71}], "sizes": {"folds": 1},
     }  # fmt: skip
     loss = {"what": "view hflip", "gain": -0.02, "low": -0.03, "high": -0.01, "groups": 5}
     old = {"old": [loss, {**loss, "what": "rule grid instead of global", "high": 0.0}]}
@@ -82,6 +83,8 @@ def test_the_table_has_the_rows_that_were_run(results: Any, tmp_path: Path, monk
     assert "| | `x` (9) | `old` (5) |" in lines
     assert "| rule grid instead of global |  | -0.020 [-0.030, +0.000] |" in lines
     assert "| view hflip | **+0.010** [+0.002, +0.030] | **-0.020** [-0.030, -0.010] |" in lines
+    assert "| | none | scale:2 |" in lines and "| none | 0.8000 | 0.7100 |" in lines
+    assert "- `x`: `python -m pipeline run x`, folds 1, 60 images, revision `abc`, 1 core." in lines
     assert sum(line.startswith("| `") for line in lines) == 2 and lines.count("## One") == 1
     assert "- `z`: `python -m pipeline run z`, 60 images, revision `abc`, 1 core." in lines
 
@@ -94,6 +97,28 @@ def test_a_row_like_another_adds_its_settings(results: Any, tmp_path: Path, monk
     monkeypatch.setattr(sys.modules["results_table"], "FOLDER", tmp_path)
     shared = {"section": "One", "experiment": "mnist", "data": "mnist", "like": "a", "against": "a"}
     assert results.read_rows()["b"] == shared | {"set": ["seed=1", "train.epochs=2"]}
+
+
+def test_a_row_of_what_new_competition_writes(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(results.subprocess, "run", lambda command, **_: asked.append(command))
+    row = {"first": 10, "data": "pets", "set": ["seed=1"]}
+    contract = tmp_path / "first/first-pets.yaml"
+    assert results.experiment_of(row, Path("sets"), tmp_path, {}) == [str(tmp_path / "first/first-pets-baseline.yaml")]
+    assert asked[0][3:] == [
+        "new-competition",
+        "sets/pets",
+        *("--name", "first-pets"),
+        *("--out", str(contract)),
+        "--minutes",
+        "10",
+    ]
+    contract.touch()
+    by_hand = results.experiment_of(row | {"experiment": "camvid"}, Path("sets"), tmp_path, {})
+    assert by_hand == ["camvid", "--set", f"competition={contract}"] and len(asked) == 1
+    begin = "python -m pipeline new-competition pets --name first-pets --minutes 10 && python -m pipeline run "
+    assert results.told(row) == begin + "first-pets-baseline.yaml --set 'seed=1'"
+    assert results.told({"experiment": "camvid", "data": "x"}) == "python -m pipeline run camvid"
 
 
 def test_a_row_takes_what_another_trained(results: Any, tmp_path: Path) -> None:
