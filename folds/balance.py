@@ -15,8 +15,8 @@ WHOLE = "all"
 
 
 def area_columns(inventory: pd.DataFrame) -> list[str]:
-    """Columns `area_<class>` of an inventory: foreground pixels of a class in an image."""
-    return [column for column in inventory.columns if column.startswith("area_")]
+    """Columns `area_<class>` of an inventory: foreground pixels of a class in an image; background is none."""
+    return [column for column in inventory.columns if column.startswith("area_") and column != "area_background"]
 
 
 def balance_levels(folds: pd.DataFrame, inventory: pd.DataFrame) -> pd.DataFrame:

@@ -90,7 +90,8 @@ def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generato
         raise ValueError("the patch index has no column 'tissue': make it with grid_index(..., tissue=True)")
     if not 0 <= share <= 1:
         raise ValueError(f"share of windows without tissue is {share}, expected 0 to 1")
-    foreground = index.filter(like=PREFIX).to_numpy().sum(axis=1) > 0
+    shares = index.filter(like=PREFIX).drop(columns=f"{PREFIX}background", errors="ignore")
+    foreground = shares.to_numpy().sum(axis=1) > 0
     keep = index["tissue"].to_numpy(bool) | foreground | (generator.random(len(index)) < share)
     return index[keep].reset_index(drop=True)
 

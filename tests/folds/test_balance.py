@@ -39,6 +39,12 @@ def test_counts_areas_and_distance() -> None:
     assert table["distance"].tolist() == pytest.approx([1 / 6, 1 / 6, 0])
 
 
+def test_background_is_no_foreground() -> None:
+    inventory = INVENTORY.assign(area_background=70 - INVENTORY["area_cell"] - INVENTORY["area_wall"])
+    folds = make_folds(INVENTORY, "predefined", 2, 0, fold_column="given")
+    pd.testing.assert_frame_equal(fold_balance(folds, inventory), fold_balance(folds, INVENTORY))
+
+
 def test_classes_that_no_fold_can_judge_are_named() -> None:
     rare = INVENTORY.assign(area_rare=[0, 0, 0, 0, 9, 0], area_none=0)
     table = fold_balance(make_folds(rare, "predefined", 2, 0, fold_column="given"), rare)

@@ -91,6 +91,8 @@ def test_tissue(tmp_path: Path) -> None:
     assert len(keep_tissue(index, 1.0, np.random.default_rng(0))) == 8
     many = pd.concat([index] * 500, ignore_index=True)
     assert len(keep_tissue(many, 0.3, np.random.default_rng(0))) == pytest.approx(500 * (5 + 0.3 * 3), rel=0.05)
+    with_background = index.assign(foreground_background=1.0)
+    assert len(keep_tissue(with_background, 0.0, np.random.default_rng(0))) == 5, "background is no foreground"
     with pytest.raises(ValueError, match="tissue"):
         keep_tissue(index.drop(columns="tissue"), 0.5, np.random.default_rng(0))
     with pytest.raises(ValueError, match="share"):
