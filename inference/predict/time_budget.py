@@ -111,7 +111,10 @@ class TimeKeeper:
         return min(number, self._members)
 
     def measured(self, pixels: int, seconds: float) -> list[str]:
-        """Note that an image was predicted; returns what is to be said: the forecast once, and what was given up."""
+        """Note that an image was predicted; returns what is to be said: the forecast once, and what was given up.
+
+        seconds: since the one before on its device, so that what was done with that one in between is in the forecast.
+        """
         with self._lock:
             self._pixels = max(0, self._pixels - pixels)
             self._measured.append((pixels, seconds))

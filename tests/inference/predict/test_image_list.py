@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -133,6 +134,20 @@ def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, 
     early, late = images.ids[0], images.ids[-1]
     assert (probs(prediction_path(tmp_path / "short", early)) == probs(prediction_path(tmp_path / "all", early))).all()
     assert (probs(prediction_path(tmp_path / "short", late)) == probs(prediction_path(tmp_path / "first", late))).all()
+
+
+def test_what_is_done_with_an_image_in_between_is_in_the_forecast(images: ListedImages, tmp_path: Path) -> None:
+    class Noting(TimeKeeper):
+        noted: list[float] = []
+
+        def measured(self, pixels: int, seconds: float) -> list[str]:
+            self.noted.append(seconds)
+            return super().measured(pixels, seconds)
+
+    keeper = Noting(1e9, ("identity",), 1)
+    for _ in predict_listed([member()], images, images.ids[:3], tmp_path / "a", budget=keeper):
+        time.sleep(0.1)  # as deciding and writing it takes
+    assert len(keeper.noted) == 3 and min(keeper.noted[1:]) >= 0.1
 
 
 def test_what_a_budget_cost_is_made_good_where_there_is_none(images: ListedImages, tmp_path: Path) -> None:
