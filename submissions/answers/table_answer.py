@@ -46,7 +46,7 @@ class TableAnswer(Answer):
             rows = self._through_csv(self._rows(fields, said.planes[:, 0], said))
             shape = (1, said.planes.shape[2], said.planes.shape[3])
             return decode_image(self.competition, [(0, row) for row in rows], shape, fields=fields)
-        if self.form.rows == "image" and "{score}" in self.form.mask_template:
+        if self.form.rows == "image" and self.form.wants_objects:
             return said
         if self.competition.images.kind == "volumes" or said.planes.shape[1] > 1:
             slices = [self._one({**fields, "z": z}, said.planes[:, z], None)[0] for z in range(said.planes.shape[1])]

@@ -15,13 +15,20 @@ import pandas as pd
 from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.host.patterns import fill
+from submissions.host.patterns import FIELD_KIND, fill
 from submissions.host.sample import columns, read_sample, row_keys, submission_format
 from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned
 from submissions.table.objects import ClassObjects, known_objects, objects_by_class
 
 Row = dict[str, str]
 NO_FIELDS: Mapping[str, Any] = {}
+
+
+class Confidence(float):
+    """A confidence in [0, 1] as templates write it: {score} with four decimals, {score:.2f} as it says."""
+
+    def __format__(self, form: str) -> str:
+        return super().__format__(form or ".4f")
 
 
 def encode_rows(
@@ -65,7 +72,7 @@ def encode_rows(
             objects_by_class(competition, planes, levels) if objects is None else known_objects(competition, objects)
         )
         return [answer_row(form, given, " ".join(_listed_objects(competition, dialect, found)))]
-    if form.rows == "image" and "{score}" not in form.mask_template:
+    if not form.wants_objects:
         index = competition.scored_classes[0]
         return [answer_row(form, given, encode(planes[index], dialect))]
     if instances is None:
@@ -76,14 +83,14 @@ def encode_rows(
     texts = encode_instances(instances, dialect)
     confidence = list(scores) if scores is not None else [1.0] * len(texts)
     cells = [
-        fill(form.mask_template, {"mask": text, "score": f"{score:.4f}"}, "submission.mask_template")
+        fill(form.mask_template, {"mask": text, "score": Confidence(score)}, "submission.mask_template")
         for text, score in zip(texts, confidence, strict=True)
     ]
     if form.rows == "image":
         return [answer_row(form, given, " ".join(cells))]
-    numbered = [{**given, "number": number, "score": f"{score:.4f}"} for number, score in enumerate(confidence)]
+    numbered = [{**given, "number": number, "score": Confidence(score)} for number, score in enumerate(confidence)]
     rows = [answer_row(form, one, cell) for one, cell in zip(numbered, cells, strict=True)]
-    return rows or [answer_row(form, {**given, "number": -1, "score": "1"}, _empty(competition))]
+    return rows or [answer_row(form, {**given, "number": -1, "score": 1}, _empty(competition))]
 
 
 def _listed_objects(competition: Competition, dialect: Dialect, objects: Iterable[ClassObjects]) -> Iterator[str]:
@@ -91,7 +98,7 @@ def _listed_objects(competition: Competition, dialect: Dialect, objects: Iterabl
     form = submission_format(competition)
     for name, label, scores in objects:
         for text, score in zip(encode_instances(label, dialect), scores, strict=True):
-            given = {"class": name, "mask": text, "score": f"{score:.4f}"}
+            given = {"class": name, "mask": text, "score": Confidence(score)}
             yield fill(form.mask_template, given, "submission.mask_template")
 
 
@@ -231,15 +238,25 @@ def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]
     if form.rows == "image":
         return [rows[0] if rows else None] + [None] * (len(competition.scored_classes) - 1)
     names = [competition.classes[index] for index in competition.scored_classes]
-    found: dict[str, Row] = {}
-    for row in rows:
-        if form.class_column:
-            found[row[form.class_column]] = row
-            continue
-        ends = [name for name in names if row[form.id_column].endswith(name)]
-        if ends:
-            found[max(ends, key=len)] = row  # 'x_11' ends with the class 1 too
+    if form.class_column:
+        found = {row[form.class_column]: row for row in rows}
+    else:
+        named = [(_id_pattern(form.id_template, tuple(names)).fullmatch(row[form.id_column]), row) for row in rows]
+        found = {match["class"]: row for match, row in named if match is not None}
     return [found.get(name) for name in names]
+
+
+@lru_cache
+def _id_pattern(template: str, classes: tuple[str, ...]) -> re.Pattern[str]:
+    """An id that names its class; other fields may be any text."""
+    longest_first = sorted(map(re.escape, classes), key=len, reverse=True)  # 'x11' may end with the class 1 too
+    text, position = "", 0
+    for field in FIELD_KIND.finditer(template):
+        text += re.escape(template[position : field.start()])
+        seen = "(?P<class>" in text
+        text += ".*?" if field[1] != "class" else "(?P=class)" if seen else f"(?P<class>{'|'.join(longest_first)})"
+        position = field.end()
+    return re.compile(text + re.escape(template[position:]), re.DOTALL)
 
 
 class CellObject(NamedTuple):

@@ -86,6 +86,32 @@ def test_rows_by_class_in_a_column_or_in_the_id() -> None:
     np.testing.assert_array_equal(decode_rows(inside, rows, SHAPE)[0], planes)
 
 
+@pytest.mark.parametrize("template", ["{class}_{id}", "{id}_{class}.png", "{id}{class}", "mask_{class}_of_{id}_{class}"])
+def test_a_class_anywhere_in_the_id_brings_its_mask_back(template: str) -> None:
+    form = {"rows": "image_class", "id_template": template}
+    competition = rle_contract(classes=["1", "11", "(b"], submission=form)
+    planes = np.stack([draw_mask(k) for k in range(3)])
+    rows = encode_rows(competition, {"image_id": "a_1_2"}, planes)
+    np.testing.assert_array_equal(decode_rows(competition, rows, SHAPE)[0], planes)
+
+
+def test_confidences_have_the_decimals_that_the_template_says() -> None:
+    masks = {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True}
+    label = np.zeros(SHAPE, np.int32)
+    label[2:8, 2:9], label[20:30, 20:31] = 1, 2
+    fields, planes = {"image_id": "a"}, (label > 0)[None]
+    form = {"mask_template": "0 {score:.2f} {mask}", "dialect": {"kind": "coco_zlib"}}
+    listed = rle_contract(masks=masks, submission=form)
+    rows = encode_rows(listed, fields, planes, instances=label, scores=[0.754, 0.5])
+    assert rows[0]["rle"].split()[:2] == ["0", "0.75"] and rows[0]["rle"].split()[3:5] == ["0", "0.50"]
+    np.testing.assert_array_equal(decode_rows(listed, rows, SHAPE)[1], label)
+    each = rle_contract(masks=masks, submission={"rows": "instance", "extra": {"sure": "{score:.1f}", "as": "{score}"}})
+    rows = encode_rows(each, fields, planes, instances=label, scores=[0.754, 0.5])
+    assert [(row["sure"], row["as"]) for row in rows] == [("0.8", "0.7540"), ("0.5", "0.5000")]
+    (none,) = encode_rows(each, fields, planes & False, instances=label * 0, scores=[])
+    assert (none["sure"], none["as"]) == ("1.0", "1")
+
+
 def test_volumes_slice_by_slice_further_columns_and_confidences() -> None:
     volume = np.stack([draw_mask(1), draw_mask(2)])[None]
     competition = rle_contract(submission={"id_template": "{id}_{z}"})
