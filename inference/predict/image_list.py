@@ -189,7 +189,7 @@ class _Job:
         def predict(image_id: str) -> None:
             nonlocal ended
             self._check_time()
-            began = time.perf_counter() if ended is None else ended  # deciding and writing the one before takes time too
+            began = time.perf_counter() if ended is None else ended  # deciding the one before takes time too
             used, weights = self._within_budget(ready)
             reader, slices = self._open(images, image_id)
             shown = reader if self.shown is None else self.shown(reader)

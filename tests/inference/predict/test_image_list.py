@@ -137,17 +137,17 @@ def test_a_budget_gives_up_views_then_members_and_says_so(images: ListedImages, 
 
 
 def test_what_is_done_with_an_image_in_between_is_in_the_forecast(images: ListedImages, tmp_path: Path) -> None:
-    class Noting(TimeKeeper):
-        noted: list[float] = []
+    noted: list[float] = []
 
+    class Noting(TimeKeeper):
         def measured(self, pixels: int, seconds: float) -> list[str]:
-            self.noted.append(seconds)
+            noted.append(seconds)
             return super().measured(pixels, seconds)
 
     keeper = Noting(1e9, ("identity",), 1)
     for _ in predict_listed([member()], images, images.ids[:3], tmp_path / "a", budget=keeper):
         time.sleep(0.1)  # as deciding and writing it takes
-    assert len(keeper.noted) == 3 and min(keeper.noted[1:]) >= 0.1
+    assert len(noted) == 3 and min(noted[1:]) >= 0.1
 
 
 def test_what_a_budget_cost_is_made_good_where_there_is_none(images: ListedImages, tmp_path: Path) -> None:
