@@ -140,8 +140,8 @@ def fill_store(space: Workspace, folder: Path) -> Iterator[tuple[int, int]]:
     parts = [left.iloc[start : start + CHUNK] for start in range(0, len(left), CHUNK)]
     if space.workers > 0 and parts:
         with ProcessPoolExecutor(space.workers) as pool:
-            for future in [pool.submit(prepare_images, *fixed, part) for part in parts]:
-                count += future.result()
+            for stored in pool.map(prepare_images, *([one] * len(parts) for one in fixed), parts):  # ends at an error
+                count += stored
                 yield count, total
         return
     for part in parts:

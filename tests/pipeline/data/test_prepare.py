@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import importlib
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from drawn_hosts import draw_mask
 from tiny_run import write_tiny_experiment
 
 from inference.config import InputConfig
+from pipeline.data import prepare
 from pipeline.data.prepare import fill_store, open_prepared, peak_memory, prepare_stage
 from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace, open_workspace, stage_parser
@@ -48,6 +51,29 @@ def test_processes_store_the_same_and_stored_images_are_not_stored_again(tmp_pat
     assert list(fill_store(space, stored.folder)) == [(12, 12)]
     alone = open_workspace(stage_parser("").parse_args(arguments))
     assert peak_memory(space) == 2 * peak_memory(alone)
+
+
+def refuse_the_first(*given: Any) -> int:
+    """Stands for `prepare_images`: of the parts the first cannot be stored, the others leave a file each."""
+    folder, part = given[-2:]
+    if part["image_id"].iloc[0] == "train00":
+        raise ValueError("image 'train00' cannot be prepared")
+    time.sleep(0.05)
+    (folder / part["image_id"].iloc[0]).touch()
+    return 1
+
+
+def test_an_image_that_cannot_be_stored_is_told_before_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = write_tiny_experiment(tmp_path)
+    run_stages(arguments, ["01"])
+    monkeypatch.setattr(prepare, "CHUNK", 1)
+    monkeypatch.setattr(prepare, "prepare_images", refuse_the_first)
+    space = open_workspace(stage_parser("").parse_args([*arguments, "--workers", "1"]))
+    with pytest.raises(ValueError, match="train00"):
+        list(fill_store(space, tmp_path))
+    assert len(list(tmp_path.glob("train*"))) < 6, "of 11 others"
 
 
 def test_before_stage_03_there_is_no_store(tmp_path: Path) -> None:
