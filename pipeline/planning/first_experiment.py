@@ -42,8 +42,8 @@ def draft_experiment(competition: Competition, data: Path, contract: str, *, pix
     masks = competition.masks.kind != "none"
     folds, why = _folds(competition, listing, seen)
     used = len(folds.get("use", range(FOLDS_ON_CPU if device == "cpu" else folds["n"])))
-    in_a_hurry = masks and not math.isinf(pixels)
-    scales = quick_scales(competition, data, seen.size) if in_a_hurry else [working_scale(seen.size)]
+    time_limited = masks and not math.isinf(pixels)
+    scales = quick_scales(competition, data, seen.size) if time_limited else [working_scale(seen.size)]
     size = training_size(seen, used, scales, memory=memory, pixels=pixels)
     _put_folds(draft, folds, why, size, device)
     _put_input(
