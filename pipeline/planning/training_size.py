@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import statistics
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -159,7 +158,7 @@ def machine() -> tuple[str, float]:
 
 
 def pixels_in(minutes: float, experiment: Experiment) -> float:
-    """Pixels of patches that an experiment can be trained on in so many minutes here, by steps that are timed now.
+    """Pixels of patches that an experiment can be trained on in so many minutes here, by the fastest of a few steps made now.
 
     A quarter of the minutes is left for what is not steps; what else a processor is doing just now does not count.
     Raises ValueError where `minutes` is not positive.
@@ -184,7 +183,7 @@ def pixels_in(minutes: float, experiment: Experiment) -> float:
         began = clock()
         trainer.step([batch], 0, index)
         times.append(clock() - began)
-    return IN_STEPS * 60 * minutes * count * side * side / statistics.median(times[1:])
+    return IN_STEPS * 60 * minutes * count * side * side / min(times[1:])
 
 
 def _processor_clock() -> float:
