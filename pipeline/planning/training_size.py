@@ -158,7 +158,7 @@ def machine() -> tuple[str, float]:
 
 
 def pixels_in(minutes: float, experiment: Experiment) -> float:
-    """Pixels of patches that an experiment can be trained on in so many minutes here, by the fastest of a few steps made now.
+    """Pixels of patches that an experiment can be trained on in so many minutes here, by the fastest of a few steps.
 
     A quarter of the minutes is left for what is not steps; what else a processor is doing just now does not count.
     Raises ValueError where `minutes` is not positive.
