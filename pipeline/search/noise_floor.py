@@ -28,24 +28,26 @@ def noise_floor(scores: Sequence[float]) -> float:
     return float(TWO_ERRORS * np.sqrt(2) * np.std(np.asarray(scores, float), ddof=1))
 
 
-def known_scores(folder: Path) -> dict[str, float]:
-    """Scores of the seeds that were run, seeds as text; empty where none was."""
+def known_scores(folder: Path, key: str) -> dict[str, float]:
+    """Scores of the seeds that were run, seeds as text; empty where none was, or of another `key`."""
     path = folder / NOISE
-    return dict(json.loads(path.read_text(encoding="utf-8"))["scores"]) if path.is_file() else {}
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return dict(found["scores"]) if found.get("key") == key else {}
 
 
-def unknown_seeds(folder: Path, seed: int) -> list[int]:
+def unknown_seeds(folder: Path, seed: int, key: str) -> list[int]:
     """The seeds of a noise floor that are not scored yet."""
-    return [number for number in range(seed, seed + SEEDS + 1) if str(number) not in known_scores(folder)]
+    known = known_scores(folder, key)
+    return [number for number in range(seed, seed + SEEDS + 1) if str(number) not in known]
 
 
-def measure_noise(folder: Path, score: Callable[[int], float], seed: int) -> float:
+def measure_noise(folder: Path, score: Callable[[int], float], seed: int, *, key: str) -> float:
     """The noise floor of an experiment whose `score` at a seed is asked for; written into its `folder` as it goes.
 
-    Seeds that were scored before are not scored again.
+    key: what the scores are of (experiment, folds, objective). Seeds that were scored before are not scored again.
     """
-    for number in unknown_seeds(folder, seed):
-        scores = {**known_scores(folder), str(number): score(number)}
+    for number in unknown_seeds(folder, seed, key):
+        scores = {**known_scores(folder, key), str(number): score(number)}
         floor = noise_floor(list(scores.values())) if len(scores) > 1 else 0.0
-        write_atomic(folder / NOISE, json.dumps({"floor": floor, "scores": scores}, indent=1) + "\n")
-    return noise_floor(list(known_scores(folder).values()))
+        write_atomic(folder / NOISE, json.dumps({"floor": floor, "scores": scores, "key": key}, indent=1) + "\n")
+    return noise_floor(list(known_scores(folder, key).values()))

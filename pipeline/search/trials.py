@@ -46,6 +46,18 @@ class Judged:
     scores: dict[str, float]
 
 
+def experiment_key(experiment: Experiment) -> str:
+    """What an experiment is but for its search: scores and runs of another key are of another experiment."""
+    return digest(experiment.model_dump(mode="json", exclude={"search"}))
+
+
+def run_name(experiment: Experiment, what: str, settings: dict[str, Any]) -> str:
+    """Name of a run of the experiment with other settings: two that differ in anything have two names, so that a search
+    of a changed experiment, or one whose best trial is another than before, meets no run that was made otherwise.
+    """
+    return f"{experiment.name}-{what}-{digest([experiment_key(experiment), settings])[:8]}"
+
+
 def search_folds(experiment: Experiment) -> tuple[list[int], list[int]]:
     """Folds that judge trials, and those that the search never sees; ValueError where either is empty."""
     used = experiment.used_folds
@@ -211,8 +223,8 @@ def _objective(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-    name = f"{space.experiment.name}-trial-{digest(settings)[:8]}"
     changed = {**settings, "folds.use": seen, "train.validate_every": max(1, space.experiment.train.validate_every)}
+    name = run_name(space.experiment, "trial", changed)
     try:
         found = judge(space, argv, name, changed, observe)
     except optuna.TrialPruned:
@@ -229,6 +241,11 @@ def _objective(
 def finished(study: Any) -> list[Any]:
     """Trials that need not be run again: scored, pruned or failed."""
     return [trial for trial in study.trials if trial.state.is_finished()]
+
+
+def scored(study: Any) -> list[Any]:
+    """Trials that were run to the end."""
+    return [trial for trial in study.trials if trial.state == _states().COMPLETE]
 
 
 def _states() -> Any:
@@ -269,17 +286,21 @@ def _as_it_is(experiment: Experiment) -> dict[str, Any]:
             if isinstance(value, (int, float)) and values.low <= value <= values.high:
                 found[key] = value
         elif value in values:
-            found[key] = json.dumps(value)
+            found[key] = json.dumps(values[values.index(value)])  # 0 where 0.0 is set: another text, the same value
     return found
 
 
 def trial_table(study: Any, floor: float) -> pd.DataFrame:
-    """One row per trial, the best first: trial, state, score, noise (below the best by less than `floor`), settings."""
-    best = max((trial.value for trial in study.trials if trial.value is not None), default=float("nan"))
+    """One row per trial, the best first: trial, state, score, noise (below the best by less than `floor`), settings.
+
+    Trials that were stopped have no score: Optuna notes of them what a fold was last validated at, which is none.
+    """
+    scores = {trial.number: trial.value for trial in scored(study)}
+    best = max(scores.values(), default=float("nan"))
     rows = [
         {
-            "trial": trial.number, "state": trial.state.name.lower(), "score": trial.value,
-            "noise": trial.value is not None and best - trial.value < floor, **trial.params,
+            "trial": trial.number, "state": trial.state.name.lower(), "score": scores.get(trial.number),
+            "noise": trial.number in scores and best - scores[trial.number] < floor, **trial.params,
         }
         for trial in study.trials
     ]  # fmt: skip

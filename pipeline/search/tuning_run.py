@@ -13,14 +13,18 @@ from pipeline.search.parts import Ahead, run_part, spread, trial_parts
 from pipeline.search.trials import (
     FOLDER,
     best_settings,
+    experiment_key,
     judge,
     open_study,
+    run_name,
     run_trials,
+    scored,
     search_folds,
     steady_optuna,
     trial_table,
     write_best,
 )
+from pipeline.stage import digest
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 
@@ -44,17 +48,18 @@ def tune_experiment(
         ahead(trial_parts(space, trials, until) if cluster is not None else [])
         seconds = None if until is None else max(0.0, until - time.time())
         study = run_trials(space, argv, trials=trials, seconds=seconds)
-        if not any(trial.value is not None and trial.state.name == "COMPLETE" for trial in study.trials):
+        if not scored(study):
             raise ValueError(f"none of {len(study.trials)} trials could be scored; {space.own / FOLDER} says why")
         settings = best_settings(space, study)
         best = write_best(space, settings)
         table = trial_table(study, floor)
         write_atomic(space.own / FOLDER / TABLE, table.to_csv(index=False, lineterminator="\n"))
         draw_study(study, space.own / FOLDER)
-        last = [(f"{name}-unseen", {"folds.use": unseen}), (f"{name}-best-unseen", {**settings, "folds.use": unseen})]
+        checked = {"unseen": {"folds.use": unseen}, "best-unseen": {**settings, "folds.use": unseen}}
+        last = [(run_name(space.experiment, what, one), one) for what, one in checked.items()]
         ahead([run_part(*one) for one in last])
         base, other = (judge(space, argv, *one).scores[goal] for one in last)
-    first = known_scores(space.own)[str(space.experiment.seed)]
+    first = known_scores(space.own, _noise_key(space))[str(space.experiment.seed)]
     lines = verdict(base, other, first=first, top=study.best_value, floor=floor)
     print("\n".join(lines))
     text = [f"# Search of {name}", "", *(f"- {line}" for line in lines), "", f"Best: {settings}, as {best}.", ""]
@@ -64,21 +69,27 @@ def tune_experiment(
 
 def _floor(space: Workspace, argv: Sequence[str], ahead: Ahead) -> float:
     """The noise floor on the folds of the search."""
-    name, goal = space.experiment.name, space.experiment.search.objective
-    seen, _ = search_folds(space.experiment)
+    experiment, goal, key = space.experiment, space.experiment.search.objective, _noise_key(space)
+    seen, _ = search_folds(experiment)
 
     def run_at(seed: int) -> tuple[str, dict[str, Any]]:
-        return f"{name}-seed{seed}", {"seed": seed, "folds.use": seen}
+        settings = {"seed": seed, "folds.use": seen}
+        return run_name(experiment, f"seed{seed}", settings), settings
 
     def score(seed: int) -> float:
         found = judge(space, argv, *run_at(seed))
         print(f"{found.name}: {goal} {found.scores[goal]:.4f}")
         return found.scores[goal]
 
-    ahead([run_part(*run_at(seed)) for seed in unknown_seeds(space.own, space.experiment.seed)])
-    floor = measure_noise(space.own, score, space.experiment.seed)
+    ahead([run_part(*run_at(seed)) for seed in unknown_seeds(space.own, experiment.seed, key)])
+    floor = measure_noise(space.own, score, experiment.seed, key=key)
     print(f"noise floor: {floor:.4f}; runs that differ by less may differ only by their seed")
     return floor
+
+
+def _noise_key(space: Workspace) -> str:
+    experiment = space.experiment
+    return digest([experiment_key(experiment), search_folds(experiment)[0], experiment.search.objective])
 
 
 def verdict(base: float, other: float, *, first: float, top: float, floor: float) -> list[str]:
@@ -102,7 +113,7 @@ def draw_study(study: Any, folder: Path) -> None:
     from pipeline.pictures import save_figure
 
     drawn = {"history": plots.plot_optimization_history, "slices": plots.plot_slice}
-    if sum(trial.value is not None for trial in study.trials) >= 4 and len(study.best_trial.params) > 1:
+    if len(scored(study)) >= 4 and len(study.best_trial.params) > 1:
         drawn["importance"] = plots.plot_param_importances
     for name, draw in drawn.items():
         with steady_optuna():

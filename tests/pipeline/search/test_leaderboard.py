@@ -55,9 +55,10 @@ def test_a_noise_floor_is_two_deviations_of_a_difference(tmp_path: Path) -> None
         asked.append(seed)
         return 0.8 + seed / 100
 
-    first = measure_noise(tmp_path, score, 5)
-    assert asked == [5, 6, 7] and measure_noise(tmp_path, score, 5) == first == noise_floor([0.85, 0.86, 0.87])
+    first = measure_noise(tmp_path, score, 5, key="a")
+    assert asked == [5, 6, 7] and measure_noise(tmp_path, score, 5, key="a") == first == noise_floor([0.85, 0.86, 0.87])
     assert asked == [5, 6, 7] and json.loads((tmp_path / NOISE).read_text())["floor"] == first
+    assert measure_noise(tmp_path, score, 5, key="b") == first and len(asked) == 6, "scores of another experiment"
 
 
 def test_runs_of_a_competition_side_by_side(

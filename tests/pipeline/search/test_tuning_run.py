@@ -14,7 +14,7 @@ from tiny_run import space_of, write_tiny_experiment
 from pipeline.__main__ import main
 from pipeline.search import trials as module
 from pipeline.search.parts import do_part, trial_parts
-from pipeline.search.trials import assignments, judge, open_study, run_trials, search_folds
+from pipeline.search.trials import assignments, judge, open_study, run_name, run_trials, search_folds
 from pipeline.search.tuning_run import verdict
 from pipeline.sequence import run_stages
 from submissions.host.settings import override
@@ -54,7 +54,9 @@ def test_a_search_leaves_table_pictures_best_and_its_optimism(searched: tuple[Pa
     assert best["name"] == "tiny-best" and "search" not in best
     top = table.iloc[0]
     assert best["train"]["lr"] == pytest.approx(top["train.lr"])
-    unseen = json.loads((folder / "runs/drawn/tiny-best-unseen/oof/stage.json").read_text())
+    checked = [*own.parent.glob("tiny-best-unseen-*")]
+    assert 1 <= len(checked) <= 2, "one of each call's best trial"
+    unseen = json.loads((checked[0] / "oof/stage.json").read_text())
     assert set(unseen["identity"]["inputs"]) == {"fold_1", "folds"}
     frozen = {path.parent.name: json.loads(path.read_text())["folds"] for path in own.parent.glob("*/folds.json")}
     assert len(set(frozen.values())) == 1, "all are judged on the same folds, the seeds too"
@@ -139,6 +141,7 @@ def test_a_trial_that_lags_is_stopped_and_its_folder_deleted(tmp_path: Path, mon
     assert len(list(space.shared.glob("tiny-trial-*"))) == states.count("COMPLETE")
     table = module.trial_table(study, 0.05)
     assert table.loc[0, "score"] == 1.0 and not table["noise"].all() and table["noise"].iloc[0]
+    assert (table["score"].notna() == (table["state"] == "complete")).all(), "a validation is no score"
 
 
 def test_a_trial_that_cannot_be_run_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -173,6 +176,26 @@ def test_what_cannot_be_searched_is_said(
     with pytest.raises(SystemExit):
         main(["tune", *write_tiny_experiment(tmp_path, search=search)])
     assert words in capsys.readouterr().err
+
+
+def test_the_experiment_as_it_is_comes_first_however_its_numbers_are_written(tmp_path: Path) -> None:
+    ranges = {"augment.cutmix": [0, 0.5], "train.lr": {"low": 1e-4, "high": 1e-2}}  # its own cutmix is 0.0
+    space = space_of(write_tiny_experiment(tmp_path, search={"folds": [0], "ranges": ranges}))
+    study = open_study(space)
+    module.take_up(study, space.experiment, "here", 1)
+    assert module.suggest(study.ask(), space.experiment) == {"augment.cutmix": 0, "train.lr": 1e-3}
+
+
+def test_runs_that_differ_have_other_names(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, search=SEARCH)
+    one, other = space_of(arguments).experiment, space_of(arguments, "--set", "train.epochs=3").experiment
+    wider = space_of(arguments, "--set", "search.pruner=none").experiment
+    name = run_name(one, "best-unseen", {"train.lr": 0.1})
+    assert name.startswith("tiny-best-unseen-") and name == run_name(wider, "best-unseen", {"train.lr": 0.1})
+    assert (
+        len({name, run_name(one, "best-unseen", {"train.lr": 0.2}), run_name(other, "best-unseen", {"train.lr": 0.1})})
+        == 3
+    )
 
 
 def test_half_of_the_folds_judge_where_none_are_named(tmp_path: Path) -> None:
