@@ -34,7 +34,7 @@ from pipeline.training.optimisation import build_optimizer, parameter_groups
 from pipeline.training.training_log import check_loggers
 from pipeline.workspace import Workspace
 from submissions.metrics import build_metric
-from submissions.table.scoring import check_metric
+from submissions.table.scoring import check_metric, try_metric
 
 TAKEN = ("none", "wheel", "imagenet")  # model.weights that name no file
 
@@ -64,9 +64,12 @@ def _refused(steps: Iterator[tuple[str, Callable[[], object]]]) -> Iterator[str]
 
 def _light(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     experiment, tune = space.experiment, space.experiment.tune
-    yield "metric", lambda: check_metric(space.competition)
-    if tune.metric is not None:
-        yield "tune.metric", lambda: build_metric(str(tune.metric), **tune.metric_params)
+    contract = space.competition
+    if tune.metric is None:
+        yield "metric", lambda: try_metric(check_metric(contract), contract)
+    else:
+        yield "metric", lambda: check_metric(contract)
+        yield "tune.metric", lambda: try_metric(build_metric(str(tune.metric), **tune.metric_params), contract)
     folds = experiment.folds
     yield "folds.method", lambda: check_method(folds.method, folds.n, experiment.seed, split_options(space))
 

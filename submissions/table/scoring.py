@@ -142,6 +142,23 @@ def check_metric(competition: Competition) -> Metric:
     return metric
 
 
+def try_metric(metric: Metric, competition: Competition) -> None:
+    """Raises ValueError where the metric cannot score a unit of this contract: tried on one that shows nothing."""
+    masks, stacked, deep = competition.masks, competition.metric.unit == "stack", competition.images.kind == "volumes"
+    planes = np.zeros((len(competition.classes), 2 if deep else 1, 4, 4), bool)
+    nothing, single = np.zeros(planes.shape[1:], np.int32), competition.one_kind_of_object
+    truth = Truth(
+        planes, None, nothing if single else None, (1.0, 1.0, 1.0), points=[] if masks.kind == "points" else None,
+        objects={} if masks.instances and not single else None,
+    )  # fmt: skip
+    part = Segmentation(planes, nothing if metric.needs == "instances" else None), truth
+    try:
+        unit_row(metric, competition, *(joined_stack([part, part]) if stacked else part))
+    except ValueError as error:
+        units = "stacks" if stacked else "volumes" if deep else "images"
+        raise ValueError(f"{metric.name} cannot score the {units} of {competition.name}: {error}") from error
+
+
 def _flat(volume: np.ndarray) -> np.ndarray:
     """(Z, H, W), or (H, W) where it is one slice."""
     return volume[0] if len(volume) == 1 else volume

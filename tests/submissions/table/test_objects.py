@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
 from submissions.answers import answer_of, lint_answer
 from submissions.answers.scoring import score_submission
+from submissions.host.competition import load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.truth import Truth
 from submissions.rle.codec import Dialect, encode
 from submissions.table.findings import errors
 from submissions.table.objects import ClassObjects, objects_by_class
-from submissions.table.scoring import Segmentation, check_metric, class_objects, unit_row
+from submissions.table.scoring import Segmentation, check_metric, class_objects, host_metric, try_metric, unit_row
 from submissions.table.submission_table import CellObject, cell_objects, decode_rows, encode_rows
 
 FORM = {"mask_template": "{class} {score} {mask}", "dialect": {"kind": "coco_zlib"}}
@@ -129,3 +131,32 @@ def test_objects_are_of_single_images_and_a_metric_says_what_it_needs() -> None:
     label[0, 3:9, 3:9], label[0, 3:9, 9:20] = 1, 2  # they touch, and stay two
     (one,) = class_objects(single, Segmentation(label[None] > 0, label))
     assert len(one.scores) == 2 and one.label.max() == 2
+
+
+VOLUMES: dict[str, Any] = {
+    "images": {"train": "train/{id}.nii", "test": "test/{id}.nii", "kind": "volumes"},
+    "masks": {"kind": "images", "path": "masks/{id}.nii"}, "submission": None,
+}  # fmt: skip
+INSTANCES = {"kind": "rle", "table": {"file": "train.csv"}, "instances": True}
+STACKS = {"train": "train/{s}_{z}.png", "test": "test/{s}_{z}.png", "id": "{s}_{z}", "stack": "{s}", "z": "{z}"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({**VOLUMES, "metric": {"name": "boundary_f1"}}, "cannot score the volumes of drawn: planes have shape"),
+        ({"metric": {"name": "dice", "params": {"classes": [3]}}}, r"classes=\[3\], but there are 1 planes"),
+        ({"images": STACKS, "masks": INSTANCES, "metric": {"name": "dsb2018_precision", "unit": "stack"}},
+         "cannot score the stacks of drawn: dsb2018_precision needs instances"),
+    ],
+)  # fmt: skip
+def test_a_metric_that_cannot_score_the_units_is_refused_ahead(change: dict[str, Any], words: str) -> None:
+    contract = rle_contract(**change)
+    with pytest.raises(ValueError, match=words):
+        try_metric(host_metric(contract.metric), contract)
+
+
+@pytest.mark.parametrize("name", ["hubmap-vasculature-2023", "hippocampus", "byu-motors-2025", "cassava-2021"])
+def test_metrics_of_contracts_that_come_with_it_can_score_their_units(name: str) -> None:
+    contract = load_competition(name)
+    try_metric(check_metric(contract), contract)
