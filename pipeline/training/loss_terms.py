@@ -118,7 +118,8 @@ def cross_entropy_term(
         weights = class_weight_tensor(class_weights, pixels.logits)[:, None]
         truth = pixels.truth * (1 - label_smoothing) + label_smoothing / pixels.truth.shape[1]
         losses = -(weights * truth * pixels.logits.log_softmax(dim=1)).sum(1) * pixels.valid[:, 0]
-        return losses.sum(-1) / (weights * pixels.truth).sum((1, 2)).clamp(min=1e-12)
+        total = (weights * pixels.truth).sum((1, 2))  # 0 where only classes of weight 0 are shown: nothing is learned
+        return torch.where(total > 0, losses.sum(-1) / total.clamp(min=1e-12), 0.0)
 
     return term
 

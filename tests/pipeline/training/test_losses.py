@@ -222,6 +222,16 @@ def test_boundary_equals_the_written_out_distances() -> None:
         assert loss == pytest.approx(total / K, rel=1e-4, abs=1e-6)
 
 
+def test_a_sample_of_classes_without_weight_has_no_loss() -> None:
+    logits = torch.randn(2, 2, 3, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    target = torch.zeros(2, 3, 5, dtype=torch.uint8)
+    target[1, 0, 0] = 1
+    loss = build_loss("ce_dice", dice=0, class_weights=[0.0, 1.0], label_smoothing=0.1)(logits, target)
+    loss.backward()
+    alone = build_loss("ce_dice", dice=0, class_weights=[0.0, 1.0], label_smoothing=0.1)(logits[1:], target[1:])
+    assert loss.item() == pytest.approx(alone.item() / 2) and not logits.grad[0].any()
+
+
 def test_class_weights_weigh_planes() -> None:
     logits, target = drawn_planes()
     both = build_loss("bce_dice", class_weights=[3.0, 1.0])(logits, target)
