@@ -30,6 +30,7 @@ from pipeline.data.fold_tables import split_options
 from pipeline.experiment import Experiment
 from pipeline.stage import digest
 from pipeline.training.fold_training import check_loss, check_model
+from pipeline.training.mix_schedule import never_pasted
 from pipeline.training.optimisation import build_optimizer, parameter_groups
 from pipeline.training.training_log import check_loggers
 from pipeline.workspace import Workspace
@@ -82,6 +83,8 @@ def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "model.weights", lambda: _check_weights(experiment)
     yield "loss", lambda: check_loss(experiment)
     yield "augment.recipe", lambda: _check_recipe(experiment)
+    yield "augment.copy_paste", lambda: never_pasted(experiment)
+    yield "train.sampling.classes", lambda: _check_sampled(experiment)
     yield "predict.views", lambda: build_views(experiment.predict.views, experiment.input)
     yield "train.loggers", lambda: check_loggers(experiment.train.loggers)
     yield "train.optimizer", lambda: _check_optimizer(experiment)
@@ -163,6 +166,12 @@ def _check_recipe(experiment: Experiment) -> None:
     if experiment.augment.references and not RECIPES[chosen].transfers:
         names = ", ".join(name for name, other in RECIPES.items() if other.transfers)
         raise ValueError(f"augment.references: recipe {chosen!r} does not use reference colours; {names} does")
+
+
+def _check_sampled(experiment: Experiment) -> None:
+    unknown = sorted(set(experiment.train.sampling.classes) - set(experiment.model.classes))
+    if unknown:
+        raise ValueError(f"no class {', '.join(unknown)}; the model has {', '.join(experiment.model.classes)}")
 
 
 def _check_optimizer(experiment: Experiment) -> None:

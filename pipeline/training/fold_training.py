@@ -31,7 +31,7 @@ from pipeline.training.classification_dataset import ImageSet
 from pipeline.training.dataset import TrainingSet
 from pipeline.training.loader import Batch, SampleSource, load_batches
 from pipeline.training.losses import build_loss
-from pipeline.training.mix_schedule import BatchMixer
+from pipeline.training.mix_schedule import BatchMixer, never_pasted
 from pipeline.training.mixture import Extra, Mixture
 from pipeline.training.trainer import BadLoss, Trainer, start_processes
 from pipeline.training.training_log import Journal
@@ -117,13 +117,22 @@ def check_model(experiment: Experiment, model: nn.Module) -> None:
 
 
 def check_loss(experiment: Experiment) -> str:
-    """The activation that the loss is for; ValueError where it is unknown, or not that of the model."""
-    mode = build_loss(experiment.loss.name, **experiment.loss.params).mode
+    """The activation that the loss is for; ValueError where it is unknown, or not that of the model, and where the loss
+    does not take the model's classes or dimensions.
+    """
+    loss = build_loss(experiment.loss.name, **experiment.loss.params)
+    mode = loss.mode
     if mode != experiment.model.activation:
         raise ValueError(
             f"loss.name {experiment.loss.name!r} is a {mode} loss, but model.activation is "
             f"{experiment.model.activation!r}; choose two that fit (some losses take params: {{mode: ...}})"
         )
+    sides = () if experiment.task == "classify" else (8,) * experiment.input.dims
+    logits = torch.zeros(1, len(experiment.model.classes), *sides)
+    try:
+        loss(logits, torch.zeros_like(logits if mode == "sigmoid" else logits[:, 0], dtype=torch.uint8))
+    except ValueError as error:
+        raise ValueError(f"loss.params of {experiment.loss.name!r}: {error}") from error
     return mode
 
 
@@ -183,14 +192,10 @@ class _Run:
 
     def mixer(self) -> BatchMixer | None:
         """What mixes batches, where the settings ask for it."""
-        augment, model = self.experiment.augment, self.experiment.model
+        augment = self.experiment.augment
         if not (augment.cutmix or augment.copy_paste):
             return None
-        background = model.classes.index("background") if "background" in model.classes else None
-        if augment.copy_paste and model.activation == "softmax" and background is None:
-            raise ValueError("augment.copy_paste needs a class named 'background', which is never pasted")
-        background = background if model.activation == "softmax" else None
-        return BatchMixer(augment, seed_of(self.experiment.seed, "mix"), background)
+        return BatchMixer(augment, seed_of(self.experiment.seed, "mix"), never_pasted(self.experiment))
 
     def journal(self) -> Journal:
         """The log, from the epoch that this training begins with."""

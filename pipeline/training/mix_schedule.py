@@ -10,9 +10,20 @@ import numpy as np
 import torch
 
 from pipeline.augmentation.batch_mixing import copy_paste, cutmix
-from pipeline.experiment import AugmentSettings
+from pipeline.experiment import AugmentSettings, Experiment
 from pipeline.seeds import generator_of
 from pipeline.training.loader import Batch
+
+
+def never_pasted(experiment: Experiment) -> int | None:
+    """The class of a label that copy-paste leaves out, None for planes; ValueError where labels have no such class."""
+    if experiment.model.activation != "softmax":
+        return None
+    if "background" in experiment.model.classes:
+        return experiment.model.classes.index("background")
+    if experiment.augment.copy_paste:
+        raise ValueError("augment.copy_paste needs a class named 'background', which is never pasted")
+    return None
 
 
 @dataclass(frozen=True)

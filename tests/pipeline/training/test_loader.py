@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.experiment import AugmentSettings, TrainSettings
+from inference.config import ModelConfig
+from pipeline.experiment import AugmentSettings, Experiment, TrainSettings
 from pipeline.seeds import draw, generator_of, seed_of
 from pipeline.training.batch_size_finder import largest_that_fits, refuse_batch
 from pipeline.training.loader import Batch, Sample, gather, load_batches
-from pipeline.training.mix_schedule import BatchMixer
+from pipeline.training.mix_schedule import BatchMixer, never_pasted
 
 
 class Counting:
@@ -65,6 +66,16 @@ def test_mixing_follows_from_seed_epoch_and_index() -> None:
     changed = [not torch.equal(a.images, b.images) for a, b in zip(first, plain, strict=True)]
     assert any(changed) and not all(changed)
     assert all(batch.images.is_contiguous(memory_format=torch.channels_last) for batch in first)
+
+
+def test_labels_need_a_class_that_is_never_pasted() -> None:
+    model = ModelConfig(classes=["cell", "background"], activation="softmax")
+    experiment = Experiment(name="a", competition="a", model=model, augment=AugmentSettings(copy_paste=0.5))
+    assert never_pasted(experiment) == 1
+    assert never_pasted(experiment.model_copy(update={"model": ModelConfig(classes=["cell"])})) is None
+    other = model.model_copy(update={"classes": ["cell", "wall"]})
+    with pytest.raises(ValueError, match="needs a class named 'background'"):
+        never_pasted(experiment.model_copy(update={"model": other}))
 
 
 def test_seeds_are_stable_and_unrelated() -> None:
