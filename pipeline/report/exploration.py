@@ -12,6 +12,7 @@ from folds.blocks import has_blocks
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import Look, outline
 from pipeline.shift.similar_images import training_duplicates
+from submissions.host.answer_form import placed
 from submissions.host.listing import ListedImages, spread
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import decode, encode
@@ -98,9 +99,10 @@ def mask_checks(run: FinishedRun) -> pd.DataFrame:
     for row in run.training[run.training["image_id"].astype(str).isin(chosen)].to_dict("records"):
         shape = (int(row["depth"]), int(row["height"]), int(row["width"]))
         truth = masks.read({str(name): value for name, value in row.items()}, shape)
+        own = placed(dialect, row)
         for plane in truth.planes.reshape(-1, *shape[1:]):
             number += 1
-            same += bool(np.array_equal(decode(encode(plane, dialect), shape[1:], dialect), plane))
+            same += bool(np.array_equal(decode(encode(plane, own), shape[1:], own), plane))
     words = f"{same} of {number} planes come back the same ({dialect.order} order, first pixel {dialect.base})"
     rows = [("RLE out and in", words)]
     path = run.space.inventory / "alignment.json"

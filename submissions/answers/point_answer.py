@@ -21,7 +21,7 @@ from submissions.answers.gathered import Places, StackFiles, stack_places, stack
 from submissions.answers.point_lint import PointRow, Row, Volume, lint_points
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listing import ListedImages, list_images, slices_left_out
 from submissions.host.patterns import fill
 from submissions.host.points import draw_points, read_place, voxel_size
 from submissions.host.problems import Problem
@@ -138,7 +138,7 @@ class PointAnswer(Answer):
         if images is None or not self.sliced:
             return []
         shapes = {name: assumed_shape(images, name, NO_SAMPLE) for name in known}
-        return stack_problems(self.competition, data, shapes)
+        return stack_problems(self.competition, data, shapes) + slices_left_out(map(images.row, known))
 
 
 class PointWriter(Writer):

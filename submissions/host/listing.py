@@ -127,6 +127,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     listed.sort(key=lambda row: row["image_id"])
     problems += _repeated(listed)
     if split == "train":
+        problems += slices_left_out(listed) if competition.masks.kind == "points" and competition.images.stack else []
         problems += _unknown_classes(competition, listed) if competition.masks.kind == "none" else []
         problems += unpaired_masks(competition, data, listed)
     return pd.DataFrame(listed, columns=None if listed else COLUMNS).fillna(""), problems
@@ -301,6 +302,19 @@ def _repeated(rows: list[dict[str, Any]]) -> list[Problem]:
                         "one file per id", "make images.id different for each file")
             )  # fmt: skip
     return problems
+
+
+def slices_left_out(rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """Stacks whose z skips numbers: points are found by their place in the stack, where every slice is there."""
+    stacks: dict[str, set[int]] = {}
+    for row in rows:
+        stacks.setdefault(row["stack"], set()).add(row["z"])
+    return [
+        Problem(f"stack {stack}", f"{len(found)} slices from z {min(found)} to {max(found)}",
+                "every slice in between, as points are places", "add the slices that lack")
+        for stack, found in stacks.items()
+        if len(found) <= max(found) - min(found)
+    ]  # fmt: skip
 
 
 def _unknown_classes(competition: Competition, rows: list[dict[str, Any]]) -> list[Problem]:

@@ -20,6 +20,7 @@ from submissions.answers.point_answer import PointAnswer
 from submissions.answers.scoring import score_parts, score_submission
 from submissions.answers.show import draw_submission
 from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import list_images
 from submissions.host.points import draw_points
 from submissions.host.settings import validate
 from submissions.table.findings import errors
@@ -191,6 +192,17 @@ def test_a_tomogram_of_slices_is_a_row_with_its_motor_or_none(tmp_path: Path) ->
     other = [("tomo_c", -1, -1, -1, 13.1, "Public"), ("tomo_d", *MOTOR, 13.1, "Private")]
     parts = score_parts(competition, out, solution(tmp_path, other, SOLVED), data).parts
     assert parts[parts["part"] == "Usage"]["score"].tolist() == [0, 0]
+
+
+def test_points_of_stacks_with_slices_left_out_are_refused_before_training(tmp_path: Path) -> None:
+    competition = load_competition("byu-motors-2025")
+    write_byu(tmp_path, {"tomo_a": MOTOR}, ["tomo_c"])
+    for folder in ("train/tomo_a", "test/tomo_c"):
+        (tmp_path / folder / "slice_0002.jpg").unlink()
+    (missing,) = list_images(competition, tmp_path, "train")[1]
+    assert "stack tomo_a: found" in str(missing) and "expected every slice in between" in str(missing)
+    assert any("stack tomo_c: found" in str(one) for one in check_answer(competition, tmp_path))
+    assert list_images(competition, tmp_path, "test")[1] == []  # a hidden test set is predicted all the same
 
 
 def test_a_slice_that_cannot_be_read_leaves_the_others_places(tmp_path: Path) -> None:
