@@ -14,6 +14,7 @@ from inference.config import PredictConfig
 from inference.predict.predictor import predict_image
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
+from submissions.images.faults import FiniteReader
 from submissions.images.opening import open_image
 
 
@@ -35,7 +36,8 @@ def predict(
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(Path(model))
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with closing(open_image(image_path)) as source, tempfile.TemporaryDirectory() as scratch:
+    with closing(open_image(image_path)) as opened, tempfile.TemporaryDirectory() as scratch:
+        source = FiniteReader(opened, None, str(image_path)) if opened.dtype.kind == "f" else opened
         out = Path(scratch) / "image.h5"
         predict_image([loaded], source, range(source.shape[0]), config, out, device=place, pixel_size_um=pixel_size_um)
         with open_prediction(out) as prediction:

@@ -35,7 +35,10 @@ def together(space: Workspace, others: Sequence[str]) -> Workspace:
     names = [space.experiment.name, *(load_experiment(other).name for other in others)]
     runs = [read_run(space, name) for name in names]
     for path in sorted(space.shared.glob("*/tuning/decision.json")):
-        taught_by = load_decision(path).fingerprint
+        try:
+            taught_by = load_decision(path).fingerprint
+        except ValueError:  # another experiment's, damaged or of an older format
+            continue
         for order in itertools.permutations(runs):
             if runs_fingerprint(order) == taught_by:
                 members = [run.name for run in order]

@@ -96,9 +96,10 @@ def mask_checks(run: FinishedRun) -> pd.DataFrame:
     masks = MaskReader(run.space.competition, run.space.data)
     chosen = set(spread([str(name) for name in run.training["image_id"]], SAMPLE))
     dialect, same, number = run.space.competition.dialect, 0, 0
-    for row in run.training[run.training["image_id"].astype(str).isin(chosen)].to_dict("records"):
+    for record in run.training[run.training["image_id"].astype(str).isin(chosen)].to_dict("records"):
+        row = {str(name): value for name, value in record.items()}
         shape = (int(row["depth"]), int(row["height"]), int(row["width"]))
-        truth = masks.read({str(name): value for name, value in row.items()}, shape)
+        truth = masks.read(row, shape)
         own = placed(dialect, row)
         for plane in truth.planes.reshape(-1, *shape[1:]):
             number += 1

@@ -59,6 +59,9 @@ def test_a_bundle_over_its_cap_leaves_the_one_before(tuned: list[str], capsys: p
 def test_experiments_without_a_common_decision_are_told_how_to_get_one(
     tuned: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    older = space_of(tuned).shared / "older/tuning"  # of no concern to the two
+    older.mkdir(parents=True)
+    (older / "decision.json").write_text('{"format": 1}')
     with pytest.raises(SystemExit):
         bundle([tuned[0], *tuned])
     assert "write an experiment with `members: [tiny, tiny]`" in capsys.readouterr().err
