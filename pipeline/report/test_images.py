@@ -33,7 +33,7 @@ def test_images(run: FinishedRun, *, progress: Progress = quiet) -> Safe:
     path = run.folder / "test" / TABLE
     if not path.is_file():
         return section("test-images", TITLE, absent("Stage 07 has not predicted the test images."))
-    units = pd.read_csv(path, dtype={"unit": str})
+    units = pd.read_csv(path, dtype={"unit": str}, keep_default_na=False, na_values=[""])
     facts = json.loads((run.folder / "test" / SUMMARY).read_text(encoding="utf-8"))
     listing = _listing(run)
     said = [element("p", _sentence(facts, units, run.decision.learned.get("cv")), class_="note")]

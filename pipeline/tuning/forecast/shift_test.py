@@ -79,7 +79,12 @@ def shift_test(across: Workspace, within: Workspace | None = None) -> pd.DataFra
     runs = open_runs(across)
     found, decision = out_of_fold(across, runs), load_decision(decision_path(across))
     sources, classes = source_of_images(across, runs[0]), scored_names(across.competition)
-    sums = pd.read_csv(across.own / "tuning" / "prediction_sums.csv", dtype={"image_id": str, "unit": str})
+    sums = pd.read_csv(
+        across.own / "tuning" / "prediction_sums.csv",
+        dtype={"image_id": str, "unit": str},
+        keep_default_na=False,  # an image may be called NA
+        na_values=[""],
+    )
     own = known_part(read_scores(across.own), sums, classes, sources, NONE)
     known = joined([own, *copied_units(across, runs[0], found, decision, sources)])
     beside = None if within is None else _scores_by_source(within, sources)
