@@ -8,10 +8,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from inference.models import Model
@@ -24,6 +26,8 @@ from pipeline.training.batch_size_finder import refuse_batch
 from pipeline.training.loader import Batch
 from pipeline.training.losses import ClassificationLoss, SegmentationLoss, build_loss, training_loss
 from pipeline.training.optimisation import build_optimizer, rate_factor, set_rate, update_average
+
+PATIENCE = timedelta(days=1)  # of a process for the first, which alone validates; torch's own are 10 and 30 minutes
 
 
 class BadLoss(ValueError):
@@ -50,7 +54,10 @@ def start_processes(device: str | None) -> tuple[Accelerator, torch.device]:
     Raises RuntimeError where the launcher meant several processes and this one found itself alone.
     """
     wanted = torch.device(device) if device is not None else None
-    accelerator = Accelerator(cpu=pick_device(device).type == "cpu")  # unsaid, it joins no processes where no GPU is
+    accelerator = Accelerator(
+        cpu=pick_device(device).type == "cpu",  # unsaid, it joins no processes where no GPU is
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != world:
         raise RuntimeError(

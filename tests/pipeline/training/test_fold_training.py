@@ -274,10 +274,12 @@ def test_a_launcher_that_started_one_process_only_is_noticed(monkeypatch: pytest
     class Alone:
         num_processes = 1
 
+    given: dict[str, Any] = {}
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(trainer, "Accelerator", lambda **_: Alone())
+    monkeypatch.setattr(trainer, "Accelerator", lambda **options: given.update(options) or Alone())
     with pytest.raises(RuntimeError, match="WORLD_SIZE is 2, but 1"):
         trainer.start_processes("cpu")
+    assert given["kwargs_handlers"][0].timeout.total_seconds() >= 86400, "the first alone validates, for long"
 
 
 def test_loader_processes_by_device() -> None:
