@@ -173,6 +173,7 @@ class _Run:
             trainer.restore(state["trainer"])
             self.keeper.restore(state["keeper"])
             self.epoch, self.stopped = state["epoch"], state["stopped"]
+            trainer.begin_epoch(self.epoch - 1)  # what is frozen then is not measured anew, should no epoch be left
 
     @property
     def main(self) -> bool:

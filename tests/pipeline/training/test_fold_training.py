@@ -270,6 +270,15 @@ def test_settings_that_do_not_fit_are_refused(store: Store, tmp_path: Path) -> N
         drawn.train_drawn(store, tmp_path, experiment)
 
 
+def test_killed_after_the_last_epoch_frozen_norms_keep_what_they_had(store: Store, tmp_path: Path) -> None:
+    experiment = drawn.drawn_experiment(epochs=2, steps_per_epoch=1, freeze="encoder", keep="mean_last", keep_epochs=2)
+    drawn.train_drawn(store, tmp_path, experiment)
+    before = weights(tmp_path)
+    (tmp_path / "weights.safetensors").unlink()
+    drawn.train_drawn(store, tmp_path, experiment)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(tmp_path).items())
+
+
 def test_a_launcher_that_started_one_process_only_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Alone:
         num_processes = 1
