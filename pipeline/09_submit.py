@@ -60,7 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--host-name", help="the competition's name at the host (default: from the contract's url)")
     parser.add_argument("--dataset", type=Path, help="code competition: folder of the data set (default: bundle/)")
     parser.add_argument("--kernel", type=Path, help="code competition: folder of the notebook (default: kernel/)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="minutes to wait for the score (default: 60)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=60.0,
+        help="minutes to wait for the score, and in a code competition for the notebook's run (default: 60)",
+    )
     run_stage(submit, parser, argv)
 
 

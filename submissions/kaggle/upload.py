@@ -18,6 +18,11 @@ from typing import Literal, Protocol, TypeVar
 
 State = Literal["pending", "complete", "error"]
 Answer = TypeVar("Answer")
+SENT = "Run the same command later: what was submitted is found by its tag and not submitted again"
+UNSENT = (
+    "Nothing was submitted. Run the same command with a longer --timeout: it uploads the data set and starts "
+    "the notebook anew, and waits that long for each"
+)
 
 
 class UploadError(ValueError):
@@ -158,12 +163,19 @@ def submit_code(
     wait = patience or Patience()
     tag = _tag(dataset, kernel)
     if _find(client, competition, tag) is None:
-        name = _asked(lambda: client.create_dataset_version(dataset, f"{message} {tag}"), "the dataset", wait)
+        name = _asked(
+            lambda: client.create_dataset_version(dataset, f"{message} {tag}"), "the dataset", wait,
+            f"A data set that is not there yet is made once with `kaggle datasets create -p {dataset} --dir-mode zip`, "
+            "and takes versions when the host has processed it",
+        )  # fmt: skip
         report(f"dataset {name}: a new version is uploaded")
-        _wait(lambda: _asked(lambda: client.dataset_ready(name), "the dataset", wait), f"dataset {name}", wait)
-        pushed = _asked(lambda: client.push_kernel(kernel), "the notebook", wait)
+        _wait(lambda: _asked(lambda: client.dataset_ready(name), "the dataset", wait), f"dataset {name}", wait, UNSENT)
+        pushed = _asked(
+            lambda: client.push_kernel(kernel), "the notebook", wait,
+            f"Compare the id and the sources in {kernel / 'kernel-metadata.json'} with the host's pages",
+        )  # fmt: skip
         report(f"notebook {pushed.ref}: version {pushed.version} runs")
-        _wait(lambda: _kernel_done(client, pushed, wait), f"notebook {pushed.ref}", wait)
+        _wait(lambda: _kernel_done(client, pushed, wait), f"notebook {pushed.ref}", wait, UNSENT)
     return _once(
         client, competition, tag,
         lambda: client.submit_kernel(competition, pushed, file_name, f"{message} {tag}"), wait, report,
@@ -234,7 +246,7 @@ def _scored(client: Client, competition: str, tag: str, wait: Patience) -> Submi
         latest[:] = [found] if found else latest
         return found is not None and found.state != "pending"
 
-    _wait(done, "the score", wait)
+    _wait(done, "the score", wait, SENT)
     if latest[0].state == "error":
         reason = latest[0].error or "it gave no reason"
         raise UploadError(
@@ -254,13 +266,14 @@ def _kernel_done(client: Client, kernel: Kernel, wait: Patience) -> bool:
     return state == "complete"
 
 
-def _asked(ask: Callable[[], Answer], what: str, wait: Patience) -> Answer:
-    """An answer to a request that may be repeated without harm."""
+def _asked(ask: Callable[[], Answer], what: str, wait: Patience, advice: str = "") -> Answer:
+    """An answer to a request that may be repeated without harm; advice: what to do about a no."""
     for attempt in itertools.count(1):
         try:
             return ask()
         except RefusedError as error:
-            raise UploadError(f"{what}: {_sentence(str(error))}") from error
+            said = f"the host refused: {error}. {advice}" if advice else _sentence(str(error))
+            raise UploadError(f"{what}: {said}") from error
         except LostError as error:
             if attempt >= wait.attempts:
                 raise UploadError(
@@ -271,14 +284,11 @@ def _asked(ask: Callable[[], Answer], what: str, wait: Patience) -> Answer:
     raise AssertionError("the count has no end")
 
 
-def _wait(done: Callable[[], bool], what: str, wait: Patience) -> None:
+def _wait(done: Callable[[], bool], what: str, wait: Patience, advice: str) -> None:
     end = wait.clock() + wait.timeout
     while not done():
         if wait.clock() + wait.interval > end:
-            raise UploadError(
-                f"{what}: not ready after {wait.timeout / 60:.0f} minutes. Run the same command later: what "
-                "was submitted is found by its tag and not submitted again"
-            )
+            raise UploadError(f"{what}: not ready after {wait.timeout / 60:.0f} minutes. {advice}")
         wait.sleep(wait.interval)
 
 

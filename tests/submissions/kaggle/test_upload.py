@@ -228,11 +228,29 @@ def test_a_notebook_that_fails_is_not_submitted(bundle: tuple[Path, Path]) -> No
         code(Host(kernel_states=["lost"] * 3), bundle)
     with pytest.raises(UploadError, match="the notebook: the host does not know it"):
         code(Host(kernel_states=["refused"]), bundle)
-    with pytest.raises(UploadError, match="dataset me/weights: not ready after 1 minutes"):
+    with pytest.raises(UploadError, match=r"dataset me/weights: not ready after 1 minutes. Nothing was submitted"):
         code(Host(ready_after=99), bundle, timeout=60.0)
+    with pytest.raises(UploadError, match=r"notebook me/notebook: not ready after 1 minutes. Nothing .* --timeout"):
+        code(Host(kernel_states=["pending"] * 9), bundle, timeout=60.0)
     (bundle[1] / "kernel-metadata.json").unlink()
     with pytest.raises(FileNotFoundError, match="kaggle kernels init -p"):
         code(Host(), bundle)
+
+
+def test_a_data_set_that_is_not_there_yet_is_to_be_made_once(
+    bundle: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*asked: object) -> Any:
+        raise RefusedError("404 Not Found")
+
+    host = Host()
+    monkeypatch.setattr(host, "create_dataset_version", no)
+    with pytest.raises(UploadError, match=r"the dataset: the host refused: 404.*datasets create -p .*--dir-mode zip"):
+        code(host, bundle)
+    host = Host()
+    monkeypatch.setattr(host, "push_kernel", no)
+    with pytest.raises(UploadError, match=r"the notebook: the host refused: 404.*kernel-metadata.json"):
+        code(host, bundle)
 
 
 def test_the_hash_is_of_names_and_bytes(tmp_path: Path, file: Path) -> None:
