@@ -50,7 +50,7 @@ def grid_index(
         for top in tops:
             band = slice(top, top + tall)
             target = seen.read_target(z, band, slice(0, width))
-            shares = _shares(target, len(classes), lefts, wide)
+            shares = _shares(target, len(classes), lefts, wide, soft=bool(stored.attrs.get("soft")))
             for left, share in zip(lefts, shares.T, strict=True):
                 row: dict[str, object] = {
                     "image_id": seen.image_id, "axis": axis, "z": z, "y": top, "x": left, "height": tall,
@@ -65,13 +65,13 @@ def grid_index(
     return pd.DataFrame(rows or void)
 
 
-def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -> np.ndarray:
+def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int, *, soft: bool) -> np.ndarray:
     """Share of each class, float64 (classes, windows), in a band: label (h, W) or planes (K, h, W)."""
     found = np.empty((classes, len(lefts)))
     starts = np.asarray(lefts)
     for number in range(classes):
         plane = target if target.ndim == 2 else target[number]
-        shown = plane == number if target.ndim == 2 else shown_in(plane)
+        shown = plane == number if target.ndim == 2 else shown_in(plane, soft=soft)
         inside = np.concatenate([[0], np.cumsum(shown.sum(axis=0))])
         known = np.concatenate([[0], np.cumsum((plane != VOID).sum(axis=0))])
         counted = known[starts + wide] - known[starts]
@@ -79,9 +79,9 @@ def _shares(target: np.ndarray, classes: int, lefts: Sequence[int], wide: int) -
     return found
 
 
-def shown_in(plane: np.ndarray) -> np.ndarray:
-    """bool: where a stored plane shows its class: 1, or of soft targets more than half of the observers."""
-    return np.asarray((plane == 1) | ((plane > SOFT_TOP // 2) & (plane != VOID)))
+def shown_in(plane: np.ndarray, *, soft: bool) -> np.ndarray:
+    """bool: where a stored plane shows its class: 1, or of soft targets more than half of SOFT_TOP."""
+    return np.asarray((plane > SOFT_TOP // 2) & (plane != VOID) if soft else plane == 1)
 
 
 def keep_tissue(index: pd.DataFrame, share: float, generator: np.random.Generator) -> pd.DataFrame:

@@ -58,7 +58,7 @@ def _slice_counts(
         target = stored.read_target(z)
         for k in range(classes):
             plane = target if target.ndim == 2 else target[k]
-            shown = plane == k if target.ndim == 2 else shown_in(plane)
+            shown = plane == k if target.ndim == 2 else shown_in(plane, soft=bool(stored.attrs.get("soft")))
             for which, mask in enumerate((shown, plane != VOID)):
                 sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
                 sums[1:, 1:] = mask.cumsum(0).cumsum(1)

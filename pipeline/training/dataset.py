@@ -30,10 +30,9 @@ class TrainingSet:
     """Samples of the images one fold trains on. Plain data and files opened late, fit for loader processes.
 
     `folds` and `fold` say which images, and inside images cut into blocks which windows; `inventory` has the
-    columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image. `soft`
-    targets (or those of a stored image that says so) are planes of 0 to SOFT_TOP; samples then have float32 planes in
-    [0, 1], 255 = ignore. `axes`: those
-    along which volumes are sliced. `references`: colours that the recipe transfers to the samples.
+    columns stack and z (and empty, and the one that `sampling.balance` names) of every stored image. Targets of a
+    stored image whose attribute `soft` is set are planes of 0 to SOFT_TOP; its samples have float32 planes in [0, 1],
+    255 = ignore. `references`: colours that the recipe transfers to the samples.
     """
 
     def __init__(
@@ -47,10 +46,9 @@ class TrainingSet:
         seed: int,
         references: Sequence[ColourStatistics] = (),
         weight: float = 1.0,
-        soft: bool = False,
     ) -> None:
         settings, sampling = experiment.train, experiment.train.sampling
-        self.store, self.config, self.seed, self.weight, self.soft = store, experiment.input, seed, weight, soft
+        self.store, self.config, self.seed, self.weight = store, experiment.input, seed, weight
         self.patch, self.classes, self.axes = settings.plane, experiment.model.classes, settings.axes
         self.fold, self.blocks = fold, folds if has_blocks(folds) else None
         if self.blocks is not None and self.axes != ["z"]:
@@ -91,7 +89,7 @@ class TrainingSet:
         augment = self.augmentation(stored.shape[3])
         image, target = augment(image, target, seed_of(self.seed, epoch, index, "augment"))
         pixels = normalise(image, self.measured(stored), self.config)
-        if self.soft or stored.attrs.get("soft"):
+        if stored.attrs.get("soft"):
             target = as_shares(target)
         where = (window.z, window.y, window.x)
         across = window.axis if window.axis == "z" else f"across {window.axis}"

@@ -13,6 +13,7 @@ from inference.predict.inputs import statistics
 from inference.predict.resample import resize_image, working_scale
 from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
+from pipeline.data.patch_index import shown_in
 from pipeline.data.prepare import open_prepared
 from pipeline.data.scaling import strips, working_size
 from pipeline.data.store import Store, create_store
@@ -103,7 +104,7 @@ def pseudo_labelled(space: Workspace, fold: int) -> Extra:
     images = ListedImages(space.competition, space.data, listing)
     store = create_store(space.fold(fold) / "pseudo_labels")
     rows = fill_pseudo_store(store, predictions, images, listing, experiment=space.experiment)
-    source = _training_set(space.experiment, store, rows, "pseudo-labels", soft=settings.pseudo_soft)
+    source = _training_set(space.experiment, store, rows, "pseudo-labels")
     return Extra(settings.pseudo_share, source)
 
 
@@ -173,10 +174,19 @@ def _store_pseudo(store: Store, image_id: str, path: Path, images: ListedImages,
     attrs: dict[str, Any] = {
         "host": [depth, height, width],
         "statistics": asdict(statistics(reader, experiment.input)),
-        "empty": not bool(((target > 0) & (target != IGNORE)).any()),
+        "empty": not _shows_any(target, experiment),
+        **({"soft": True} if experiment.train.pseudo_soft else {}),
     }
     store.write(image_id, strips(reader, size), target, attrs, shape=(depth, *size, channels), dtype=reader.dtype)
     reader.close()
+
+
+def _shows_any(target: np.ndarray, experiment: Experiment) -> bool:
+    """Whether a target, label (Z, H, W) or planes (Z, K, H, W), shows a class that is not background."""
+    if target.ndim == 4:
+        return bool(shown_in(target, soft=experiment.train.pseudo_soft).any())
+    names = enumerate(experiment.model.classes)
+    return bool(np.isin(target, [index for index, name in names if name != "background"]).any())
 
 
 def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool) -> np.ndarray:
@@ -201,11 +211,11 @@ def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool
 
 
 def _training_set(
-    experiment: Experiment, store: Store, inventory: pd.DataFrame, what: str, *, weight: float = 1.0, soft: bool = False
+    experiment: Experiment, store: Store, inventory: pd.DataFrame, what: str, *, weight: float = 1.0
 ) -> TrainingSet:
     """All images of a store, whose samples are drawn by the experiment's settings but for the balance of a column."""
     sampling = experiment.train.sampling.model_copy(update={"balance": None})
     plain = experiment.model_copy(update={"train": experiment.train.model_copy(update={"sampling": sampling})})
     folds = pd.DataFrame({"image_id": inventory["image_id"], "fold": -1, "excluded_from": ""})
     seed = seed_of(experiment.seed, what)
-    return TrainingSet(store, folds, 0, experiment=plain, inventory=inventory, seed=seed, weight=weight, soft=soft)
+    return TrainingSet(store, folds, 0, experiment=plain, inventory=inventory, seed=seed, weight=weight)

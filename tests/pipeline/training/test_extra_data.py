@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -114,15 +114,30 @@ def test_predicted_images_become_samples(tmp_path: Path) -> None:
     assert target[0, 9].tolist() == [1] * 28 and set(target[0, 10].tolist()) == {255}
     again = fill_pseudo_store(store, predictions, images, listing, experiment=ours)
     assert again.equals(rows)
-    folds = pd.DataFrame({"image_id": rows["image_id"], "fold": -1, "excluded_from": ""})
-    source = TrainingSet(store, folds, 0, experiment=ours, inventory=rows, seed=1, soft=True)
-    sample = source.sample(0, 0)
-    assert sample.target.dtype == np.float32 and set(np.unique(sample.target)) <= {0.0, np.float32(1 / 254), 255.0}
     other = experiment(model={"classes": ["cell"]})
     with pytest.raises(ValueError, match="expected the classes"):
         fill_pseudo_store(create_store(tmp_path / "other"), predictions, images, listing, experiment=other)
     with pytest.raises(ValueError, match="no prediction of a test image"):
         fill_pseudo_store(create_store(tmp_path / "third"), tmp_path, images, listing, experiment=ours)
+
+
+def test_soft_labels_become_shares_and_a_trace_of_a_class_is_no_foreground(tmp_path: Path) -> None:
+    probs = np.full((1, 20, 28), 1, np.uint8)  # of 255: next to nothing
+    write_prediction(prediction_path(tmp_path, "t1"), probs, ["mask"])
+    probs[:, :10], probs[:, 10] = 240, 128
+    write_prediction(prediction_path(tmp_path, "t2"), probs, ["mask"])
+    listing = pd.DataFrame({"image_id": ["t1", "t2"], "stack": ["t1", "t2"], "z": 0})
+    store, images = create_store(tmp_path / "store"), cast(Any, DrawnImages())
+    train = {"patch": [20, 28], "pseudo_soft": True}
+    ours = experiment(model={"classes": ["mask"]}, train=train, augment={"recipe": "none"})
+    rows = fill_pseudo_store(store, tmp_path, images, listing, experiment=ours)
+    assert rows["empty"].tolist() == [1, 0]
+    folds = pd.DataFrame({"image_id": rows["image_id"], "fold": -1, "excluded_from": ""})
+    source = TrainingSet(store, folds, 0, experiment=ours, inventory=rows, seed=1)
+    shares = source.windows(tissue=False)["foreground_mask"].tolist()
+    assert shares == [0.0, pytest.approx(10 / 19)], "of the rows that are sure"
+    found = {value for index in range(8) for value in np.unique(source.sample(0, index).target)}
+    assert found == {np.float32(1 / 254), np.float32(239 / 254), np.float32(255)}
 
 
 def test_external_images_that_are_ours_too_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
