@@ -20,7 +20,7 @@ SHORT = (
     "train.epochs=1", "train.steps_per_epoch=2", "train.validate_images=2", "tune.copies=0", "tune.rounds=100",
     "predict.views=[identity]",
 )  # fmt: skip
-NETWORK = "model={{architecture: {}, encoder: mobilenetv3_small_050, weights: none}}"
+SMALL = ("model.encoder=mobilenetv3_small_050", "model.weights=none")
 
 
 def layouts() -> Iterator[tuple[str, Callable[[Path], object]]]:
@@ -40,7 +40,7 @@ def answer_of(folder: Path) -> tuple[bool, str]:
     if done.returncode == 0:
         (experiment,) = folder.glob("*-baseline.yaml")
         labels = "task: classify" in experiment.read_text(encoding="utf-8")
-        changes = [*(SHORT[:3] if labels else SHORT), NETWORK.format("timm_classifier" if labels else "unet")]
+        changes = [*(SHORT[:3] if labels else SHORT), *SMALL]
         more = [word for change in changes for word in ("--set", change)]
         places = ["run", experiment.name, "--data", "data", "--device", "cpu"]
         done = subprocess.run([*command, *places, *more], cwd=folder, capture_output=True, text=True)
