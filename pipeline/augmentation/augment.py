@@ -34,13 +34,15 @@ class Augmentation:
         self.holes = A.Compose(recipe.holes())
 
     def __call__(self, image: np.ndarray, target: np.ndarray, seed: Seed) -> tuple[np.ndarray, np.ndarray]:
-        """Augment (h, w, C) uint8, uint16 or float32 and its uint8 target, label (h, w) or planes (K, h, w).
+        """Augment (h, w, C) uint8, uint16, float32 or bool and its uint8 target, label (h, w) or planes (K, h, w).
 
         seed: whole number or several (seed, epoch, index); nothing else decides the result. Windows larger
         than the patch are cut at random, smaller ones mirrored. uint16 and float32 are changed relative to
-        the range of values in the window. Raises ValueError where sizes or types do not fit.
+        the range of values in the window; bool comes back as float32 between 0 and 1. Raises ValueError where sizes
+        or types do not fit.
         """
         _check(image, target)
+        image = image.astype(np.float32) if image.dtype == np.bool_ else image
         state = np.random.SeedSequence(seed)
         low, high = _value_range(image)
         pixels = image if image.dtype == np.uint8 else ((image - low) / (high - low)).astype(np.float32)
@@ -111,8 +113,8 @@ def _fit(size: tuple[int, int]) -> list[Any]:
 
 
 def _check(image: np.ndarray, target: np.ndarray) -> None:
-    if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise ValueError(f"image {image.dtype} {image.shape}, expected (h, w, C) of uint8, uint16 or float32")
+    if image.ndim != 3 or image.dtype not in (np.uint8, np.uint16, np.float32, np.bool_):
+        raise ValueError(f"image {image.dtype} {image.shape}, expected (h, w, C) of uint8, uint16, float32 or bool")
     if target.dtype != np.uint8 or target.ndim not in (2, 3) or target.shape[-2:] != image.shape[:2]:
         raise ValueError(
             f"target {target.dtype} {target.shape}, expected uint8 (h, w) or (K, h, w) as image {image.shape}"

@@ -77,6 +77,14 @@ def test_none_changes_nothing() -> None:
     np.testing.assert_array_equal(target, label)
 
 
+def test_pictures_of_one_bit_become_shares_of_white() -> None:
+    image, label = sample()
+    white = image > 100
+    np.testing.assert_array_equal(build_augmentation("none", SIZE)(white, label, 3)[0], white.astype(np.float32))
+    found, _ = build_augmentation("light", SIZE)(white, label, 3)
+    assert found.dtype == np.float32 and 0 <= found.min() < found.max() <= 1
+
+
 @pytest.mark.parametrize("recipe", ["flips", "light", "heavy"])
 def test_mask_and_image_move_together(recipe: str) -> None:
     """The image is its own mask: after any shape transform the two agree but at the edges."""
