@@ -42,23 +42,21 @@ class TableAnswer(Answer):
     def through(self, fields: Fields, said: Segmentation) -> Segmentation:
         """Rows, CSV text, rows, masks; of a volume slice by slice. Confidences of one class, rounded there, stay."""
         outlined = self.form.wants_objects and self.competition.dialect.kind in POLYGONS
-        if (self.form.lists_classes or outlined) and said.planes.shape[1] == 1:
+        single = self.competition.images.kind != "volumes" and self.form.rows == "instance"
+        if (self.form.lists_classes or outlined or single) and said.planes.shape[1] == 1:
             rows = self._through_csv(self._rows(fields, said.planes[:, 0], said))
             shape = (1, said.planes.shape[2], said.planes.shape[3])
             return decode_image(self.competition, [(0, row) for row in rows], shape, fields=fields)
         if self.form.rows == "image" and self.form.wants_objects:
             return said
         if self.competition.images.kind == "volumes" or said.planes.shape[1] > 1:
-            slices = [self._one({**fields, "z": z}, said.planes[:, z], None)[0] for z in range(said.planes.shape[1])]
+            slices = [self._one({**fields, "z": z}, said.planes[:, z], None) for z in range(said.planes.shape[1])]
             return Segmentation(np.stack(slices, axis=1))
-        planes, label = self._one(fields, said.planes[:, 0], said)
-        return Segmentation(planes[:, None], None if label is None else label[None])
+        return Segmentation(self._one(fields, said.planes[:, 0], said)[:, None])
 
-    def _one(
-        self, fields: Fields, planes: np.ndarray, said: Segmentation | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def _one(self, fields: Fields, planes: np.ndarray, said: Segmentation | None) -> np.ndarray:
         rows = self._rows(fields, planes, said)
-        return decode_rows(self.competition, self._through_csv(rows), planes.shape[1:], fields=fields)
+        return decode_rows(self.competition, self._through_csv(rows), planes.shape[1:], fields=fields)[0]
 
     def _rows(self, fields: Fields, planes: np.ndarray, said: Segmentation | None) -> list[Row]:
         """Rows of planes bool (K, H, W), with the objects, confidences and probabilities of `said`."""

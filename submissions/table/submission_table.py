@@ -22,6 +22,7 @@ from submissions.table.objects import ClassObjects, known_objects, objects_by_cl
 
 Row = dict[str, str]
 NO_FIELDS: Mapping[str, Any] = {}
+CONFIDENCE = re.compile(r"{score(:[^}]*)?}")
 
 
 class Confidence(float):
@@ -225,12 +226,19 @@ def label_index(competition: Competition, cell: str) -> int:
 
 
 def read_confidences(competition: Competition, rows: Sequence[Row], instances: np.ndarray) -> list[float] | None:
-    """Confidence of each instance of `decode_rows`, by ascending label; None where rows have none."""
+    """Confidence of each instance of `decode_rows`, by ascending label; None where rows have none.
+
+    They stand in the mask's cell, or in an extra column of the row; ValueError where one is no number.
+    """
     form = submission_format(competition)
-    if "{score" not in form.mask_template:
+    labels = [value for value in np.unique(instances).tolist() if value > 0]
+    if "{score" in form.mask_template:
+        scores = [score for row in rows for _, score in cell_masks(form, row[form.mask_column])]
+        return [scores[value - 1] for value in labels]
+    column = next((name for name, template in form.extra.items() if CONFIDENCE.fullmatch(template)), None)
+    if form.rows != "instance" or column is None or all(row[column].strip() == "" for row in rows):
         return None
-    scores = [score for row in rows for _, score in cell_masks(form, row[form.mask_column])]
-    return [scores[value - 1] for value in np.unique(instances).tolist() if value > 0]
+    return [_score(rows[value - 1][column]) for value in labels]
 
 
 def _by_class(competition: Competition, rows: Sequence[Row]) -> list[Row | None]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
+from submissions.answers import answer_of
 from submissions.answers.scoring import score_parts, score_submission
 from submissions.host.masks import Truth
 from submissions.host.problems import ProblemsError
@@ -198,3 +199,23 @@ def test_a_volume_is_scored_in_its_own_millimetres_and_with_its_own_instances() 
     assert unit_row(quality, competition, said, Truth(truth, instances=labels))["iou_sum"] == 0
     again = unit_row(quality, competition, Segmentation(truth, labels), Truth(truth, instances=labels))
     assert again["score"] == 1
+
+
+@pytest.mark.parametrize("form", [{"extra": {"sure": "{score}"}}, {"mask_template": "{score} {mask}"}])
+def test_confidences_of_rows_of_objects_rank_them(tmp_path: Path, form: dict[str, object]) -> None:
+    masks = {"kind": "rle", "table": {"file": "train.csv"}, "column": "rle", "instances": True}
+    label = np.zeros((1, *SHAPE), np.int32)
+    label[0, 2:8, 2:9], label[0, 20:30, 20:31] = 1, 2
+    competition = rle_contract(masks=masks, metric={"name": "openimages_ap"}, submission={"rows": "instance", **form})
+    metric, truth = host_metric(competition.metric), Truth((label > 1)[None], None, (label[0] > 1).astype(np.int32))
+    said = Segmentation((label > 0)[None], label, [0.1, 0.9])
+    read = answer_of(competition).through({"image_id": "test00"}, said)
+    for one in (said, read):  # the wrong object comes last
+        assert metric.score(pd.DataFrame([unit_row(metric, competition, one, truth)])) == 1.0
+    write_rle_host(tmp_path, test=1)
+    rows = encode_rows(competition, {"image_id": "test00"}, said.planes[:, 0], instances=label[0], scores=[0.1, 0.9])
+    submission, solution = (table(tmp_path / f"{k}.csv", pd.DataFrame(rows[k:])) for k in range(2))
+    assert score_submission(competition, submission, solution, tmp_path).score == 1.0
+    if "extra" in form:  # a solution need not have any
+        table(solution, pd.DataFrame([{**rows[1], "sure": ""}]))
+        assert score_submission(competition, submission, solution, tmp_path).score == 1.0
