@@ -144,6 +144,8 @@ def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -
     joined = fold_table(seeded, None, group_duplicates=True)
     folds = joined.set_index("image_id")["fold"]
     assert folds["train00"] == folds["train09"]
+    patients = joined["image_id"].str[-2:].astype(int) // 2
+    assert (joined.groupby(patients)["fold"].nunique() == 1).all(), "the audit names groups that kfold parts, too"
     said = audit_and_report(seeded, joined, tmp_path / "joined")
     assert said.endswith("; 1 pair(s) of similar images each in one fold") and "exact" not in said
 
