@@ -65,7 +65,8 @@ def write_first_experiment(
 ) -> Path:
     """Write <contract>-baseline.yaml beside the contract.
 
-    Raises ValueError where it is there already, and where `minutes` are too few to train anything.
+    Raises ValueError where it is there already, and, without leaving the contract either, where `minutes` are too few
+    to train anything.
     """
     path = contract.with_name(f"{contract.stem}-baseline.yaml")
     if path.exists():
@@ -73,7 +74,11 @@ def write_first_experiment(
     draft = draft_experiment(competition, data, contract.name)
     experiment = _read_draft(draft, path, competition)
     if minutes is not None:
-        draft = draft_experiment(competition, data, contract.name, pixels=pixels_in(minutes, experiment))
+        try:
+            draft = draft_experiment(competition, data, contract.name, pixels=pixels_in(minutes, experiment))
+        except ValueError:
+            contract.unlink()  # or the command, given again with more minutes, would refuse to overwrite it
+            raise
         _read_draft(draft, path, competition)
     write_atomic(path, schema_line("experiment", path.parent) + draft.text())
     return path

@@ -95,6 +95,7 @@ def test_minutes_make_an_experiment_of_timed_steps(
     assert 0.8 * 1200 * 60 * 8192 < shown * len(experiment.used_folds) <= 1200 * 60 * 8192
     with pytest.raises(ValueError, match="--minutes is 0, expected more than 0"):
         start_competition(Path("lines"), name="never", minutes=0)
+    assert not Path("never.yaml").exists(), "the command can be given again"
 
 
 def test_labels_are_learned_by_a_classifier_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
