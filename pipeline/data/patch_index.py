@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from inference.predict.inputs import value_maximum
 from inference.predict.tiles import has_tissue, tile_positions
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_axes import along
@@ -59,8 +60,7 @@ def grid_index(
                 row.update({f"{PREFIX}{name}": value for name, value in zip(classes, share, strict=True)})
                 if tissue:
                     pixels = seen.read(z, band, slice(left, left + wide))
-                    largest = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind == "u" else float(pixels.max())
-                    row["tissue"] = has_tissue(pixels, largest or 1.0)
+                    row["tissue"] = has_tissue(pixels, value_maximum(pixels.dtype))  # as prediction judges it
                 (rows if (target[..., left : left + wide] != VOID).any() else void).append(row)
     return pd.DataFrame(rows or void)
 

@@ -86,6 +86,10 @@ def test_tissue(tmp_path: Path) -> None:
     target[0, 0, 0, 0] = 1  # an annotated pixel on glass stays
     index = grid_index(stored(tmp_path, slide, target), (64, 64), ["k"], tissue=True)
     assert list(index["tissue"]) == [False, False, True, True] * 2
+    shares = slide.astype(np.float32) / 255
+    shares[0, :, :128] = RNG.random((128, 128, 1)) / 1000  # dark, and noise alone
+    floats = grid_index(stored(tmp_path / "floats", shares, target), (64, 64), ["k"], tissue=True)
+    assert list(floats["tissue"]) == [False, False, True, True] * 2
     kept = keep_tissue(index, 0.0, np.random.default_rng(0))
     assert list(zip(kept["y"], kept["x"], strict=True)) == [(0, 0), (0, 128), (0, 192), (64, 128), (64, 192)]
     assert len(keep_tissue(index, 1.0, np.random.default_rng(0))) == 8
