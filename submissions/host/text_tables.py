@@ -46,7 +46,7 @@ def read_text_table(path: Path, *, separator: str | None = None, columns: list[s
             encoding=encoding,
             **options,
         )
-        return _with_whole_numbers(frame)
+        return _with_whole_numbers(_unindexed(frame, named=columns is not None))
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path}: byte {error.start} is not UTF-8 ({error.reason}); save the table as UTF-8"
@@ -76,6 +76,21 @@ def likely_separator(line: str) -> str:
     """The separator that a header shows most often outside of quotes; ',' where it shows none."""
     plain = "".join(line.split('"')[::2])
     return max(SEPARATORS, key=lambda one: (plain.count(one), -SEPARATORS.index(one)))
+
+
+def _unindexed(frame: pd.DataFrame, *, named: bool) -> pd.DataFrame:
+    """The table where its rows have more cells than its header: behind the last separator, or a row's name before.
+
+    named: the header was not in the file; ValueError where its names are too few.
+    """
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame
+    names, cells = list(frame.columns), frame.reset_index()
+    if (cells.iloc[:, len(names) :] == "").all(axis=None):
+        return cells.iloc[:, : len(names)].set_axis(names, axis=1)
+    if named:
+        raise ValueError(f"rows of {cells.shape[1]} cells, and {len(names)} names: {names}")
+    return frame.reset_index(drop=True)
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -80,3 +80,18 @@ def test_the_separator_of_a_header_and_columns_that_differ_in_capitals() -> None
     assert likely_separator('"a;b";"c,d,e"') == ";" and likely_separator("id") == ","
     said = lacking_columns(["id", "rle"], pd.DataFrame(columns=["ID", " rle"]))
     assert said.endswith("capitals and blanks count: write 'ID' for 'id', ' rle' for 'rle'")
+
+
+def test_rows_with_more_cells_than_the_header(tmp_path: Path) -> None:
+    """Behind the last separator is nothing, and a row's name is no cell; else pandas moves every cell by a column."""
+    path = tmp_path / "table.csv"
+    wanted = {"id": ["a", "b"], "rle": ["1 2", ""]}
+    for text in ("id,rle\na,1 2,\nb,,\n", "id;rle\na;1 2;;\nb;;;\n", "id,rle\n1,a,1 2\n2,b,\n"):
+        path.write_text(text)
+        table = read_text_table(path)
+        assert table.to_dict("list") == wanted and list(table.index) == [0, 1]
+    path.write_text("a,1 2,\nb,,\n")
+    assert read_text_table(path, columns=["id", "rle"]).to_dict("list") == wanted
+    path.write_text("a,x,1 2\nb,y,3 4\n")
+    with pytest.raises(ValueError, match=r"rows of 3 cells, and 2 names: \['id', 'rle'\]"):
+        read_text_table(path, columns=["id", "rle"])
