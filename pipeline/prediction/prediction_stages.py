@@ -83,10 +83,8 @@ def run_settings(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _dumped(config: PredictConfig) -> dict[str, Any]:
-    """Settings that a prediction depends on; what came later is named only where it is used, so that runs stay."""
-    return config.model_dump(
-        mode="json", exclude={"memory_cap_gb"} | ({"normalise"} if not config.normalise else set())
-    )
+    """Settings that a prediction depends on."""
+    return config.model_dump(mode="json", exclude={"memory_cap_gb"})
 
 
 def _test_inputs(space: Workspace, runs: Sequence[Run]) -> dict[str, str]:
