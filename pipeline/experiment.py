@@ -392,6 +392,16 @@ class Experiment(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _own_images_are_left(self) -> Experiment:
+        taken = sum(one.share for one in self.external) + (self.train.pseudo_share if self.train.pseudo_labels else 0)
+        if taken >= 1:
+            raise ValueError(
+                f"external[].share and train.pseudo_share sum to {taken:g}, which leaves nothing for the experiment's "
+                "own images; lower them to less than 1 in all"
+            )
+        return self
+
     @property
     def used_folds(self) -> list[int]:
         """Folds that are trained and predicted."""
@@ -438,6 +448,8 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
         raise ValueError(
             f"{experiment.name}: prepare.targets needs a contract with masks.instances: true and one class"
         )
+    if experiment.train.pseudo_soft and exclusive:
+        raise ValueError(f"{experiment.name}: train.pseudo_soft cannot be used with exclusive classes; leave it out")
     members = [split.name for split in experiment.repeated] or experiment.members
     return experiment.model_copy(update={"model": model, "members": members})
 

@@ -196,8 +196,6 @@ def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool
     """
     needed = settings.pseudo_confidence * 255
     if exclusive:
-        if settings.pseudo_soft:
-            raise ValueError("train.pseudo_soft cannot be used with exclusive classes; leave it out")
         label: np.ndarray = probs.argmax(axis=2).astype(np.uint8)
         label[probs.max(axis=2) < needed] = IGNORE
         return label

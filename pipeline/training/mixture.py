@@ -22,10 +22,7 @@ class Mixture:
 
     def __init__(self, first: SampleSource, extras: Sequence[Extra], seed: int) -> None:
         left = 1 - sum(extra.share for extra in extras)
-        if left <= 0:
-            raise ValueError(
-                f"the shares of extra data sum to {1 - left:g}, which leaves nothing for the fold's own images"
-            )
+        assert left > 0, "an experiment's shares leave something for the fold's own images"
         self.sources = [first, *(extra.source for extra in extras)]
         self.shares, self.seed = [left, *(extra.share for extra in extras)], seed
 

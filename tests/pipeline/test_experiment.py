@@ -39,6 +39,7 @@ def test_settings_on_the_command_line(tmp_path: Path) -> None:
         ("folds.use=[2]", "folds are numbered from 0 to 1"),
         ("name=a/b", "expected letters"),
         ("name=store", "and not inventory, folds or store"),
+        ("external=[{experiment: a, share: 0.6}, {experiment: b, share: 0.4}]", "sum to 1, which leaves nothing"),
         ("input.mean=[0.1,0.2]", "mean has 2 values; expected 1, or 1 as"),
     ],
 )
@@ -57,6 +58,8 @@ def test_what_follows_from_the_contract_cannot_be_written_otherwise() -> None:
         resolve(Experiment(name="x", competition="drawn", model={"in_channels": 7}), rle_contract())
     with pytest.raises(ValueError, match=r"prepare\.targets needs a contract with masks\.instances"):
         resolve(Experiment(name="x", competition="drawn", prepare={"targets": ["border"]}), rle_contract())
+    with pytest.raises(ValueError, match=r"train\.pseudo_soft cannot be used with exclusive classes"):
+        resolve(Experiment(name="x", competition="pets", train={"pseudo_soft": True}), load_competition("oxford-pets"))
 
 
 def test_no_module_of_the_pipeline_hides_a_package_somebody_imports() -> None:
