@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.data.inventory import ALIGNMENT_SAMPLE, LEAST_SHOWN, MOST_SHOWN
 from submissions.host.competition import Competition
-from submissions.host.listing import open_row
+from submissions.host.listing import open_row, spread
 from submissions.host.masks import MaskReader
 from submissions.host.problems import Problem
 from submissions.images.faults import FAULTS, describe_faults
@@ -88,7 +88,7 @@ def check_masks_aligned(
 
 def _spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
     """At most so many rows, evenly spread."""
-    return rows.iloc[:: max(1, len(rows) // max(1, most))][:most]
+    return rows.iloc[list(spread(range(len(rows)), most))]
 
 
 def _pairs(

@@ -28,6 +28,7 @@ from submissions.host.listing import (
     passed_over,
     pixel_size,
     require_data,
+    spread,
 )
 from submissions.host.mask_files import mask_patterns
 from submissions.host.masks import MaskReader, Truth, shared_reader
@@ -227,8 +228,7 @@ def _tasks(competition: Competition, data: Path, chunk: int) -> tuple[list[Probl
     for split in ("train", "test"):
         listing, found = list_images(competition, data, split)  # type: ignore[arg-type]
         problems += found
-        step = max(1, len(listing) // ALIGNMENT_SAMPLE)
-        aligned = {*listing["image_id"][::step][:ALIGNMENT_SAMPLE]} if split == "train" else set()
+        aligned = set(spread(_ids(listing), ALIGNMENT_SAMPLE)) if split == "train" else set()
         parts = [listing.iloc[start : start + chunk] for start in range(0, len(listing), chunk)]
         tasks += [
             _Task(f"{split}-{number * chunk:08d}", part, aligned & {*part["image_id"]})

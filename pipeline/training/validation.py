@@ -24,7 +24,7 @@ from pipeline.prediction.classification_results import answer_scores, answer_tab
 from pipeline.training.fold_training import Validate
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages
+from submissions.host.listing import ListedImages, spread
 from submissions.host.masks import MaskReader, Truth
 from submissions.metrics import Metric, build_metric
 from submissions.table.scoring import Segmentation, host_metric, unit_row
@@ -47,9 +47,7 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
     blocks: dict[str, list[Block | None]] = {}
     for image_id, block in zip(own["image_id"].astype(str), blocks_of(own), strict=True):
         blocks.setdefault(image_id, []).append(block)
-    held_out = sorted(blocks)
-    step = max(1, len(held_out) // space.experiment.train.validate_images)
-    chosen = held_out[::step][: space.experiment.train.validate_images]
+    chosen = spread(sorted(blocks), space.experiment.train.validate_images)
     config = space.experiment.predict.model_copy(update={"views": ["identity"]})
     metric = _slice_metric(space.competition)
 

@@ -175,9 +175,8 @@ def _sampled(competition: Competition, read: ReadMasks, shapes: Mapping[str, Sha
         return {}
     share = area / sizes
     chosen = np.flatnonzero((share > 0.005) & (share < 0.995) & (sizes <= MAX_SAMPLED_PIXELS))
-    step = max(1, len(chosen) // ALIGNMENT_SAMPLE)
-    places = chosen[::step][:ALIGNMENT_SAMPLE]
-    by_place: dict[int, list[int]] = {int(place): [] for place in places}
+    places = spread(chosen.tolist(), ALIGNMENT_SAMPLE)
+    by_place: dict[int, list[int]] = {place: [] for place in places}
     for row in np.flatnonzero(usable & np.isin(read.place, places)).tolist():
         by_place[int(read.place[row])].append(row)
     return by_place
