@@ -325,6 +325,7 @@ def parse_colour(key: int | str) -> Colour | None:
 
 
 HOST = "host"
+MOST_EXCLUSIVE = 255  # classes of a label of bytes, in which 255 is void
 
 
 class MetricSettings(Settings):
@@ -416,6 +417,11 @@ class Competition(Settings):
         unknown = sorted(named - set(self.classes) - {"void"})
         if unknown:
             raise ValueError(f"masks or metric.classes name {unknown}, which are not among classes")
+        if self.exclusive and len(self.classes) > MOST_EXCLUSIVE:
+            raise ValueError(
+                f"classes names {len(self.classes)} classes that exclude each other, but a label holds at most "
+                f"{MOST_EXCLUSIVE}; leave out exclusive, or join rare classes"
+            )
         if self.masks.join == "mean" and self.exclusive:
             raise ValueError("masks.join 'mean' needs classes that do not exclude each other; choose majority")
         given = self.masks.points.radius if self.masks.points else {}
