@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pipeline.search.leaderboard import source_scores
 from pipeline.sequence import run_stages
 from pipeline.stage import digest, read_stage
 from pipeline.training.split_training import train_split
+from pipeline.training.training_log import LOG, read_log
 from pipeline.tuning.comparisons.two_runs import metric_of, read_scores
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.host.atomic import write_atomic
@@ -215,7 +217,11 @@ def _objective(
 
     (seen, _), search = search_folds(space.experiment), space.experiment.search
     trial.set_user_attr("process", process)
-    settings, steps = suggest(trial, space.experiment), iter(range(10**9))
+    settings = suggest(trial, space.experiment)
+    changed = {**settings, "folds.use": seen, "train.validate_every": max(1, space.experiment.train.validate_every)}
+    name = run_name(space.experiment, "trial", changed)
+    before = read_log(space.shared / name / f"fold_{seen[0]}" / LOG)  # of a trial that is gone on with
+    steps = count(sum("validation" in row for row in before))
 
     def observe(fold: int, score: float) -> None:
         if fold == seen[0] and search.pruner != "none":
@@ -223,8 +229,6 @@ def _objective(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-    changed = {**settings, "folds.use": seen, "train.validate_every": max(1, space.experiment.train.validate_every)}
-    name = run_name(space.experiment, "trial", changed)
     try:
         found = judge(space, argv, name, changed, observe)
     except optuna.TrialPruned:

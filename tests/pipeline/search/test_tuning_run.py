@@ -144,6 +144,22 @@ def test_a_trial_that_lags_is_stopped_and_its_folder_deleted(tmp_path: Path, mon
     assert (table["score"].notna() == (table["state"] == "complete")).all(), "a validation is no score"
 
 
+def test_a_trial_that_goes_on_is_compared_at_the_epoch_that_it_is_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = space_of(write_tiny_experiment(tmp_path, search=SEARCH))
+
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+        observe(0, 0.7)
+        return module.Judged(name, settings, {"nested": 0.7, "worst_source": 0.7})
+
+    rows = [{"epoch": 0, "validation": {"score": 0.1}}, {"epoch": 1}, {"epoch": 2, "validation": {"score": 0.6}}]
+    monkeypatch.setattr(module, "judge", fake)
+    monkeypatch.setattr(module, "read_log", lambda path: rows)
+    study = run_trials(space, [], trials=1, seconds=None, report=lambda text: None)
+    assert study.trials[0].intermediate_values == {2: 0.7}
+
+
 def test_a_trial_that_cannot_be_run_is_told_and_the_search_goes_on(tmp_path: Path) -> None:
     ranges = {"augment.recipe": ["flips", "no such recipe"], "model.architecture": ["unet", "nothing"]}
     arguments = write_tiny_experiment(tmp_path, search={"folds": [0], "ranges": ranges})
