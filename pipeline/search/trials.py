@@ -168,9 +168,10 @@ def open_study(space: Workspace, process: str = "") -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = space.own / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    validations = -(-experiment.train.epochs // max(1, experiment.train.validate_every))
     pruners = {
         "median": optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1),
-        "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=experiment.train.epochs),
+        "hyperband": optuna.pruners.HyperbandPruner(min_resource=1, max_resource=validations),
         "none": optuna.pruners.NopPruner(),
     }
     with steady_optuna():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipeline.search.parts import do_part, trial_parts
 from pipeline.search.trials import assignments, judge, open_study, run_name, run_trials, search_folds
 from pipeline.search.tuning_run import verdict
 from pipeline.sequence import run_stages
+from pipeline.workspace import Workspace
 from submissions.host.settings import override
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'segmentation-pipeline[search]'")
@@ -212,6 +214,18 @@ def test_runs_that_differ_have_other_names(tmp_path: Path) -> None:
         len({name, run_name(one, "best-unseen", {"train.lr": 0.2}), run_name(other, "best-unseen", {"train.lr": 0.1})})
         == 3
     )
+
+
+def test_hyperband_counts_validations(tmp_path: Path) -> None:
+    search = {**SEARCH, "pruner": "hyperband"}
+    space = space_of(write_tiny_experiment(tmp_path, search=search), "--set", "train.epochs=30")
+    rungs = [open_study(space_of_every(space, every)).pruner._max_resource for every in (0, 1, 4)]
+    assert rungs == [30, 30, 8], "one a validation, of which every fourth epoch and the last have one"
+
+
+def space_of_every(space: Workspace, epochs: int) -> Workspace:
+    train = space.experiment.train.model_copy(update={"validate_every": epochs})
+    return replace(space, experiment=space.experiment.model_copy(update={"train": train}))
 
 
 def test_half_of_the_folds_judge_where_none_are_named(tmp_path: Path) -> None:
