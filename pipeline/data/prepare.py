@@ -181,7 +181,7 @@ def open_prepared(space: Workspace) -> tuple[Store, str]:
 
 
 def index_patches(space: Workspace, folder: Path) -> int:
-    """Write the patch index of the experiment's patch size where it is not there yet; returns its rows.
+    """Write the patch index of the experiment's patch size where it is not there, or lacks a column; returns its rows.
 
     Of a shard, only the rows of its images, which the index of all is put together of; that of volumes, which is
     quickly made, is left to the training.
@@ -190,7 +190,7 @@ def index_patches(space: Workspace, folder: Path) -> int:
     volumes = space.experiment.input.dims == 3
     grid = PatchGrid(train.plane, classes, train.sampling.background < 1, train.axes)
     path = box_index_path(store, train.box) if volumes else grid.path(store)
-    if path.is_file():
+    if path.is_file() and set(grid.measured) <= set(pd.read_csv(path, nrows=0).columns):
         return len(pd.read_csv(path, usecols=["image_id"], dtype=str))
     if volumes:
         return 0 if space.shard is not None else len(write_box_index(store, train.box, classes))

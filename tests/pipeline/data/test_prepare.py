@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from drawn_hosts import draw_mask
-from tiny_run import write_tiny_experiment
+from tiny_run import space_of, write_tiny_experiment
 
 from inference.config import InputConfig
 from pipeline.data import prepare
@@ -74,6 +75,19 @@ def test_an_image_that_cannot_be_stored_is_told_before_the_others_are(
     with pytest.raises(ValueError, match="train00"):
         list(fill_store(space, tmp_path))
     assert len(list(tmp_path.glob("train*"))) < 6, "of 11 others"
+
+
+def test_an_index_without_tissue_is_made_again_where_tissue_counts(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, train=4, test=1)
+    run_stages(arguments, ["01", "03"])
+    space, slides = space_of(arguments), space_of(arguments, "--set", "train.sampling.background=0.5")
+    store, _ = open_prepared(space)
+    path = next(store.folder.glob("patches-*.csv"))
+    plain = pd.read_csv(path)
+    assert prepare.index_patches(slides, store.folder) == len(plain)
+    pd.testing.assert_frame_equal(pd.read_csv(path).drop(columns="tissue"), plain)
+    prepare.index_patches(space, store.folder)
+    assert "tissue" in pd.read_csv(path), "which serves without it too"
 
 
 def test_before_stage_03_there_is_no_store(tmp_path: Path) -> None:
