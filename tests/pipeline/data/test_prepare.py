@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 from drawn_hosts import draw_mask
-from tiny_run import space_of, write_tiny_experiment
+from tiny_run import write_tiny_experiment
 
 from inference.config import InputConfig
 from pipeline.data import prepare
 from pipeline.data.prepare import fill_store, open_prepared, peak_memory, prepare_stage
+from pipeline.data.store import Store
 from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 
@@ -37,10 +38,25 @@ def test_every_kind_of_store_gives_the_same_pixels(tmp_path: Path, kind: str) ->
 
 
 def test_images_are_stored_at_the_working_size(tmp_path: Path) -> None:
-    stored, _ = open_prepared(prepared(tmp_path, "memmap", input={"channels": 3, "scale": 0.5}))
+    space = prepared(tmp_path, "memmap", input={"channels": 3, "scale": 0.5})
+    stored, _ = open_prepared(space)
     image = stored.image("train03")
     assert image.shape == (1, 20, 28, 3)
     assert set(np.unique(image.read_target(0))) <= {0, 1}
+    _index_with_tissue(stored, space)
+
+
+def _index_with_tissue(store: Store, space: Workspace) -> None:
+    """An index without the tissue of its windows is made again where that counts, and serves without it too."""
+    path = next(store.folder.glob("patches-*.csv"))
+    plain, experiment = pd.read_csv(path), space.experiment
+    sampling = experiment.train.sampling.model_copy(update={"background": 0.5})
+    train = experiment.train.model_copy(update={"sampling": sampling})
+    slides = replace(space, experiment=experiment.model_copy(update={"train": train}))
+    assert prepare.index_patches(slides, store.folder) == len(plain)
+    pd.testing.assert_frame_equal(pd.read_csv(path).drop(columns="tissue"), plain)
+    prepare.index_patches(space, store.folder)
+    assert "tissue" in pd.read_csv(path)
 
 
 def test_processes_store_the_same_and_stored_images_are_not_stored_again(tmp_path: Path) -> None:
@@ -75,19 +91,6 @@ def test_an_image_that_cannot_be_stored_is_told_before_the_others_are(
     with pytest.raises(ValueError, match="train00"):
         list(fill_store(space, tmp_path))
     assert len(list(tmp_path.glob("train*"))) < 6, "of 11 others"
-
-
-def test_an_index_without_tissue_is_made_again_where_tissue_counts(tmp_path: Path) -> None:
-    arguments = write_tiny_experiment(tmp_path, train=4, test=1)
-    run_stages(arguments, ["01", "03"])
-    space, slides = space_of(arguments), space_of(arguments, "--set", "train.sampling.background=0.5")
-    store, _ = open_prepared(space)
-    path = next(store.folder.glob("patches-*.csv"))
-    plain = pd.read_csv(path)
-    assert prepare.index_patches(slides, store.folder) == len(plain)
-    pd.testing.assert_frame_equal(pd.read_csv(path).drop(columns="tissue"), plain)
-    prepare.index_patches(space, store.folder)
-    assert "tissue" in pd.read_csv(path), "which serves without it too"
 
 
 def test_before_stage_03_there_is_no_store(tmp_path: Path) -> None:
