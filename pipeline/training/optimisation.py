@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import Tensor, nn
 
 from inference.models.freezing import encoder_stages
@@ -56,11 +56,14 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer that timm's factory makes of the groups; torch's own in their fused form.
 
-    Raises ValueError for a name that timm does not know.
+    Raises ValueError for a name that timm does not know, for an optimizer that needs second derivatives or a package or
+    device that is not here, and for options that it does not take.
     """
     if settings.optimizer not in list_optimizers():
         known = ", ".join(list_optimizers())
         raise ValueError(f"train.optimizer is {settings.optimizer!r}, expected one of timm's: {known}")
+    if get_optimizer_info(settings.optimizer).second_order:
+        raise ValueError(f"train.optimizer {settings.optimizer!r} needs second derivatives, which no step computes")
     options: dict[str, Any] = dict(settings.optimizer_options)
     if settings.optimizer in FUSED and device.type in ("cpu", "cuda"):
         options.setdefault("fused", True)
@@ -69,6 +72,8 @@ def build_optimizer(
         return create_optimizer_v2(
             groups, opt=settings.optimizer, lr=settings.lr, weight_decay=settings.weight_decay, **options
         )
+    except AssertionError as error:  # of bitsandbytes' and Apex's optimizers
+        raise ValueError(f"train.optimizer {settings.optimizer!r} cannot be used here: {error}") from error
     except TypeError as error:
         raise ValueError(f"train.optimizer_options: {settings.optimizer} does not take {options}: {error}") from error
 

@@ -70,6 +70,11 @@ def test_unknown_optimizers_and_options_are_named() -> None:
     model = nn.Conv2d(2, 3, 1)
     with pytest.raises(ValueError, match="adamwww"):
         build_optimizer(model, TrainSettings(optimizer="adamwww"), device=CPU, in_channels=2)
+    with pytest.raises(ValueError, match="'adahessian' needs second derivatives"):
+        build_optimizer(model, TrainSettings(optimizer="adahessian"), device=CPU, in_channels=2)
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="'fusedadam' cannot be used here: "):
+            build_optimizer(model, TrainSettings(optimizer="fusedadam"), device=CPU, in_channels=2)
     wrong = TrainSettings(optimizer="adamw", optimizer_options={"wings": 2})
     with pytest.raises(ValueError, match="wings"):
         build_optimizer(model, wrong, device=CPU, in_channels=2)
