@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup
+from submissions.guess.files import FileGroup, near_files
 from submissions.guess.tables import SAMPLE, FoundTable, holds_runs, samples_of
 from submissions.images.damaged import read_json
 from submissions.rle.text import KNOWN_EMPTIES
 
 EMPTY_WORD = re.compile(rf"[a-zA-Z_]+|{'|'.join(KNOWN_EMPTIES)}")
+JSON = re.compile(r".*\.json")
 MOST_DOCUMENTS = 30
 MOSTLY = 0.9  # of the test images, that a document must name
 
@@ -130,7 +131,7 @@ def _put_coco(draft: Draft, folder: Path, test: FileGroup) -> bool:
 
 def _documents(folder: Path) -> Iterator[tuple[str, Any]]:
     """JSON documents in the folder and one below it, by path; those of an image each are too many and left out."""
-    paths = sorted({*folder.glob("*.json"), *folder.glob("*/*.json")})
+    paths = near_files(folder, 1, JSON)
     for path in paths if len(paths) <= MOST_DOCUMENTS else []:
         try:
             yield path.relative_to(folder).as_posix(), read_json(path)

@@ -13,10 +13,12 @@ from typing import Any
 import yaml
 
 from submissions.guess.draft import Draft
+from submissions.guess.files import near_files
 
 LISTED = re.compile(
-    r".*(class|label|categor|colou?r|codes|names).*\.(csv|tsv|txt|json|ya?ml)|data\.ya?ml", re.IGNORECASE
+    r".*(class|label|categor|colou?r|codes|names).*\.(csv|tsv|txt|json|ya?ml)|data\.ya?ml|.*\.csv", re.IGNORECASE
 )
+DATASET = re.compile(r"dataset\.json")
 LONGEST_LIST = 100_000  # bytes
 NAME_COLUMNS = ("name", "class", "class_name", "classname", "label")
 VALUE_COLUMNS = ("pixel value", "value", "pixel_value", "id", "index", "label_id", "class_id")
@@ -95,20 +97,16 @@ def name_of_one(folder: Path) -> tuple[str, list[str]]:
 
 def class_lists(folder: Path) -> list[ClassList]:
     """Lists of classes in the folder and one below it."""
-    paths = sorted(path for depth in ("*", "*/*") for path in folder.glob(depth) if _may_be_a_list(path))
     found = []
-    for path in paths:
+    for path in near_files(folder, 1, LISTED):
+        if path.stat().st_size >= LONGEST_LIST:
+            continue
         try:
             one = _read(path, path.relative_to(folder).as_posix())
         except (KeyError, ValueError, AttributeError, TypeError, OSError, csv.Error, yaml.YAMLError):
             continue
         found += [one] if one.values or one.colours else []
     return found
-
-
-def _may_be_a_list(path: Path) -> bool:
-    named = LISTED.fullmatch(path.name) or path.suffix.lower() == ".csv"
-    return bool(named) and path.is_file() and path.stat().st_size < LONGEST_LIST
 
 
 def _read(path: Path, source: str) -> ClassList:
@@ -191,7 +189,7 @@ KNOWN = (  # and a word in the path of masks that hold its values
 
 def put_labels(draft: Draft, folder: Path) -> None:
     """Classes and values from a dataset.json in the folder or one below it, where there is one."""
-    for path in sorted([*folder.glob("dataset.json"), *folder.glob("*/dataset.json")]):
+    for path in near_files(folder, 1, DATASET):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             meaning = label_values(document["labels"])

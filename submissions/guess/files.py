@@ -152,6 +152,16 @@ def walk_files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
                 yield (Path(folder) / name).relative_to(root).as_posix()
 
 
+def near_files(root: Path, depth: int, name: re.Pattern[str]) -> list[Path]:
+    """Files with such a name in the folder and up to `depth` below it, those nearest first; none that systems leave."""
+    found = []
+    for level in range(depth + 1):
+        paths = [path for path in root.glob("/".join("*" * (level + 1))) if name.fullmatch(path.name)]
+        kept = [path for path in paths if not any(map(is_system_name, path.relative_to(root).parts))]
+        found += sorted(path for path in kept if path.is_file())
+    return found
+
+
 def unread_kinds(root: Path) -> str:
     """Endings of the files below `root` that are neither images nor documents nor tables, most first; '' of none."""
     counts = Counter(Path(path).suffix.lower() for path in walk_files(root, ("",)) if not path.lower().endswith(READ))

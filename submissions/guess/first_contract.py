@@ -38,7 +38,7 @@ def write_first_contract(folder: Path, *, name: str | None = None, out: Path | N
     missing folder, ValueError where there are no images or the file exists.
     """
     require_folder(folder, "a host's files", "download and unpack them first")
-    label = name or re.sub(r"[^a-z0-9.-]+", "-", folder.resolve().name.lower()).strip("-")
+    label = name or re.sub(r"[^\w.-]+|_", "-", folder.resolve().name.lower()).strip("-.") or "competition"
     target = out or Path(f"{label}.yaml")
     if target.exists():
         raise ValueError(f"{target} exists and is not overwritten; choose another --name or --out")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from submissions.guess.draft import Draft
 from submissions.guess.files import DOCUMENTS, SUFFIXES, FileGroup, unread_kinds, walk_files
@@ -23,6 +23,7 @@ from submissions.rle.text import KNOWN_EMPTIES
 TEXTS_READ, IMAGES_READ = 300, 40
 EMPTIES = ("", *KNOWN_EMPTIES)
 MOST_CLASSES = 64
+Read = TypeVar("Read")
 NOWHERE = {"kind": "images", "path": "masks/{id}.png"}  # where no masks were found
 
 
@@ -46,7 +47,7 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
     classes = ["thing"]
     if table.class_column:
         section["class_column"] = table.class_column
-        classes = sorted(set(table.frame[table.class_column]))
+        classes = sorted(set(table.frame[table.class_column]) - {""})
     elif table.repeats:
         section["instances"] = True
         notes.append("several rows of an image are its instances; without `instances` they are joined into one mask")
@@ -66,15 +67,24 @@ def _detected(
     paths: Mapping[str, Path], rows: Sequence[tuple[str, str]], empty: str
 ) -> tuple[dict[str, Any], list[str]]:
     """The dialect of runs (image id, text), and why."""
-    infos = {name: probe_image(paths[name]) for name, _ in rows}
-    shapes = [(infos[name].height, infos[name].width) for name, _ in rows]
+    infos = {name: _tried(probe_image, paths[name]) for name in {name for name, _ in rows}}
+    known = [(name, text, (info.height, info.width)) for name, text in rows if (info := infos[name]) is not None]
     images = None
-    if all(height == width for height, width in shapes):
-        rows, shapes = spread(rows, IMAGES_READ), spread(shapes, IMAGES_READ)
-        images = [read_image(paths[name]) for name, _ in rows]
-    found = detect_dialect([text for _, text in rows], shapes, images=images)
+    if all(height == width for *_, (height, width) in known):
+        some = [(one, _tried(read_image, paths[one[0]])) for one in spread(known, IMAGES_READ)]
+        read = [(one, image) for one, image in some if image is not None]
+        known, images = [one for one, _ in read], [image for _, image in read]
+    found = detect_dialect([text for _, text, _ in known], [shape for *_, shape in known], images=images)
     dialect, notes = _dialect(found, empty)
     return dialect, [*notes, *(reason for reason in found.reasons if not reason.startswith("empty"))]
+
+
+def _tried(read: Callable[[Path], Read], path: Path) -> Read | None:
+    """What is read of a file; None where it cannot be read, which stage 01 lists."""
+    try:
+        return read(path)
+    except (ValueError, OSError):
+        return None
 
 
 def _empty_spelling(table: FoundTable, known: set[str]) -> tuple[str, str]:
@@ -129,12 +139,12 @@ def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequen
         if column is not None:
             why = "no masks were found, but this column has few values: classes of whole images?"
             draft.put("masks", {"kind": "none", "table": table.source, "column": column}, why)
-            draft.put("classes", sorted(set(table.frame[column])))
+            draft.put("classes", sorted(set(table.frame[column]) - {""}))
             draft.put("exclusive", True)
             return
     kinds = unread_kinds(folder)
     unread = [f"files of other kinds are not read: {kinds}; masks in them must be saved as PNG"] if kinds else []
-    unread += [f"not readable: {table.fault}" for table in tables if table.fault and not table.is_sample]
+    unread += [f"not used: {table.fault}" for table in tables if table.fault and not table.is_sample]
     if documents := _unread_documents(folder):
         unread.append(f"documents that name none of these images, or are of no kind that is read: {documents}")
     why = "no masks were found: no mask images with matching names, no table of runs, no document of polygons"

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from submissions.guess.class_lists import class_lists
-from submissions.guess.files import DOCUMENTS, FileGroup, group_files
+from submissions.guess.files import DOCUMENTS, FileGroup, group_files, near_files
 from submissions.guess.pairing import matches_of, one_token_varies
 from submissions.host.listing import spread
 from submissions.host.polygons import Entry, read_document
 
+DOCUMENT = re.compile(r".*\.(json[^.]*|xml|geojson)|.*via.*\.csv", re.IGNORECASE)  # other tables may be large
 LARGEST_READ, BESIDE_READ = 5, 40
 
 
@@ -43,8 +44,7 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
             return FoundPolygons(match.pattern, classes, meaning, notes, missing)
     images = {Path(file).stem for file, _ in train.files}
-    documents = [path for ending in ("json*", "xml", "geojson") for path in _below(folder, ending)]
-    documents += [path for path in _below(folder, "csv") if "via" in path.name.lower()]  # other tables may be large
+    documents = near_files(folder, 1, DOCUMENT)
     largest = sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]
     for place, path in enumerate(largest):
         names = _names(_read(path).values())
@@ -84,10 +84,6 @@ def _of_every_subset(folder: Path, file: str, train: FileGroup) -> tuple[str, li
         if subset in file and all(path.is_file() for path in paths):
             return pattern, paths
     return file, []
-
-
-def _below(folder: Path, ending: str) -> list[Path]:
-    return [path for path in (*folder.glob(f"*.{ending}"), *folder.glob(f"*/*.{ending}")) if path.is_file()]
 
 
 def _read(path: Path) -> Mapping[str, Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -11,17 +12,18 @@ from typing import Any
 
 import pandas as pd
 
-from submissions.guess.files import SUFFIXES
+from submissions.guess.files import SUFFIXES, near_files
 from submissions.host.patterns import fill
 from submissions.host.text_tables import read_text_table
 
 RUNS = re.compile(r"\s*-?[0-9]+(\s+[0-9]+)*\s*|\[[0-9, ]+\]|eN[A-Za-z0-9+/]+=*|(MULTI)?POLYGON.*")
-TABLE = re.compile(r"[^.].*\.(csv|tsv|csv\.gz|tsv\.gz|parquet|pq)", re.IGNORECASE)
+TABLE = re.compile(r".*\.(csv|tsv|csv\.gz|tsv\.gz|parquet|pq)", re.IGNORECASE)
 SAMPLE = re.compile(r"sample|submission", re.IGNORECASE)
 USUAL_SAMPLE = re.compile(
     r"(sample|example)[_ -]?(sub|subm|submission)s?(?![a-z])|submission[_ -]?(format|sample|example)", re.I
 )
 MOST_TABLES, LOOKED_AT, MATCHED = 30, 400, 2000
+FIRST_CELLS = 3
 
 
 @dataclass
@@ -31,7 +33,7 @@ class FoundTable:
     train, test: share of its ids that are training and test images. id: template over its columns; strip: an
     ending to take off. row_class: ids end in '_<class>'. parts: column -> pattern that takes its cells apart. runs:
     column of run-length texts or WKT; more_runs: others of that kind; class_column: column that tells the rows of one
-    image apart. fault: why the table cannot be read, '' where it can.
+    image apart. fault: why the table cannot be used, '' where it can.
     """
 
     file: str
@@ -81,19 +83,22 @@ class FoundTable:
 def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[FoundTable]:
     """Tables in the folder and up to two below it whose rows name images, and sample submissions."""
     found = []
-    paths = sorted(
-        path for pattern in ("*", "*/*", "*/*/*") for path in root.glob(pattern) if TABLE.fullmatch(path.name)
-    )
+    paths = near_files(root, 2, TABLE)
+    beside = Counter(path.parent for path in paths)
+    paths.sort(key=lambda path: beside[path.parent] > MOST_TABLES)  # folders of a table an image come last
     for path in paths[:MOST_TABLES]:
+        file = path.relative_to(root).as_posix()
         try:
             frame = read_text_table(path).drop_duplicates(ignore_index=True)
         except (ValueError, OSError) as error:
-            file = path.relative_to(root).as_posix()
-            found.append(FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=" ".join(str(error).split())))
+            found.append(_unused(file, " ".join(str(error).split())))
             continue
         frame, parts = (frame, {}) if SAMPLE.search(path.name) else _with_names_in_paths(frame)
-        table = _named(path.relative_to(root).as_posix(), frame, set(train), set(test), parts)
+        table = _named(file, frame, set(train), set(test), parts)
         if table is None:
+            if len(frame) and not SAMPLE.search(path.name):
+                cells = ", ".join(map(repr, frame.iloc[0, :FIRST_CELLS]))
+                found.append(_unused(file, f"{file} names none of these images; its first row begins with {cells}"))
             continue
         named_by = re.findall(r"{(\w+)}", table.id)
         runs = _runs_columns(frame, named_by)
@@ -103,6 +108,10 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
             _taken_apart(table, named_by[0]) if table.row_class and table.runs and not table.is_sample else table
         )
     return found
+
+
+def _unused(file: str, fault: str) -> FoundTable:
+    return FoundTable(file, pd.DataFrame(), "{id}", "", 0.0, 0.0, fault=fault)
 
 
 def _with_names_in_paths(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:

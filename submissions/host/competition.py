@@ -404,6 +404,13 @@ class Competition(Settings):
     metric: MetricSettings
     submission: SubmissionFormat | None = None
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w.-]+", name) or name in (".", ".."):
+            raise ValueError("expected letters, digits, '-', '_' and '.'")
+        return name
+
     @field_validator("classes")
     @classmethod
     def _classes_differ(cls, classes: list[str]) -> list[str]:

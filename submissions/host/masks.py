@@ -61,8 +61,10 @@ class MaskReader:
                 raise ValueError(f"{masks.table.file}: {lacking_columns([name], frame)}")
         classes = frame[masks.class_column] if masks.class_column else [None] * len(frame)
         found: dict[str, list[tuple[str, str | None]]] = {}
+        nothing = {"", masks.dialect.empty} if masks.kind == "rle" else set()
         for image_id, text, name in zip(frame["image_id"], frame[masks.column], classes, strict=True):
-            found.setdefault(image_id, []).append((text, name))
+            of_none = name == "" and text.strip() in nothing  # the row of an image without objects
+            found.setdefault(image_id, []).append((text, None if of_none else name))
         return found
 
     @cached_property

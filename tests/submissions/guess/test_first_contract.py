@@ -551,3 +551,47 @@ def test_tables_and_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
     assert any("['other'] hold runs too" in note for note in draft_contract(host, "a").notes["masks"])
     (host / "train.csv").write_bytes("id,rle,place\ntrain00,1 2,Köln\n".encode("latin-1"))
     assert any("is not UTF-8" in note for note in draft_contract(host, "a").notes["masks"])
+    (host / "train.csv").write_text("id,rle\n0,1 2\n1,3 4\n")  # train00, train01
+    said = "not used: train.csv names none of these images; its first row begins with '0', '1 2'"
+    assert f"guess: {said}" in draft_contract(host, "a").notes["masks"]
+
+
+def test_what_systems_leave_and_a_table_an_image_do_not_hide_the_hosts_tables(tmp_path: Path) -> None:
+    expected = write_rle_host(tmp_path / "host")
+    copies, boxes = tmp_path / "host/.ipynb_checkpoints", tmp_path / "host/boxes"
+    copies.mkdir()
+    boxes.mkdir()
+    for name in ("train", "sample_submission"):
+        (copies / f"{name}-checkpoint.csv").write_bytes((tmp_path / f"host/{name}.csv").read_bytes())
+    for k in range(31):
+        (boxes / f"{k}.csv").write_text("x,y\n1,2\n")
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert [table.file for table in contract.tables] == ["train.csv"]
+    assert contract.masks.table is not None and contract.masks.table.file == "train.csv"
+    assert contract.submission == expected.submission
+
+
+def test_a_damaged_image_does_not_keep_the_others_from_telling_the_dialect(tmp_path: Path) -> None:
+    write_rle_host(tmp_path / "host", train=20, empty=0)
+    (tmp_path / "host/train/train03.png").write_bytes(b"")
+    dialect = draft_contract(tmp_path / "host", "a").sections["masks"]["dialect"]
+    assert (dialect["kind"], dialect["order"]) == ("absolute", "column")
+
+
+def test_a_row_without_class_and_runs_is_of_an_image_without_objects(tmp_path: Path) -> None:
+    write_rle_host(tmp_path / "host", train=4, empty=0)
+    rows = [{"id": f"train0{k}", "kind": kind, "rle": slow_runs(draw_mask(k), "column")}
+            for k in range(3) for kind in ("cat", "dog")]  # fmt: skip
+    pd.DataFrame([*rows, {"id": "train03", "kind": "", "rle": ""}]).to_csv(tmp_path / "host/train.csv", index=False)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.classes == ["cat", "dog"] and contract.masks.class_column == "kind"
+    listing, _ = list_images(contract, tmp_path / "host", "train")
+    reader = MaskReader(contract, tmp_path / "host")
+    shown = [reader.read(row, (1, *SHAPE)).planes.any(axis=(1, 2, 3)) for row in listing.to_dict("records")]
+    np.testing.assert_array_equal(shown, [[True, True]] * 3 + [[False, False]])
+
+
+def test_a_folder_without_latin_letters_gives_a_name(tmp_path: Path) -> None:
+    for folder, name in (("データ_1", "データ-1"), ("___", "competition")):
+        write_rle_host(tmp_path / folder)
+        assert guess(tmp_path / folder, tmp_path / f"{name}.yaml").name == name

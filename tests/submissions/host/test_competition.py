@@ -38,6 +38,8 @@ def test_unknown_contract_lists_the_known_ones() -> None:
     [
         ({"classes": ["a", "a"]}, "repeat"),
         ({"classes": [str(k) for k in range(256)], "exclusive": True}, "a label holds at most 255"),
+        ({"name": ""}, "expected letters"),
+        ({"name": "../own"}, "expected letters"),
         ({"metric": {"name": "dice", "proxy": "iou"}}, "metric.proxy goes with metric.name 'host', found 'dice'"),
         ({"metric": {"name": "host", "proxy": "iou"}}, "needs metric.file"),
         ({"metric": {"name": "host", "file": "metric.py"}}, "needs metric.proxy, the nearest built-in metric"),
