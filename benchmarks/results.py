@@ -148,8 +148,8 @@ def scores_of(run: Path) -> dict[str, Any]:
     classes = learned["classes"]
     learned = learned["learned"]
     kept: dict[str, Any] = {
-        "metric": learned["metric"], "score": round(learned["cv"], 4), "nested": round(learned["nested"], 4),
-        "interval": [round(value, 4) for value in learned["interval"]], "images": learned["images"],
+        "metric": learned["metric"], "score": round(learned["cv"], 4), "nested": _rounded(learned["nested"]),
+        "interval": [_rounded(value) for value in learned["interval"]], "images": learned["images"],
     }  # fmt: skip
     if (run / "tuning/shifts.csv").is_file():
         kept["shifts"] = pd.read_csv(run / "tuning/shifts.csv")[["shift", "score"]].round(4).to_dict("records")
@@ -159,6 +159,11 @@ def scores_of(run: Path) -> dict[str, Any]:
         recalls = {classes[number]: tp / (tp + fn) for number, (tp, fn) in enumerate(sums) if tp + fn}
         kept["recalls"] = {key: round(float(value), 4) for key, value in recalls.items()}
     return kept
+
+
+def _rounded(value: float | None) -> float | None:
+    """Four decimals; None where a single group says nothing of another."""
+    return None if value is None else round(value, 4)
 
 
 def _parameters(run: Path) -> int:

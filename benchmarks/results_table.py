@@ -74,7 +74,8 @@ def _line(kept: dict[str, Any], row: dict[str, Any]) -> str:
     paid = "of" not in row and minutes["04"] > 0.1
     cells = [
         f"`{kept['row']}`", kept["metric"], f"**{kept['score']:.4f}**",
-        "{:.4f} to {:.4f}".format(*kept["interval"]), f"{kept['nested']:.4f}",
+        "one group" if kept["nested"] is None else "{:.4f} to {:.4f}".format(*kept["interval"]),
+        "" if kept["nested"] is None else f"{kept['nested']:.4f}",
         f"{_gain(gain)} over `{gain['against']}`" if gain else "",
         f"{sum(recalls) / len(recalls):.4f}" if recalls else "", f"{kept['parameters']:,}",
         f"{minutes['04']:.1f} min" if paid else "none", f"{sum(minutes.values()):.1f} min",

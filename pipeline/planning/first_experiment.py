@@ -71,7 +71,9 @@ def _folds(competition: Competition, listing: pd.DataFrame, seen: ImagesSeen) ->
     group, strata = competition.group, competition.strata
     stacks, count = listing["stack"].nunique(), len(listing)
     section: dict[str, Any]
-    if "subset" in listing and listing["subset"].nunique() == 2:
+    split = "subset" in listing and listing["subset"].nunique() == 2
+    divided = int((listing.groupby(group)["subset"].nunique() > 1).sum()) if split and group in listing else 0
+    if split and not divided:
         names = sorted(set(listing["subset"]))
         held_out = next((k for k, name in enumerate(names) if not str(name).lower().startswith("train")), 1)
         section = {"method": "predefined", "n": 2, "use": [held_out], "options": {"fold_column": "subset"}}
@@ -83,6 +85,7 @@ def _folds(competition: Competition, listing: pd.DataFrame, seen: ImagesSeen) ->
         number = min(MOST_FOLDS, listing[group].nunique())
         section = {"method": "stratified_group" if strata else "group", "n": number}
         why = f"{listing[group].nunique()} values of {group}, each kept in one fold"
+        why += f"; the host's own split divides {divided} of them" if divided else ""
     elif stacks == 1 and count > MOST_FOLDS:
         section = {"method": "slab", "n": 3, "buffer": 1}
         why = "one stack: folds are slabs of it, with a gap of one slice between them"

@@ -18,7 +18,7 @@ from pipeline.data.fold_tables import split_options
 from pipeline.experiment import load_experiment, resolve
 from pipeline.new_competition import start_competition
 from pipeline.planning.first_experiment import draft_experiment
-from pipeline.sequence import run_stages
+from pipeline.sequence import run_stage_named, run_stages
 from pipeline.workspace import Workspace
 from submissions.answers.packing import PackedFiles
 from submissions.host.competition import Competition, load_competition
@@ -432,6 +432,20 @@ def test_lists_of_several_columns_and_of_paths_are_read(
         file.write("2007_000000 and three words more\n")
     start_competition(Path("voc"), name="crooked")
     assert load_competition(Path("crooked.yaml")).tables[0].file == "ImageSets/Segmentation/trainval.txt"
+
+
+def test_a_hosts_split_that_divides_drives_is_no_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for k in range(18):
+        part, name = ("train", "val")[k % 5 == 0], f"{('0001TP', '0006R0', '0016E5')[k % 3]}_{k:05d}"
+        write(tmp_path / f"set/{part}/{name}.png", draw_image(draw_mask(k), k))
+        write(tmp_path / f"set/{part}annot/{name}.png", draw_mask(k).astype(np.uint8))
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("set"))
+    competition, experiment = load_competition(Path("set.yaml")), load_experiment("set-baseline.yaml")
+    assert competition.group is not None and experiment.folds.method == "group" and experiment.folds.n == 3
+    assert "the host's own split divides 3 of them" in Path("set-baseline.yaml").read_text()
+    for stage in ("01_check_data", "02_make_folds"):
+        run_stage_named(stage, ["set-baseline.yaml", "--data", "set", "--runs", "runs"])
 
 
 CHANNELS = {
