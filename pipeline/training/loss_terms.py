@@ -131,11 +131,13 @@ def overlap_term(
     beta: float = 0.5,
     gamma: float = 1.0,
     smooth: float = 0.5,
+    batch: bool = False,
 ) -> Term:
     """`(1 - T) ** gamma` with the Tversky index `T = (TP + s) / (TP + alpha FP + beta FN + s)`.
 
     `alpha = beta = 0.5` is Dice, `(2 TP + 2 s) / (|p| + |t| + 2 s)`. An empty truth is learned from: the loss
-    falls to 0 as the prediction empties. Salehi et al. 2017 (arXiv:1706.05721); gamma: Abraham and Khan 2018
+    falls to 0 as the prediction empties. `batch`: TP, FP and FN are sums over the batch, each sample has its loss, and
+    empty ones do not teach to predict nothing. Salehi et al. 2017 (arXiv:1706.05721); gamma: Abraham and Khan 2018
     (arXiv:1810.07842).
     """
 
@@ -144,6 +146,8 @@ def overlap_term(
         hit = (probs * pixels.truth).sum(-1)
         false_alarm = probs.sum(-1) - hit
         missed = pixels.truth.sum(-1) - hit
+        if batch:
+            hit, false_alarm, missed = (one.sum(0, keepdim=True).expand_as(one) for one in (hit, false_alarm, missed))
         index = (hit + smooth) / (hit + alpha * false_alarm + beta * missed + smooth).clamp(min=1e-12)
         return over_classes(power(1 - index, gamma), pixels, class_weights)
 

@@ -113,6 +113,7 @@ def compound(
     focal: float = 0.0,
     lovasz: float = 0.0,
     smooth: float = 1.0,
+    batch: bool = False,
     iterations: int = 3,
     spacing: Sequence[float] | None = None,
     class_weights: Sequence[float] | None = None,
@@ -121,7 +122,8 @@ def compound(
 ) -> SegmentationLoss:
     """Any terms with their weights; 0 leaves one out. For thin things `cl_dice` or `skeleton_recall` beside others.
 
-    `smooth`: of Dice, `1 - (2 |pt| + smooth) / (|p| + |t| + smooth)`. `label_smoothing` and (mode sigmoid)
+    `smooth`: of Dice, `1 - (2 |pt| + smooth) / (|p| + |t| + smooth)`, of each sample; with `batch` of the sums over a
+    batch, as nnU-Net has it: for objects that many samples do not show. `label_smoothing` and (mode sigmoid)
     `positive_weight`: of the cross-entropy. `border`: distances are in pixels, hence small weights; `spacing`: a
     distance an axis, for volumes whose slices lie further apart than their pixels. `iterations`: of the soft skeleton
     of clDice, at least the radius of the thickest tube in pixels.
@@ -131,7 +133,7 @@ def compound(
     smoothed = {"label_smoothing": label_smoothing, "positive_weight": positive_weight}
     terms: list[tuple[float, Term]] = [
         (entropy, cross_entropy_term(class_weights, **smoothed)),
-        (dice, overlap_term(class_weights, smooth=smooth / 2)),
+        (dice, overlap_term(class_weights, smooth=smooth / 2, batch=batch)),
         (cl_dice, cl_dice_term(class_weights, iterations=iterations)),
         (skeleton_recall, skeleton_recall_term(class_weights)),
         (border, boundary_term(class_weights, spacing=spacing)),

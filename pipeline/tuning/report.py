@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ from submissions.metrics.intervals import Interval
 
 if TYPE_CHECKING:
     from pipeline.tuning.search import TuneResult
+
+FALLEN = 0.5  # of what other folds score
 
 
 def write_tuning(
@@ -85,6 +87,19 @@ def report(result: TuneResult) -> str:
     return "\n".join(lines) + "\n"
 
 
+def fallen_folds(scores: Mapping[int, float]) -> list[str]:
+    """A warning for each fold that scores less than FALLEN of the middle fold, as of a network that learned nothing."""
+    known = sorted(score for score in scores.values() if math.isfinite(score))
+    usual = known[len(known) // 2] if known else math.nan
+    return [
+        f"warning: fold {fold} scores {score:.4f}, but {usual:.4f} is usual here: look whether its network predicts "
+        "anything (log.jsonl of the fold); if not, train it again with a longer train.warmup, loss.params.batch: true "
+        "or another seed, before anything is decided"
+        for fold, score in sorted(scores.items())
+        if 0 < usual and score < FALLEN * usual
+    ]
+
+
 def worth_lines(cv: float, interval: Sequence[float], nested: float, prediction: Sequence[float] | None) -> list[str]:
     """What a decision is worth, for a terminal: CV with its interval (low, high), the nested score, the prediction
     interval where there is one, and a warning where these cannot all be true."""
@@ -113,7 +128,7 @@ def _worth(result: TuneResult) -> list[str]:
             "interval around the nested score. It does not include a shift between these images and the test "
             "set, nor what averaging several models gains."
         )
-    return lines
+    return [*lines, *(f"- {line}" for line in fallen_folds(result.fold_scores))]
 
 
 def _rules(result: TuneResult) -> list[str]:

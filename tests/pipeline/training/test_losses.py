@@ -173,6 +173,13 @@ def test_ce_dice_equals_the_written_out_one() -> None:
         assert loss == pytest.approx(entropy + dice, rel=1e-5)
 
 
+def test_dice_of_a_batch_adds_up_its_samples() -> None:
+    logits, target = drawn_label()
+    losses = build_loss("ce_dice", entropy=0, batch=True)(logits, target, reduction="none").tolist()
+    pixels = [pixel for sample in range(len(losses)) for pixel in softmax_pixels(logits, target, sample)]
+    assert losses == pytest.approx([sum(softmax_dice(pixels, k) for k in range(3)) / 3] * len(losses), rel=1e-5)
+
+
 def test_softmax_focal_and_lovasz_equal_the_written_out_ones() -> None:
     logits, target = drawn_label()
     focal = build_loss("focal", mode="softmax", gamma=2.0)(logits, target, reduction="none").tolist()

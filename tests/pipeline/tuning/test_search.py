@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, dra
 
 from inference.decide.decision import apply, load_decision
 from inference.predict.store import quantise
-from pipeline.tuning.report import write_tuning
+from pipeline.tuning.report import fallen_folds, write_tuning
 from pipeline.tuning.rules.pixel_rules import level
 from pipeline.tuning.scores.criteria import tuning_metric
 from pipeline.tuning.search import TuneResult, tune
@@ -345,3 +346,11 @@ def test_items_that_cannot_be_learned_from() -> None:
     ]
     with pytest.raises(ValueError, match="undefined on every image"):
         run(contract, void, rules=["global"])
+
+
+def test_a_fold_that_learned_nothing_is_named() -> None:
+    assert not fallen_folds({0: 0.81, 1: 0.62, 2: 0.8}) and not fallen_folds({}) and not fallen_folds({0: math.nan})
+    assert not fallen_folds({0: -12.0, 1: -3.0}), "distances are no shares"
+    (line,) = fallen_folds({0: 0.8389, 1: 0.0})
+    assert line.startswith("warning: fold 1 scores 0.0000, but 0.8389 is usual here: ") and "batch: true" in line
+    assert len(fallen_folds({0: 0.1, 1: 0.8, 2: 0.79})) == 1
