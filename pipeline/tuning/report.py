@@ -96,7 +96,7 @@ def fallen_folds(scores: Mapping[int, float]) -> list[str]:
         "anything (log.jsonl of the fold); if not, train it again with a longer train.warmup, loss.params.batch: true "
         "or another seed, before anything is decided"
         for fold, score in sorted(scores.items())
-        if 0 < usual and score < FALLEN * usual
+        if usual > 0 and score < FALLEN * usual
     ]
 
 
