@@ -100,6 +100,8 @@ class InputConfig(Settings):
                     f"{name} has {len(getattr(self, name))} values; expected 1, or {self.channels} "
                     "as input.channels says"
                 )
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std is {self.std}; expected values above 0, which pixels are divided by")
         return self
 
     @model_validator(mode="after")

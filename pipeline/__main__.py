@@ -88,14 +88,14 @@ def _demo_data(argv: Sequence[str]) -> None:
 
 
 def _new_competition(argv: Sequence[str]) -> None:
-    from pipeline.new_competition import start_competition
-
     parser = argparse.ArgumentParser(prog=f"{started_as()} new-competition")
     parser.add_argument("folder", type=Path, help="the host's files, unpacked")
     parser.add_argument("--name", help="name of the contract (default: the folder's name)")
     parser.add_argument("--out", type=Path, help="file of the contract (default: <name>.yaml in the working folder)")
     parser.add_argument("--minutes", type=float, help="write an experiment that trains about so long on this machine")
     arguments = parser.parse_args(argv)
+    from pipeline.new_competition import start_competition
+
     print(start_competition(arguments.folder, name=arguments.name, out=arguments.out, minutes=arguments.minutes))
 
 

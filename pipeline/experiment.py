@@ -16,6 +16,7 @@ from submissions.host.competition import Competition
 from submissions.host.settings import Settings, beside, override, read_yaml, validate
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
+RESERVED = ("inventory", "folds", "store", "data", ".", "..")  # folders of a competition beside its experiments
 BOX = (64, 128, 128)  # patch of volumes, where none is written [voxels]
 YAML = (".yaml", ".yml")
 WEIGHTS = (".safetensors", ".pth", ".pt")
@@ -369,13 +370,16 @@ class Experiment(Settings):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[\w.-]+", name) or name in ("inventory", "folds", "store", ".", ".."):
-            raise ValueError("expected letters, digits, '-', '_' and '.', and not inventory, folds or store")
+        if not re.fullmatch(r"[\w.-]+", name) or name in RESERVED:
+            raise ValueError("expected letters, digits, '-', '_' and '.', and not inventory, folds, store or data")
         return name
 
     @model_validator(mode="after")
     def _used_folds_exist(self) -> Experiment:
-        wrong = [fold for fold in self.folds.use or [] if not 0 <= fold < self.folds.n]
+        used = self.folds.use
+        if used is not None and (not used or len(set(used)) < len(used)):
+            raise ValueError(f"folds.use is {used}; expected at least one fold, each once, or leave it out for all")
+        wrong = [fold for fold in used or [] if not 0 <= fold < self.folds.n]
         if wrong:
             raise ValueError(
                 f"folds.use names {wrong}, but with folds.n {self.folds.n} folds are numbered from 0 "

@@ -12,7 +12,7 @@ import os
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -82,6 +82,7 @@ def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     experiment, device = space.experiment, space.device
     yield "--device", lambda: _check_device(experiment, device)
     yield "model", lambda: _check_network(experiment)
+    yield "predict.tile", lambda: _check_sides("predict.tile", experiment.predict.tile)
     yield "train.patch", lambda: check_batch(experiment)
     yield "model.weights", lambda: _check_weights(experiment)
     yield "loss", lambda: check_loss(experiment)
@@ -146,8 +147,7 @@ def _build(experiment: Experiment) -> nn.Module:
 def check_batch(experiment: Experiment) -> None:
     """Raises ValueError for a patch without pixels, or where a batch takes more than 1/4 of this machine's memory."""
     settings, channels = experiment.train, experiment.input.in_channels
-    if min(settings.patch) < 1:
-        raise ValueError(f"train.patch is {list(settings.patch)}: expected pixels, each at least 1")
+    _check_sides("train.patch", settings.patch)
     taken = 4 * settings.batch_size * channels * math.prod(settings.patch)
     held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if taken > held / 4:
@@ -155,6 +155,11 @@ def check_batch(experiment: Experiment) -> None:
             f"train.patch is {list(settings.patch)}: a batch of {settings.batch_size} takes {taken / 1e9:,.1f} GB, and "
             f"this machine has {held / 1e9:,.1f} GB; expected a patch of about the size of an image, or a smaller batch"
         )
+
+
+def _check_sides(key: str, size: Sequence[int]) -> None:
+    if min(size) < 1:
+        raise ValueError(f"{key} is {list(size)}: expected pixels, each at least 1")
 
 
 def _check_weights(experiment: Experiment) -> None:

@@ -57,6 +57,7 @@ def test_the_grid_covers_every_pixel(height: int, width: int, tall: int, wide: i
     class Image(StoredImage):
         def __init__(self) -> None:
             self.image_id, self.shape, self.target_shape = "a", (1, height, width, 1), (1, height, width)
+            self.attrs = {}
 
         def read_target(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
             assert rows is not None and cols is not None

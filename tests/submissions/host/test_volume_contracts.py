@@ -68,7 +68,7 @@ def selma(folder: Path) -> dict[str, np.ndarray]:
 def test_volumes_are_listed_read_and_scored(tmp_path: Path, name: str, write) -> None:
     labels = write(tmp_path / "data")
     experiment = tmp_path / "quick.yaml"
-    experiment.write_text(f"name: quick\ncompetition: {name}\n")
+    experiment.write_text(f"name: quick\ncompetition: {name}\ntune: {{metric: dice}}\n")
     places = ["--data", str(tmp_path / "data"), "--runs", str(tmp_path / "runs")]
     importlib.import_module("pipeline.01_check_data").main([str(experiment), *places])
     table, _ = read_inventory(tmp_path / "runs" / name / "inventory")
