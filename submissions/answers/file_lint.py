@@ -141,7 +141,7 @@ def _geometry(answer: FileAnswer, path: Path, images: ListedImages, image_id: st
     if answer.form.kind != "volumes" or answer.gathers:
         return None
     with closing(open_source(images, image_id)) as source:
-        return geometry_fault(path, source)
+        return geometry_fault(path, source, answer.form.files.dtype)
 
 
 def _count(answer: FileAnswer, named: Sequence[tuple[str, MaskFile]], mask: ReadMask, seen: _Seen) -> None:

@@ -62,11 +62,11 @@ def _write_picture(path: Path, slices: Slices, shape: Shape3, dtype: str, source
 
 
 def _write_tiff(path: Path, slices: Slices, shape: Shape3, dtype: str, source: Any) -> None:
-    known = printing_of(source.path) if getattr(source, "path", None) is not None else None
+    known = kept_printing(source.path, dtype) if getattr(source, "path", None) is not None else None
     options: dict[str, Any] = {"metadata": None}
     if known is not None:
         options = {"resolution": known.resolution, "resolutionunit": known.unit, "metadata": None}
-        if known.imagej and dtype != "int32":
+        if known.imagej:
             options |= {"imagej": True, "metadata": {"axes": "ZYX"[-2 if shape[0] == 1 else -3 :], **known.imagej}}
     size = shape if shape[0] > 1 else shape[1:]
     tifffile.imwrite(path, slices, shape=size, dtype=dtype, photometric="minisblack", compression="zlib", **options)
@@ -85,6 +85,12 @@ def printing_of(path: Path) -> Printing | None:
         about = dict(tiff.imagej_metadata or {}) if tiff.is_imagej else {}
     kept = {name: about[name] for name in ("spacing", "unit") if name in about}
     return Printing((given[0][0] / given[0][1], given[1][0] / given[1][1]), unit, kept)
+
+
+def kept_printing(source: Path, dtype: str) -> Printing | None:
+    """What a mask file of `dtype` keeps of its image's resolution; ImageJ has no int32, and says nothing of that."""
+    known = printing_of(source)
+    return known._replace(imagej={}) if known is not None and dtype == "int32" else known
 
 
 def _write_nifti(path: Path, slices: Slices, shape: Shape3, dtype: str, source: Any) -> None:
@@ -144,15 +150,16 @@ def read_mask(path: Path) -> ReadMask:
     return ReadMask((depth, height, width), source.dtype, getattr(source, "spacing", None), slices)
 
 
-def geometry_fault(path: Path, source: Any) -> str | None:
-    """What the file's place in space differs in from its image's, as a sentence; None where it agrees or has none."""
+def geometry_fault(path: Path, source: Any, dtype: str) -> str | None:
+    """What the place in space of a file of `dtype` differs in from its image's, as a sentence; None where it agrees or
+    has none."""
     if path.name.lower().endswith((".nii", ".nii.gz")):
         wanted = _affine(source)
         found = load_nifti(path).affine
         if not np.allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE):
             return f"its affine is {np.round(found, 4).tolist()}, its image's {np.round(wanted, 4).tolist()}"
         return None
-    wanted_tags, found_tags = printing_of(source.path), printing_of(path)
+    wanted_tags, found_tags = kept_printing(source.path, dtype), printing_of(path)
     if wanted_tags is None or not wanted_tags.imagej:  # a plain TIFF's resolution is for printers
         return None
     if (

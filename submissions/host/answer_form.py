@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from submissions.host.patterns import FIELD, check_inside, fill
@@ -14,6 +15,7 @@ from submissions.rle.codec import Dialect
 
 PICTURES = (".png", ".tif", ".tiff", ".bmp")
 VOLUMES = (".tif", ".tiff", ".nii", ".nii.gz")
+DEEPEST = {".bmp": "uint8", ".png": "uint16"}  # pixels that a format holds at most; the others hold int32
 
 
 class AnswerFiles(Settings):
@@ -44,7 +46,7 @@ class AnswerFiles(Settings):
 
     @model_validator(mode="after")
     def _values_fit(self) -> AnswerFiles:
-        most = {"uint8": 255, "uint16": 65535, "int32": 2**31 - 1}[self.dtype]
+        most = int(np.iinfo(self.dtype).max)
         wrong = {name: value for name, value in (self.values or {}).items() if not 0 <= value <= most}
         if wrong:
             raise ValueError(f"submission.files.values {wrong}: expected 0 to {most}, what {self.dtype} holds")
@@ -55,6 +57,11 @@ class AnswerFiles(Settings):
             )
         if self.objects and (self.values or self.by_class):
             raise ValueError("submission.files.objects numbers the objects of one class: leave out values and {class}")
+        if self.objects and "dtype" not in self.model_fields_set:
+            raise ValueError(
+                "submission.files.objects without dtype: uint8 holds 255 objects of an image and the 256th would end "
+                "the run; write dtype: uint16, or uint8 where the host wants that"
+            )
         return self
 
     @property
@@ -206,9 +213,11 @@ class SubmissionFormat(Settings):
                 f"submission.files.path {self.files.path!r}: {self.kind} are written without loss as "
                 f"{', '.join(endings)}; end it so"
             )
-        if self.files.dtype == "int32" and self.files.ending in (".png", ".bmp"):
+        holds = DEEPEST.get(self.files.ending, "int32")
+        if np.iinfo(self.files.dtype).max > np.iinfo(holds).max:
             raise ValueError(
-                f"submission.files.dtype int32: {self.files.ending} holds uint16 at most; end path in .tif"
+                f"submission.files.dtype {self.files.dtype}: {self.files.ending} holds {holds} at most; end path in "
+                ".tif"
             )
         own = {"images": "files", "volumes": "files"}.get(self.kind, self.kind)
         others = [name for name in ("files", "coco", "geojson", "points") if name != own]

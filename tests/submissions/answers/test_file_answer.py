@@ -151,7 +151,7 @@ def test_objects_are_numbered_and_read_back(tmp_path: Path) -> None:
     assert errors(lint_answer(out, competition, tmp_path / "data")) == []
     with pytest.raises(ValueError, match="the decision must split the mask"):
         answer_of(competition).through({"image_id": "test00"}, flat(label > 0))
-    few = competition.model_copy(update={"submission": contract({"objects": True}).submission})
+    few = competition.model_copy(update={"submission": contract({"objects": True, "dtype": "uint8"}).submission})
     with pytest.raises(ValueError, match="uint8 holds at most 255, found 300"):
         answer_of(few).through({"image_id": "test00"}, said)
 

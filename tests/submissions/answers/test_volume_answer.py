@@ -148,6 +148,15 @@ def test_a_picture_a_slice_of_a_volume(tmp_path: Path) -> None:
     np.testing.assert_array_equal(through.planes[0], volume(0))
 
 
+def test_int32_keeps_the_resolution_of_an_imagej_stack_and_the_linter_asks_for_no_more(tmp_path: Path) -> None:
+    host(tmp_path / "data", ".tif")
+    competition = contract(".tif", ".tif", pack="folder", dtype="int32")
+    out = write(competition, tmp_path / "data", tmp_path / "submission")
+    with tifffile.TiffFile(out / "v0.tif") as tiff:
+        assert tiff.asarray().dtype == np.int32 and tiff.pages[0].tags["XResolution"].value == (4, 1)  # type: ignore[union-attr]
+    assert errors(lint_answer(out, competition, tmp_path / "data")) == []
+
+
 def test_what_a_solution_marks_as_void_is_not_scored(tmp_path: Path) -> None:
     host(tmp_path / "data", ".tif")
     competition = contract(".tif", ".tif", pack="folder")

@@ -23,7 +23,9 @@ IMAGES = {"train": "train/{id}.png", "test": "test/{id}.png"}
         ({"kind": "images", "files": {"values": {"thing": 300}}}, "expected 0 to 255"),
         ({"kind": "images", "files": {"values": {"other": 3}}}, r"files.values names \['other'\]"),
         ({"kind": "images", "files": {"objects": True, "values": {"thing": 1}}}, "leave out values"),
-        ({"kind": "images", "files": {"dtype": "int32"}}, "holds uint16 at most"),
+        ({"kind": "images", "files": {"dtype": "int32"}}, r"\.png holds uint16 at most"),
+        ({"kind": "images", "files": {"path": "{id}.bmp", "dtype": "uint16"}}, r"uint16: \.bmp holds uint8 at most"),
+        ({"kind": "images", "files": {"objects": True}}, "uint8 holds 255 objects of an image"),
         ({"files": {"path": "x/{id}.png"}}, "submission.files says nothing where submission.kind is 'table'"),
         ({"kind": "images", "coco": {"box": True}}, "submission.coco says nothing where submission.kind is 'images'"),
         ({"kind": "volumes", "files": {"path": "{id}.tif"}}, "needs images.kind 'volumes'"),
@@ -53,7 +55,7 @@ def test_two_classes_of_one_value_and_objects_of_two_classes() -> None:
     with pytest.raises(ValueError, match="two classes of one value"):
         rle_contract(classes=["a", "b"], submission={"kind": "images", "files": {"values": {"a": 1, "b": 1}}})
     with pytest.raises(ValueError, match="objects of one class"):
-        rle_contract(classes=["a", "b"], submission={"kind": "images", "files": {"objects": True}})
+        rle_contract(classes=["a", "b"], submission={"kind": "images", "files": {"objects": True, "dtype": "uint16"}})
     both = {"kind": "images", "files": {"path": "{class}_{id}.png", "values": {"a": 1, "b": 1}}}
     form = rle_contract(classes=["a", "b"], submission=both).submission
     assert form is not None and form.files.by_class and not form.wants_objects and not form.has_table
