@@ -17,6 +17,7 @@ from submissions.host.settings import Settings, beside, override, read_yaml, val
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 RESERVED = ("inventory", "folds", "store", "data", ".", "..")  # folders of a competition beside its experiments
+Target = Literal["border", "centre"]  # planes that can be learned beside the classes
 BOX = (64, 128, 128)  # patch of volumes, where none is written [voxels]
 YAML = (".yaml", ".yml")
 WEIGHTS = (".safetensors", ".pth", ".pt")
@@ -72,7 +73,7 @@ class PrepareSettings(Settings):
         description="memmap: decoded arrays, the fastest; hdf5: compressed chunks; raw: the host's own files, "
         "decoded at every read",
     )
-    targets: list[Literal["border", "centre"]] = Field(
+    targets: list[Target] = Field(
         default_factory=list,
         description="extra planes to learn from instance masks: the border between objects, their centres",
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from inference.decide.decision import POST_STEPS
 from inference.decide.instances import InstanceSettings
@@ -42,7 +42,7 @@ class TuneSettings(Settings):
         min_length=1,
         description="hysteresis: upper thresholds to try [probabilities]",
     )
-    areas: list[int] = Field(
+    areas: list[Annotated[int, Field(ge=0)]] = Field(
         default_factory=lambda: [1, 30, 100, 300, 1000],
         min_length=1,
         description="areas to try for the image-level gate, hysteresis (only the first), holes and min_area [pixels]",
@@ -57,7 +57,7 @@ class TuneSettings(Settings):
         None,
         description="argmax_reject: class that rejected pixels get; default: background, else none",
     )
-    depths: list[float] = Field(
+    depths: list[Annotated[float, Field(ge=0, lt=1)]] = Field(
         default_factory=lambda: [0.1, 0.25],
         min_length=1,
         description="instances: how deep the valley between two touching objects must be; values to try [shares "
@@ -98,7 +98,7 @@ class TuneSettings(Settings):
     )  # fmt: skip
     level: float = Field(0.95, gt=0.5, lt=1, description="confidence of the intervals [probability]")
     rounds: int = Field(1000, ge=100, description="number of bootstrap rounds [rounds]")
-    seed: int = Field(0, description="seed of the bootstrap [whole number]")
+    seed: int = Field(0, ge=0, description="seed of the bootstrap [whole number]")
 
     @field_validator("rules", "rule")
     @classmethod
@@ -130,3 +130,17 @@ class TuneSettings(Settings):
         if any(not 0 < number < 1 for number in value):
             raise ValueError(f"found {value}, expected probabilities between 0 and 1")
         return sorted(set(value))
+
+    @model_validator(mode="after")
+    def _is_read(self) -> TuneSettings:
+        if self.metric_params and self.metric is None:
+            raise ValueError(
+                f"tune.metric_params is {self.metric_params}, but tune.metric is not given; name the metric that they "
+                "are parameters of (those of the contract's are metric.params of the contract)"
+            )
+        if "hysteresis" in (self.rule, *(self.rules or ())) and max(self.tops) <= min(self.thresholds):
+            raise ValueError(
+                f"tune.tops is {self.tops}, tune.thresholds is {self.thresholds}: the rule hysteresis needs a top "
+                "that is above a threshold"
+            )
+        return self

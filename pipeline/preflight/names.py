@@ -14,12 +14,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import torch
 from torch import nn
 
 from folds.splitters import check_method
+from inference.config import level_channels
 from inference.models import Model, build_model
 from inference.models.freezing import Part, freeze
 from inference.models.pretrained import load_encoder_weights
@@ -30,17 +31,21 @@ from pipeline.augmentation.augment import build_augmentation
 from pipeline.augmentation.recipes import RECIPES
 from pipeline.augmentation.volumes import VolumeAugmentation
 from pipeline.data.fold_tables import split_options
-from pipeline.experiment import Experiment
+from pipeline.experiment import Experiment, Target
 from pipeline.stage import digest
 from pipeline.training.fold_training import check_loss, check_model
 from pipeline.training.mix_schedule import never_pasted
 from pipeline.training.optimisation import build_optimizer, parameter_groups
 from pipeline.training.training_log import check_loggers
+from pipeline.tuning.rules.selection import base_decision, compared_rules
+from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.workspace import Workspace
 from submissions.metrics import build_metric
 from submissions.table.scoring import check_metric, try_metric
 
 TAKEN = ("none", "wheel", "imagenet")  # model.weights that name no file
+
+STRATA = 2  # groups with thresholds of their own that there may be: images tell how many there are
 
 _tried: dict[str, list[str]] = {}
 
@@ -74,8 +79,27 @@ def _light(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     else:
         yield "metric", lambda: check_metric(contract)
         yield "tune.metric", lambda: try_metric(build_metric(str(tune.metric), **tune.metric_params), contract)
+    yield "tune", lambda: _check_decision(space)
     folds = experiment.folds
     yield "folds.method", lambda: check_method(folds.method, folds.n, experiment.seed, split_options(space))
+
+
+def _check_decision(space: Workspace) -> None:
+    """Raises ValueError for rules, classes and channels that stage 06 would refuse, as far as no image is needed."""
+    experiment, contract, tune = space.experiment, space.competition, space.experiment.tune
+    if experiment.task == "classify" and contract.masks.kind != "none":
+        return  # a gate of another experiment, about which nothing is decided
+    try:
+        metric = tuning_metric(contract, tune)
+    except (ValueError, TypeError):
+        return  # said by the check of the metric
+    channels = experiment.model.channels
+    if experiment.members and not experiment.repeated:  # the members' own, which may be all that there are
+        channels = [*contract.classes, *get_args(Target), *level_channels("present", contract.classes)]
+    gate = level_channels("classifier", contract.classes) if tune.gate else []
+    criteria = Criteria(contract, metric, tune, [*channels, *gate])
+    base_decision(criteria, "")
+    compared_rules(criteria, STRATA)
 
 
 def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -27,8 +27,12 @@ from submissions.metrics.intervals import paired_bootstrap
 
 
 def base_decision(criteria: Criteria, fingerprint: str) -> Decision:
-    """The decision before a rule is learned: which classes, which channels, whether instances are made."""
+    """The decision before a rule is learned: which classes, which channels, whether instances are made.
+
+    Raises ValueError where `tune.unknown` or `tune.instances` names a class or a channel that is not there.
+    """
     competition, settings = criteria.competition, criteria.settings
+    _check_named(criteria)
     form = competition.submission
     wanted = criteria.metric.needs == "instances" or (
         form is not None and form.wants_objects and len(competition.scored_classes) == 1
@@ -44,6 +48,23 @@ def base_decision(criteria: Criteria, fingerprint: str) -> Decision:
         instances=given,
         classifier=settings.gate,
     )
+
+
+def _check_named(criteria: Criteria) -> None:
+    settings, classes = criteria.settings, criteria.competition.classes
+    numbered = ", ".join(f"{number} ({name})" for number, name in enumerate(classes))
+    if settings.unknown is not None and settings.unknown not in classes:
+        raise ValueError(
+            f"tune.unknown is {settings.unknown!r}, which is no class; expected one of {', '.join(classes)}"
+        )
+    given = settings.instances
+    if given is not None and given.plane >= len(classes):
+        raise ValueError(f"tune.instances.plane is {given.plane}, which is no class; expected one of {numbered}")
+    if given is not None and given.channel is not None and given.channel not in criteria.channels:
+        raise ValueError(
+            f"tune.instances.method is {given.method!r}, but the predictions have no such channel, only "
+            f"{', '.join(criteria.channels)}; have it learned by prepare.targets, or choose distance or components"
+        )
 
 
 def suitable_rules(criteria: Criteria, strata: int) -> list[str]:
@@ -86,32 +107,41 @@ def left_out(criteria: Criteria, judge: Judge) -> list[str]:
     return [f"rule {name!r} is left out: {reason}" for name, reason in found.items()]
 
 
-def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner]:
-    """The rules to compare, in order; joint histograms are made where one of them needs them.
+def compared_rules(criteria: Criteria, strata: int) -> list[str]:
+    """Names of the rules that are compared: those of `tune.rules`, else all that suit, and `tune.rule`.
 
-    Raises ValueError for a rule that does not suit, or would be `misapplied`.
+    Raises ValueError for a rule that does not suit, or would be `misapplied`, and for a gate that cannot be used.
     """
-    competition, settings = scorer.criteria.competition, scorer.criteria.settings
-    strata = judge.meta["stratum"].to_numpy()
-    suits = suitable_rules(scorer.criteria, len(set(strata)))
+    competition, settings, metric = criteria.competition, criteria.settings, criteria.metric.name
+    suits = suitable_rules(criteria, strata)
     if settings.gate is not None and "gated_classifier" not in suits:
         raise ValueError(
-            f"tune.gate: an image-level gate cannot be used for {competition.name} with the metric "
-            f"{scorer.metric.name}; it needs images scored one by one and a metric that counts pixels, or a "
-            "single class, or a background"
+            f"tune.gate: an image-level gate cannot be used for {competition.name} with the metric {metric}; it needs "
+            "images scored one by one and a metric that counts pixels, or a single class, or a background"
         )
     known = [*suits, "argmax_reject" if competition.exclusive else "hysteresis"]
     names = list(settings.rules or suits)
     names += [settings.rule] if settings.rule is not None and settings.rule not in names else []
-    for name, reason in misapplied(scorer.criteria, len(set(strata))).items():
+    for name, reason in misapplied(criteria, strata).items():
         if name in names:
             raise ValueError(f"tune: rule {name!r} cannot decide {competition.name}: {reason}; leave it out")
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ValueError(
-            f"tune: rule {wrong[0]!r} does not suit {competition.name} with the metric {scorer.metric.name}; "
-            f"expected some of {', '.join(dict.fromkeys(known))}"
+            f"tune: rule {wrong[0]!r} does not suit {competition.name} with the metric {metric}; expected some of "
+            f"{', '.join(dict.fromkeys(known))}"
         )
+    return names
+
+
+def build_learners(base: Decision, scorer: Scorer, judge: Judge) -> list[Learner]:
+    """The rules to compare, in order; joint histograms are made where one of them needs them.
+
+    Raises ValueError as `compared_rules`.
+    """
+    competition = scorer.criteria.competition
+    strata = judge.meta["stratum"].to_numpy()
+    names = compared_rules(scorer.criteria, len(set(strata)))
     counted = isinstance(scorer.metric, CountMetric) and not competition.exclusive
     if set(names) <= {*GRID_RULES, "argmax", "argmax_reject", *(() if counted else IMAGE_RULES)}:
         hists = np.zeros((len(scorer.units), 0, 3, 256), np.int64)

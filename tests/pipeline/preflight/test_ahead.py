@@ -7,18 +7,20 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from drawn_hosts import rle_contract
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.config import InputConfig
 from pipeline.experiment import AugmentSettings, Experiment
 from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
 from pipeline.preflight.columns import column_problems, named_columns
-from pipeline.preflight.names import check_recipe
+from pipeline.preflight.names import check_recipe, name_problems
 from pipeline.stage import DONE
 from pipeline.workspace import Workspace
 from submissions.host.problems import ProblemsError
@@ -48,6 +50,11 @@ WRONG = [
     ("train.precision=fp16", "--device: precision is 'fp16' on a CPU"),
     ("predict.views=[hflop]", "predict.views: view 'hflop' is not known"),
     ("tune.metric=dicee", "tune.metric: unknown metric 'dicee'"),
+    ("tune.rule=argmax", "tune: rule 'argmax' does not suit drawn with the metric dice; expected some of global,"),
+    ("tune.rules=[global, prior]", "tune: rule 'prior' does not suit drawn"),
+    ("tune.unknown=cell", "tune.unknown is 'cell', which is no class; expected one of thing"),
+    ("tune.instances={plane: 1}", "tune.instances.plane is 1, which is no class; expected one of 0 (thing)"),
+    ("tune.instances={method: border}", "tune.instances.method is 'border', but the predictions have no such channel"),
     ("folds.method=stratify", "folds.method: unknown method 'stratify'"),
     ("folds.group=patients", "folds.group: no column 'patients'; the host's files give"),
     ("folds={method: stratified, n: 2, strata: [organ]}", "folds.strata: no column 'organ'"),
@@ -65,6 +72,32 @@ def test_a_name_that_nothing_knows_is_found_before_stage_01(assignment: str, wor
     with pytest.raises(ValueError, match=r"^tiny: (this|[0-9] things) would fail in a later stage") as caught:
         check_ahead(space_with(tmp_path, assignment))
     assert words in str(caught.value)
+
+
+def test_a_metric_that_is_unknown_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="this would fail"):
+        check_ahead(space_with(tmp_path, "tune.metric=dicee", "tune.rule=argmax"))
+
+
+def test_rules_go_by_the_channels_of_the_members_or_of_the_gate(tmp_path: Path) -> None:
+    words = ("tune.rule=border", "tune.metric=panoptic_quality")
+    contract = {
+        "masks": {"instances": True, **rle_contract().masks.model_dump(exclude_unset=True, exclude={"instances"})}
+    }
+    space = space_with(tmp_path, *words)
+    space = replace(space, competition=rle_contract(**contract))
+    assert ["rule 'border' does not suit" in one for one in name_problems(space)] == [True]
+    members = space.experiment.model_copy(update={"members": ["a", "b"]})
+    assert name_problems(replace(space, experiment=members)) == []
+    gate = space_with(tmp_path / "gate", "tune.rule=gated_classifier").experiment
+    gated = gate.model_copy(update={"tune": gate.tune.model_copy(update={"gate": "judge"})})
+    own = [name_problems(replace(space, experiment=one, competition=rle_contract())) for one in (gate, gated)]
+    assert len(own[0]) == 1 and own[1] == []
+
+
+def test_nothing_is_decided_about_a_gate(tmp_path: Path) -> None:
+    words = ("task=classify", "model.architecture=timm_classifier", "augment.recipe=upright", "tune.rule=argmax")
+    check_ahead(space_with(tmp_path, *words, predict={}))
 
 
 def test_a_recipe_is_that_of_images_or_of_volumes() -> None:
