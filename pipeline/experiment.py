@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
-from submissions.host.settings import Settings, beside, override, read_yaml, validate
+from submissions.host.settings import Settings, beside, override, read_yaml, validate, value_problem
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 RESERVED = ("inventory", "folds", "store", "data", ".", "..")  # folders of a competition beside its experiments
@@ -123,7 +123,7 @@ class SamplingSettings(Settings):
         description="share of training patches drawn where a class shows, then moved by up to half their side (a "
         "small object may be lost); default: 0.5, or 0 where a patch is a whole image [share]",
     )
-    classes: dict[str, float] = Field(
+    classes: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
         description="class -> its share among patches with foreground; classes not named get none; default: all "
         "alike [shares]",
@@ -138,6 +138,13 @@ class SamplingSettings(Settings):
         1.0, ge=0, le=1, description="slides: share of the windows without tissue that are kept for training [share]"
     )
     balance: str | None = Field(None, description="column whose values are drawn equally often, e.g. source")
+
+    @field_validator("classes")
+    @classmethod
+    def _some_class_is_drawn(cls, classes: dict[str, float]) -> dict[str, float]:
+        if classes and not any(classes.values()):
+            raise ValueError("expected a share above 0 for at least one class; leave it out to draw all alike")
+        return classes
 
 
 class TrainSettings(Settings):
@@ -395,6 +402,15 @@ class Experiment(Settings):
                 f"folds.repeats makes an ensemble of several splits and does not go with {other[0]}; "
                 "leave one of them out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _searched_settings_exist(self) -> Experiment:
+        for key, values in self.search.ranges.items():
+            for value in [values.low, values.high] if isinstance(values, Range) else values:
+                problem = value_problem(Experiment, key, value)
+                if problem:
+                    raise ValueError(f"search.ranges: {problem}")
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 
 class Settings(BaseModel):
@@ -95,16 +96,38 @@ def validate(kind: type[S], document: Mapping[str, Any], origin: str) -> S:
     try:
         return kind.model_validate(dict(document))
     except ValidationError as error:
-        lines = [f"{origin}: {error.error_count()} setting(s) cannot be used"]
+        lines = [f"  {_said(kind, item)}" for item in error.errors()]
+        raise ValueError("\n".join([f"{origin}: {len(lines)} setting(s) cannot be used", *lines])) from error
+
+
+def value_problem(kind: type[Settings], key: str, value: Any) -> str:
+    """What is wrong with one value of a dotted key such as 'train.lr', by itself; '' where nothing is.
+
+    Whether it goes with the other values of its section is another question.
+    """
+    parts = tuple(key.split("."))
+    document: Any = value
+    for part in reversed(parts):
+        document = {part: document}
+    try:
+        kind.model_validate(document)
+    except ValidationError as error:
         for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"]) or WHOLE
-            if item["type"] == "extra_forbidden":
-                lines.append(f"  {key}: unknown key; {_known_keys(kind, item['loc'])}")
-            elif item["type"] == "missing":
-                lines.append(f"  {key}: missing; it has no default, so it has to be written")
-            else:
-                lines.append(f"  {_problem(key, item['input'], item['msg'].removeprefix('Value error, '))}")
-        raise ValueError("\n".join(lines)) from error
+            place = item["loc"]
+            above = place == parts[: len(place)] and item["type"] != "value_error"  # a section's own check
+            if item["type"] == "extra_forbidden" or place[: len(parts)] == parts or above:
+                return _said(kind, item)
+    return ""
+
+
+def _said(kind: type[BaseModel], item: ErrorDetails) -> str:
+    """The sentence about one of pydantic's errors."""
+    key = ".".join(str(part) for part in item["loc"]) or WHOLE
+    if item["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {_known_keys(kind, item['loc'])}"
+    if item["type"] == "missing":
+        return f"{key}: missing; it has no default, so it has to be written"
+    return _problem(key, item["input"], item["msg"].removeprefix("Value error, "))
 
 
 def _problem(key: str, found: Any, said: str) -> str:

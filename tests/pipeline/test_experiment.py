@@ -44,6 +44,13 @@ def test_settings_on_the_command_line(tmp_path: Path) -> None:
         ("tune={rule: hysteresis, tops: [0.2]}", r"tune.tops is \[0.2\], .*: the rule hysteresis needs a top"),
         ("tune.areas=[-1]", "tune.areas.0: found -1; .*greater than or equal to 0"),
         ("tune.depths=[1]", "tune.depths.0: found 1; .*less than 1"),
+        ("train.sampling.classes={a: -1, b: 1}", "train.sampling.classes.a: found -1; .*greater than or equal to 0"),
+        ("train.sampling.classes={a: 0, b: 0}", "train.sampling.classes: expected a share above 0 for at"),
+        ("search.ranges={train.epoch: [1, 2]}", "search.ranges: train.epoch: unknown key; expected one of: .*epochs"),
+        ("search.ranges={trian.lr: [1, 2]}", "search.ranges: trian: unknown key; expected one of: .*train"),
+        ("search.ranges={task.kind: [1, 2]}", "search.ranges: task: Input should be 'segment'"),
+        ("search.ranges={train.epochs: {low: 0, high: 5}}", "search.ranges: train.epochs: found 0; .*equal to 1"),
+        ("search.ranges={train.schedule: [cosine, cosin]}", "search.ranges: train.schedule: found 'cosin'"),
         ("name=a/b", "expected letters"),
         ("name=store", "and not inventory, folds, store or data"),
         ("name=data", "and not inventory, folds, store or data"),
@@ -54,6 +61,12 @@ def test_settings_on_the_command_line(tmp_path: Path) -> None:
 def test_settings_that_cannot_be(setting: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         load_experiment("demo", [setting])
+
+
+def test_what_is_searched_may_need_other_settings() -> None:
+    ranges = {"train.keep": ["last", "best"], "input.channels": [1, 3], "model.options.depth": [1, 2]}
+    found = Experiment(name="x", competition="drawn", train={"validate_every": 1}, search={"ranges": ranges})
+    assert list(found.search.ranges) == list(ranges)
 
 
 def test_an_unknown_experiment_lists_the_known_ones() -> None:

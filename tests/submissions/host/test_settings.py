@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field, model_validator
 
-from submissions.host.settings import Settings, override, read_yaml, validate
+from submissions.host.settings import Settings, override, read_yaml, validate, value_problem
 
 
 class Inner(Settings):
@@ -48,6 +48,22 @@ def test_every_wrong_key_is_listed_with_what_was_expected() -> None:
     assert "name: missing" in text
     assert "train.epochs: found 0" in text
     assert "train.learning_rate: unknown key; expected one of: epochs, lr" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train.epochs", 3, ""),
+        ("name", "b", ""),
+        ("train.epochs", 0, "train.epochs: found 0; Input should be greater"),
+        ("train.epoch", 3, "train.epoch: unknown key; expected one of: epochs, lr"),
+        ("trian.epochs", 3, "trian: unknown key; expected one of: name, train"),
+        ("name.first", "b", "name: Input should be a valid string"),
+    ],
+)
+def test_a_value_is_judged_by_itself(key: str, value: object, words: str) -> None:
+    found = value_problem(Outer, key, value)
+    assert found.startswith(words) and bool(found) == bool(words)
 
 
 def test_yaml_is_read_safely(tmp_path: Path) -> None:
