@@ -1,100 +1,248 @@
-"""Mean Dice per image after an equal wall-clock budget: this pipeline beside the usual smp recipe, on real
-data.
+"""Mean Dice per image after equal processor minutes: ours beside the recipes that people start from, on real data.
 
-    python benchmarks/equal_budget.py --data ../shared/data [--minutes 10] [--sets dsb2018 tgs-salt monuseg]
-        [--side-by-side]
+    pip install --no-deps --target PEERS monai==1.6.1
+    PYTHONPATH=PEERS python benchmarks/equal_budget.py --data ../shared/data --out OUT [--minutes 10] [--seeds 0 1]
+        [--sets dsb2018 tgs-salt monuseg pets] [--sides ours random smp monai torchvision nnunet]
+        [--images 150] [--peer PEER/bin/python]
+    python benchmarks/equal_budget.py --out OUT            # the table of what is there
 
-For each data set the experiment of that name is split into five folds; fold 0 is held out. Ours is stage 04
-as a user runs it, with a number of steps measured to fit the budget (start of the process and measuring
-included); the recipe trains on the same images from the same encoder weights, its number of steps measured
-likewise. Both predict the held-out images whole, a pixel is foreground at 0.5, and Dice is 1 where both masks
-are empty. Decoding the host's files beforehand (stage 03 for ours, PNG files for the recipe) is not part of
-the budget. --side-by-side: both train at the same time, each on one core of its own, so that whatever else
-the machine does hits both.
+Of each set the experiment of that name is split into five folds by the seed, and fold 0 is held out; of `pets`, pet
+against ground, it is the experiment that `new-competition` writes for a plain folder of images and masks. Ours is stage
+04 as a user runs it, `random` the same without pretrained weights. The others train on the same images as PNG files,
+smp's recipe from the same encoder weights, MONAI's tutorial, torchvision's reference script and nnU-Net from random
+ones (`benchmarks/peers/` says what each does, and how nnU-Net is installed for `--peer`). Minutes are of the processor
+time of one thread, loader processes included, so what else the machine does makes no difference; how many steps fit is
+measured before and not counted, nor is decoding the host's files (stage 03, PNG files, nnU-Net's preprocessing). All
+predict the held-out images whole (at most `--images` of them, drawn at random), a pixel is foreground at 0.5, and Dice
+is 1 where both masks are empty. What OUT has is not measured again, so sets and sides can be run one by one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from peers import smp_recipe
+from paced import pace_of, run_alone
+from peers.monai_loop import Loop
+from peers.nnunet import write_raw
+from peers.smp_recipe import Recipe
+from peers.torchvision_reference import Reference
+from pets_binary import lay_out, names_of
 
 from inference.config import ModelConfig
 from inference.models import build_model
 from inference.models.pretrained import load_encoder_weights
 from inference.predict.store import open_prediction, prediction_path
-from pipeline.experiment import load_experiment
-from pipeline.inventory_table import read_inventory
-from submissions.host.competition import Competition, load_competition
+from pipeline.data.fold_tables import open_folds
+from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader
 
 STAGES = Path(__file__).resolve().parents[1] / "pipeline"
-Ours = tuple[float, int]
-Theirs = tuple[smp_recipe.Recipe, float, int]
-Train = Callable[[Callable[..., Ours], Callable[..., Theirs]], tuple[Ours, Theirs]]
-PROBE_STEPS = 4
-SAFETY = 0.9
-SIZES = {"dsb2018": 256, "tgs-salt": 128, "monuseg": 256}  # of the recipe's crops
+PEER = Path(__file__).parent / "peers" / "nnunet.py"
+SIZES = {"dsb2018": 256, "tgs-salt": 128, "monuseg": 256, "pets": 256}  # of the smp recipe's crops
+OURS, RECIPES = ("ours", "random"), ("smp", "monai", "torchvision")
+SIDES = (*OURS, *RECIPES, "nnunet")
+FIXED = ("predict.views=[identity]", "train.validate_images=1")
+Known = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-def stage(script: str, experiment: str, data: Path, runs: Path, *assignments: str, core: int | None = None) -> float:
-    """Run a stage, on one core if it is named; returns its seconds."""
-    started = time.perf_counter()
-    command = [sys.executable, str(STAGES / script), experiment, "--data", str(data), "--runs", str(runs)]
-    command += [part for assignment in assignments for part in ("--set", assignment)]
-    if core is not None:
-        command = ["env", "OMP_NUM_THREADS=1", "taskset", "-c", str(core), *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return time.perf_counter() - started
+class Trainable(Protocol):
+    """A peer's network and its training loop."""
+
+    batch: int
+
+    def step(self) -> float:
+        """One batch; returns its loss."""
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Probabilities (H, W) of an RGB image (H, W, 3) uint8."""
 
 
-def export(
-    competition: Competition, data: Path, listing: pd.DataFrame, held_out: set[str], folder: Path
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Training images as PNG files for the recipe; the held-out images and their masks (H, W) as arrays."""
-    images, masks = ListedImages(competition, data, listing), MaskReader(competition, data)
-    found = {}
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
+@dataclass(frozen=True)
+class Task:
+    """A set of which the seed holds images out, and where its files are kept."""
+
+    name: str
+    seed: int
+    data: Path
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """Files of this set and seed."""
+        return self.out / f"{self.name}-{self.seed}"
+
+    @cached_property
+    def arguments(self) -> list[str]:
+        """Experiment and folders, as the stages take them."""
+        runs = ["--runs", str(self.folder / "runs")]
+        if self.name != "pets":
+            return [self.name, "--data", str(self.data / self.name), *runs]
+        plain, contract = self.folder / "plain", self.folder / "pet.yaml"
+        if not contract.is_file():
+            lay_out(self.data / "pets", plain, names_of(self.data / "pets"))
+            run_alone([sys.executable, "-m", "pipeline", "new-competition", str(plain), "--out", str(contract)])
+        return [str(self.folder / "pet-baseline.yaml"), "--data", str(plain), *runs]
+
+    def stage_arguments(self, run: str, *more: str) -> list[str]:
+        """Arguments of a stage, for the run of that name."""
+        fixed = [
+            f"seed={self.seed}",
+            "folds.n=5",
+            "folds.use=[0]",
+            "predict.views=[identity]",
+            "train.validate_images=1",
+        ]
+        return [*self.arguments, *(word for one in (f"name={run}", *fixed, *more) for word in ("--set", one))]
+
+    def stage(self, script: str, run: str, *more: str) -> float:
+        """Make a stage (again); returns its processor seconds."""
+        return run_alone(
+            [sys.executable, str(STAGES / f"{script}.py"), *self.stage_arguments(run, *more), "--overwrite"]
+        )
+
+    def workspace(self, run: str) -> Workspace:
+        """Folders and settings of a run."""
+        return open_workspace(stage_parser("").parse_args(self.stage_arguments(run)))
+
+
+def prepare(task: Task, limit: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Stages 01 to 03, and PNG files for the peers; returns the held-out images (H, W, 3) and masks (H, W), `limit`."""
+    done = task.folder / "prepared"
+    if not done.exists():
+        for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
+            task.stage(script, "ours")
+    space = task.workspace("ours")
+    listing, _ = space.training_images()
+    folds = open_folds(space)[0]
+    held_out = folds.loc[folds["fold"] == 0, "image_id"]
+    scored = set(held_out.sample(min(limit, len(held_out)), random_state=0))
+    images, masks = ListedImages(space.competition, space.data, listing), MaskReader(space.competition, space.data)
+    files = {part: task.folder / "png" / part for part in ("images", "masks")}
+    for folder in files.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    known = {}
     for row in listing.to_dict("records"):
         name = str(row["image_id"])
+        if name not in scored and (done.exists() or name in set(held_out)):
+            continue
         source = images.open_alone(name)
         pixels = source.read(0)
         pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
         mask = masks.read(row, source.shape[:3]).planes[:, 0].any(axis=0)
-        if name in held_out:
-            found[name] = (pixels, mask)
+        if name in scored:
+            known[name] = (pixels, mask)
         else:
-            cv2.imwrite(str(folder / "images" / f"{name}.png"), pixels[..., ::-1])
-            cv2.imwrite(str(folder / "masks" / f"{name}.png"), mask.astype(np.uint8) * 255)
-    return found
+            cv2.imwrite(str(files["images"] / f"{name}.png"), np.ascontiguousarray(pixels[..., ::-1]))
+            cv2.imwrite(str(files["masks"] / f"{name}.png"), mask.astype(np.uint8) * 255)
+    done.touch()
+    return known
 
 
-def first_fold(run: Path) -> set[str]:
-    """Images of fold 0 in the fold file that a run uses."""
-    note = json.loads((run / "folds.json").read_text())
-    folds = pd.read_csv(run.parent / "folds" / note["folds"] / "folds.csv", dtype={"image_id": str})
-    return set(folds.loc[folds["fold"] == 0, "image_id"])
+def measure_ours(task: Task, side: str, known: Known, minutes: float) -> dict[str, Any]:
+    """Stage 04 within the minutes, and stage 05."""
+    weights = ["model.weights=none"] if side == "random" else []
+
+    def train(run: str, steps: int, *more: str) -> float:
+        return task.stage("04_train", run, *weights, "train.epochs=1", f"train.steps_per_epoch={steps}", *more)
+
+    task.stage("02_make_folds", f"{side}-probe")
+    steps = pace_of(lambda few: train(f"{side}-probe", few, "train.warmup=0")).steps_within(minutes)
+    if side != "ours":
+        task.stage("02_make_folds", side)
+    seconds = train(side, steps)
+    task.stage("05_predict_oof", side, *weights, "train.epochs=1", f"train.steps_per_epoch={steps}")
+    space, said = task.workspace(side), {}
+    for name in known:
+        with open_prediction(prediction_path(space.own / "oof", name)) as prediction:
+            said[name] = prediction.read()[0] >= 128
+    return told(said, known) | {"steps": steps, "batch": space.experiment.train.batch_size, "minutes": seconds / 60}
+
+
+def measure_recipe(task: Task, side: str, known: Known, minutes: float) -> dict[str, Any]:
+    """A peer's loop within the minutes; what Python takes to start is not counted, as it started already."""
+    torch.set_num_threads(1)
+    torch.manual_seed(task.seed)
+    build = builder_of(side, task)
+
+    def train(steps: int) -> tuple[Trainable, float]:
+        before, recipe = processor_seconds(), build(steps)
+        for _ in range(steps):
+            recipe.step()
+        return recipe, processor_seconds() - before
+
+    train(1)  # what is imported and compiled once
+    steps = pace_of(lambda few: train(few)[1]).steps_within(minutes)
+    recipe, seconds = train(steps)
+    said = {name: recipe.predict(image) >= 0.5 for name, (image, _) in known.items()}
+    return told(said, known) | {"steps": steps, "batch": recipe.batch, "minutes": seconds / 60}
+
+
+def builder_of(side: str, task: Task) -> Callable[[int], Trainable]:
+    """Builds a peer's loop for a number of steps."""
+    folder = task.folder / "png"
+    if side == "monai":
+        return lambda _: Loop(folder)
+    if side == "torchvision":
+        return lambda steps: Reference(folder, steps=steps)
+    size, encoder = SIZES[task.name], imagenet_encoder()
+    return lambda steps: Recipe(folder, steps=steps, size=size, batch=16, encoder=encoder)
+
+
+def processor_seconds() -> float:
+    """Processor seconds of this process and of all that it started, alive or ended."""
+    own = psutil.Process()
+    alive = [child.cpu_times() for child in own.children(recursive=True)]
+    times = own.cpu_times()
+    ended = times.children_user + times.children_system
+    return float(times.user + times.system + ended + sum(one.user + one.system for one in alive))
+
+
+def measure_nnunet(task: Task, peer: str, known: Known, minutes: float) -> dict[str, Any]:
+    """nnU-Net's 2D configuration, planned by its own rules, in an environment of its own."""
+    root, png = task.folder / "nnunet", task.folder / "png"
+    extra = task.folder / "held_out"
+    train, held_out = sorted(path.stem for path in (png / "images").glob("*.png")), list(known)
+    if not (root / "preprocessed").is_dir():
+        for part in ("images", "masks"):
+            (extra / part).mkdir(parents=True, exist_ok=True)
+        for name, (image, mask) in known.items():
+            cv2.imwrite(str(extra / "images" / f"{name}.png"), np.ascontiguousarray(image[..., ::-1]))
+            cv2.imwrite(str(extra / "masks" / f"{name}.png"), mask.astype(np.uint8))
+        for name in train:  # labels are 0 and 1 there
+            mask = cv2.imread(str(png / "masks" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+            cv2.imwrite(str(extra / "masks" / f"{name}.png"), np.asarray(mask) // 255)
+        folders = {name: png if name in set(train) else extra for name in (*train, *held_out)}
+        cases = {name: (folder / f"images/{name}.png", extra / f"masks/{name}.png") for name, folder in folders.items()}
+        write_raw(root, cases, ["background", "foreground"], [(train, held_out)], channels=("red", "green", "blue"))
+        run_alone([peer, str(PEER), str(root), "plan", "2d"])
+    seconds = run_alone([peer, str(PEER), str(root), "train", "2d", "--minutes", str(minutes)])
+    run_alone([peer, str(PEER), str(root), "predict", "2d"])
+    predicted = root / "predicted/2d_fold0"
+    said = {name: np.asarray(cv2.imread(str(predicted / f"{name}.png"), cv2.IMREAD_UNCHANGED)) > 0 for name in held_out}
+    note = json.loads((root / "train_2d_fold0.json").read_text())
+    return told(said, known) | {"steps": note["steps"], "batch": note["batch"], "minutes": seconds / 60}
+
+
+def told(said: Mapping[str, np.ndarray], known: Known) -> dict[str, Any]:
+    """Mean Dice of bool masks (H, W) per image, and of how many."""
+    scores = [dice(said[name], mask) for name, (_, mask) in known.items()]
+    return {"held out": len(scores), "dice": float(np.mean(scores))}
 
 
 def dice(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -103,83 +251,7 @@ def dice(mask: np.ndarray, truth: np.ndarray) -> float:
     return 2 * int((mask & truth).sum()) / total if total else 1.0
 
 
-def train_ours(name: str, data: Path, runs: Path, fixed: list[str], budget: float, core: int | None) -> Ours:
-    """Stage 04 within the budget; returns its seconds, measuring included, and its steps."""
-    small = ["train.epochs=1", f"train.steps_per_epoch={PROBE_STEPS}", "name=equal-budget-probe", "train.warmup=0"]
-    probe = stage("04_train.py", name, data, runs, *fixed, *small, core=core)
-    log = runs / load_competition(load_experiment(name).competition).name / "equal-budget-probe" / "fold_0"
-    row = json.loads((log / "log.jsonl").read_text().splitlines()[-1])
-    left = budget * SAFETY - 2 * probe + row["seconds"]
-    steps = max(1, int(left / (row["seconds"] / PROBE_STEPS)))
-    wanted = ["train.epochs=1", f"train.steps_per_epoch={steps}", "name=equal-budget"]
-    return probe + stage("04_train.py", name, data, runs, *fixed, *wanted, core=core), steps
-
-
-def train_recipe(folder: Path, size: int, encoder: dict[str, object] | None, budget: float, core: int | None) -> Theirs:
-    """The recipe within the budget; returns it with its seconds, measuring included, and its steps."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-        torch.set_num_threads(1)
-    started = time.perf_counter()
-    options = {"size": size, "batch": 16, "encoder": encoder}
-    probe = smp_recipe.Recipe(folder, steps=PROBE_STEPS, **options)
-    before = time.perf_counter()
-    for _ in range(PROBE_STEPS):
-        probe.step()
-    pace = (time.perf_counter() - before) / PROBE_STEPS
-    left = budget * SAFETY - (time.perf_counter() - started)
-    steps = max(1, int(left / pace))
-    recipe = smp_recipe.Recipe(folder, steps=steps, **options)
-    for _ in range(steps):
-        recipe.step()
-    return recipe, time.perf_counter() - started, steps
-
-
-def one_after_another(ours: Callable[..., Ours], theirs: Callable[..., Theirs]) -> tuple[Ours, Theirs]:
-    """Each side has the whole machine."""
-    return ours(core=None), theirs(core=None)
-
-
-def side_by_side(ours: Callable[..., Ours], theirs: Callable[..., Theirs]) -> tuple[Ours, Theirs]:
-    """Both sides at once, each on a core of its own."""
-    first, second = sorted(os.sched_getaffinity(0))[:2]
-    with ThreadPoolExecutor(2) as pool:
-        both = pool.submit(ours, core=first), pool.submit(theirs, core=second)
-        return both[0].result(), both[1].result()
-
-
-def compare(name: str, data: Path, runs: Path, budget: float, train: Train) -> dict[str, object]:
-    """Both sides on one data set."""
-    experiment = load_experiment(name)
-    competition = load_competition(experiment.competition)
-    fixed = ["folds.n=5", "folds.use=[0]", "predict.views=[identity]", "train.validate_images=1"]
-    for script in ("01_check_data.py", "02_make_folds.py", "03_prepare_data.py"):
-        stage(script, name, data, runs, *fixed, "name=equal-budget")
-    stage("02_make_folds.py", name, data, runs, *fixed, "name=equal-budget-probe")
-    own = runs / competition.name / "equal-budget"
-    held_out = first_fold(own)
-    table, _ = read_inventory(runs / competition.name / "inventory")
-    listing = table[table["split"] == "train"]
-    with tempfile.TemporaryDirectory() as scratch:
-        truth = export(competition, data, listing, held_out, Path(scratch))
-        (seconds, steps), (recipe, theirs, their_steps) = train(
-            partial(train_ours, name, data, runs, fixed, budget),
-            partial(train_recipe, Path(scratch), SIZES[name], imagenet_encoder(), budget),
-        )
-        peer = [dice(smp_recipe.predict(recipe.model, image) >= 0.5, mask) for image, mask in truth.values()]
-    trained = ["name=equal-budget", "train.epochs=1", f"train.steps_per_epoch={steps}"]
-    stage("05_predict_oof.py", name, data, runs, *fixed, *trained)
-    ours = []
-    for image_id, (_, mask) in truth.items():
-        with open_prediction(prediction_path(own / "oof", image_id)) as prediction:
-            ours.append(dice(prediction.read()[0] >= 128, mask))
-    return {
-        "set": name, "held out": len(truth), "ours": float(np.mean(ours)), "smp recipe": float(np.mean(peer)),
-        "our seconds": round(seconds), "their seconds": round(theirs), "our steps": steps, "their steps": their_steps,
-    }  # fmt: skip
-
-
-def imagenet_encoder() -> dict[str, object]:
+def imagenet_encoder() -> dict[str, torch.Tensor]:
     """ImageNet weights of the encoder, by the names of smp's wrapper, through this project's loader."""
     config = ModelConfig(architecture="unet", encoder="tf_efficientnet_lite0", weights="wheel")
     model = build_model(config)
@@ -187,21 +259,40 @@ def imagenet_encoder() -> dict[str, object]:
     return dict(model.encoder.state_dict())  # type: ignore[union-attr]
 
 
+def measure(task: Task, sides: list[str], peer: str | None, *, minutes: float, limit: int) -> None:
+    """Measure the sides that are not there yet, each into a note of its own."""
+    notes = {side: task.folder / f"{side}.json" for side in sides}
+    missing = [side for side in sides if not notes[side].is_file()]
+    known = prepare(task, limit) if missing else {}
+    for side in missing:
+        if side == "nnunet":
+            if peer is None:
+                raise SystemExit("nnunet: give --peer, the Python of an environment that has it")
+            found = measure_nnunet(task, peer, known, minutes)
+        else:
+            found = (measure_ours if side in OURS else measure_recipe)(task, side, known, minutes)
+        notes[side].write_text(json.dumps({"set": task.name, "seed": task.seed, "side": side, **found}))
+        print(notes[side].read_text(), flush=True)
+
+
 def main() -> None:
+    """Measure what is asked for, and print the table of all that is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=10.0, help="budget a side and data set")
-    parser.add_argument("--sets", nargs="+", default=["dsb2018", "tgs-salt", "monuseg"])
-    parser.add_argument("--runs", type=Path, help="keep our runs here")
-    parser.add_argument("--side-by-side", action="store_true", help="at the same time, a core each")
-    arguments = parser.parse_args()
-    train = side_by_side if arguments.side_by_side else one_after_another
-    rows = []
-    for name in arguments.sets:
-        with tempfile.TemporaryDirectory() as scratch:
-            runs = arguments.runs or Path(scratch)
-            rows.append(compare(name, arguments.data / name, runs, arguments.minutes * 60, train))
-        print(pd.DataFrame(rows).to_string(index=False), flush=True)
+    parser.add_argument("--data", type=Path, help="measure; without it only the table")
+    parser.add_argument("--out", type=Path, required=True, help="runs and notes")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of one thread, a side")
+    parser.add_argument("--sets", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=["ours", *RECIPES])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument("--images", type=int, default=150, help="held-out images that are scored, at most")
+    parser.add_argument("--peer", help="the Python of an environment with nnunetv2")
+    asked = parser.parse_args()
+    for seed in asked.seeds if asked.data else ():
+        for name in asked.sets:
+            task = Task(name, seed, asked.data.resolve(), asked.out.resolve())
+            measure(task, asked.sides, asked.peer, minutes=asked.minutes, limit=asked.images)
+    rows = pd.DataFrame([json.loads(path.read_text()) for path in sorted(asked.out.glob("*-*/*.json"))])
+    print(rows.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,18 @@ USUAL = {"epochs": 1, "batch_size": 8, "patch": [96, 96], "ema": 0.98, "input__s
 PRETRAINED = {"pretrained": "Unet on a pretrained encoder"}
 
 
-def lay_out(data: Path, folder: Path) -> list[str]:
-    """images/ and masks/ of four fifths of the training images; returns the names of the others."""
-    names = [line.split()[0] for line in (data / "annotations/trainval.txt").read_text().splitlines()]
+def names_of(data: Path) -> list[str]:
+    """Names of the training images, in the order of the host's list."""
+    return [line.split()[0] for line in (data / "annotations/trainval.txt").read_text().splitlines()]
+
+
+def lay_out(data: Path, folder: Path, names: Sequence[str]) -> None:
+    """images/ and masks/ (0, 255) of the images named; the border is the pet's."""
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
-    for name in (name for index, name in enumerate(names) if index % 5):
+    for name in names:
         (folder / "images" / f"{name}.jpg").symlink_to((data / "images" / f"{name}.jpg").resolve())
         cv2.imwrite(str(folder / "masks" / f"{name}.png"), (trimap(data, name) != GROUND).astype(np.uint8) * 255)
-    return names[::5]
 
 
 def trimap(data: Path, name: str) -> np.ndarray:
@@ -67,7 +71,9 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     masks: dict[str, dict[str, np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        held_out = lay_out(arguments.data, Path(scratch) / "pets")
+        names = names_of(arguments.data)
+        held_out = names[::5]
+        lay_out(arguments.data, Path(scratch) / "pets", sorted(set(names) - set(held_out)))
         maps = {name: trimap(arguments.data, name) for name in held_out}
         for (name, title), steps in zip(titles.items(), arguments.steps, strict=True):
             begin = time.process_time()

@@ -19,12 +19,15 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from equal_budget import first_fold, stage
+from paced import run_alone
 
 from inference.predict.store import open_prediction, prediction_path
+from pipeline.data.fold_tables import open_folds
 from pipeline.experiment import load_experiment
 from pipeline.inventory_table import read_inventory
 from pipeline.pictures import new_figure, save_figure
+from pipeline.sequence import STAGES
+from pipeline.workspace import open_workspace, stage_parser
 from submissions.host.competition import load_competition
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader
@@ -42,12 +45,14 @@ def train_twin(name: str, architecture: str, data: Path, runs: Path, steps: int)
         "model.weights=none", f"model.options={{channels: {CHANNELS}}}", "train.epochs=1",
         f"train.steps_per_epoch={steps}", "train.validate_images=1", "predict.views=[identity]",
     ]  # fmt: skip
-    for script in ("01_check_data.py", "02_make_folds.py", "03_prepare_data.py", "04_train.py", "05_predict_oof.py"):
-        stage(script, name, data, runs, *settings)
+    arguments = [name, "--data", str(data), "--runs", str(runs), *(word for one in settings for word in ("--set", one))]
+    for number in ("01", "02", "03", "04", "05"):
+        run_alone([sys.executable, "-m", "pipeline", STAGES[number], *arguments])
+    space = open_workspace(stage_parser("").parse_args(arguments))
+    folds, _ = open_folds(space)
     found = {}
-    own = runs / load_competition(load_experiment(name).competition).name / architecture
-    for image_id in first_fold(own):
-        with open_prediction(prediction_path(own / "oof", image_id)) as prediction:
+    for image_id in folds.loc[folds["fold"] == 0, "image_id"]:
+        with open_prediction(prediction_path(space.own / "oof", image_id)) as prediction:
             found[image_id] = prediction.read()[0] >= 128
     return found
 

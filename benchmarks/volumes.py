@@ -16,13 +16,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from paced import Pace, pace_of, run_alone
 from peers.nnunet import write_raw
 
 from inference.predict.image_list import predict_listed
@@ -47,7 +45,6 @@ PEER = Path(__file__).parent / "peers" / "nnunet.py"
 OURS = {"2.5D": ("hippocampus",), "3D": ("hippocampus-3d",), "2.5D + 3D": ("hippocampus", "hippocampus-3d")}
 THEIRS = {"nnU-Net 2d": ("2d",), "nnU-Net 3d": ("3d_fullres",), "nnU-Net 2d + 3d": ("2d", "3d_fullres")}
 STRUCTURES = (1, 2)  # of the labels: anterior, posterior
-PROBES = (4, 12)  # steps
 
 
 @dataclass(frozen=True)
@@ -60,21 +57,6 @@ class Budget:
     fold: int
     volumes: int | None
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """One thread for every library."""
-        return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-
-
-def run(command: list[str], budget: Budget) -> float:
-    """Run to the end; returns the processor seconds of the process and all that it started."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=budget.environment)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
 
 def arguments_of(name: str, budget: Budget, *more: str) -> list[str]:
     """The arguments of every stage of one experiment."""
@@ -83,9 +65,9 @@ def arguments_of(name: str, budget: Budget, *more: str) -> list[str]:
     return [name, "--data", str(budget.data), "--runs", str(budget.out / "runs"), *settings]
 
 
-def stage(script: str, arguments: list[str], budget: Budget) -> float:
+def stage(script: str, arguments: list[str]) -> float:
     """Run a numbered stage; returns its processor seconds."""
-    return run([sys.executable, str(STAGES / f"{script}.py"), *arguments], budget)
+    return run_alone([sys.executable, str(STAGES / f"{script}.py"), *arguments])
 
 
 def workspace(name: str, budget: Budget) -> Workspace:
@@ -97,32 +79,31 @@ def prepare(budget: Budget) -> pd.DataFrame:
     """Stages 01 to 03 of both experiments; returns the fold table."""
     for name in () if (budget.out / "prepared").exists() else ("hippocampus", "hippocampus-3d"):
         for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
-            stage(script, arguments_of(name, budget), budget)
+            stage(script, arguments_of(name, budget))
     (budget.out / "prepared").touch()
     return open_folds(workspace("hippocampus", budget))[0]
 
 
-def measure_ours(name: str, budget: Budget) -> dict[str, float]:
-    """Processor seconds of stage 04 without its steps, and those of a step, of two short trainings; measured once."""
+def measure_ours(name: str, budget: Budget) -> Pace:
+    """What stage 04 takes, of two short trainings; measured once."""
     note = budget.out / f"pace_{name}.json"
     if not note.is_file():
-        stage("02_make_folds", arguments_of(name, budget, f"name={name}-probe"), budget)
-        costs = []
-        for steps in PROBES:
-            short = arguments_of(name, budget, "train.epochs=1", f"train.steps_per_epoch={steps}", f"name={name}-probe")
-            costs.append(stage("04_train", [*short, "--overwrite"], budget))
-        pace = (costs[1] - costs[0]) / (PROBES[1] - PROBES[0])
-        note.write_text(json.dumps({"start": costs[0] - PROBES[0] * pace, "step": pace}))
-    return dict(json.loads(note.read_text()))
+        stage("02_make_folds", arguments_of(name, budget, f"name={name}-probe"))
+        pace = pace_of(lambda steps: train_steps(name, budget, steps, f"name={name}-probe"))
+        note.write_text(json.dumps(asdict(pace)))
+    return Pace(**json.loads(note.read_text()))
+
+
+def train_steps(name: str, budget: Budget, steps: int, *more: str) -> float:
+    """Stage 04 of so many steps; returns its processor seconds."""
+    planned = arguments_of(name, budget, "train.epochs=1", f"train.steps_per_epoch={steps}", *more)
+    return stage("04_train", [*planned, "--overwrite"])
 
 
 def train_ours(name: str, budget: Budget) -> dict[str, Any]:
     """Stage 04 with as many steps as fit; measuring them does not count."""
-    cost = measure_ours(name, budget)
-    steps = max(1, int((60 * budget.minutes - cost["start"]) / cost["step"]))
-    planned = arguments_of(name, budget, "train.epochs=1", f"train.steps_per_epoch={steps}")
-    seconds = stage("04_train", [*planned, "--overwrite"], budget)
-    return {"steps": steps, "seconds": seconds}
+    steps = measure_ours(name, budget).steps_within(budget.minutes)
+    return {"steps": steps, "seconds": train_steps(name, budget, steps)}
 
 
 def predict_ours(names: Iterable[str], held_out: list[str], budget: Budget) -> dict[str, Any]:
@@ -163,7 +144,7 @@ def prepare_theirs(peer: str, folds: pd.DataFrame, budget: Budget) -> None:
         tuple(sorted(folds.loc[folds["fold"].eq(n) == held, "image_id"]) for held in (False, True)) for n in numbers
     ]
     write_raw(root, cases, ["background", "anterior", "posterior"], splits)
-    run([peer, str(PEER), str(root), "plan"], budget)
+    run_alone([peer, str(PEER), str(root), "plan"])
 
 
 def theirs(peer: str, configuration: str, budget: Budget) -> None:
@@ -172,7 +153,7 @@ def theirs(peer: str, configuration: str, budget: Budget) -> None:
     limit = ["--volumes", str(budget.volumes)] if budget.volumes else []
     for what, more in (("train", ["--minutes", str(budget.minutes)]), ("predict", limit)):
         if not (root / f"{what}_{configuration}_fold{budget.fold}.json").is_file():
-            run([peer, str(PEER), str(root), what, configuration, *fold, *more], budget)
+            run_alone([peer, str(PEER), str(root), what, configuration, *fold, *more])
 
 
 def their_scores(configurations: Iterable[str], held_out: list[str], budget: Budget) -> list[list[float]]:

@@ -32,32 +32,35 @@ def write_raw(
     cases: Mapping[str, tuple[Path, Path]],
     labels: Sequence[str],
     splits: Sequence[tuple[Sequence[str], Sequence[str]]],
+    channels: Sequence[str] = ("MRI",),
 ) -> None:
-    """nnU-Net's raw folder of `cases` (name: image and label, .nii.gz) and its split file of (train, held out) names.
+    """nnU-Net's raw folder of `cases` (name: image and label) and its split file of (train, held out) names.
 
-    `labels` name the values 0, 1, 2, ... of the label files. Raises ValueError where nnU-Net could not read a case.
+    All files end in .nii.gz, or all in .png of as many `channels`. `labels` name the values 0, 1, 2, ... of the label
+    files. Raises ValueError where nnU-Net could not read a case.
     """
     raw, prepared = root / "raw" / DATASET, root / "preprocessed" / DATASET
     for folder in (raw / "imagesTr", raw / "labelsTr", prepared):
         folder.mkdir(parents=True, exist_ok=True)
+    ending = ".png" if all(image.suffix == ".png" for image, _ in cases.values()) else ".nii.gz"
     for name, (image, label) in cases.items():
-        if not (image.name.endswith(".nii.gz") and label.name.endswith(".nii.gz")):
-            raise ValueError(f"{name}: {image.name} and {label.name}, expected two .nii.gz files; convert them first")
-        (raw / "imagesTr" / f"{name}_0000.nii.gz").symlink_to(image.resolve())
-        (raw / "labelsTr" / f"{name}.nii.gz").symlink_to(label.resolve())
+        if not (image.name.endswith(ending) and label.name.endswith(ending)):
+            raise ValueError(f"{name}: {image.name} and {label.name}, expected two {ending} files; convert them first")
+        (raw / "imagesTr" / f"{name}_0000{ending}").symlink_to(image.resolve())
+        (raw / "labelsTr" / f"{name}{ending}").symlink_to(label.resolve())
     document = {
-        "channel_names": {"0": "MRI"},
+        "channel_names": {str(number): channel for number, channel in enumerate(channels)},
         "labels": {name: value for value, name in enumerate(labels)},
         "numTraining": len(cases),
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
     }
     (raw / "dataset.json").write_text(json.dumps(document, indent=2))
     folds = [{"train": list(train), "val": list(held_out)} for train, held_out in splits]
     (prepared / "splits_final.json").write_text(json.dumps(folds, indent=2))
 
 
-def plan() -> None:
-    """Fingerprint, plan and preprocessing of both configurations, by nnU-Net's defaults."""
+def plan(configurations: Sequence[str]) -> None:
+    """Fingerprint, plan and preprocessing of the configurations, by nnU-Net's defaults."""
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprints,
         plan_experiments,
@@ -67,7 +70,9 @@ def plan() -> None:
     number = int(DATASET[len("Dataset") :][:3])
     extract_fingerprints([number], num_processes=1, show_progress_bar=False)
     plan_experiments([number])
-    preprocess([number], configurations=CONFIGURATIONS, num_processes=[1, 1], show_progress_bar=False)
+    preprocess(
+        [number], configurations=configurations, num_processes=[1] * len(configurations), show_progress_bar=False
+    )
 
 
 def train(root: Path, configuration: str, fold: int, *, minutes: float) -> dict[str, Any]:
@@ -112,10 +117,10 @@ def predict(root: Path, configuration: str, fold: int, *, volumes: int | None) -
     names = splits[fold]["val"][:volumes]
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(folder), use_folds=(fold,))
-    images = root / "raw" / DATASET / "imagesTr"
+    images, ending = root / "raw" / DATASET / "imagesTr", predictor.dataset_json["file_ending"]
     began = time.process_time()
     predictor.predict_from_files_sequential(
-        [[str(images / f"{name}_0000.nii.gz")] for name in names], [str(out / name) for name in names],
+        [[str(images / f"{name}_0000{ending}")] for name in names], [str(out / name) for name in names],
         save_probabilities=True,
     )  # fmt: skip
     return {"seconds a volume": (time.process_time() - began) / len(names), "volumes": len(names)}
@@ -125,18 +130,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     parser.add_argument("what", choices=("plan", "train", "predict"))
-    parser.add_argument("configuration", nargs="?", choices=CONFIGURATIONS, default="3d_fullres")
+    parser.add_argument("configuration", nargs="?", choices=CONFIGURATIONS, help="plan: default both")
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--volumes", type=int, help="predict so many of the held-out cases (default: all)")
     arguments = parser.parse_args()
+    if arguments.what != "plan" and arguments.configuration is None:
+        parser.error(f"{arguments.what}: which configuration? One of {CONFIGURATIONS}")
     root = arguments.root.resolve()
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str(root / name)
     workers = "0" if arguments.what == "train" else "1"  # its planner needs one thread
     os.environ.update({"nnUNet_n_proc_DA": workers})
     if arguments.what == "plan":
-        return plan()
+        return plan([arguments.configuration] if arguments.configuration else CONFIGURATIONS)
     done = (
         train(root, arguments.configuration, arguments.fold, minutes=arguments.minutes)
         if arguments.what == "train"

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -67,7 +68,13 @@ def build(encoder: Mapping[str, Tensor] | None = None, name: str = "tf_efficient
     return model
 
 
-def endless(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+def png_pairs(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files of images/ in their order, and those of masks/ of the same names."""
+    images = sorted((folder / "images").glob("*.png"))
+    return images, [folder / "masks" / path.name for path in images]
+
+
+def endless(loader: DataLoader) -> Iterator[Any]:
     """Epoch after epoch."""
     while True:
         yield from loader
@@ -89,10 +96,9 @@ class Recipe:
         amp: bool = False,
         workers: int = 2,
     ) -> None:
-        images = sorted((folder / "images").glob("*.png"))
-        masks = [folder / "masks" / path.name for path in images]
+        self.batch = batch
         loader = DataLoader(
-            Pairs(images, masks, size), batch_size=batch, shuffle=True, num_workers=workers, drop_last=True,
+            Pairs(*png_pairs(folder), size), batch_size=batch, shuffle=True, num_workers=workers, drop_last=True,
             persistent_workers=True, pin_memory=device != "cpu",
         )  # fmt: skip
         self.batches = endless(loader)
@@ -116,6 +122,10 @@ class Recipe:
         self.scaler.update()
         self.schedule.step()
         return float(loss.detach())
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """Probabilities (H, W) of an RGB image (H, W, 3) uint8."""
+        return predict(self.model, image)
 
 
 @torch.no_grad()

@@ -1,0 +1,46 @@
+"""Processor time of commands on one thread, and how many training steps fit into it; for equal minutes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+PROBES = (4, 12)  # steps
+
+
+def run_alone(command: list[str]) -> float:
+    """Run to the end; returns the processor seconds of the process and all that it started, or raises SystemExit."""
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | threads)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Processor seconds of a training without its steps, and of a step."""
+
+    start: float
+    step: float
+
+    def steps_within(self, minutes: float) -> int:
+        """Steps that fit into so many minutes, at least one."""
+        return max(1, int((60 * minutes - self.start) / self.step))
+
+
+def pace_of(train: Callable[[int], float]) -> Pace:
+    """Pace from two short trainings; `train` takes a number of steps and returns processor seconds.
+
+    Raises SystemExit where the longer one took less time, which says nothing of a step.
+    """
+    few, more = (train(steps) for steps in PROBES)
+    step = (more - few) / (PROBES[1] - PROBES[0])
+    if step <= 0:
+        raise SystemExit(f"{PROBES[0]} steps took {few:.1f} s, {PROBES[1]} steps {more:.1f} s; measure once more")
+    return Pace(few - PROBES[0] * step, step)
