@@ -11,12 +11,15 @@ import yaml
 
 from inference.models import model_row
 from inference.predict.volume_grid import spacing_of
+from pipeline.experiment import Experiment, resolve
 from pipeline.planning.rules import Plan, make_plan
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 from submissions.host.listing import ListedImages
+from submissions.host.settings import validate
 
 SAME = 1e-3  # spacings that differ by less are one
+SIZES = ("offsets", "scale", "pixel_size_um", "spacing_mm")  # of input: what the plan says anew, or makes meaningless
 
 
 def measure_volumes(space: Workspace) -> tuple[np.ndarray, np.ndarray | None]:
@@ -38,7 +41,8 @@ def measure_volumes(space: Workspace) -> tuple[np.ndarray, np.ndarray | None]:
 def plan_experiment(space: Workspace, *, memory_gb: float) -> tuple[Plan, dict[str, Any]]:
     """The plan, and the experiment's settings with it filled in. Needs stage 01.
 
-    Raises ValueError where the contract gives no volumes, or the model is none of three dimensions with strides.
+    Raises ValueError where the contract gives no volumes, the model is none of three dimensions with strides, or a
+    setting that stays as it was written is for images only.
     """
     experiment, competition = space.experiment, space.competition
     if competition.images.kind != "volumes":
@@ -51,13 +55,16 @@ def plan_experiment(space: Workspace, *, memory_gb: float) -> tuple[Plan, dict[s
         if model_row(architecture).dims == 3:
             raise ValueError(f"model.architecture {architecture!r} has no strides to plan; use unet3d or resenc_unet3d")
         architecture = "unet3d"
-    return plan, with_plan(written, plan, architecture, spacings)
+    document = with_plan(written, plan, architecture, spacings)
+    resolve(validate(Experiment, document, f"the plan of {experiment.name}"), competition)
+    return plan, document
 
 
 def with_plan(written: dict[str, Any], plan: Plan, architecture: str, spacings: np.ndarray | None) -> dict[str, Any]:
     """An experiment's document with the plan's settings; all else stays as it was written.
 
-    `input.spacing_mm` is set where volumes differ from the plan's spacing: no volume is resampled for nothing.
+    `input.spacing_mm` is set where volumes differ from the plan's spacing: no volume is resampled for nothing. Other
+    sizes to work at go, as the plan was made for that spacing.
     """
     topology = plan.topology
     number = len(topology.strides)
@@ -66,7 +73,7 @@ def with_plan(written: dict[str, Any], plan: Plan, architecture: str, spacings: 
         "features": topology.features, "strides": topology.strides, "kernels": topology.kernels,
         "depths": residual if architecture == "resenc_unet3d" else [2] * number, "deep_supervision": number > 2,
     }  # fmt: skip
-    shown = {key: value for key, value in written.get("input", {}).items() if key not in ("offsets", "scale")}
+    shown = {key: value for key, value in written.get("input", {}).items() if key not in SIZES}
     shown["dims"] = 3
     differ = plan.spacing is not None and spacings is not None and np.abs(spacings / plan.spacing - 1).max() > SAME
     if differ and plan.spacing is not None:

@@ -107,7 +107,10 @@ def _sized(seen: ImagesSeen, folds: int, scale: float, largest: int, *, memory: 
 
 
 def quick_scales(competition: Competition, data: Path, size: tuple[int, int]) -> list[float]:
-    """The working scale, and smaller ones at which a perfect answer keeps KEPT of its score on some training images."""
+    """The working scale, and smaller ones at which a perfect answer keeps KEPT of its score on some training images.
+
+    Only the working scale where no image could be asked.
+    """
     scale = working_scale(size)
     scales = [round(scale * one, 3) for one in QUICK_SCALES if min(size) * scale * one >= SMALLEST_SIDE]
     listing, _ = list_images(competition, data, "train")
@@ -125,7 +128,9 @@ def quick_scales(competition: Competition, data: Path, size: tuple[int, int]) ->
             continue
         for one, score in zip(table["scale"], table["score"], strict=True):
             kept[one].append(score)
-    means = {one: float(np.nanmean(scores)) if scores else 1.0 for one, scores in kept.items()}
+    if np.isnan(kept[scale]).all():  # or there is none
+        return [scale]
+    means = {one: float(np.nanmean(scores)) for one, scores in kept.items()}
     return [scale, *(one for one in scales if means[one] >= KEPT * means[scale])]
 
 

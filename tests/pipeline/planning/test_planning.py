@@ -101,6 +101,9 @@ def test_settings_follow_the_plan_and_nothing_else_changes() -> None:
     build_model(ModelConfig(**{**found["model"], "in_channels": 1}))
     assert found["model"]["options"]["depths"][:3] == [1, 3, 4]
     assert isinstance(plan.topology, Topology)
+    sizes = {"channels": 1, "spacing_mm": [3, 3, 3]}, {"channels": 1, "pixel_size_um": 900.0, "scale": 0.5}
+    again = [with_plan({"input": one}, plan, "unet3d", np.array([[2.0, 1, 1]]))["input"] for one in sizes]
+    assert again == [{"channels": 1, "dims": 3}] * 2, "volumes have the plan's spacing already"
 
 
 def test_what_cannot_be_planned_is_named(tmp_path: Path) -> None:
@@ -111,5 +114,20 @@ def test_what_cannot_be_planned_is_named(tmp_path: Path) -> None:
     space = space_of(arguments)
     with pytest.raises(ValueError, match="'segresnet' has no strides to plan"):
         plan_experiment(space, memory_gb=8)
+    flat = space_of(
+        arguments,
+        "--set",
+        "model.architecture=unet",
+        "--set",
+        "input.dims=2",
+        "--set",
+        "augment.cutmix=0.5",
+        "--set",
+        "train.patch=[16, 16]",
+        "--set",
+        "predict.tile=[16, 16]",
+    )
+    with pytest.raises(ValueError, match=r"augment\.cutmix cannot be used with input\.dims 3; leave it out"):
+        plan_experiment(flat, memory_gb=8)
     with pytest.raises(ValueError, match="planning needs volumes"):
         plan_experiment(replace(space, competition=rle_contract()), memory_gb=8)

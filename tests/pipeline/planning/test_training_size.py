@@ -80,6 +80,14 @@ def test_thin_lines_are_not_made_smaller(tmp_path: Path, monkeypatch: pytest.Mon
     assert kept == [[1.0], [1.0, 0.75, 0.5, 0.375]]
 
 
+def test_images_too_large_to_be_asked_are_not_made_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    start_competition(write_lines(Path("thick"), 20))
+    competition = load_competition(Path("thick.yaml"))
+    monkeypatch.setattr(sizes, "LARGEST_ASKED", 384 * 480 - 1)
+    assert sizes.quick_scales(competition, Path("thick"), (384, 480)) == [1.0]
+
+
 def test_minutes_make_an_experiment_of_timed_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
