@@ -33,8 +33,9 @@ def leaderboard_command(argv: Sequence[str]) -> None:
     arguments = parser.parse_args(argv)
     space = open_workspace(arguments)
     from pipeline.search.leaderboard import advice, leaderboard, write_leaderboard
+    from pipeline.tuning.scores.criteria import tuning_metric
 
-    table = leaderboard(space.shared)
+    table = leaderboard(space.shared, tuning_metric(space.competition, space.experiment.tune))
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
     print("\n".join([*advice(space.shared, table), f"leaderboard -> {write_leaderboard(space.shared, table)}"]))
     if arguments.select is not None:

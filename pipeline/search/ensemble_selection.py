@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from inference.decide.rules import ArgmaxRule, class_planes
 from pipeline.prediction.oof import OofItem, StoredItem, oof_channels
 from pipeline.runs import AS_PROBS, Run
 from pipeline.tuning.scores.choice import selection_folds
@@ -24,6 +25,7 @@ from pipeline.tuning.scores.units import make_units
 from submissions.host.atomic import write_atomic
 from submissions.metrics import CountMetric, build_metric, joint_histograms
 from submissions.metrics.intervals import Interval, paired_bootstrap
+from submissions.metrics.overlap import pixel_counts
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +54,14 @@ class Selection:
 
 @dataclass
 class _Library:
-    """All runs' probabilities of the same images in memory, and the score tables of the means computed so far."""
+    """All runs' probabilities of the same images in memory, and the score tables of the means computed so far.
+
+    scored: the classes that the metric counts, of those in `probs`; exclusive: every pixel has one of these.
+    """
 
     names: list[str]
+    scored: list[int]
+    exclusive: bool
     probs: list[list[np.ndarray]]  # one list per image, of uint8 (K, ...) a run
     planes: list[np.ndarray]
     valid: list[np.ndarray | None]
@@ -63,18 +70,28 @@ class _Library:
     score_tables: dict[Counts, CountScoreTable] = field(default_factory=dict)
 
     def score_table(self, counts: Counts) -> CountScoreTable:
-        """All thresholds of the mean of the runs, each as often as `counts` says, on all units."""
+        """All thresholds of the mean of the runs, each as often as `counts` says, on all units; of exclusive classes
+        the most probable one, which is one candidate."""
         if counts not in self.score_tables:
-            total, hists = sum(counts), None
-            for index, (probs, planes, valid) in enumerate(zip(self.probs, self.planes, self.valid, strict=True)):
+            total, found = sum(counts), np.zeros(0, np.int64)
+            for index, probs in enumerate(self.probs):
                 mean = sum(np.float32(number) * one for number, one in zip(counts, probs, strict=True) if number)
                 rounded = np.clip(np.floor(mean / np.float32(total) + np.float32(0.5)), 0, 255).astype(np.uint8)
-                found = joint_histograms(rounded, planes, valid)
-                hists = np.zeros((self.unit.max() + 1, *found.shape), np.int64) if hists is None else hists
-                hists[self.unit[index]] += found
-            assert hists is not None
-            self.score_tables[counts] = CountScoreTable.of_thresholds(self.metric, hists)
+                counted = self._counted(rounded, self.planes[index][self.scored], self.valid[index])
+                found = found if found.size else np.zeros((self.unit.max() + 1, *counted.shape), np.int64)
+                found[self.unit[index]] += counted
+            self.score_tables[counts] = (
+                CountScoreTable(self.metric, *(found[:, part, None] for part in range(4)))
+                if self.exclusive
+                else CountScoreTable.of_thresholds(self.metric, found)
+            )
         return self.score_tables[counts]
+
+    def _counted(self, probs: np.ndarray, true: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        """Pixels of the scored classes: int64 (4, K) of exclusive ones, else joint histograms (K, 2, 256)."""
+        if not self.exclusive:
+            return joint_histograms(probs[self.scored], true, valid)
+        return pixel_counts(class_planes(list(probs), ArgmaxRule(), [])[self.scored], true, valid)
 
     def best(self, counts: Counts, rows: np.ndarray) -> tuple[float, int]:
         """The best score on the units bool (N,), and the threshold that has it."""
@@ -109,14 +126,15 @@ def select_ensemble(
     """Choose among runs whose items are of the same images; `seconds` a test image each, `budget` those of all chosen.
 
     Thresholds and choices of a fold are those of the other folds; of a single fold, of the other parts of its groups.
+    Classes that exclude each other have no threshold: the most probable one is taken, as by stage 06's rule argmax.
     A metric that is not made of pixel counts chooses by the Dice of the pixels instead. Raises ValueError where a run
     has other images, where there is a single group, and where no run alone keeps the budget.
     """
     library, meta = _read(criteria, members)
-    names, cost = library.names, np.array([seconds[name] for name in members])
-    affordable = np.nan_to_num(cost, nan=np.inf) <= budget
+    names, cost = library.names, np.nan_to_num([seconds[name] for name in members], nan=np.inf)  # unknown: any time
+    affordable = cost <= budget
     if not affordable.any():
-        taken = ", ".join(f"{name} {one:.3g} s" for name, one in zip(names, cost, strict=True))
+        taken = ", ".join(f"{name} {seconds[name]:.3g} s" for name in names)
         raise ValueError(f"no run predicts an image within {budget:.3g} s: {taken}")
     folds = sorted(set(meta["fold"]))
     if len(folds) < 2:
@@ -152,8 +170,9 @@ def _read(criteria: Criteria, members: Mapping[str, Sequence[OofItem]]) -> tuple
     for name, items in by_id.items():
         if set(items) != set(by_id[first]):
             raise ValueError(f"{name!r} and {first!r} have different out-of-fold images; an ensemble needs the same")
-    units, meta = make_units(list(members[first]), criteria.competition.metric.unit)
-    channels = [list(criteria.channels).index(name) for name in criteria.competition.classes]
+    competition = criteria.competition
+    units, meta = make_units(list(members[first]), competition.metric.unit)
+    channels = [list(criteria.channels).index(name) for name in competition.classes]
     probs, planes, valid, place = [], [], [], []
     for number, unit in enumerate(units):
         for item in unit.items:
@@ -164,7 +183,10 @@ def _read(criteria: Criteria, members: Mapping[str, Sequence[OofItem]]) -> tuple
             planes.append(truth.planes)
             valid.append(truth.valid)
             place.append(number)
-    return _Library(list(members), probs, planes, valid, np.array(place), metric), selection_folds(meta)[0]
+    library = _Library(
+        list(members), competition.scored_classes, competition.exclusive, probs, planes, valid, np.array(place), metric
+    )
+    return library, selection_folds(meta)[0]
 
 
 def _first(library: _Library, rows: np.ndarray, affordable: np.ndarray) -> Counts:
@@ -175,7 +197,7 @@ def _first(library: _Library, rows: np.ndarray, affordable: np.ndarray) -> Count
 
 def _grow(library: _Library, rows: np.ndarray, cost: np.ndarray, budget: float) -> Counts:
     """The selection on the units bool (N,)."""
-    counts = _first(library, rows, np.nan_to_num(cost, nan=np.inf) <= budget)
+    counts = _first(library, rows, cost <= budget)
     score = library.best(counts, rows)[0]
     for _ in range(ROUNDS):
         grown = [tuple(number + (i == k) for i, number in enumerate(counts)) for k in range(len(counts))]

@@ -84,24 +84,24 @@ def source_scores(scores: pd.DataFrame, inventory: pd.DataFrame, metric: Metric)
     }
 
 
-def leaderboard(shared: Path) -> pd.DataFrame:
+def leaderboard(shared: Path, asked: Metric | None = None) -> pd.DataFrame:
     """One row per run, the best nested score first.
 
     Columns: run, nested, cv, low, high (of cv), across (mean of the scores of the sources of images: what to choose by
     where the host's images come from elsewhere), worst_source (the lowest of them), forecast (of the test images; NaN
     before stage 07), megabytes, training (minutes), inference (seconds an image), front (whether no
     other run is as good and as fast), noise (whether it lies below the best by less than the noise floor). Runs that
-    were tuned for another metric than the first are left out. Raises as `run_folders`.
+    were tuned for another metric than `asked`, or than the first where none was tuned for that, are left out. Raises
+    as `run_folders`.
     """
     inventory, _ = read_inventory(shared / "inventory")
     rows = []
-    wanted: Metric | None = None
-    for folder in run_folders(shared):
-        tuned = read_stage(folder / "tuning", f"06_tune.py {folder.name}")
-        metric = metric_of(tuned["identity"]["settings"])
-        wanted = wanted or metric
-        if metric != wanted:
-            continue
+    documents = {folder: read_stage(folder / "tuning", f"06_tune.py {folder.name}") for folder in run_folders(shared)}
+    metrics = {folder: metric_of(tuned["identity"]["settings"]) for folder, tuned in documents.items()}
+    first = next(iter(metrics.values()))
+    metric = asked if asked is not None and asked in metrics.values() else first
+    for folder in [one for one, own in metrics.items() if own == metric]:
+        tuned = documents[folder]
         costs = run_costs([folder.with_name(name) for name in member_names(tuned, folder.name)])
         by_source = source_scores(read_scores(folder), inventory, metric)
         forecast = _document(folder / "test").get("forecast")
@@ -120,13 +120,15 @@ def leaderboard(shared: Path) -> pd.DataFrame:
 
 def advice(shared: Path, table: pd.DataFrame) -> list[str]:
     """Which run of a `leaderboard` to take: the first against the next, and the best of 3D against the best of 2D and
-    2.5D where there are both."""
+    2.5D where there are both; and which runs the table leaves out."""
     names = [str(name) for name in table["run"]]
     pairs = [("runs", names[:2])]
     kinds = [_dims(shared / name) for name in names]
     if len(set(kinds) - {None}) == 2:
         pairs.append(("3D or 2.5D", [names[kinds.index(3)], names[kinds.index(2)]]))
-    return [f"{what}: {advised(*(shared / name for name in two))}" for what, two in pairs if len(two) == 2]
+    said = [f"{what}: {advised(*(shared / name for name in two))}" for what, two in pairs if len(two) == 2]
+    others = [folder.name for folder in run_folders(shared) if folder.name not in names]
+    return said + [f"tuned for another metric, and so not in the table: {', '.join(others)}"] * bool(others)
 
 
 def advised(run_a: Path, run_b: Path) -> str:

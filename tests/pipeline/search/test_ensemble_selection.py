@@ -13,6 +13,7 @@ import yaml
 from drawn_hosts import rle_contract
 
 from pipeline.search.ensemble_selection import Selection, select_ensemble, write_ensemble
+from pipeline.tuning.comparisons.paired import judge_variants, mixed_items
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning_settings import TuneSettings
 from submissions.host.masks import Truth
@@ -80,11 +81,35 @@ def test_the_budget_is_that_of_all_that_are_chosen() -> None:
         select_ensemble(criteria(), runs, dict.fromkeys(runs, 1.0), budget=0.5)
 
 
+def test_a_run_whose_time_is_not_known_takes_part_where_there_is_no_budget() -> None:
+    runs = library({"a": 60, "b": 60, "c": 65})
+    found = select_ensemble(criteria(), runs, {"a": float("nan"), "b": 3.0, "c": 1.0})
+    assert set(found.counts) == {"a", "b", "c"} and np.isnan(found.seconds)
+
+
+@pytest.mark.parametrize("metric", [{"name": "pixel_accuracy"}, {"name": "iou", "params": {"over": "dataset"}}])
+def test_exclusive_classes_are_chosen_by_the_most_probable_and_only_the_scored_count(metric: dict[str, Any]) -> None:
+    names = ["background", "cell", "wall"]
+    own = {**metric, "classes": ["cell", "wall"]}
+    contract = rle_contract(classes=names, exclusive=True, metric=own, submission=None)
+    judged_by = Criteria(contract, build_metric(metric["name"], **metric.get("params", {})), TuneSettings(), names)
+    rng = np.random.default_rng(1)
+    runs: dict[str, list[Drawn]] = {"a": [], "b": []}
+    for index in range(9):
+        label = rng.integers(0, 3, SHAPE)
+        true = np.stack([label == k for k in range(3)])
+        for name, sigma in (("a", 60), ("b", 90)):
+            said = np.clip(60 + 90 * true + rng.normal(0, sigma, true.shape), 0, 255).astype(np.uint8)
+            runs[name].append(Drawn(f"i{index}", index % 3, said, true, f"g{index}"))
+    found = select_ensemble(judged_by, runs, dict.fromkeys(runs, 1.0))
+    rules = {name: judge_variants(judged_by, {name: mixed_items({name: items})})[name] for name, items in runs.items()}
+    assert found.single == pytest.approx(max(report.nested for report in rules.values()))
+    assert set(found.counts) == {"a", "b"} and found.nested > found.single
+
+
 def test_the_mean_is_that_of_stage_06_and_the_score_that_of_the_metric() -> None:
     runs = library({"a": 50, "b": 80}, images=6)
     found = select_ensemble(criteria(), runs, dict.fromkeys(runs, 1.0))
-    from pipeline.tuning.comparisons.paired import mixed_items
-
     total = sum(found.counts.values())
     mixed = mixed_items({n: runs[n] for n in found.counts}, {n: k / total for n, k in found.counts.items()})
     dices = []

@@ -18,7 +18,7 @@ from pipeline.inventory_table import read_inventory
 from pipeline.search.leaderboard import advice, leaderboard, pareto_front, run_costs, run_folders, source_scores
 from pipeline.search.noise_floor import NOISE, measure_noise, noise_floor
 from pipeline.sequence import run_stages
-from pipeline.tuning.comparisons.two_runs import read_scores
+from pipeline.tuning.comparisons.two_runs import metric_of, read_scores
 from submissions.metrics import build_metric
 
 
@@ -94,6 +94,17 @@ def test_runs_of_a_competition_side_by_side(
     assert "tiny" in said and "the best run alone" in said and (shared / "leaderboard.png").is_file()
     members = yaml.safe_load(chosen.read_text())["members"]
     assert set(members) <= {"tiny", "other"}
+    record = shared / "other/tuning/stage.json"
+    before = record.read_text()
+    record.write_text(before.replace('"metric": null', '"metric": "iou"', 1))
+    assert metric_of(json.loads(record.read_text())["identity"]["settings"]) == build_metric("iou")
+    main(["leaderboard", *arguments])
+    said = capsys.readouterr().out
+    assert "tuned for another metric, and so not in the table: other\n" in said and "runs: take" not in said
+    assert list(leaderboard(shared, build_metric("dice"))["run"]) == ["tiny"]
+    assert list(leaderboard(shared, build_metric("iou"))["run"]) == ["other"]
+    assert list(leaderboard(shared, build_metric("f_beta"))["run"]) == ["other"], "the first"
+    record.write_text(before)
     costs = run_costs([shared / "tiny", shared / "other"])
     assert costs.megabytes == pytest.approx(table["megabytes"].sum())
     with pytest.raises(SystemExit):
