@@ -47,8 +47,9 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
     documents = near_files(folder, 1, DOCUMENT)
     largest = sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]
     for place, path in enumerate(largest):
-        names = _names(_read(path).values())
-        if names and len(_stems(path) & images) >= min(2, len(images)):
+        entries = _read(path)
+        names, named = _names(entries.values()), sum(PurePosixPath(name).name in images for name in entries)
+        if names and named >= min(2, len(images)):  # entries, not stems: folders of images repeat their numbers
             file, others = _of_every_subset(folder, path.relative_to(folder).as_posix(), train)
             if not others:
                 file, others = _with_others(folder, path, largest[place + 1 :], train)

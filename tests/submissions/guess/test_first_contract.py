@@ -433,6 +433,13 @@ def test_a_column_that_numbers_rows_is_no_class_and_is_filled_by_numbers(tmp_pat
     assert contract.submission is not None and contract.submission.extra == {"nr": "{number}", "sure": "1"}
 
 
+def test_a_document_of_images_whose_folders_repeat_their_numbers_is_found(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    LAYOUTS["trash-segmentation"](tmp_path / "host")
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.file == "train_all.json" and contract.classes == ["Glass", "Metal"]
+
+
 def test_documents_in_a_folder_beside_others_belong_to_their_images_by_name(tmp_path: Path) -> None:
     for k in range(4):
         for folder in ("01_images", "01_outlines_cells", "01_outlines_tissue"):
