@@ -358,7 +358,10 @@ class Experiment(Settings):
     )
     seed: int = Field(0, description="seed of the splits, sampling, augmentation and initial weights [whole number]")
     limit: int | None = Field(
-        None, ge=4, description="use at most so many training images, spread over all of them [images]"
+        None,
+        ge=4,
+        description="use at most so many training images, spread over all of them; of stacks neighbouring slices "
+        "[images]",
     )
     members: list[str] = Field(
         default_factory=list, description="names of experiments; this one is their ensemble and trains nothing"

@@ -31,6 +31,8 @@ from submissions.command_exit import sentence
 from submissions.host.competition import Competition, load_competition
 
 LOCK = "stage.lock"
+RUN, SHORTEST_RUN = 8, 3  # neighbouring slices of a stack, where `limit` leaves slices out
+STACKS = 5  # that a small limit is spread over
 NOTED = ("torch", "timm", "segmentation-models-pytorch", "albumentations", "numpy", "opencv-python-headless", "pandas")
 
 
@@ -89,13 +91,48 @@ class Workspace:
         train = table[table["split"] == "train"].reset_index(drop=True)
         return limited(train, self.experiment.limit), str(made["output"])
 
+    @property
+    def limit(self) -> Any:
+        """What, beside the inventory, says which training images are used: for fingerprints."""
+        given = self.experiment.limit
+        return given if given is None or self.competition.images.stack is None else {"neighbouring slices": given}
+
 
 def limited(train: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """At most `limit` rows, spread evenly over the table; neighbours of a stack stay together as they come."""
+    """At most `limit` rows, spread evenly over the table; of stacks (columns stack and z) neighbouring slices.
+
+    Slices drawn one by one would lie further apart than those of the test set. As many stacks as there is room for give
+    a run of RUN slices each, of a small limit fewer, so that there are several stacks; a larger limit gives all stacks
+    longer runs. Runs begin now near one end of their stack and now near the other.
+    """
     if limit is None or len(train) <= limit:
         return train
-    chosen = [index * len(train) // limit for index in range(limit)]
-    return train.iloc[chosen].reset_index(drop=True)
+    if not ("stack" in train and train["stack"].duplicated().any()):
+        return train.iloc[_spread(len(train), limit)].reset_index(drop=True)
+    ordered = train.reset_index(drop=True).sort_values(["stack", "z", "image_id"], kind="stable")
+    stacks = [part.index.to_numpy() for _, part in ordered.groupby("stack", sort=False)]
+    sizes = np.array([len(stack) for stack in stacks])
+    run = int(np.clip(limit // STACKS, SHORTEST_RUN, RUN))
+    number = max(1, min(len(stacks), int(limit / np.minimum(sizes, run).mean())))
+    while number > 1 and np.minimum(sizes[_spread(len(stacks), number)], run).sum() > limit:
+        number -= 1
+    chosen = _spread(len(stacks), number)
+    longest = int(sizes[chosen].max())
+    while run < longest and np.minimum(sizes[chosen], run + 1).sum() <= limit:
+        run += 1
+    parts = [_run(stacks[index], run, k, number) for k, index in enumerate(chosen)]
+    return train.iloc[np.sort(np.concatenate(parts))].reset_index(drop=True)
+
+
+def _spread(length: int, number: int) -> list[int]:
+    """`number` places out of `length`, evenly spread."""
+    return [index * length // number for index in range(number)]
+
+
+def _run(slices: np.ndarray, length: int, place: int, places: int) -> np.ndarray:
+    """A run of neighbours, or all where there are not so many; of `places` the first lies near the start."""
+    first = max(0, len(slices) - length) * (2 * place + 1) // (2 * places)
+    return slices[first : first + length]
 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:

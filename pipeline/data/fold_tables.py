@@ -206,4 +206,4 @@ def _settings_digest(space: Workspace) -> str:
     experiment = space.experiment
     settings = experiment.folds.model_dump(mode="json", exclude={"use", "repeats", "split"})
     split = [experiment.folds.split] if experiment.folds.split else []
-    return digest([settings, split_options(space), experiment.seed, experiment.limit, inventory, *split])
+    return digest([settings, split_options(space), experiment.seed, space.limit, inventory, *split])

@@ -41,7 +41,7 @@ def prepare_stage(space: Workspace) -> Stage:
         "scale": experiment.input.scale,
         "pixel_size_um": experiment.input.pixel_size_um,
         "normalisation": experiment.input.normalisation,
-        "limit": experiment.limit,
+        "limit": space.limit,
     }
     if experiment.input.spacing_mm is not None:
         settings["spacing_mm"] = experiment.input.spacing_mm

@@ -156,6 +156,46 @@ def test_a_limit_spreads_over_all_images() -> None:
     assert limited(table, None) is table and limited(table, 20) is table
 
 
+def table_of_stacks(*sizes: int) -> pd.DataFrame:
+    """Rows of slices as the inventory has them, by id: the last slice of a stack first."""
+    rows = [(f"s{k:02d}", z, f"s{k:02d}-{size - z:03d}") for k, size in enumerate(sizes) for z in range(size)]
+    return pd.DataFrame(rows, columns=["stack", "z", "image_id"]).sort_values("image_id", ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit", "expected"),
+    [
+        ([100] * 12, 40, [8] * 5),  # runs of eight, of as many stacks as there is room for
+        ([100] * 12, 12, [3] * 4),  # shorter ones, so that there are several stacks
+        ([100] * 3, 60, [20] * 3),  # all stacks, longer runs
+        ([5] * 30, 50, [5] * 10),  # whole stacks
+        ([100, 2, 100, 2], 40, [18, 2, 18, 2]),
+        ([300], 4, [4]),
+        ([2, 300], 4, [2]),
+    ],
+)
+def test_a_limit_keeps_neighbours_of_stacks(sizes: list[int], limit: int, expected: list[int]) -> None:
+    table = table_of_stacks(*sizes)
+    found = limited(table, limit)
+    assert found["image_id"].is_monotonic_increasing and len(found) <= limit
+    assert found.groupby("stack").size().tolist() == expected
+    reach = found.groupby("stack")["z"].agg(lambda z: z.max() - z.min() + 1)
+    assert reach.tolist() == expected, "no slice between two is left out"
+    assert limited(table.iloc[::-1], limit)["image_id"].tolist()[::-1] == found["image_id"].tolist()
+
+
+def test_runs_of_a_limit_lie_all_over_their_stacks() -> None:
+    found = limited(table_of_stacks(*[98] * 5), 40).groupby("stack")["z"].min()
+    assert found.tolist() == [9, 27, 45, 63, 81]
+
+
+def test_a_limit_of_stacks_is_another_than_it_was(tmp_path: Path) -> None:
+    space = space_of(tmp_path, limit=4)
+    stacked = rle_contract(images={"train": "{case}_{z}.png", "test": "{case}_{z}.png", "stack": "{case}", "z": "{z}"})
+    assert space.limit == 4 and replace(space, competition=stacked).limit == {"neighbouring slices": 4}
+    assert space_of(tmp_path / "all").limit is None
+
+
 def test_slabs_lie_further_apart_than_a_sample_reaches(tmp_path: Path) -> None:
     for folds in ({"buffer": 1}, {"options": {"buffer": 1}}):
         space = space_of(tmp_path, folds={"method": "slab", "n": 2, **folds}, input={"offsets": [-2, 0, 1]})
