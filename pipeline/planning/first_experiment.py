@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.planning.images_seen import ImagesSeen, look_at_images
+from pipeline.planning.orientation import find_upright
 from pipeline.planning.training_size import (
     MULTIPLE,
     TrainingSize,
@@ -62,7 +63,8 @@ def draft_experiment(competition: Competition, data: Path, contract: str, *, pix
         draft.put(
             "prepare", {"targets": ["border"]}, "the border between touching objects is learned too, to separate them"
         )
-    _put_training(draft, seen, size, device, memory, masks=masks)
+    _put_augmentation(draft, competition, data, volumes=volumes)
+    _put_training(draft, seen, size, device, memory)
     if masks:
         _put_prediction(draft, seen, size)
     return draft
@@ -138,20 +140,29 @@ def _put_input(draft: Draft, seen: ImagesSeen, scale: float, *, volumes: bool) -
     draft.put("input", section, *notes)
 
 
-def _put_training(
-    draft: Draft, seen: ImagesSeen, size: TrainingSize, device: str, memory: float, *, masks: bool
-) -> None:
+def _put_augmentation(draft: Draft, competition: Competition, data: Path, *, volumes: bool) -> None:
+    known = competition.masks.kind != "none"
+    upright = find_upright(competition, data) if known and not volumes else None
+    if not known:
+        draft.put("augment", {"recipe": "upright"}, "a mirrored digit is none: moved, scaled and bent a little")
+    elif upright is not None:
+        draft.put(
+            "augment", {"recipe": "road"},
+            f"{upright.name} lies at {upright.height:.0%} of the height, from the top, in the {upright.masks} masks "
+            "looked at that show it: up stays up",
+        )  # fmt: skip
+    else:
+        draft.put(
+            "augment", {"recipe": "light"}, "turns, mirrors and small changes of brightness; see show-augmentations"
+        )
+
+
+def _put_training(draft: Draft, seen: ImagesSeen, size: TrainingSize, device: str, memory: float) -> None:
     epochs, steps = size.epochs(device)
     section = {
         "epochs": epochs, "steps_per_epoch": steps, "batch_size": size.batch, "patch": list(size.patch), "lr": 0.001,
         "ema": 0.99,
     }  # fmt: skip
-    if masks:
-        draft.put(
-            "augment", {"recipe": "light"}, "turns, mirrors and small changes of brightness; see show-augmentations"
-        )
-    else:
-        draft.put("augment", {"recipe": "upright"}, "a mirrored digit is none: moved, scaled and bent a little")
     height, width = (round(side * size.scale) for side in seen.size)
     draft.put(
         "train", section,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from submissions.images.opening import ImageReader
 LOOKED_AT = 24
 STRIDE = 31  # an array of some thousand pixels of each image is enough for its mean
 LARGEST_SIDE = 2048
+LARGEST_MASK = 1 << 25  # voxels: larger ones are not read for a look
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,23 @@ def look_at_images(competition: Competition, data: Path) -> ImagesSeen:
         raise ValueError(f"{competition.name}: none of the training images that were looked at is read: {fault}")
     seen = np.concatenate(values)
     return ImagesSeen(len(listing), sizes, depths, max(channels), dtypes, float(seen.mean()), float(seen.std()))
+
+
+def rows_seen(competition: Competition, data: Path, count: int) -> Iterator[dict[str, Any]]:
+    """Rows of at most `count` training images, spread over all, with depth, height and width: their masks can be read.
+
+    Left out are images that cannot be read and those of more than LARGEST_MASK voxels.
+    """
+    listing, _ = list_images(competition, data, "train")
+    images = ListedImages(competition, data, listing)
+    for image_id in spread(images.ids, count):
+        try:
+            with closing(images.open_alone(image_id)) as reader:
+                depth, height, width, _ = reader.shape
+        except (ValueError, OSError):  # stage 01 lists them all
+            continue
+        if depth * height * width <= LARGEST_MASK:
+            yield {**images.row(image_id), "depth": depth, "height": height, "width": width}
 
 
 def _some_values(reader: ImageReader) -> np.ndarray:

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +15,10 @@ import torch
 from inference.models import build_model
 from pipeline.data.resolution_ceiling import ceilings
 from pipeline.experiment import Experiment, LossSettings, TrainSettings
-from pipeline.planning.images_seen import ImagesSeen
+from pipeline.planning.images_seen import ImagesSeen, rows_seen
 from pipeline.training.loader import Batch
 from pipeline.training.trainer import Trainer, start_processes
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images, spread
 from submissions.host.masks import MaskReader
 
 MULTIPLE = 32  # what the encoder's five halvings need
@@ -34,7 +32,6 @@ SAMPLES = 2000  # that a fold should be shown where time is short
 QUICK_SCALES = (0.75, 0.5, 0.375)  # of the working size, until there is time for so many
 KEPT = 0.95  # of a perfect answer's score at the smaller size
 ASKED = 8  # images that say what a smaller size would lose
-LARGEST_ASKED = 1 << 25  # voxels: larger ones are not asked
 QUICK_EPOCH = 25  # steps: validations between epochs then take little of the time
 IN_STEPS = 0.75  # of the minutes asked for; the rest starts, loads and validates
 TIMED = {"cpu": (4, 192), "cuda": (16, 256)}  # samples and side of the batch whose steps are timed
@@ -113,16 +110,10 @@ def quick_scales(competition: Competition, data: Path, size: tuple[int, int]) ->
     """
     scale = working_scale(size)
     scales = [round(scale * one, 3) for one in QUICK_SCALES if min(size) * scale * one >= SMALLEST_SIDE]
-    listing, _ = list_images(competition, data, "train")
-    images, masks = ListedImages(competition, data, listing), MaskReader(competition, data)
+    masks = MaskReader(competition, data)
     kept: dict[float, list[float]] = {one: [] for one in (scale, *scales)}
-    for image_id in spread(images.ids, ASKED) if scales else ():
+    for row in rows_seen(competition, data, ASKED) if scales else ():
         try:
-            with closing(images.open_alone(image_id)) as reader:
-                depth, height, width, _ = reader.shape
-            if depth * height * width > LARGEST_ASKED:
-                continue
-            row = {**images.row(image_id), "depth": depth, "height": height, "width": width}
             table = ceilings(competition, masks, [row], list(kept))
         except (ValueError, OSError):  # stage 01 lists them all
             continue

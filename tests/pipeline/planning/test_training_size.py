@@ -12,6 +12,7 @@ from drawn_hosts import draw_image, draw_mask
 
 from pipeline.experiment import load_experiment, resolve
 from pipeline.new_competition import start_competition
+from pipeline.planning import images_seen
 from pipeline.planning import training_size as sizes
 from pipeline.planning.images_seen import ImagesSeen, look_at_images
 from pipeline.training.fold_training import check_model, initial_model
@@ -84,7 +85,7 @@ def test_images_too_large_to_be_asked_are_not_made_smaller(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     start_competition(write_lines(Path("thick"), 20))
     competition = load_competition(Path("thick.yaml"))
-    monkeypatch.setattr(sizes, "LARGEST_ASKED", 384 * 480 - 1)
+    monkeypatch.setattr(images_seen, "LARGEST_MASK", 384 * 480 - 1)
     assert sizes.quick_scales(competition, Path("thick"), (384, 480)) == [1.0]
 
 
