@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.prediction.oof import run_items
 from pipeline.prediction.oof_sample import VIEWS, sample_ids
 from pipeline.runs import open_runs
@@ -27,8 +29,10 @@ def gain_over(run: Path, other: Path) -> dict[str, Any]:
 
 
 def _kept(gain: Interval) -> dict[str, Any]:
+    """Four decimals; None for what a single group cannot say."""
     values = {"gain": gain.estimate, "low": gain.low, "high": gain.high}
-    return {key: round(float(value), 4) for key, value in values.items()} | {"groups": gain.groups}
+    rounded = {key: None if np.isnan(value) else round(float(value), 4) for key, value in values.items()}
+    return {**rounded, "groups": gain.groups}
 
 
 def added(run: Path) -> list[dict[str, Any]]:

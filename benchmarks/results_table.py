@@ -86,6 +86,8 @@ def _line(kept: dict[str, Any], row: dict[str, Any]) -> str:
 
 
 def _gain(gain: dict[str, Any]) -> str:
+    if gain["low"] is None:
+        return f"{gain['gain']:+.4f}"
     return f"{gain['gain']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
 
 
@@ -109,6 +111,8 @@ def _order(what: str) -> tuple[int, str]:
 def _cell(one: dict[str, Any] | None) -> str:
     if one is None:
         return ""
+    if one["low"] is None:
+        return f"{one['gain']:+.3f}"
     clear = "**" if one["low"] > 0 or one["high"] < 0 else ""
     return f"{clear}{one['gain']:+.3f}{clear} [{one['low']:+.3f}, {one['high']:+.3f}]"
 

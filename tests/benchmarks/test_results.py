@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.report.kept_results import kept_curves, kept_gains, kept_results
+from submissions.metrics.intervals import Interval
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -48,6 +49,17 @@ def kept(row: str, score: float) -> dict[str, Any]:
         "fold": 0,
         "curve": [{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5, "score": 0.6}],
     }  # fmt: skip
+
+
+def test_a_difference_of_one_group_has_no_interval(results: Any) -> None:
+    from gains import _kept
+    from results_table import _cell, _gain
+
+    found = _kept(Interval(0.12345, np.nan, np.nan, 0.95, 1, np.zeros(0)))
+    assert found == {"gain": 0.1235, "low": None, "high": None, "groups": 1}
+    assert (_gain(found), _cell(found)) == ("+0.1235", "+0.123")
+    found = _kept(Interval(0.12345, 0.1, 0.2, 0.95, 4, np.zeros(0)))
+    assert (_gain(found), _cell(found)) == ("+0.1235 (+0.1000 to +0.2000)", "**+0.123** [+0.100, +0.200]")
 
 
 def test_what_is_kept_of_a_run(results: Any, tmp_path: Path) -> None:
