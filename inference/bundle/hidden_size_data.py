@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -19,6 +19,15 @@ from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.host.text_tables import read_text_table
 from submissions.images.opening import path_inside
 from submissions.table.rows import answer_shape, row_places
+
+
+class Change(NamedTuple):
+    """What tells a copy from its original: a field of the pattern, its value before and after, the copy's id."""
+
+    field: str
+    before: str
+    after: str
+    image_id: str
 
 
 def duplicate_images(
@@ -36,7 +45,7 @@ def duplicate_images(
         stacks.setdefault(str(images.row(image_id)["stack"]), []).append(image_id)
     chosen = _spread(list(stacks.values()), sources)
     of_path: dict[tuple[str, int], str] = {}
-    named: list[tuple[str, tuple[str, str]]] = []
+    named: list[tuple[str, Change | None]] = []
     turn = 0
     folder.mkdir(parents=True)
     while chosen and len(named) < number:
@@ -77,13 +86,14 @@ def _needed(stacks: Sequence[list[str]], number: int) -> int:
     return len(stacks)
 
 
-def _renamed(competition: Competition, row: Mapping[str, Any], turn: int) -> tuple[list[str], tuple[str, str]]:
-    """Paths of a copy's files, and what the field that changes was and is; of the first round as they are."""
+def _renamed(competition: Competition, row: Mapping[str, Any], turn: int) -> tuple[list[str], Change | None]:
+    """Paths of a copy's files, and what changes; of the first round as they are, and None."""
     pattern, paths = str(competition.images.test), str(row["path"]).split(LAYER_SEPARATOR)
     if not turn:
-        return paths, ("", "")
+        return paths, None
     kinds = dict(FIELD_KIND.findall(pattern))
-    templates = (competition.images.stack or "", competition.images.test_id or competition.images.id)
+    identity = competition.images.test_id or competition.images.id
+    templates = (competition.images.stack or "", identity)
     fixed = {"layer", *FIELD.findall(competition.images.z or "")}
     free = [name for one in templates for name in FIELD.findall(one) if name in kinds and name not in fixed]
     if not free:
@@ -101,7 +111,8 @@ def _renamed(competition: Competition, row: Mapping[str, Any], turn: int) -> tup
         after = f"{before}{turn:06d}" if kinds[free[0]] == "d" else f"{before}x{turn}"
         fields[free[0]] = after
         found.append(_filled(pattern, fields))
-    return found, (before, after)
+    image_id = fill(identity, {**row, "id": row["image_id"], **fields, "page": row["page"]}, "images.id")
+    return found, Change(free[0], before, after, image_id)
 
 
 def _filled(pattern: str, fields: Mapping[str, str]) -> str:
@@ -119,7 +130,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write_table(
-    data: Path, folder: Path, table: Table, named: Sequence[tuple[str, tuple[str, str]]], test: set[str]
+    data: Path, folder: Path, table: Table, named: Sequence[tuple[str, Change | None]], test: set[str]
 ) -> None:
     """A table with a row for every copy; rows of no test image stay as they are."""
     if table.file.endswith((".json", ".gz", ".parquet")):
@@ -132,13 +143,22 @@ def _write_table(
         own = {str(name): str(value) for name, value in record.items()}
         rows.setdefault(fill(table.id, own, table.file).strip().removesuffix(table.strip), []).append(own)
     kept = [row for name, group in rows.items() if name not in test for row in group]
-    for image_id, (before, after) in named:
+    for image_id, change in named:
         for row in rows.get(image_id, []):
-            changed = {name: row[name].replace(before, after) for name in FIELD.findall(table.id)} if before else {}
-            kept.append({**row, **changed})
+            kept.append(row if change is None else {**row, **_changed(table, row, image_id, change)})
     written = pd.DataFrame(kept, columns=frame.columns)
     text = written.to_csv(index=False, sep=table.separator or ",", header=not table.columns)
     write_atomic(folder / table.file, text)
+
+
+def _changed(table: Table, row: Mapping[str, str], image_id: str, change: Change) -> dict[str, str]:
+    """The cells of a row that name the image, as they name its copy."""
+    columns = FIELD.findall(table.id)
+    if len(columns) == 1:
+        return {columns[0]: row[columns[0]].replace(image_id, change.image_id, 1)}
+    if change.field in columns:
+        return {change.field: row[change.field].replace(change.before, change.after, 1)}
+    return {name: row[name].replace(change.before, change.after) for name in columns}
 
 
 def _write_sample(

@@ -52,6 +52,35 @@ def test_few_and_many_are_copies_of_the_same_stacks(tmp_path: Path) -> None:
     assert set(few.values()) == set(many.values()) == {"a_0", "b_0", "b_1", "b_2", "b_3"}
 
 
+@pytest.mark.parametrize(("columns", "strip"), [(["case", "slice"], ""), (["name"], ""), (["name"], ".png")])
+def test_rows_follow_their_copies_where_case_and_slice_have_one_number(
+    columns: list[str], strip: str, tmp_path: Path
+) -> None:
+    names = "{case}_{slice}"
+    images = {
+        "train": f"train/{names}.png",
+        "test": f"test/{names}.png",
+        "id": names,
+        "stack": "{case}",
+        "z": "{slice}",
+    }
+    table = {"file": "test.csv", "id": "_".join(f"{{{name}}}" for name in columns), "strip": strip}
+    competition = rle_contract(images=images, test_tables=[table])
+    write_rle_host(tmp_path / "host", test=1)
+    (tmp_path / "data/test").mkdir(parents=True)
+    rows = []
+    for case, z in ((1, 1), (1, 2), (1, 11), (2, 1)):
+        shutil.copyfile(tmp_path / "host/test/test00.png", tmp_path / f"data/test/{case}_{z}.png")
+        rows.append({"case": case, "slice": z, "name": f"{case}_{z}{strip}", "said": f"{case} and {z}"})
+    pd.DataFrame(rows)[[*columns, "said"]].to_csv(tmp_path / "data/test.csv", index=False)
+    origins = duplicate_images(competition, tmp_path / "data", tmp_path / "more", number=8, sources=4)
+    copies = open_test_images(competition, tmp_path / "more")
+    assert set(copies.ids) == {
+        f"{case}{end}_{z}" for case, z in ((1, 1), (1, 2), (1, 11), (2, 1)) for end in ("", "x1")
+    }
+    assert all(copies.row(one)["said"] == origins[one].replace("_", " and ") for one in copies.ids)
+
+
 def test_no_image_and_no_sample_stay_none(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert duplicate_images(rle_contract(), tmp_path / "data", tmp_path / "more", number=5, sources=2) == {}
