@@ -133,9 +133,12 @@ def _write_table(
     data: Path, folder: Path, table: Table, named: Sequence[tuple[str, Change | None]], test: set[str]
 ) -> None:
     """A table with a row for every copy; rows of no test image stay as they are."""
-    if table.file.endswith((".json", ".gz", ".parquet")):
+    taken_apart = {name for pattern in table.parts.values() for name in FIELD.findall(pattern)}
+    several = FIELD.search(table.file) or taken_apart & set(FIELD.findall(table.id))
+    if several or table.file.endswith((".json", ".gz", ".parquet")):
         raise ValueError(
-            f"{table.file}: rows of COCO documents, gzip and Parquet files cannot be copied; use --copies 0"
+            f"{table.file}: rows of COCO documents, gzip and Parquet files, of several files, and ids that are "
+            "taken out of a cell cannot be copied; use --copies 0"
         )
     frame = read_text_table(path_inside(data, table.file), separator=table.separator, columns=table.columns)
     rows: dict[str, list[dict[str, str]]] = {}

@@ -122,11 +122,14 @@ def test_every_contract_with_test_images_is_multiplied(name: str, tmp_path: Path
             {"images": {"train": "train/{id}.png", "test": "test/test00.png", "id": "only"}},
             "has no field that differs from image to image",
         ),
-        ({"test_tables": [{"file": "test.json"}]}, "COCO documents, gzip and Parquet files cannot be copied"),
+        ({"test_tables": [{"file": "test.json"}]}, "COCO documents, gzip and Parquet files, of several"),
+        ({"test_tables": [{"file": "a{part}.csv"}]}, "of several files, and ids that are taken out of a cell cannot"),
+        ({"test_tables": [{"file": "a1.csv", "id": "test{n}", "parts": {"id": "test{n}"}}]}, "use --copies 0"),
     ],
 )
 def test_what_cannot_be_copied_is_said(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     write_rle_host(tmp_path / "data", test=1)
     (tmp_path / "data/test.json").write_text('{"images": [{"id": "test00"}]}')
+    (tmp_path / "data/a1.csv").write_text("id\ntest00\n")
     with pytest.raises(ValueError, match=words):
         duplicate_images(rle_contract(**change), tmp_path / "data", tmp_path / "more", number=2, sources=1)
