@@ -78,6 +78,11 @@ class PrepareSettings(Settings):
         description="extra planes to learn from instance masks: the border between objects, their centres",
     )
 
+    @field_validator("targets")
+    @classmethod
+    def _each_once(cls, targets: list[Target]) -> list[Target]:
+        return list(dict.fromkeys(targets))
+
 
 class LossSettings(Settings):
     """The loss, by name, with its parameters."""
@@ -279,6 +284,15 @@ class TrainSettings(Settings):
         return self.keep in ("best", "mean_best") or self.patience is not None
 
     @model_validator(mode="after")
+    def _frozen_parts_are_named(self) -> TrainSettings:
+        if self.freeze_epochs and self.freeze is None:
+            raise ValueError(
+                f"train.freeze_epochs is {self.freeze_epochs}, but train.freeze does not say what is frozen; set it to "
+                "'encoder', or leave both out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _selects_among_validations(self) -> TrainSettings:
         if self.selects and not self.validate_every:
             raise ValueError(
@@ -468,6 +482,7 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
         experiment = _as_classifier(experiment, competition, "softmax" if exclusive else "sigmoid")
     experiment = _with_boxes(experiment) if experiment.input.dims == 3 else experiment
     check_dimensions(experiment, competition)
+    _check_contract_says(experiment, competition, exclusive=exclusive)
     if experiment.prepare.targets and (competition.exclusive or not competition.one_kind_of_object):
         raise ValueError(
             f"{experiment.name}: prepare.targets needs a contract with masks.instances: true and one class"
@@ -476,6 +491,26 @@ def resolve(experiment: Experiment, competition: Competition) -> Experiment:
         raise ValueError(f"{experiment.name}: train.pseudo_soft cannot be used with exclusive classes; leave it out")
     members = [split.name for split in experiment.repeated] or experiment.members
     return experiment.model_copy(update={"model": model, "members": members})
+
+
+def _check_contract_says(experiment: Experiment, competition: Competition, *, exclusive: bool) -> None:
+    """Raise ValueError where a setting needs what the contract does not say of images and classes."""
+    name, shown = experiment.name, experiment.prepare.targets
+    if experiment.input.pixel_size_um is not None and competition.images.pixel_size_um is None:
+        raise ValueError(
+            f"{name}: input.pixel_size_um is {experiment.input.pixel_size_um:g}, but {competition.name} does not say "
+            "how large its pixels are; set images.pixel_size_um in the contract, or use input.scale"
+        )
+    if experiment.predict.skip_background and exclusive:
+        raise ValueError(
+            f"{name}: predict.skip_background cannot be used with exclusive classes, because none of them is known to "
+            "be glass; leave it out"
+        )
+    both = [target for target in shown if target in competition.classes]
+    if both:
+        raise ValueError(
+            f"{name}: prepare.targets names {both[0]!r}, which is a class of {competition.name}; rename it"
+        )
 
 
 def _with_boxes(experiment: Experiment) -> Experiment:

@@ -228,6 +228,23 @@ class SubmissionFormat(Settings):
             raise ValueError(f"submission.size is a size of images; {self.kind} are handed in on their own grid")
         return self
 
+    @model_validator(mode="after")
+    def _mask_cell_can_be_filled(self) -> SubmissionFormat:
+        template, listed = self.mask_template, self.rows == "image"
+        known = ["mask", "score", *(["class"] if listed else [])]
+        fields = set(FIELD.findall(template))
+        if "mask" not in fields or not fields <= set(known):
+            raise ValueError(
+                f"submission.mask_template {template!r}: expected {{mask}} in it, and no other fields than "
+                f"{', '.join(known)} where submission.rows is {self.rows!r}"
+            )
+        if listed and template != "{mask}" and not fields & {"score", "class"}:
+            raise ValueError(
+                f"submission.mask_template {template!r} is the text of one of several objects, but without {{score}} "
+                "or {class} a cell of submission.rows 'image' is one mask: leave it out, or set rows: instance"
+            )
+        return self
+
     @property
     def has_table(self) -> bool:
         """Whether a table, and so perhaps a sample of it, belongs to the answer."""

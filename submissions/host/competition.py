@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +20,7 @@ from submissions.images.axes import check_letters
 from submissions.images.reading import Reading
 from submissions.rle.codec import Dialect
 
+Positive = Annotated[float, Field(gt=0)]
 CONTRACTS = Path(__file__).parents[1] / "competitions"
 
 
@@ -50,7 +51,7 @@ class Images(Settings):
     series: str | None = Field(
         None, description="name of the series that z counts along, where several stacks are parts of one series"
     )
-    pixel_size_um: float | str | None = Field(
+    pixel_size_um: Positive | str | None = Field(
         None,
         description="size of a pixel: a number, the column or field that holds it, or 'file' to read it "
         "from each image file [µm]",
@@ -155,7 +156,7 @@ class Points(Settings):
     unit: float = Field(
         1.0, gt=0, description="size of a voxel in the coordinates' unit, e.g. 10 for 10 Å [host's unit]"
     )
-    radius: float | dict[str, float] = Field(
+    radius: Positive | dict[str, Positive] = Field(
         description="radius of the ball drawn around a point, or class -> radius [voxels]"
     )
     spacing: str | None = Field(
@@ -350,6 +351,13 @@ class MetricSettings(Settings):
     seconds: float = Field(
         600.0, gt=0, description="host: time limit for one table, and for all resampled ones together [s]"
     )
+
+    @field_validator("classes")
+    @classmethod
+    def _each_class_once(cls, classes: list[str] | None) -> list[str] | None:
+        if classes is not None and (not classes or len(set(classes)) < len(classes)):
+            raise ValueError("expected at least one class, each once, or leave it out to score all")
+        return classes
 
     @model_validator(mode="after")
     def _host_has_its_file(self) -> MetricSettings:

@@ -51,6 +51,7 @@ def test_settings_on_the_command_line(tmp_path: Path) -> None:
         ("search.ranges={task.kind: [1, 2]}", "search.ranges: task: Input should be 'segment'"),
         ("search.ranges={train.epochs: {low: 0, high: 5}}", "search.ranges: train.epochs: found 0; .*equal to 1"),
         ("search.ranges={train.schedule: [cosine, cosin]}", "search.ranges: train.schedule: found 'cosin'"),
+        ("train.freeze_epochs=2", "train.freeze_epochs is 2, but train.freeze does not say what is frozen"),
         ("name=a/b", "expected letters"),
         ("name=store", "and not inventory, folds, store or data"),
         ("name=data", "and not inventory, folds, store or data"),
@@ -79,6 +80,16 @@ def test_what_follows_from_the_contract_cannot_be_written_otherwise() -> None:
         resolve(Experiment(name="x", competition="drawn", model={"in_channels": 7}), rle_contract())
     with pytest.raises(ValueError, match=r"prepare\.targets needs a contract with masks\.instances"):
         resolve(Experiment(name="x", competition="drawn", prepare={"targets": ["border"]}), rle_contract())
+    with pytest.raises(ValueError, match=r"input\.pixel_size_um is 2, but drawn does not say how large its pixels are"):
+        resolve(Experiment(name="x", competition="drawn", input={"pixel_size_um": 2.0}), rle_contract())
+    instances = {**rle_contract().masks.model_dump(exclude_unset=True), "instances": True}
+    bordered = Experiment(name="x", competition="drawn", prepare={"targets": ["border", "border"]})
+    assert resolve(bordered, rle_contract(masks=instances)).model.classes == ["thing", "border"]
+    with pytest.raises(ValueError, match=r"prepare\.targets names 'border', which is a class of drawn"):
+        resolve(bordered, rle_contract(masks=instances, classes=["border"]))
+    skipping = Experiment(name="x", competition="pets", predict={"skip_background": True})
+    with pytest.raises(ValueError, match=r"predict\.skip_background cannot be used with exclusive classes"):
+        resolve(skipping, load_competition("oxford-pets"))
     with pytest.raises(ValueError, match=r"train\.pseudo_soft cannot be used with exclusive classes"):
         resolve(Experiment(name="x", competition="pets", train={"pseudo_soft": True}), load_competition("oxford-pets"))
 

@@ -51,6 +51,17 @@ def test_unknown_contract_lists_the_known_ones() -> None:
         ({"masks": {"kind": "images", "path": "m/{id}.png", "values": {1: "other"}}}, "which are not among classes"),
         ({"masks": {"kind": "images", "path": "m/{id}.png", "instances": True}, "classes": ["a", "b"]}, "one class"),
         ({"metric": {"name": "dice", "classes": ["nothing"]}}, "which are not among classes"),
+        (
+            {"metric": {"name": "dice", "classes": []}},
+            "metric.classes: found .*; expected at least one class, each once",
+        ),
+        ({"metric": {"name": "dice", "classes": ["a", "a"]}}, "expected at least one class, each once"),
+        ({"images": {"train": "a/{id}.png", "pixel_size_um": 0}}, "images.pixel_size_um.*greater than 0"),
+        ({"masks": {"kind": "points", "file": "a.json", "points": {"radius": 0}}}, "points.radius.*greater than 0"),
+        ({"submission": {"mask_template": "0 {score}"}}, "expected {mask} in it, and no other fields than mask, score"),
+        ({"submission": {"mask_template": "{mask} {h}"}}, "no other fields than mask, score, class where"),
+        ({"submission": {"mask_template": "{class} {mask}", "rows": "instance"}}, "than mask, score where"),
+        ({"submission": {"mask_template": "0 {mask}"}}, "a cell of submission.rows 'image' is one mask"),
         ({"colour": "red"}, "unknown key"),
     ],
 )
