@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.experiment import load_experiment
 from pipeline.origin import remember
 from pipeline.preflight.columns import column_problems
+from pipeline.preflight.images import image_problems
 from pipeline.stage import DONE, digest
 from pipeline.workspace import Workspace
 from submissions.answers import check_answer
@@ -32,7 +33,8 @@ def checked(number: str, work: Work) -> Work:
 
     @wraps(work)
     def whole(space: Workspace, arguments: argparse.Namespace) -> None:
-        check_ahead(space, listing=number == "01" and not (space.inventory / DONE).is_file())
+        first = number == "01"
+        check_ahead(space, listing=first and not (space.inventory / DONE).is_file(), listed=not first)
         work(space, arguments)
         if os.environ.get("RANK", "0") == "0":
             for each in (space.experiment, *space.experiment.repeated):
@@ -42,18 +44,19 @@ def checked(number: str, work: Work) -> Work:
     return whole
 
 
-def check_ahead(space: Workspace, *, listing: bool = False) -> None:
+def check_ahead(space: Workspace, *, listing: bool = False, listed: bool = False) -> None:
     """Raise ValueError that lists everything in the experiment that a later stage would refuse.
 
     Names are tried by the code that uses them (network, encoder, loss, recipe, optimizer, views, metric, splitter,
     device), in another process if torch is not loaded yet; then the sample submission is compared with the test images.
     A passed check is noted in `checked.txt` in the run's folder and not repeated. Of several training processes only
     the first checks. listing: stage 01 is about to list everything that is wrong with the host's files, and so what is
-    wrong with the sample submission too; it is then no reason to stop here, before the rest is known.
+    wrong with the sample submission too; it is then no reason to stop here, before the rest is known. listed: what
+    stage 01 saw of the images is up to date, and settings have to fit it.
     """
     if os.environ.get("RANK", "0") != "0":
         return
-    problems, note = missing_runs(space), space.own / CHECKED
+    problems, note = [*missing_runs(space), *(image_problems(space) if listed else [])], space.own / CHECKED
     state = _state(space)
     later: list[str] = []
     if not (note.is_file() and note.read_text(encoding="utf-8").strip() == state):
