@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from pipeline.prediction.oof import run_items
+from pipeline.prediction.oof import oof_channels, run_items
 from pipeline.report.finished_run import FinishedRun
 from pipeline.tuning.comparisons.paired import difference, judge_variants, mixed_items
 from pipeline.tuning.comparisons.two_runs import compare
@@ -61,12 +61,17 @@ def ensemble_matrix(runs: Sequence[FinishedRun]) -> tuple[pd.DataFrame, pd.DataF
     """What the mean of two runs' probabilities scores, at its own threshold, nested.
 
     Returns the square of scores (a run alone on the diagonal), and one row per pair: pair, estimate (gain over the
-    better of the two), low, high. Reads the predictions of all; ensembles among the runs are left out. Raises
-    ValueError where fewer than two runs are left, their metrics differ, or they have no image in common.
+    better of the two), low, high. Reads the predictions of all; left out are ensembles among the runs, and runs that
+    predict other channels than most, which have no mean with these. Raises ValueError where fewer than two runs are
+    left, their metrics differ, or they have no image in common.
     """
     single = [run for run in runs if len(run.runs) == 1]
-    metric, first = common_metric(single), single[0]
     given = {run.name: run_items(run.space, run.runs[0]) for run in single}
+    channels = {name: tuple(oof_channels(items)) for name, items in given.items()}
+    usual = max(channels.values(), key=list(channels.values()).count, default=())
+    single = [run for run in single if channels[run.name] == usual]
+    metric, first = common_metric(single), single[0]
+    given = {run.name: given[run.name] for run in single}
     members, _ = shared_images([run.runs[0] for run in single], given)
     variants = {name: mixed_items({name: items}) for name, items in members.items()}
     for one, other in combinations(members, 2):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_run import write_tiny_experiment
 
+from inference.predict.store import PredictionWriter, open_prediction
 from pipeline.pictures import sheet
 from pipeline.report.exploration import area_shares, class_table, group_table, mask_checks, size_table
 from pipeline.report.finished_run import FinishedRun, finished_runs
@@ -112,6 +114,23 @@ def test_runs_are_compared_and_mixed(runs: list[FinishedRun]) -> None:
     assert groups["score"].is_monotonic_increasing and groups["units"].sum() == 12
     with pytest.raises(ValueError, match="expected two experiments or more"):
         common_metric(runs[:1])
+
+
+@pytest.mark.smoke
+def test_a_run_of_other_channels_has_no_mean_with_the_others(runs: list[FinishedRun], tmp_path: Path) -> None:
+    shutil.copytree(runs[0].space.runs, tmp_path / "runs")
+    shutil.copytree(tmp_path / "runs/drawn/tiny", tmp_path / "runs/drawn/third")
+    for path in (tmp_path / "runs/drawn/third/oof").glob("*.h5"):
+        with open_prediction(path) as prediction:
+            probs, attrs = prediction.read(), prediction.attrs
+        with PredictionWriter(path, ["thing", "border", "centre"], probs.shape[1:], attrs=attrs) as writer:
+            writer.write_rows(np.concatenate([probs] * 3), 0)
+    found = [
+        replace(run, space=replace(run.space, data=runs[0].space.data)) for run in finished_runs(tmp_path / "runs")
+    ]
+    assert [run.name for run in found] == ["other", "third", "tiny"]
+    square, gains = ensemble_matrix(found)
+    assert list(square) == ["other", "tiny"] and list(gains["pair"]) == ["other + tiny"]
 
 
 @pytest.mark.smoke
