@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from inference.config import SETTINGS_FILE, ModelConfig
 from inference.decide.decision import Decision
 from inference.models.table import is_classifier
 from inference.predict.store import prediction_path
+from pipeline.data.fold_tables import open_folds
 from pipeline.runs import Run, read_run
 from pipeline.workspace import Workspace
 
@@ -46,13 +48,28 @@ def gate_folder(space: Workspace, run: Run) -> Path | None:
     gate = gate_run(space)
     if gate is None:
         return None
-    if gate.folds_hash != run.folds_hash or not set(run.folds) <= set(gate.folds):
+    _check_folds(gate, run.name, run.folds, run.folds_hash)
+    return gate.folder / "oof"
+
+
+def check_gate(space: Workspace) -> None:
+    """Raises ValueError as `gate_folder` would, before the experiment is trained, as far as its folds are made."""
+    gate = gate_run(space)
+    try:
+        own = open_folds(space)[1]
+    except (FileNotFoundError, ValueError):
+        return  # stage 02 is still to come, or to be made again
+    if gate is not None:
+        _check_folds(gate, space.experiment.name, space.experiment.used_folds, own)
+
+
+def _check_folds(gate: Run, name: str, folds: Sequence[int], folds_hash: str) -> None:
+    if gate.folds_hash != folds_hash or not set(folds) <= set(gate.folds):
         raise ValueError(
             f"tune.gate: {gate.name!r} has the folds {gate.folds} of the fold file {gate.folds_hash}, but "
-            f"{run.name!r} has {run.folds} of {run.folds_hash}: its predictions would not be out of fold; train "
+            f"{name!r} has {list(folds)} of {folds_hash}: its predictions would not be out of fold; train "
             "it again with 02_make_folds.py --folds and the other's folds.csv"
         )
-    return gate.folder / "oof"
 
 
 def gate_path(folder: Path | None, image_id: str) -> Path | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.experiment import load_experiment
 from pipeline.origin import remember
+from pipeline.prediction.image_gate import check_gate
 from pipeline.preflight.columns import column_problems
 from pipeline.preflight.images import image_problems
 from pipeline.stage import DONE, digest
@@ -82,7 +83,7 @@ def _state(space: Workspace) -> str:
 
 
 def missing_runs(space: Workspace) -> list[str]:
-    """Sentences about other experiments of this competition that are named but not yet as far as needed."""
+    """Sentences about other experiments that are named but not yet as far as needed, or no gate of this one."""
     experiment, tune = space.experiment, space.experiment.tune
     members = [] if experiment.repeated else experiment.members
     needed = [*(("members", name) for name in members), ("tune.gate", tune.gate)]
@@ -93,6 +94,8 @@ def missing_runs(space: Workspace) -> list[str]:
                 f"{key} names {name!r}, but {space.shared / name}/oof is not finished; run stages 01 to 05 of "
                 "that experiment first"
             )
+    if tune.gate is not None and not problems:
+        problems += _refused_gate(space)
     learned = experiment.train.pseudo_labels
     if learned is not None and not list((space.shared / learned).glob(f"test_folds/fold_*/{DONE}")):
         problems.append(
@@ -101,6 +104,14 @@ def missing_runs(space: Workspace) -> list[str]:
         )
     said = [_missing_external(space, one.experiment, number) for number, one in enumerate(experiment.external)]
     return problems + [sentence for sentence in said if sentence]
+
+
+def _refused_gate(space: Workspace) -> list[str]:
+    try:
+        check_gate(space)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _missing_external(space: Workspace, name: str, number: int) -> str:

@@ -163,7 +163,7 @@ def test_a_gate_that_is_not_out_of_fold_or_no_classifier_is_refused(
 ) -> None:
     _, own, classifier = gated
     with pytest.raises(SystemExit):
-        stage("06_tune")([*own, "--set", "tune.gate=tiny", "--set", "name=again"])
+        stage("06_tune")([*own, "--set", "tune.gate=lenet", "--set", "name=again"])
     assert "run 05_predict_oof.py again" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         stage("06_tune")([*own, "--set", "tune.gate=tiny", "--overwrite"])

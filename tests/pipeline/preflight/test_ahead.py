@@ -17,10 +17,12 @@ from drawn_hosts import rle_contract
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.config import InputConfig
+from pipeline.data.fold_tables import open_folds
 from pipeline.experiment import AugmentSettings, Experiment
 from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
 from pipeline.preflight.columns import column_problems, named_columns
 from pipeline.preflight.names import check_recipe, name_problems
+from pipeline.sequence import run_stages
 from pipeline.stage import DONE
 from pipeline.workspace import Workspace
 from submissions.host.problems import ProblemsError
@@ -179,6 +181,17 @@ def test_an_id_template_that_names_several_rows_alike_is_found(tmp_path: Path) -
         check_ahead(space_of(arguments))
 
 
+def write_run(folder: Path, *, architecture: str, folds: str) -> None:
+    """What a finished run of fold 0 leaves, as far as a gate is asked for it."""
+    identity = {"inputs": {"folds": folds, "fold_0": "x"}, "settings": {}, "format": 1}
+    for name, document in (
+        ("oof/stage.json", {"identity": identity, "fingerprint": "f"}),
+        ("fold_0/model.json", {"model": {"architecture": architecture}}),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(document))
+
+
 def test_other_experiments_have_to_be_as_far_as_they_are_needed(tmp_path: Path) -> None:
     external = [{"experiment": "tgs-salt"}, {"experiment": "nobody"}]
     tune = {"gate": "judge", "rounds": 100}
@@ -191,10 +204,26 @@ def test_other_experiments_have_to_be_as_far_as_they_are_needed(tmp_path: Path) 
         "external[1].experiment: experiment 'nobody'",
     ):
         assert len([one for one in said if one.startswith(words)]) == 1, words  # fmt: skip
-    for made in ("drawn/judge/oof", "drawn/teacher/test_folds/fold_0", "tgs-salt/store/abc"):
+    write_run(space.shared / "judge", architecture="lenet", folds="abc")
+    for made in ("drawn/teacher/test_folds/fold_0", "tgs-salt/store/abc"):
         (space.runs / made).mkdir(parents=True)
         (space.runs / made / DONE).write_text("{}")
     assert [one.split(":")[0] for one in missing_runs(space)] == ["external[1].experiment"]
+    write_run(space.shared / "judge", architecture="unet", folds="abc")
+    assert missing_runs(space)[0].startswith("tune.gate: 'judge' is a unet, which predicts pixels")
+
+
+def test_a_gate_of_other_folds_is_refused_once_folds_are_made(tmp_path: Path) -> None:
+    arguments = write_tiny_experiment(tmp_path, tune={"gate": "judge", "rounds": 100})
+    space = space_of(arguments)
+    write_run(space.shared / "judge", architecture="lenet", folds="abc")
+    run_stages(arguments, ("01", "02"))
+    assert missing_runs(space)[0].startswith(
+        "tune.gate: 'judge' has the folds [0] of the fold file abc, but 'tiny' has"
+    )
+    write_run(space.shared / "judge", architecture="lenet", folds=open_folds(space)[1])
+    one = space.experiment.model_copy(update={"folds": space.experiment.folds.model_copy(update={"use": [0]})})
+    assert len(missing_runs(space)) == 1 and missing_runs(replace(space, experiment=one)) == []
 
 
 def test_an_ensemble_names_its_members_and_trains_nothing(tmp_path: Path) -> None:
