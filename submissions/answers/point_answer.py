@@ -101,7 +101,7 @@ class PointAnswer(Answer):
             try:
                 place = read_place([z, y, x], self.unit, "/".join(key))
                 none = self.table.none
-                if none is None or none / self.unit not in place:
+                if none is None or place != (none / self.unit,) * 3:
                     point = (name, place)
                     fault = "" if name in foreground else f"class {name!r}, expected one of {foreground}"
             except ValueError as error:

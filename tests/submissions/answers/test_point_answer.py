@@ -194,6 +194,20 @@ def test_a_tomogram_of_slices_is_a_row_with_its_motor_or_none(tmp_path: Path) ->
     assert parts[parts["part"] == "Usage"]["score"].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("none", [-1, 0])
+def test_a_place_on_the_edge_of_a_volume_is_no_sign_that_there_is_none(none: float) -> None:
+    document = {
+        "name": "drawn", "images": {"kind": "volumes", "train": "{id}.npy", "test": "t/{id}.npy"}, "classes": ["a"],
+        "masks": {"kind": "points", "table": {"file": "p.csv"}, "points": {"radius": 2, "unit": 5}},
+        "metric": {"name": "point_f_beta"}, "submission": {"kind": "points", "points": {"none": none}},
+    }  # fmt: skip
+    answer = PointAnswer(validate(Competition, document, "drawn"))
+    places = [("a", (0.0, 3.0, 7.0)), ("a", (4.0, 0.0, 1.0))]
+    for said in (places, []):
+        table = pd.DataFrame(answer.rows({"image_id": "v"}, said))
+        assert [row.point for row in answer.parsed(table)] == (said or [None])
+
+
 def test_points_of_stacks_with_slices_left_out_are_refused_before_training(tmp_path: Path) -> None:
     competition = load_competition("byu-motors-2025")
     write_byu(tmp_path, {"tomo_a": MOTOR}, ["tomo_c"])
