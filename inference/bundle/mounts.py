@@ -17,10 +17,11 @@ def find_data(bundle: Path, root: Path) -> Path:
     """The folder below `root` with the host's files that the bundle's contract names.
 
     It is the one that holds most of: the sample submission, the folder of the test images, the tables of the test
-    images; the uppermost where several hold as many. Raises FileNotFoundError that lists them where none is found,
-    ValueError where those are on one level.
+    images; the uppermost where several hold as many. Where no folder holds any, it is the uppermost with a test image.
+    Raises FileNotFoundError that lists them where none is found, ValueError where those are on one level.
     """
-    wanted = _named(read_document(bundle, "competition.yaml"))
+    contract = read_document(bundle, "competition.yaml")
+    wanted = _named(contract)
     best: list[Path] = []
     most = 0
     for level in _levels(root):
@@ -30,11 +31,22 @@ def find_data(bundle: Path, root: Path) -> Path:
             best = [folder for folder, number in found.items() if number == most]
         if most == len(wanted):
             break
+    best = best or _with_images(root, str(contract["images"].get("test") or ""))
     if not best:
         raise FileNotFoundError(f"{root}: no folder holds {' or '.join(wanted)}; add the competition to the inputs")
     if len(best) > 1:
         raise ValueError(f"{root}: {[str(one) for one in best]} look alike; leave one, or set DATA to one of them")
     return best[0]
+
+
+def _with_images(root: Path, pattern: str) -> list[Path]:
+    """The uppermost folders in which a file has the name of a test image."""
+    names = re.sub("{[^}]*}", "*", pattern)
+    for level in _levels(root) if names else ():
+        found = [folder for folder in level if any(path.is_file() for path in folder.glob(names))]
+        if found:
+            return found
+    return []
 
 
 def _levels(root: Path) -> Iterator[list[Path]]:

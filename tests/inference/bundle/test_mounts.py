@@ -43,6 +43,16 @@ def test_hidden_images_may_be_absent(tmp_path: Path) -> None:
     assert find_data(bundle, tmp_path / "input") == tmp_path / "input/data"
 
 
+@pytest.mark.parametrize("pattern", ["{id}.png", "{scanner}/{id}.png", "{z:03d}.png"])
+def test_images_alone_are_found_where_no_file_of_a_fixed_name_is(pattern: str, tmp_path: Path) -> None:
+    bundle = write_contract(tmp_path / "bundle", images={"train": "train/{id}.png", "test": pattern, "id": "x"})
+    image = tmp_path / "input/data" / ("a/007.png" if "/" in pattern else "007.png")
+    (tmp_path / "input/other/b").mkdir(parents=True)
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"")
+    assert find_data(bundle, tmp_path / "input") == tmp_path / "input/data"
+
+
 def test_a_whole_competition_wins_over_a_folder_of_the_same_name_further_up(tmp_path: Path) -> None:
     bundle = write_contract(tmp_path / "bundle")
     (tmp_path / "input/other/test").mkdir(parents=True)
