@@ -13,6 +13,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast, get_args
 
@@ -33,6 +34,7 @@ from pipeline.augmentation.volumes import VolumeAugmentation
 from pipeline.data.fold_tables import split_options
 from pipeline.experiment import Experiment, Target
 from pipeline.stage import digest
+from pipeline.training.extra_data import check_external, external_space
 from pipeline.training.fold_training import check_loss, check_model
 from pipeline.training.mix_schedule import never_pasted
 from pipeline.training.optimisation import build_optimizer, parameter_groups
@@ -114,6 +116,8 @@ def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "augment.copy_paste", lambda: never_pasted(experiment)
     yield "train.sampling.classes", lambda: _check_sampled(experiment)
     yield "predict.views", lambda: build_views(experiment.predict.views, experiment.input)
+    for number in range(len(experiment.external)):
+        yield f"external[{number}]", partial(_check_external, space, number)
     yield "train.loggers", lambda: check_loggers(experiment.train.loggers)
     yield "train.optimizer", lambda: _check_optimizer(experiment)
 
@@ -212,6 +216,14 @@ def _check_sampled(experiment: Experiment) -> None:
     unknown = sorted(set(experiment.train.sampling.classes) - set(experiment.model.classes))
     if unknown:
         raise ValueError(f"no class {', '.join(unknown)}; the model has {', '.join(experiment.model.classes)}")
+
+
+def _check_external(space: Workspace, number: int) -> None:
+    try:
+        other = external_space(space, number)
+    except (ValueError, FileNotFoundError):
+        return  # said where other experiments are looked for
+    check_external(space, number, other)
 
 
 def _check_optimizer(experiment: Experiment) -> None:

@@ -68,7 +68,7 @@ def external_data(space: Workspace, number: int) -> Extra:
     """
     wanted, experiment = space.experiment.external[number], space.experiment
     other = external_space(space, number)
-    _check_alike(f"external[{number}]: {wanted.experiment!r}", other.experiment, experiment)
+    check_external(space, number, other)
     store, _ = open_prepared(other)
     inventory, _ = other.training_images()
     ours, _ = space.training_images()
@@ -77,8 +77,9 @@ def external_data(space: Workspace, number: int) -> Extra:
     return Extra(wanted.share, _training_set(experiment, store, kept, f"external {number}", weight=wanted.weight))
 
 
-def _check_alike(what: str, theirs: Experiment, ours: Experiment) -> None:
-    """Raises ValueError where classes, their kind, working size or stage 03's statistics are not those of `ours`."""
+def check_external(space: Workspace, number: int, other: Workspace) -> None:
+    """Raises ValueError where classes, their kind, working size or stage 03's statistics are not this experiment's."""
+    theirs, ours = other.experiment, space.experiment
     inputs = ["normalisation", "scale", "pixel_size_um"]
     inputs += ["channels"] if ours.input.normalisation != "fixed" else []  # else no statistics are taken by channel
     asked = {
@@ -88,7 +89,10 @@ def _check_alike(what: str, theirs: Experiment, ours: Experiment) -> None:
     }
     for name, (found, expected) in asked.items():
         if found != expected:
-            raise ValueError(f"{what} has the {name} {found}, expected this experiment's {expected}")
+            raise ValueError(
+                f"external[{number}]: {ours.external[number].experiment!r} has the {name} {found}, expected this "
+                f"experiment's {expected}"
+            )
 
 
 def pseudo_labelled(space: Workspace, fold: int) -> Extra:

@@ -47,6 +47,10 @@ WRONG = [
     ("loss.params={class_weights: [1, 2]}", "loss.params of 'bce_dice': class_weights has 2 entries, expected one per"),
     ("train.sampling.classes={cell: 1}", "train.sampling.classes: no class cell; the model has thing"),
     ("augment.recipe=lihgt", "augment.recipe 'lihgt' is unknown"),
+    (
+        "external=[{experiment: tgs-salt}]",
+        "external[0]: 'tgs-salt' has the classes ['salt'], expected this experiment's",
+    ),
     ("train.optimizer=adamx", "train.optimizer is 'adamx'"),
     ("train.optimizer_options={beta: 1}", "train.optimizer_options: adamw does not take"),
     ("train.precision=fp16", "--device: precision is 'fp16' on a CPU"),
