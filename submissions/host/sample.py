@@ -68,3 +68,12 @@ def row_keys(frame: pd.DataFrame, form: SubmissionFormat) -> list[tuple[str, ...
     """What identifies a row: the id, together with the class where there is a row per id and class."""
     names = [form.id_column, *([form.class_column] if form.class_column else [])]
     return list(zip(*(frame[name] for name in names), strict=True))
+
+
+def sample_keys(sample: pd.DataFrame | None, form: SubmissionFormat) -> list[tuple[str, ...]] | None:
+    """What identifies the sample's rows, each once; None where it says nothing of rows: there is no sample, or a code
+    competition shows its header alone.
+    """
+    if sample is None or (form.code_competition and sample.empty):
+        return None
+    return list(dict.fromkeys(row_keys(sample, form)))

@@ -18,7 +18,7 @@ import pandas as pd
 from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
-from submissions.host.sample import columns, read_sample, row_keys, submission_format
+from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format
 from submissions.rle.codec import Dialect, decode
 from submissions.table.findings import Finding, errors, rows_findings
 from submissions.table.lint_masks import extra_column_findings, read_masks
@@ -58,10 +58,9 @@ def lint_submission(
     findings += found
     places = row_places(competition, images, shapes)
     keys = row_keys(frame, form)
-    wanted = sorted(_expected(images, shapes, places))
-    if sample is not None:
-        wanted = list(dict.fromkeys(row_keys(sample, form)))
-    findings += _id_findings(competition, keys, wanted, ordered=sample is not None)
+    named = sample_keys(sample, form)
+    wanted = sorted(_expected(images, shapes, places)) if named is None else named
+    findings += _id_findings(competition, keys, wanted, ordered=named is not None)
     rows = {image_id: images.row(image_id) for image_id in images.ids}
     read = read_masks(competition, frame, keys, places=places, shapes=shapes, rows_by_id=rows)
     findings += read.findings

@@ -10,7 +10,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.near_ids import difference
 from submissions.host.problems import Problem
-from submissions.host.sample import columns, read_sample, row_keys, submission_format
+from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format
 from submissions.table.rows import assumed_shape, row_places
 
 SHOWN = 5
@@ -34,7 +34,7 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
     except (ValueError, OSError) as error:
         wanted = f"a table with the columns {columns(form)}"
         return [Problem(form.sample, str(error), wanted, "correct the file, or the contract's section `submission`")]
-    known: set[Key] = set() if sample is None else set(row_keys(sample, form))
+    named = sample_keys(sample, form)
     problems = [] if sample is None else _unfilled(form.sample, [str(name) for name in sample], columns(form))
     problems += [] if sample is None or form.rows == "instance" else _repeated(form.sample, row_keys(sample, form))
     if not len(listing):
@@ -45,8 +45,9 @@ def check_sample(competition: Competition, data: Path) -> list[Problem]:
         places = row_places(competition, images, shapes)
     except ValueError as error:
         return [*problems, Problem("submission", str(error), "an id a row", "correct submission.id_template")]
-    if sample is None or (competition.submission.code_competition and not known):
+    if named is None:
         return problems
+    known = set(named)
     action = "check submission.sample, submission.id_template and images.test"
     lacking, extra = sorted(known - set(places)), sorted(set(places) - known)
     action = difference(*(["/".join(key) for key in keys] for keys in (lacking, extra))) or action

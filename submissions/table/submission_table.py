@@ -16,7 +16,7 @@ from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import FIELD_KIND, fill
-from submissions.host.sample import columns, read_sample, row_keys, submission_format
+from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format
 from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned
 from submissions.table.objects import ClassObjects, known_objects, objects_by_class
 
@@ -121,8 +121,9 @@ def answer_row(form: SubmissionFormat, given: Mapping[str, Any], cell: str) -> R
 def write_submission(path: Path, competition: Competition, data: Path, rows: Sequence[Row]) -> pd.DataFrame:
     """Write the rows of all images in the order of the sample submission; returns the table.
 
-    Without a sample the order is that of the sorted ids. A row the sample does not name, or a name without
-    a row (unless the dialect leaves empty masks out), is a ValueError that lists them; nothing is written.
+    Where the sample says nothing of rows (`sample_keys`) the order is that of the sorted ids. A row the sample does not
+    name, or a name without a row (unless the dialect leaves empty masks out), is a ValueError that lists them; nothing
+    is written.
     """
     form = submission_format(competition)
     frame = pd.DataFrame(list(rows), columns=columns(form), dtype=object)
@@ -130,7 +131,8 @@ def write_submission(path: Path, competition: Competition, data: Path, rows: Seq
     keys = row_keys(frame, form)
     if sample is not None:
         frame = frame[[name for name in sample.columns if name in frame]]
-        wanted = list(dict.fromkeys(row_keys(sample, form)))
+    wanted = sample_keys(sample, form)
+    if wanted is not None:
         extra, lacking = sorted(set(keys) - set(wanted)), sorted(set(wanted) - set(keys))
         if extra or lacking:
             raise ValueError(

@@ -54,6 +54,24 @@ def test_without_a_sample_ids_are_sorted_and_no_image_makes_an_empty_table(tmp_p
     assert (tmp_path / "s.csv").read_text() == "id,rle\n"
 
 
+def test_a_code_competition_shows_the_header_of_its_sample_alone_until_the_notebook_runs(tmp_path: Path) -> None:
+    write_rle_host(tmp_path)
+    (tmp_path / "sample_submission.csv").write_text("rle,id\n")
+    rows, out = rows_of(rle_contract(), ["test02", "test00", "test01"]), tmp_path / "s.csv"
+    with pytest.raises(ValueError, match=r"3 predicted id\(s\) are not in it"):
+        write_submission(out, rle_contract(), tmp_path, rows)
+    competition = rle_contract(submission={"code_competition": True})
+    table = write_submission(out, competition, tmp_path, rows)
+    assert list(table) == ["rle", "id"] and table["id"].tolist() == ["test00", "test01", "test02"]
+    assert lint_submission(out, competition, tmp_path) == []
+    write_submission(out, competition, tmp_path, rows[1:])
+    (finding,) = lint_submission(out, competition, tmp_path)
+    assert "1 id(s) of the test images have no row: test02" in str(finding)
+    (tmp_path / "sample_submission.csv").write_text("rle,id\n,test00\n")
+    with pytest.raises(ValueError, match="check that the test images belong to this sample"):
+        write_submission(out, competition, tmp_path, rows)
+
+
 def test_instances_a_row_each_and_one_empty_row(tmp_path: Path) -> None:
     competition = rle_contract(submission={"rows": "instance", "overlap": False})
     label = np.zeros(SHAPE, np.int32)
