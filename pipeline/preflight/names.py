@@ -100,8 +100,14 @@ def _check_decision(space: Workspace) -> None:
         channels = [*contract.classes, *get_args(Target), *level_channels("present", contract.classes)]
     gate = level_channels("classifier", contract.classes) if tune.gate else []
     criteria = Criteria(contract, metric, tune, [*channels, *gate])
-    base_decision(criteria, "")
+    base, form = base_decision(criteria, ""), contract.submission
     compared_rules(criteria, STRATA)
+    objects = form is not None and form.kind == "table" and form.wants_objects and not form.lists_classes
+    if objects and base.instances is None:
+        raise ValueError(
+            f"tune.instances is not given, but the host wants objects of one class, and {contract.name} scores "
+            f"{', '.join(contract.classes)}: say in tune.instances.plane which is split, or in metric.classes"
+        )
 
 
 def _heavy(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -197,7 +197,20 @@ def build_loss(name: str = "bce_dice", **params: Any) -> SegmentationLoss | Clas
     unknown = sorted(set(params) - set(known))
     if unknown:
         raise ValueError(f"loss {name!r} has no parameter {', '.join(unknown)}; expected {', '.join(known)}")
+    for key, value in params.items():
+        _check_parameter(f"loss {name!r}: {key} is {value}", key, value)
     return LOSSES[name](**params)
+
+
+def _check_parameter(said: str, key: str, value: Any) -> None:
+    """Raises ValueError for a number that would turn a term round, or leave nothing to learn."""
+    numbers = [one for one in (value if isinstance(value, Sequence) else [value]) if isinstance(one, int | float)]
+    if any(not one >= 0 for one in numbers):
+        raise ValueError(f"{said}, expected 0 or more")
+    if key == "class_weights" and numbers and not any(numbers):
+        raise ValueError(f"{said}, expected a weight above 0 for at least one class")
+    if key == "label_smoothing" and numbers and not numbers[0] < 1:
+        raise ValueError(f"{said}, expected less than 1")
 
 
 def training_loss(

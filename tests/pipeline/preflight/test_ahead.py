@@ -17,6 +17,7 @@ from drawn_hosts import rle_contract
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.config import InputConfig
+from inference.decide.instances import InstanceSettings
 from pipeline.data.fold_tables import open_folds
 from pipeline.experiment import AugmentSettings, Experiment
 from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
@@ -24,6 +25,7 @@ from pipeline.preflight.columns import column_problems, named_columns
 from pipeline.preflight.names import check_recipe, name_problems
 from pipeline.sequence import run_stages
 from pipeline.stage import DONE
+from pipeline.tuning_settings import TuneSettings
 from pipeline.workspace import Workspace
 from submissions.host.problems import ProblemsError
 
@@ -99,6 +101,21 @@ def test_rules_go_by_the_channels_of_the_members_or_of_the_gate(tmp_path: Path) 
     gated = gate.model_copy(update={"tune": gate.tune.model_copy(update={"gate": "judge"})})
     own = [name_problems(replace(space, experiment=one, competition=rle_contract())) for one in (gate, gated)]
     assert len(own[0]) == 1 and own[1] == []
+
+
+def test_objects_are_of_one_class_that_is_named(tmp_path: Path) -> None:
+    several: dict[str, Any] = {"submission": {"rows": "instance"}, "classes": ["thing", "other"]}
+    one, other = rle_contract(**several), rle_contract(**several, metric={"name": "dice", "classes": ["other"]})
+    plain = space_with(tmp_path).experiment
+    model = plain.model.model_copy(update={"classes": ["thing", "other"]})
+    plain = plain.model_copy(update={"model": model})
+    split = plain.model_copy(update={"tune": TuneSettings(instances=InstanceSettings(plane=1))})
+    said = [
+        name_problems(replace(space_with(tmp_path / str(k)), experiment=experiment, competition=contract))
+        for k, (experiment, contract) in enumerate([(plain, one), (split, one), (plain, other)])
+    ]
+    assert said[0][0].startswith("tune.instances is not given, but the host wants objects of one class")
+    assert len(said[0]) == 1 and said[1:] == [[], []]
 
 
 def test_nothing_is_decided_about_a_gate(tmp_path: Path) -> None:

@@ -409,6 +409,15 @@ def test_errors_name_what_was_expected() -> None:
         build_loss("bce-dice")
     with pytest.raises(ValueError, match="has no parameter gama"):
         build_loss("focal", gama=2)
+    for params, words in [
+        ({"dice": -1}, "loss 'compound': dice is -1, expected 0 or more"),
+        ({"smooth": float("nan")}, "smooth is nan, expected 0 or more"),
+        ({"class_weights": [1, -1]}, r"class_weights is \[1, -1\], expected 0 or more"),
+        ({"class_weights": [0, 0]}, "expected a weight above 0 for at least one class"),
+        ({"label_smoothing": 1}, "label_smoothing is 1, expected less than 1"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            build_loss("compound", **params)
     with pytest.raises(ValueError, match="weight 0"):
         build_loss("bce_dice", entropy=0, dice=0)
     with pytest.raises(ValueError, match="expected 'sigmoid' or 'softmax'"):
