@@ -70,10 +70,14 @@ def row_keys(frame: pd.DataFrame, form: SubmissionFormat) -> list[tuple[str, ...
     return list(zip(*(frame[name] for name in names), strict=True))
 
 
-def sample_keys(sample: pd.DataFrame | None, form: SubmissionFormat) -> list[tuple[str, ...]] | None:
-    """What identifies the sample's rows, each once; None where it says nothing of rows: there is no sample, or a code
-    competition shows its header alone.
+def sample_keys(
+    sample: pd.DataFrame | None, form: SubmissionFormat, *, nothing: bool = False
+) -> list[tuple[str, ...]] | None:
+    """What identifies the sample's rows, each once; None where it says nothing of rows.
+
+    There is no sample, or a code competition shows its header alone, or an example of rows while its test images are
+    hidden (nothing: neither a test image nor a row of an answer is there).
     """
-    if sample is None or (form.code_competition and sample.empty):
+    if sample is None or (form.code_competition and (nothing or sample.empty)):
         return None
     return list(dict.fromkeys(row_keys(sample, form)))

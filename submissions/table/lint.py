@@ -58,7 +58,7 @@ def lint_submission(
     findings += found
     places = row_places(competition, images, shapes)
     keys = row_keys(frame, form)
-    named = sample_keys(sample, form)
+    named = sample_keys(sample, form, nothing=frame.empty and not images.ids)
     wanted = sorted(_expected(images, shapes, places)) if named is None else named
     findings += _id_findings(competition, keys, wanted, ordered=named is not None)
     rows = {image_id: images.row(image_id) for image_id in images.ids}
@@ -168,7 +168,11 @@ def _id_findings(competition: Competition, keys: Keys, wanted: Keys, *, ordered:
     form = submission_format(competition)
     if not wanted:
         return [
-            Finding("warning", None, "there is neither a sample submission nor test images, so ids are not checked")
+            Finding(
+                "warning",
+                None,
+                "there are no test images and no sample submission that names them, so ids are not checked",
+            )
         ]
     origin = f"the sample {form.sample}" if ordered else "the test images"
     findings = rows_findings("error", "unknown ids", _extra(keys, set(wanted), origin))

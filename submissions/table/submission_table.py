@@ -131,7 +131,7 @@ def write_submission(path: Path, competition: Competition, data: Path, rows: Seq
     keys = row_keys(frame, form)
     if sample is not None:
         frame = frame[[name for name in sample.columns if name in frame]]
-    wanted = sample_keys(sample, form)
+    wanted = sample_keys(sample, form, nothing=frame.empty)
     if wanted is not None:
         extra, lacking = sorted(set(keys) - set(wanted)), sorted(set(wanted) - set(keys))
         if extra or lacking:

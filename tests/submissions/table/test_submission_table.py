@@ -13,6 +13,7 @@ from submissions.host.competition import Competition, load_competition
 from submissions.host.sample import read_sample, read_submission
 from submissions.host.truth import Truth
 from submissions.rle.codec import Dialect, encode
+from submissions.table.findings import errors
 from submissions.table.host_tables import solution_rows
 from submissions.table.lint import lint_submission
 from submissions.table.submission_table import decode_rows, encode_rows, read_objects, write_submission
@@ -70,6 +71,19 @@ def test_a_code_competition_shows_the_header_of_its_sample_alone_until_the_noteb
     (tmp_path / "sample_submission.csv").write_text("rle,id\n,test00\n")
     with pytest.raises(ValueError, match="check that the test images belong to this sample"):
         write_submission(out, competition, tmp_path, rows)
+
+
+def test_a_code_competition_whose_test_images_are_hidden_has_no_row_yet(tmp_path: Path) -> None:
+    write_rle_host(tmp_path)
+    for path in (tmp_path / "test").iterdir():
+        path.unlink()
+    out, competition = tmp_path / "s.csv", rle_contract(submission={"code_competition": True})
+    assert len(write_submission(out, competition, tmp_path, [])) == 0 and out.read_text() == "id,rle\n"
+    assert errors(lint_submission(out, competition, tmp_path)) == []
+    with pytest.raises(ValueError, match=r"3 id\(s\) have no prediction"):
+        write_submission(out, rle_contract(), tmp_path, [])
+    out.write_text("id,rle\ntest00,\n")  # what the notebook wrote elsewhere is compared with the sample all the same
+    assert "2 id(s) of the sample" in str(errors(lint_submission(out, competition, tmp_path))[0])
 
 
 def test_instances_a_row_each_and_one_empty_row(tmp_path: Path) -> None:
