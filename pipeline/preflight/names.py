@@ -68,7 +68,7 @@ def _refused(steps: Iterator[tuple[str, Callable[[], object]]]) -> Iterator[str]
     for key, step in steps:
         try:
             step()
-        except (ValueError, FileNotFoundError, RuntimeError, TypeError, KeyError) as error:
+        except (ValueError, FileNotFoundError, RuntimeError, TypeError, LookupError) as error:
             said = str(error) or type(error).__name__
             yield said if said.startswith(key) else f"{key}: {said}"
 

@@ -38,6 +38,7 @@ def space_with(folder: Path, *assignments: str, **change: Any) -> Workspace:
 WRONG = [
     ("model.architecture=unett", r"architecture 'unett' is not in the table of models; did you mean unet"),
     ("model.encoder=resnet3000", "model: encoder 'resnet3000'"),
+    ("model.options={decoder_channels: [0]}", "model: "),
     ("model.options={depth: 3}", "model.options of 'unet' has depth"),
     ("train.patch=[1000000, 1000000]", "[1000000, 1000000]: a batch of 2 takes 24,000.0 GB, and this machine has"),
     ("train.patch=[0, 32]", "train.patch is [0, 32]: expected pixels, each at least 1"),
