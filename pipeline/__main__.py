@@ -34,8 +34,8 @@ def _run(argv: Sequence[str]) -> None:
     from pipeline.distributed.commands import add_ray, print_jobs, run_all_on_ray, split_ray
     from pipeline.workspace import open_workspace, stage_parser
 
-    parser = add_ray(stage_parser("Stages 01 to 07, skipping what is done."))
-    parser.prog, parser.allow_abbrev = f"{started_as()} run", False
+    parser = add_ray(stage_parser("Stages 01 to 07, skipping what is done.", word="run"))
+    parser.allow_abbrev = False
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for each in (parser, start):
         each.add_argument(
@@ -104,7 +104,7 @@ def _ceiling(argv: Sequence[str]) -> None:
     from pipeline.data.resolution_ceiling import SCALES, resolution_ceiling, write_ceiling
     from pipeline.workspace import open_workspace, stage_parser
 
-    parser = stage_parser("The score that is lost by working at a smaller size. Needs stage 01.")
+    parser = stage_parser("The score that is lost by working at a smaller size. Needs stage 01.", word="ceiling")
     parser.add_argument(
         "--scales",
         type=float,
@@ -122,7 +122,7 @@ def _ceiling(argv: Sequence[str]) -> None:
 def _plan(argv: Sequence[str]) -> None:
     from pipeline.workspace import open_workspace, stage_parser
 
-    parser = stage_parser("Plan a 3D network by nnU-Net's rules. Needs stage 01.")
+    parser = stage_parser("Plan a 3D network by nnU-Net's rules. Needs stage 01.", word="plan")
     parser.add_argument("--memory", type=float, default=8.0, help="memory of the training device in GB (default: 8)")
     parser.add_argument(
         "--out", type=Path, help="file to write (default: <experiment>-planned.yaml in the working folder)"
@@ -139,7 +139,9 @@ def _plan(argv: Sequence[str]) -> None:
 def _show_augmentations(argv: Sequence[str]) -> None:
     from pipeline.workspace import open_workspace, stage_parser
 
-    parser = stage_parser("Training samples before and after augmentation. Needs stages 01 to 03.")
+    parser = stage_parser(
+        "Training samples before and after augmentation. Needs stages 01 to 03.", word="show-augmentations"
+    )
     space = open_workspace(parser.parse_args(argv))
     from pipeline.report.augmentation_sheet import write_augmentation_sheet
 
@@ -195,9 +197,9 @@ def _shift_test(argv: Sequence[str]) -> None:
     from pipeline.workspace import open_workspace, stage_parser
 
     parser = stage_parser(
-        "Train with each source left out in turn, and compare its true score with what CV and forecast said of it."
+        "Train with each source left out in turn, and compare its true score with what CV and forecast said of it.",
+        word="shift-test",
     )
-    parser.prog = f"{started_as()} shift-test"
     parser.add_argument("--epochs", type=int, help="epochs of each training, one per source (default: train.epochs)")
     arguments, within = parser.parse_args(argv), None
 

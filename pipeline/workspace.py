@@ -135,9 +135,12 @@ def _run(slices: np.ndarray, length: int, place: int, places: int) -> np.ndarray
     return slices[first : first + length]
 
 
-def stage_parser(description: str) -> argparse.ArgumentParser:
-    """Arguments that every numbered stage takes."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def stage_parser(description: str, *, word: str | None = None) -> argparse.ArgumentParser:
+    """Arguments that every numbered stage takes, and the `word` of the command line that takes them too."""
+    parser = argparse.ArgumentParser(
+        prog=word and f"{started_as()} {word}", description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.add_argument("experiment", help="name in pipeline/experiments/, a YAML file, or the folder of a run")
     parser.add_argument(
         "--data", type=data_place, help="the host's files, a folder or a URL such as s3://bucket/folder, which is "

@@ -18,7 +18,8 @@ from pipeline.workspace import Workspace, open_workspace, stage_parser
 def leaderboard_command(argv: Sequence[str]) -> None:
     """All runs of the experiment's competition, and with --select an ensemble of them."""
     parser = stage_parser(
-        "All runs of a competition that stage 06 decided, best first; --select chooses an ensemble of them."
+        "All runs of a competition that stage 06 decided, best first; --select chooses an ensemble of them.",
+        word="leaderboard",
     )
     parser.add_argument("--select", type=Path, metavar="FILE", help="choose an ensemble and write it as an experiment")
     parser.add_argument(
@@ -109,7 +110,8 @@ def tune_command(argv: Sequence[str]) -> None:
 def lr_range_command(argv: Sequence[str]) -> None:
     """The learning rate range test."""
     parser = stage_parser(
-        "Learning-rate range test: the loss while the learning rate rises, in a minute. Needs stages 01 to 03."
+        "Learning-rate range test: the loss while the learning rate rises, in a minute. Needs stages 01 to 03.",
+        word="lr-range",
     )
     parser.add_argument("--steps", type=int, default=100, help="training steps, one per learning rate (default: 100)")
     arguments = parser.parse_args(argv)
@@ -124,7 +126,9 @@ def lr_range_command(argv: Sequence[str]) -> None:
 
 def batch_size_command(argv: Sequence[str]) -> None:
     """Speed and memory by batch size, and what the whole run will take."""
-    parser = stage_parser("Speed and memory of training by batch size, in a minute. Needs stages 01 to 03.")
+    parser = stage_parser(
+        "Speed and memory of training by batch size, in a minute. Needs stages 01 to 03.", word="batch-size"
+    )
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64], help="batch sizes to time (default: 1 to 64)"
     )

@@ -47,11 +47,12 @@ def test_deleting_everything_has_to_be_asked_for_by_its_first_stage(
     assert f"would delete {inventory}" in said and "with its trained folds" in said and "--from 06" in said
 
 
-def test_help_is_that_of_the_word(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("word", WORDS)
+def test_help_is_that_of_the_word(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["run", "--help"])
+        main([word, "--help"])
     said = capsys.readouterr().out
-    assert "usage: python -m pipeline run" in said and "--from" in said
+    assert f"usage: python -m pipeline {word} " in said and ("--from" in said) == (word == "run")
 
 
 def test_every_stage_is_a_word_of_the_one_command(
