@@ -66,7 +66,8 @@ def dry_run(
     `sources` images are predicted and timed; how long the others take is forecast as the time budget does it, and
     then all `copies` are decided, written, linted and shown, the copies from their originals' predictions. seconds:
     what the host grants; work: folder for the environment and the files, deleted afterwards (default: a temporary one).
-    Raises ValueError for numbers that cannot be, and with the last words of a run that fails.
+    Raises ValueError for numbers that cannot be, where there is no image to copy, and with the last words of a run that
+    fails.
     """
     if copies < 0 or sources < 1:
         raise ValueError(
@@ -75,6 +76,11 @@ def dry_run(
     manifest = verify(bundle)
     competition = load_competition(bundle / "competition.yaml")
     images = len(open_test_images(competition, data).ids)
+    if copies and not images:
+        raise ValueError(
+            f"{data}: no test image of which {copies} copies could be made, so nothing could be timed; give a folder "
+            f"with some training images under the names of {competition.images.test!r}, or --copies 0"
+        )
     number, few = copies or images, min(sources, images, copies or images)
     with tempfile.TemporaryDirectory(dir=work, prefix="dry-run-") as name:
         folder = Path(name).resolve()

@@ -53,6 +53,15 @@ def test_the_forecast_is_that_of_the_time_budget(parts: tuple[Path, dict[str, An
     assert sorted(path.name for path in folder.iterdir()) == ["bundle", "data", "decision.json", "fold_0"]
 
 
+def test_without_a_test_image_no_time_is_foretold(parts: tuple[Path, dict[str, Any]]) -> None:
+    folder, _ = parts
+    for path in (folder / "data/test").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=r"no test image of which 500 copies .* under the names of 'test/{id}.png'"):
+        dry_run(folder / "bundle", folder / "data", copies=500, seconds=60, work=folder)
+    assert dry_run(folder / "bundle", folder / "data", copies=0, seconds=60, work=folder).notes  # an empty test set
+
+
 @pytest.mark.parametrize("wrong", [{"copies": -1}, {"copies": 5, "sources": 0}])
 def test_numbers_that_cannot_be_are_refused(parts: tuple[Path, dict[str, Any]], wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected 0 or more copies, and at least one source"):
