@@ -24,6 +24,7 @@ from submissions.host.competition import Competition
 from submissions.host.listing import list_images
 
 MOST_FOLDS = 5
+FEWEST_SLICES = 4  # of halves with a gap between them, one is left to train on
 FOLDS_ON_CPU = 2
 WHOLE = 1024 * 1024  # pixels of an image that is predicted in one piece
 
@@ -89,6 +90,9 @@ def _folds(competition: Competition, listing: pd.DataFrame, seen: ImagesSeen) ->
     elif stacks == 1 and count > MOST_FOLDS:
         section = {"method": "slab", "n": 3, "buffer": 1}
         why = "one stack: folds are slabs of it, with a gap of one slice between them"
+    elif stacks == 1 and count >= FEWEST_SLICES:
+        section = {"method": "slab", "n": 2, "buffer": 1}
+        why = "one stack of few slices: folds are its halves, with a gap of one slice between them"
     elif stacks < count and stacks > 1:
         section = {"method": "group", "n": min(MOST_FOLDS, stacks), "group": "stack"}
         why = f"{stacks} stacks, each kept in one fold"

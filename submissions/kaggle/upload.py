@@ -122,10 +122,12 @@ def submit_csv(
     patience: Patience | None = None,
     report: Callable[[str], None] = print,
 ) -> Submitted:
-    """Submit a CSV file unless it was submitted before; wait for its score and return it.
+    """Submit a file unless it was submitted before; wait for its score and return it.
 
     Raises FileNotFoundError for a missing file, UploadError that says what to do for everything else.
     """
+    if path.is_dir():
+        raise UploadError(f"{path}: a folder, the host takes one file; write pack: zip in submission of the contract")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; run stage 07, which writes the submission")
     if max_bytes is not None and path.stat().st_size > max_bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
@@ -505,6 +506,20 @@ def test_windows_of_one_image_lie_beside_its_blocks(tmp_path: Path, monkeypatch:
     buffer = experiment.folds.buffer
     assert experiment.folds.method == "blocks" and buffer is not None
     assert max(experiment.train.plane) / experiment.input.scale <= max(SHAPE) / 2 - buffer + 32
+
+
+def test_slices_of_a_short_stack_are_not_dealt_out_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "short").mkdir()
+    masks = np.stack([draw_mask(z) for z in range(4)])
+    images = np.stack([draw_image(mask, z)[..., 0] for z, mask in enumerate(masks)])
+    tifffile.imwrite(tmp_path / "short/train-volume.tif", images, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "short/train-labels.tif", masks.astype(np.uint8) * 255, photometric="minisblack")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("short"))
+    run_stages(["short-baseline.yaml", "--data", "short", "--device", "cpu"], ["01", "02"])
+    folds = pd.concat(pd.read_csv(path) for path in Path("runs/short/folds").glob("*/folds.csv"))
+    slices = sorted(folds["image_id"])
+    assert sorted(map(sorted, folds.groupby("fold")["image_id"].agg(list))) == [slices[:2], slices[2:]]
 
 
 def test_an_image_that_is_not_read_does_not_stop_the_guess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

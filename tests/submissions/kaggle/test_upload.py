@@ -188,6 +188,8 @@ def test_a_timeout_says_that_nothing_is_sent_again(file: Path) -> None:
 def test_a_missing_or_oversized_file(file: Path) -> None:
     with pytest.raises(FileNotFoundError, match="stage 07"):
         submit(Host(), file.with_name("none.csv"))
+    with pytest.raises(UploadError, match="a folder, the host takes one file; write pack: zip"):
+        submit(Host(), file.parent)
     with pytest.raises(UploadError, match="at most 3"):
         submit_csv(Host(), "salt", file, "x", max_bytes=3)
 
