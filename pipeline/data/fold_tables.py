@@ -30,7 +30,7 @@ def split_options(space: Workspace) -> dict[str, Any]:
     given = {
         "group": settings.group or competition.group,
         "strata": settings.strata if settings.strata is not None else competition.strata or None,
-        "buffer": settings.buffer if settings.buffer or "buffer" in settings.model_fields_set else None,
+        "buffer": settings.buffer or None,
     }
     for key, value in given.items():
         if value is not None and (key in needed | taken or getattr(settings, key, None)):

@@ -10,7 +10,7 @@ from tiny_run import space_of as tiny_space
 from tiny_run import stage, write_tiny_experiment
 
 from folds.foldfile import write_folds
-from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds, split_options
+from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.leak_report import audit_and_report
 from pipeline.experiment import Experiment, FoldsSettings
@@ -98,13 +98,6 @@ def test_a_changed_split_has_to_be_made_again(tmp_path: Path) -> None:
                 open_folds(contract)
         else:  # what the method does not take changes nothing
             assert open_folds(contract)[1] == made.folder.name
-
-
-def test_a_buffer_of_0_is_one_that_was_given(tmp_path: Path) -> None:
-    slab = {"method": "slab", "n": 2}
-    assert "buffer" not in split_options(space_of(tmp_path, folds=slab)), "method slab says that it needs one"
-    assert split_options(space_of(tmp_path, folds={**slab, "buffer": 0}))["buffer"] == 0
-    assert "buffer" not in split_options(space_of(tmp_path, folds={"method": "kfold", "n": 2, "buffer": 0}))
 
 
 def test_before_any_split(tmp_path: Path) -> None:
