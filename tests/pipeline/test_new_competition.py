@@ -352,6 +352,19 @@ def test_label_volumes_are_answered_with_label_volumes(
     assert set(form.files.values or {}) == set(competition.classes) - {"background"}
 
 
+def test_volumes_of_several_structures_have_dice_of_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    medical_decathlon(tmp_path / "parts")
+    for path in (tmp_path / "parts/labelsTr").iterdir():
+        label = np.asarray(nibabel.load(path).dataobj)
+        nibabel.save(nibabel.Nifti1Image((label + (label & (np.arange(4) > 1))).astype(np.uint8), np.eye(4)), path)
+    labels = {"0": "background", "1": "front", "2": "back"}
+    (tmp_path / "parts/dataset.json").write_text(json.dumps({"modality": {"0": "CT"}, "labels": labels}))
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("parts"))
+    loss = load_experiment("parts-baseline.yaml").loss
+    assert (loss.name, loss.params) == ("ce_dice", {"batch": True})
+
+
 @pytest.mark.smoke
 def test_a_decathlon_from_its_dataset_json_to_volumes_with_their_sources_affine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -364,7 +377,6 @@ def test_a_decathlon_from_its_dataset_json_to_volumes_with_their_sources_affine(
     monkeypatch.chdir(tmp_path)
     start_competition(Path("Task99"))
     (written,) = Path().glob("*-baseline.yaml")
-    assert load_experiment(written).loss.params == {"batch": True}
     small = [
         *("train.epochs=1", "train.steps_per_epoch=2", "train.validate_images=1", "tune.copies=0", "tune.rounds=100"),
         *("model={architecture: unet, encoder: mobilenetv3_small_050, weights: none}", "predict.views=[identity]"),
