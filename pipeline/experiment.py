@@ -288,7 +288,7 @@ class TrainSettings(Settings):
         if self.freeze_epochs and self.freeze is None:
             raise ValueError(
                 f"train.freeze_epochs is {self.freeze_epochs}, but train.freeze does not say what is frozen; set it to "
-                "'encoder', or leave both out"
+                "'encoder', or train.freeze_epochs to 0"
             )
         return self
 

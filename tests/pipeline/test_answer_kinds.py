@@ -79,7 +79,13 @@ SMALL = [
 OF_LAYOUTS: dict[str, list[str]] = {
     "dstl-satellite-2017": [],
     "hpa-single-cell-2021": [],
-    "oxford-pets-species": ["folds.method=kfold", "model.architecture=unet", "model.options={}", "train.freeze=null"],
+    "oxford-pets-species": [
+        "folds.method=kfold",
+        "model.architecture=unet",
+        "model.options={}",
+        "train.freeze=null",
+        "train.freeze_epochs=0",
+    ],
     "spacenet-buildings": [],
 }
 
