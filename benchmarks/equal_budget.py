@@ -24,7 +24,6 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +35,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paced import pace_of, run_alone
+from paced import pace_of, run_alone, run_stage
 from peers.monai_loop import Loop
 from peers.nnunet import write_raw
 from peers.smp_recipe import Recipe
@@ -52,12 +51,11 @@ from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader
 
-STAGES = Path(__file__).resolve().parents[1] / "pipeline"
 PEER = Path(__file__).parent / "peers" / "nnunet.py"
 SIZES = {"dsb2018": 256, "tgs-salt": 128, "monuseg": 256, "pets": 256}  # of the smp recipe's crops
 OURS, RECIPES = ("ours", "random"), ("smp", "monai", "torchvision")
 SIDES = (*OURS, *RECIPES, "nnunet")
-FIXED = ("predict.views=[identity]", "train.validate_images=1")
+FIXED = ("folds.n=5", "folds.use=[0]", "predict.views=[identity]", "train.validate_images=1")
 Known = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -87,44 +85,42 @@ class Task:
         """Files of this set and seed."""
         return self.out / f"{self.name}-{self.seed}"
 
-    @cached_property
+    @property
     def arguments(self) -> list[str]:
         """Experiment and folders, as the stages take them."""
-        runs = ["--runs", str(self.folder / "runs")]
-        if self.name != "pets":
-            return [self.name, "--data", str(self.data / self.name), *runs]
-        plain, contract = self.folder / "plain", self.folder / "pet.yaml"
-        if not contract.is_file():
-            lay_out(self.data / "pets", plain, names_of(self.data / "pets"))
-            run_alone([sys.executable, "-m", "pipeline", "new-competition", str(plain), "--out", str(contract)])
-        return [str(self.folder / "pet-baseline.yaml"), "--data", str(plain), *runs]
+        experiment, data = self.name, self.data / self.name
+        if self.name == "pets":
+            experiment, data = str(self.folder / "pet-baseline.yaml"), self.folder / "plain"
+        return [experiment, "--data", str(data), "--runs", str(self.folder / "runs")]
 
     def stage_arguments(self, run: str, *more: str) -> list[str]:
         """Arguments of a stage, for the run of that name."""
-        fixed = [
-            f"seed={self.seed}",
-            "folds.n=5",
-            "folds.use=[0]",
-            "predict.views=[identity]",
-            "train.validate_images=1",
-        ]
-        return [*self.arguments, *(word for one in (f"name={run}", *fixed, *more) for word in ("--set", one))]
+        settings = (f"name={run}", f"seed={self.seed}", *FIXED, *more)
+        return [*self.arguments, *(word for one in settings for word in ("--set", one))]
 
     def stage(self, script: str, run: str, *more: str) -> float:
         """Make a stage (again); returns its processor seconds."""
-        return run_alone(
-            [sys.executable, str(STAGES / f"{script}.py"), *self.stage_arguments(run, *more), "--overwrite"]
-        )
+        return run_stage(script, [*self.stage_arguments(run, *more), "--overwrite"])
 
     def workspace(self, run: str) -> Workspace:
         """Folders and settings of a run."""
         return open_workspace(stage_parser("").parse_args(self.stage_arguments(run)))
 
 
+def lay_out_pets(task: Task) -> None:
+    """Pets as a plain folder of images and masks, and what `new-competition` writes for it."""
+    plain, contract = task.folder / "plain", task.folder / "pet.yaml"
+    if not contract.is_file():
+        lay_out(task.data / "pets", plain, names_of(task.data / "pets"))
+        run_alone([sys.executable, "-m", "pipeline", "new-competition", str(plain), "--out", str(contract)])
+
+
 def prepare(task: Task, limit: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Stages 01 to 03, and PNG files for the peers; returns the held-out images (H, W, 3) and masks (H, W), `limit`."""
     done = task.folder / "prepared"
     if not done.exists():
+        if task.name == "pets":
+            lay_out_pets(task)
         for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
             task.stage(script, "ours")
     space = task.workspace("ours")
@@ -132,14 +128,12 @@ def prepare(task: Task, limit: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     folds = open_folds(space)[0]
     held_out = folds.loc[folds["fold"] == 0, "image_id"]
     scored = set(held_out.sample(min(limit, len(held_out)), random_state=0))
+    wanted = scored if done.exists() else set(folds["image_id"]) - (set(held_out) - scored)
     images, masks = ListedImages(space.competition, space.data, listing), MaskReader(space.competition, space.data)
-    files = {part: task.folder / "png" / part for part in ("images", "masks")}
-    for folder in files.values():
-        folder.mkdir(parents=True, exist_ok=True)
     known = {}
     for row in listing.to_dict("records"):
         name = str(row["image_id"])
-        if name not in scored and (done.exists() or name in set(held_out)):
+        if name not in wanted:
             continue
         source = images.open_alone(name)
         pixels = source.read(0)
@@ -148,10 +142,16 @@ def prepare(task: Task, limit: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if name in scored:
             known[name] = (pixels, mask)
         else:
-            cv2.imwrite(str(files["images"] / f"{name}.png"), np.ascontiguousarray(pixels[..., ::-1]))
-            cv2.imwrite(str(files["masks"] / f"{name}.png"), mask.astype(np.uint8) * 255)
+            write_pair(task.folder / "png", name, pixels, mask)
     done.touch()
     return known
+
+
+def write_pair(folder: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+    """images/ and masks/ of a folder, as PNG: RGB (H, W, 3) uint8, and bool (H, W) as 0 and 1."""
+    for part, pixels in (("images", image[..., ::-1]), ("masks", mask.astype(np.uint8))):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / part / f"{name}.png"), np.ascontiguousarray(pixels))
 
 
 def measure_ours(task: Task, side: str, known: Known, minutes: float) -> dict[str, Any]:
@@ -215,26 +215,19 @@ def processor_seconds() -> float:
 
 def measure_nnunet(task: Task, peer: str, known: Known, minutes: float) -> dict[str, Any]:
     """nnU-Net's 2D configuration, planned by its own rules, in an environment of its own."""
-    root, png = task.folder / "nnunet", task.folder / "png"
-    extra = task.folder / "held_out"
-    train, held_out = sorted(path.stem for path in (png / "images").glob("*.png")), list(known)
+    root, folders = task.folder / "nnunet", (task.folder / "png", task.folder / "held_out")
     if not (root / "preprocessed").is_dir():
-        for part in ("images", "masks"):
-            (extra / part).mkdir(parents=True, exist_ok=True)
-        for name, (image, mask) in known.items():
-            cv2.imwrite(str(extra / "images" / f"{name}.png"), np.ascontiguousarray(image[..., ::-1]))
-            cv2.imwrite(str(extra / "masks" / f"{name}.png"), mask.astype(np.uint8))
-        for name in train:  # labels are 0 and 1 there
-            mask = cv2.imread(str(png / "masks" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
-            cv2.imwrite(str(extra / "masks" / f"{name}.png"), np.asarray(mask) // 255)
-        folders = {name: png if name in set(train) else extra for name in (*train, *held_out)}
-        cases = {name: (folder / f"images/{name}.png", extra / f"masks/{name}.png") for name, folder in folders.items()}
-        write_raw(root, cases, ["background", "foreground"], [(train, held_out)], channels=("red", "green", "blue"))
+        for name, pair in known.items():
+            write_pair(folders[1], name, *pair)
+        files = [path for folder in folders for path in sorted((folder / "images").glob("*.png"))]
+        cases = {path.stem: (path, path.parents[1] / "masks" / path.name) for path in files}
+        train = [name for name in cases if name not in known]
+        write_raw(root, cases, ["background", "foreground"], [(train, list(known))], channels=("red", "green", "blue"))
         run_alone([peer, str(PEER), str(root), "plan", "2d"])
     seconds = run_alone([peer, str(PEER), str(root), "train", "2d", "--minutes", str(minutes)])
     run_alone([peer, str(PEER), str(root), "predict", "2d"])
     predicted = root / "predicted/2d_fold0"
-    said = {name: np.asarray(cv2.imread(str(predicted / f"{name}.png"), cv2.IMREAD_UNCHANGED)) > 0 for name in held_out}
+    said = {name: np.asarray(cv2.imread(str(predicted / f"{name}.png"), cv2.IMREAD_UNCHANGED)) > 0 for name in known}
     note = json.loads((root / "train_2d_fold0.json").read_text())
     return told(said, known) | {"steps": note["steps"], "batch": note["batch"], "minutes": seconds / 60}
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+PIPELINE = Path(__file__).resolve().parents[1] / "pipeline"
 PROBES = (4, 12)  # steps
 
 
@@ -20,6 +23,11 @@ def run_alone(command: list[str]) -> float:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def run_stage(script: str, arguments: list[str]) -> float:
+    """Run a numbered stage, such as 04_train; returns its processor seconds."""
+    return run_alone([sys.executable, str(PIPELINE / f"{script}.py"), *arguments])
 
 
 @dataclass(frozen=True)

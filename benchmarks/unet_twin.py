@@ -19,7 +19,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paced import run_alone
+from paced import run_stage
 
 from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
@@ -47,7 +47,7 @@ def train_twin(name: str, architecture: str, data: Path, runs: Path, steps: int)
     ]  # fmt: skip
     arguments = [name, "--data", str(data), "--runs", str(runs), *(word for one in settings for word in ("--set", one))]
     for number in ("01", "02", "03", "04", "05"):
-        run_alone([sys.executable, "-m", "pipeline", STAGES[number], *arguments])
+        run_stage(STAGES[number], arguments)
     space = open_workspace(stage_parser("").parse_args(arguments))
     folds, _ = open_folds(space)
     found = {}

@@ -29,7 +29,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paced import Pace, pace_of, run_alone
+from paced import Pace, pace_of, run_alone, run_stage
 from peers.nnunet import write_raw
 
 from inference.predict.image_list import predict_listed
@@ -40,7 +40,6 @@ from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader
 
-STAGES = Path(__file__).resolve().parents[1] / "pipeline"
 PEER = Path(__file__).parent / "peers" / "nnunet.py"
 OURS = {"2.5D": ("hippocampus",), "3D": ("hippocampus-3d",), "2.5D + 3D": ("hippocampus", "hippocampus-3d")}
 THEIRS = {"nnU-Net 2d": ("2d",), "nnU-Net 3d": ("3d_fullres",), "nnU-Net 2d + 3d": ("2d", "3d_fullres")}
@@ -65,11 +64,6 @@ def arguments_of(name: str, budget: Budget, *more: str) -> list[str]:
     return [name, "--data", str(budget.data), "--runs", str(budget.out / "runs"), *settings]
 
 
-def stage(script: str, arguments: list[str]) -> float:
-    """Run a numbered stage; returns its processor seconds."""
-    return run_alone([sys.executable, str(STAGES / f"{script}.py"), *arguments])
-
-
 def workspace(name: str, budget: Budget) -> Workspace:
     """The experiment's folders."""
     return open_workspace(stage_parser("").parse_args(arguments_of(name, budget)))
@@ -79,7 +73,7 @@ def prepare(budget: Budget) -> pd.DataFrame:
     """Stages 01 to 03 of both experiments; returns the fold table."""
     for name in () if (budget.out / "prepared").exists() else ("hippocampus", "hippocampus-3d"):
         for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
-            stage(script, arguments_of(name, budget))
+            run_stage(script, arguments_of(name, budget))
     (budget.out / "prepared").touch()
     return open_folds(workspace("hippocampus", budget))[0]
 
@@ -88,7 +82,7 @@ def measure_ours(name: str, budget: Budget) -> Pace:
     """What stage 04 takes, of two short trainings; measured once."""
     note = budget.out / f"pace_{name}.json"
     if not note.is_file():
-        stage("02_make_folds", arguments_of(name, budget, f"name={name}-probe"))
+        run_stage("02_make_folds", arguments_of(name, budget, f"name={name}-probe"))
         pace = pace_of(lambda steps: train_steps(name, budget, steps, f"name={name}-probe"))
         note.write_text(json.dumps(asdict(pace)))
     return Pace(**json.loads(note.read_text()))
@@ -97,7 +91,7 @@ def measure_ours(name: str, budget: Budget) -> Pace:
 def train_steps(name: str, budget: Budget, steps: int, *more: str) -> float:
     """Stage 04 of so many steps; returns its processor seconds."""
     planned = arguments_of(name, budget, "train.epochs=1", f"train.steps_per_epoch={steps}", *more)
-    return stage("04_train", [*planned, "--overwrite"])
+    return run_stage("04_train", [*planned, "--overwrite"])
 
 
 def train_ours(name: str, budget: Budget) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.experiment import Experiment, resolve
 from pipeline.pictures import draw_guess
-from pipeline.planning.first_experiment import draft_experiment
+from pipeline.planning.first_experiment import draft_experiment, look_at_host
 from pipeline.planning.training_size import pixels_in
 from pipeline.sequence import started_as
 from pipeline.settings_reference import schema_line
@@ -71,11 +71,12 @@ def write_first_experiment(
     path = contract.with_name(f"{contract.stem}-baseline.yaml")
     if path.exists():
         raise ValueError(f"{path} exists and is not overwritten; choose another --name or --out")
-    draft = draft_experiment(competition, data, contract.name)
+    host = look_at_host(competition, data)
+    draft = draft_experiment(host, contract.name)
     experiment = _read_draft(draft, path, competition)
     if minutes is not None:
         try:
-            draft = draft_experiment(competition, data, contract.name, pixels=pixels_in(minutes, experiment))
+            draft = draft_experiment(host, contract.name, pixels=pixels_in(minutes, experiment))
         except ValueError:
             contract.unlink()  # or the command, given again with more minutes, would refuse to overwrite it
             raise

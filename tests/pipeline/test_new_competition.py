@@ -18,7 +18,7 @@ from folds.splitters import check_method
 from pipeline.data.fold_tables import split_options
 from pipeline.experiment import load_experiment, resolve
 from pipeline.new_competition import start_competition
-from pipeline.planning.first_experiment import draft_experiment
+from pipeline.planning.first_experiment import look_at_host
 from pipeline.sequence import run_stage_named, run_stages
 from pipeline.workspace import Workspace
 from submissions.answers.packing import PackedFiles
@@ -544,7 +544,7 @@ def test_an_image_that_is_not_read_does_not_stop_the_guess(tmp_path: Path, monke
     for path in (tmp_path / "bands/images").iterdir():
         path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"none of the training images that were looked at is read: .*tile"):
-        draft_experiment(competition, tmp_path / "bands", "bands.yaml")
+        look_at_host(competition, tmp_path / "bands")
 
 
 def _masks_shown(competition: Competition, folder: Path) -> int:
