@@ -10,7 +10,9 @@ elsewhere and fails where the new score lies outside the interval that is kept.
 
 A row says what it is measured `against`: another row, on the same images, image by image. With `of` it trains nothing:
 it takes the networks of that row, and their predictions too where it changes no `predict.` setting. With `added: true`
-its run is also asked what each rule, post-processing step and view of stages 05 and 06 brought.
+its run is also asked what each rule, post-processing step and view of stages 05 and 06 brought. With `minutes` it
+trains one epoch of as many steps as fit into these minutes of a core, folds, start-up and loading included; two short
+trainings that are not counted tell the pace.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from gains import added, gain_over
+from paced import pace_of
 from results_table import FOLDER, read_rows, table
 from safetensors import safe_open
 
@@ -44,6 +47,8 @@ NUMBERS = ("01", "02", "03", "04", "05", "06")
 
 def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) -> dict[str, Any]:
     """Take stages 01 to 06 of a row, as a user does; returns what is kept of it, times in minutes of a core."""
+    if "minutes" in row:
+        row = row | {"set": [*row["set"], f"train.steps_per_epoch={steps_of(name, row, data, runs, cores)}"]}
     minutes = run_stages(name, row, data, runs, cores)
     run = run_of(runs, name)
     kept = {
@@ -120,6 +125,19 @@ def run_stages(
         minutes[number] = round(minutes.get(number, 0) + _minutes() - begin, 2)
         spent.write_text(json.dumps(minutes))
     return minutes
+
+
+def steps_of(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) -> int:
+    """Steps that fit into the row's minutes at the pace of this machine; measured once, so that a row can go on."""
+    known = runs / f"{name}-steps.txt"
+    if not known.is_file():
+
+        def train(steps: int) -> float:
+            short = row | {"set": [*row["set"], f"train.steps_per_epoch={steps}", "train.warmup=0"]}
+            return 60 * run_stages(f"{name}-pace-{steps}", short, data, runs, cores, until="04")["04"]
+
+        known.write_text(str(pace_of(train).steps_within(row["minutes"])))
+    return int(known.read_text())
 
 
 def run_of(runs: Path, name: str) -> Path:

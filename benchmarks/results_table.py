@@ -46,7 +46,7 @@ def read_rows() -> dict[str, dict[str, Any]]:
     for name, row in rows.items():
         if "like" in row:
             base = rows[row["like"]]
-            shared = {key: base[key] for key in ("section", "experiment", "data", "first") if key in base}
+            shared = {key: base[key] for key in ("section", "experiment", "data", "first", "minutes") if key in base}
             rows[name] = shared | row | {"set": [*base["set"], *row.get("set", [])]}
     return rows
 

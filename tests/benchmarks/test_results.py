@@ -133,6 +133,21 @@ def test_a_row_of_what_new_competition_writes(results: Any, tmp_path: Path, monk
     assert results.told({"experiment": "camvid", "data": "x"}) == "python -m pipeline run camvid"
 
 
+def test_a_row_of_minutes_has_the_steps_that_fit(results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[str]]] = []
+
+    def stages(name: str, row: dict[str, Any], *_: Any, until: str) -> dict[str, float]:
+        asked.append((name, row["set"]))
+        steps = int(row["set"][1].removeprefix("train.steps_per_epoch="))
+        return {"01": 3.0, until: (30 + 3 * steps) / 60}
+
+    monkeypatch.setattr(results, "run_stages", stages)
+    row = {"set": ["seed=1"], "minutes": 10}
+    assert results.steps_of("a", row, tmp_path, tmp_path, 1) == 190, "half a minute to start, three seconds a step"
+    assert results.steps_of("a", row, tmp_path, tmp_path, 1) == 190 and len(asked) == 2, "measured once"
+    assert asked[1] == ("a-pace-12", ["seed=1", "train.steps_per_epoch=12", "train.warmup=0"])
+
+
 def test_a_row_takes_what_another_trained(results: Any, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="0 runs named 'a'"):
         results.run_of(tmp_path, "a")
