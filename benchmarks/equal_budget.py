@@ -2,13 +2,14 @@
 
     pip install --no-deps --target PEERS monai==1.6.1
     PYTHONPATH=PEERS python benchmarks/equal_budget.py --data ../shared/data --out OUT [--minutes 10] [--seeds 0 1]
-        [--sets dsb2018 tgs-salt monuseg pets] [--sides ours random smp monai torchvision nnunet]
+        [--sets dsb2018 tgs-salt monuseg pets] [--sides ours planned random smp monai torchvision nnunet]
         [--images 150] [--peer PEER/bin/python]
     python benchmarks/equal_budget.py --out OUT            # the table of what is there
 
 Of each set the experiment of that name is split into five folds by the seed, and fold 0 is held out; of `pets`, pet
 against ground, it is the experiment that `new-competition` writes for a plain folder of images and masks. Ours is stage
-04 as a user runs it, `random` the same without pretrained weights. The others train on the same images as PNG files,
+04 as a user runs it, `random` the same without pretrained weights, `planned` the experiment that `new-competition`
+writes for these minutes, on the same folds. The others train on the same images as PNG files,
 smp's recipe from the same encoder weights, MONAI's tutorial, torchvision's reference script and nnU-Net from random
 ones (`benchmarks/peers/` says what each does, and how nnU-Net is installed for `--peer`). Minutes are of the processor
 time of one thread, loader processes included, so what else the machine does makes no difference; how many steps fit is
@@ -36,6 +37,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 from paced import pace_of, run_alone, run_stage
+from pairs import dice, pairs_of, write_pair
 from peers.monai_loop import Loop
 from peers.nnunet import write_raw
 from peers.smp_recipe import Recipe
@@ -47,13 +49,12 @@ from inference.models import build_model
 from inference.models.pretrained import load_encoder_weights
 from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
+from pipeline.experiment import load_experiment
 from pipeline.workspace import Workspace, open_workspace, stage_parser
-from submissions.host.listing import ListedImages
-from submissions.host.masks import MaskReader
 
 PEER = Path(__file__).parent / "peers" / "nnunet.py"
 SIZES = {"dsb2018": 256, "tgs-salt": 128, "monuseg": 256, "pets": 256}  # of the smp recipe's crops
-OURS, RECIPES = ("ours", "random"), ("smp", "monai", "torchvision")
+OURS, RECIPES = ("ours", "planned", "random"), ("smp", "monai", "torchvision")
 SIDES = (*OURS, *RECIPES, "nnunet")
 FIXED = ("folds.n=5", "folds.use=[0]", "predict.views=[identity]", "train.validate_images=1")
 Known = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -85,18 +86,23 @@ class Task:
         """Files of this set and seed."""
         return self.out / f"{self.name}-{self.seed}"
 
-    @property
-    def arguments(self) -> list[str]:
-        """Experiment and folders, as the stages take them."""
+    def stage_arguments(self, run: str, *more: str) -> list[str]:
+        """Arguments of a stage, for the run of that name."""
         experiment, data = self.name, self.data / self.name
         if self.name == "pets":
             experiment, data = str(self.folder / "pet-baseline.yaml"), self.folder / "plain"
-        return [experiment, "--data", str(data), "--runs", str(self.folder / "runs")]
+        settings = [f"name={run}", f"seed={self.seed}", *FIXED, *more]
+        if run.startswith("planned"):
+            folds = load_experiment(experiment).folds.method
+            experiment = str(self.planned.with_name("planned-baseline.yaml"))
+            settings += [f"competition={self.name}", f"folds.method={folds}"]
+        shared = [experiment, "--data", str(data), "--runs", str(self.folder / "runs")]
+        return [*shared, *(word for one in settings for word in ("--set", one))]
 
-    def stage_arguments(self, run: str, *more: str) -> list[str]:
-        """Arguments of a stage, for the run of that name."""
-        settings = (f"name={run}", f"seed={self.seed}", *FIXED, *more)
-        return [*self.arguments, *(word for one in settings for word in ("--set", one))]
+    @property
+    def planned(self) -> Path:
+        """The contract that `new-competition --minutes` writes beside the experiment of side `planned`."""
+        return self.folder / "planned.yaml"
 
     def stage(self, script: str, run: str, *more: str) -> float:
         """Make a stage (again); returns its processor seconds."""
@@ -129,29 +135,15 @@ def prepare(task: Task, limit: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     held_out = folds.loc[folds["fold"] == 0, "image_id"]
     scored = set(held_out.sample(min(limit, len(held_out)), random_state=0))
     wanted = scored if done.exists() else set(folds["image_id"]) - (set(held_out) - scored)
-    images, masks = ListedImages(space.competition, space.data, listing), MaskReader(space.competition, space.data)
     known = {}
-    for row in listing.to_dict("records"):
-        name = str(row["image_id"])
-        if name not in wanted:
-            continue
-        source = images.open_alone(name)
-        pixels = source.read(0)
-        pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
-        mask = masks.read(row, source.shape[:3]).planes[:, 0].any(axis=0)
+    for name, pixels, planes in pairs_of(space, listing[listing["image_id"].astype(str).isin(wanted)]):
+        mask = planes.any(axis=0)
         if name in scored:
             known[name] = (pixels, mask)
         else:
             write_pair(task.folder / "png", name, pixels, mask)
     done.touch()
     return known
-
-
-def write_pair(folder: Path, name: str, image: np.ndarray, mask: np.ndarray) -> None:
-    """images/ and masks/ of a folder, as PNG: RGB (H, W, 3) uint8, and bool (H, W) as 0 and 1."""
-    for part, pixels in (("images", image[..., ::-1]), ("masks", mask.astype(np.uint8))):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / part / f"{name}.png"), np.ascontiguousarray(pixels))
 
 
 def measure_ours(task: Task, side: str, known: Known, minutes: float) -> dict[str, Any]:
@@ -161,6 +153,8 @@ def measure_ours(task: Task, side: str, known: Known, minutes: float) -> dict[st
     def train(run: str, steps: int, *more: str) -> float:
         return task.stage("04_train", run, *weights, "train.epochs=1", f"train.steps_per_epoch={steps}", *more)
 
+    if side == "planned":
+        plan(task, minutes)
     task.stage("02_make_folds", f"{side}-probe")
     steps = pace_of(lambda few: train(f"{side}-probe", few, "train.warmup=0")).steps_within(minutes)
     if side != "ours":
@@ -172,6 +166,17 @@ def measure_ours(task: Task, side: str, known: Known, minutes: float) -> dict[st
         with open_prediction(prediction_path(space.own / "oof", name)) as prediction:
             said[name] = prediction.read()[0] >= 128
     return told(said, known) | {"steps": steps, "batch": space.experiment.train.batch_size, "minutes": seconds / 60}
+
+
+def plan(task: Task, minutes: float) -> None:
+    """What `new-competition` writes for the host's folder and these minutes, and stage 03 at its size."""
+    if task.name == "pets":
+        raise SystemExit("pets: what `new-competition` writes is the side `ours`; leave out `planned`")
+    asked = [str(task.data / task.name), "--name", "planned", "--out", str(task.planned), "--minutes", str(minutes)]
+    if not task.planned.is_file():
+        run_alone([sys.executable, "-m", "pipeline", "new-competition", *asked])
+    for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
+        task.stage(script, "planned")
 
 
 def measure_recipe(task: Task, side: str, known: Known, minutes: float) -> dict[str, Any]:
@@ -236,12 +241,6 @@ def told(said: Mapping[str, np.ndarray], known: Known) -> dict[str, Any]:
     """Mean Dice of bool masks (H, W) per image, and of how many."""
     scores = [dice(said[name], mask) for name, (_, mask) in known.items()]
     return {"held out": len(scores), "dice": float(np.mean(scores))}
-
-
-def dice(mask: np.ndarray, truth: np.ndarray) -> float:
-    """Dice of two bool masks (H, W); 1 where both are empty."""
-    total = int(mask.sum()) + int(truth.sum())
-    return 2 * int((mask & truth).sum()) / total if total else 1.0
 
 
 def imagenet_encoder() -> dict[str, torch.Tensor]:
