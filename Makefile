@@ -2,7 +2,8 @@
 PYTHON ?= python3
 PYTHON_OLD ?= python3.11
 BIN := .venv/bin
-SMOKE := tests/benchmarks/test_results.py tests/pipeline/test_competitions.py
+SMOKE := tests/benchmarks/test_results.py tests/pipeline/test_competitions.py tests/pipeline/test_answer_kinds.py \
+	tests/pipeline/test_new_competition.py tests/inference/models tests/inference/predict
 PAGES := tests/notebooks tests/pipeline/report/test_browser.py
 OFFLINE := tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py
 export NO_ALBUMENTATIONS_UPDATE = 1
@@ -41,7 +42,8 @@ fuzz: install
 test-all: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 $(PYTEST_ARGS)
 
-# The six real competitions in their smoke size and the two cheapest rows of docs/results.md, where ../shared/data is.
+# The six real competitions in their smoke size and the two cheapest rows of docs/results.md, where ../shared/data is;
+# a run of each kind of answer and of what new-competition writes, all networks.
 smoke: install
 	$(BIN)/pytest -q -m smoke $(SMOKE) $(PYTEST_ARGS)
 

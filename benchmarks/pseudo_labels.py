@@ -45,6 +45,7 @@ from submissions.metrics.overlap import Dice
 FOLDS, MEAN = 3, "mean"
 STAGES = ("02_make_folds", "04_train", "05_predict_oof", "06_tune", "07_predict_test")
 SAYINGS = ("teacher", "honest", "leaking")
+COLUMNS = ["set", "", "oof", "test", "oof gain", "test gain"]
 STRETCH = 30  # frames of a drive, one second apart, that are one group
 
 
@@ -187,7 +188,8 @@ def main() -> None:
     for name in asked.sets if asked.data else ():
         measure(name, asked.data.resolve(), asked.out.resolve())
     done = [asked.out.resolve() / name for name in SETS if (asked.out / name / "experiment.yaml").is_file()]
-    print(pd.DataFrame([line for folder in done for line in gains(folder)]).fillna("").to_string(index=False))
+    lines = pd.DataFrame([line for folder in done for line in gains(folder)], columns=COLUMNS)
+    print(lines.fillna("").to_string(index=False))
 
 
 if __name__ == "__main__":
