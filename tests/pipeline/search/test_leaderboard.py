@@ -110,6 +110,10 @@ def test_runs_of_a_competition_side_by_side(
     with pytest.raises(SystemExit):
         main(["leaderboard", *arguments, "--select", str(chosen), "--limit", "1s", "--images", "1000000"])
     assert "no run predicts an image within" in capsys.readouterr().err
+    words = ("task=classify", "model.architecture=timm_classifier", "loss.name=classify", "tune.rule=argmax")
+    with pytest.raises(SystemExit):
+        main(["leaderboard", *arguments, *(part for word in words for part in ("--set", word)), "--select", str(chosen)])
+    assert "'tiny' only predicts whole images" in capsys.readouterr().err
     record = shared / "other/oof/stage.json"
     before = record.read_text()
     record.write_text(before.replace('"merge": "probs"', '"merge": "logits"'))
