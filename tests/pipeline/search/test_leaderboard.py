@@ -111,8 +111,9 @@ def test_runs_of_a_competition_side_by_side(
         main(["leaderboard", *arguments, "--select", str(chosen), "--limit", "1s", "--images", "1000000"])
     assert "no run predicts an image within" in capsys.readouterr().err
     words = ("task=classify", "model.architecture=timm_classifier", "loss.name=classify", "tune.rule=argmax")
+    classifier = [*arguments, *(part for word in words for part in ("--set", word))]
     with pytest.raises(SystemExit):
-        main(["leaderboard", *arguments, *(part for word in words for part in ("--set", word)), "--select", str(chosen)])
+        main(["leaderboard", *classifier, "--select", str(chosen)])
     assert "'tiny' only predicts whole images" in capsys.readouterr().err
     record = shared / "other/oof/stage.json"
     before = record.read_text()
