@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from inference.predict.inputs import READ_ROWS, value_maximum
 from submissions.host.atomic import write_atomic
-from submissions.host.settings import Settings, read_yaml, validate
+from submissions.host.settings import Measured, read_yaml, validate
 from submissions.images.measures import QUANTILES
 from submissions.images.opening import ImageReader
 from submissions.images.readers import WrappedReader, valid_pixels
@@ -33,7 +33,7 @@ SHOWN = 5
 GRID, SLICES = 200, 3  # places a side that are looked at, and slices
 
 
-class Colours(Settings):
+class Colours(Measured):
     """What values the training images have."""
 
     format: Literal[1] = 1

@@ -8,13 +8,13 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from submissions.host.settings import Settings, validate
+from submissions.host.settings import Measured, validate
 
 FORMAT = 2  # 2: no votes of folds
 L = TypeVar("L", bound="Learned")
 
 
-class Learned(Settings):
+class Learned(Measured):
     """Base of the documents that belong to the predictions that taught them."""
 
     format: Literal[2] = 2

@@ -27,7 +27,7 @@ from inference.forecast.maps import (
     squared_distances,
 )
 from submissions.host.atomic import write_atomic
-from submissions.host.settings import Settings
+from submissions.host.settings import Measured
 from submissions.metrics import Metric, build_metric
 
 NEIGHBOURS = 3  # nearest known units that a unit's distance is taken to
@@ -38,7 +38,7 @@ LARGEST_FACTOR = 20.0  # true pixels may be so many times the expected ones
 Way = Literal["mean", "counts", "matched"]
 
 
-class Episode(Settings):
+class Episode(Measured):
     """Known images that the map had not seen when it was asked: what it said of all of them, and what was true."""
 
     name: str = Field(description="the source left out, or the shift whose kind was")
@@ -50,7 +50,7 @@ class Episode(Settings):
     plain: float | None = Field(None, description="score of all that the map had seen, copies too, weighed as it does")
 
 
-class Neighbourhood(Settings):
+class Neighbourhood(Measured):
     """Where the out-of-fold units lie among features: how far a unit is from them."""
 
     features: list[str]

@@ -9,21 +9,21 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from submissions.host.settings import Settings
+from submissions.host.settings import Measured
 
 Table = Mapping[str, Any] | pd.DataFrame
 FARTHEST = 4.0  # standard deviations beyond which a feature counts as no farther
 BLOCK = 1024  # rows asked at once, each of which may be compared with all known ones
 
 
-class FeatureMap(Settings):
+class FeatureMap(Measured):
     """A feature as it is: a soft score taken at its word."""
 
     kind: Literal["feature"] = "feature"
     feature: str
 
 
-class LinearMap(Settings):
+class LinearMap(Measured):
     """start + weights · z, z the features in standard deviations from their mean, none farther than FARTHEST."""
 
     kind: Literal["linear"] = "linear"
@@ -41,7 +41,7 @@ class LinearMap(Settings):
         return self
 
 
-class Tree(Settings):
+class Tree(Measured):
     """A regression tree: node i goes left where feature[i] <= threshold[i]; a leaf has feature -1 and a value."""
 
     feature: list[int]
@@ -51,7 +51,7 @@ class Tree(Settings):
     value: list[float]
 
 
-class ForestMap(Settings):
+class ForestMap(Measured):
     """start + factor · sum of the trees' values."""
 
     kind: Literal["forest"] = "forest"
@@ -61,7 +61,7 @@ class ForestMap(Settings):
     factor: float
 
 
-class NeighbourMap(Settings):
+class NeighbourMap(Measured):
     """Mean of known values, each row's weighted by how near it lies: kernel regression (Nadaraya and Watson, 1964).
 
     A row counts exp(-d² / width), d² the squared distance in standard deviations, none farther than FARTHEST; distances

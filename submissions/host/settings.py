@@ -16,10 +16,17 @@ from pydantic_core import ErrorDetails
 class Settings(BaseModel):
     """Base of every settings section: an unknown key is an error, values are checked on assignment too.
 
-    The check of a section is built when it is first used, so that `--help` does not wait for it.
+    Numbers are finite: nobody means a learning rate of .inf. The check of a section is built when it is first used,
+    so that `--help` does not wait for it.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, defer_build=True, allow_inf_nan=False)
+
+
+class Measured(Settings):
+    """Base of documents that stages write: a number that was computed need not be finite."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
 
 WHOLE = "(document)"

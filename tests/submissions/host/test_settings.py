@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 from pydantic import Field, model_validator
 
-from submissions.host.settings import Settings, override, read_yaml, validate, value_problem
+from submissions.host.settings import Measured, Settings, override, read_yaml, validate, value_problem
 
 
 class Inner(Settings):
@@ -57,6 +58,8 @@ def test_every_wrong_key_is_listed_with_what_was_expected() -> None:
         ("name", "b", ""),
         ("train.epochs", 0, "train.epochs: found 0; Input should be greater"),
         ("train.epoch", 3, "train.epoch: unknown key; expected one of: epochs, lr"),
+        ("train.lr", math.inf, "train.lr: found inf; Input should be a finite number"),
+        ("train.lr", math.nan, "train.lr: found nan; Input should be a finite number"),
         ("trian.epochs", 3, "trian: unknown key; expected one of: name, train"),
         ("name.first", "b", "name: Input should be a valid string"),
     ],
@@ -64,6 +67,13 @@ def test_every_wrong_key_is_listed_with_what_was_expected() -> None:
 def test_a_value_is_judged_by_itself(key: str, value: object, words: str) -> None:
     found = value_problem(Outer, key, value)
     assert found.startswith(words) and bool(found) == bool(words)
+
+
+def test_what_a_stage_computed_may_be_no_number() -> None:
+    class Learned(Measured):
+        score: float
+
+    assert math.isnan(validate(Learned, {"score": math.nan}, "x").score)
 
 
 def test_yaml_is_read_safely(tmp_path: Path) -> None:
