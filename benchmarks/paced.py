@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 PIPELINE = Path(__file__).resolve().parents[1] / "pipeline"
 PROBES = (4, 12)  # steps
+ENOUGH, MOST = 10.0, 400  # seconds that the second takes longer, or it is made longer; steps
 
 
 def run_alone(command: list[str]) -> float:
@@ -45,10 +47,16 @@ class Pace:
 def pace_of(train: Callable[[int], float]) -> Pace:
     """Pace from two short trainings; `train` takes a number of steps and returns processor seconds.
 
-    Raises SystemExit where the longer one took less time, which says nothing of a step.
+    Where steps are so quick that the second one hardly took longer, a third one takes more of them. Raises SystemExit
+    where the longer one took less time, which says nothing of a step.
     """
     few, more = (train(steps) for steps in PROBES)
-    step = (more - few) / (PROBES[1] - PROBES[0])
+    steps = PROBES[1]
+    if more - few < ENOUGH:
+        share = max(more - few, ENOUGH / MOST) / ENOUGH
+        steps = min(MOST, math.ceil(PROBES[0] + (PROBES[1] - PROBES[0]) / share))
+        more = train(steps)
+    step = (more - few) / (steps - PROBES[0])
     if step <= 0:
-        raise SystemExit(f"{PROBES[0]} steps took {few:.1f} s, {PROBES[1]} steps {more:.1f} s; measure once more")
+        raise SystemExit(f"{PROBES[0]} steps took {few:.1f} s, {steps} steps {more:.1f} s; measure once more")
     return Pace(few - PROBES[0] * step, step)
