@@ -5,7 +5,7 @@
 
 Of each set a part of the labelled images plays the test set: of the others three folds are made (slides by patient,
 drives by stretches of 30 frames), and a network a fold is trained, the `teacher`. It predicts the test images, and two
-students are trained by equal steps, half of whose samples are test images with these predictions for labels:
+students are trained by equal steps, a quarter of whose samples are test images with these predictions for labels:
 
 - `honest`, by `train.pseudo_labels`: each fold learns from what the teacher's network of the same fold said, which has
   not seen the images that this fold holds out;
@@ -65,9 +65,9 @@ class Unseen:
 
 
 SETS = {
-    "tgs-salt": Unseen(800, 2, 1.2673, 128, 16, 40, "road"),
+    "tgs-salt": Unseen(800, 2, 1.2673, 128, 16, 120, "road"),
     "monuseg": Unseen(30, 3, 0.5, 128, 8, 60, "histology"),
-    "camvid": Unseen(468, 3, 0.5, 160, 8, 60, "road", plane=8, drives=True),
+    "camvid": Unseen(468, 3, 0.5, 160, 8, 180, "road", plane=8, drives=True),
 }
 
 
@@ -100,7 +100,7 @@ def lay_out(name: str, data: Path, folder: Path) -> None:
         "model": {"architecture": "unet", "encoder": "tf_efficientnet_lite0", "weights": "wheel"},
         "augment": {"recipe": plan.recipe},
         "train": {"epochs": 1, "steps_per_epoch": plan.steps, "batch_size": plan.batch, "patch": [plan.patch] * 2,
-                  "ema": 0.95, "validate_images": 1, "pseudo_share": 0.5},
+                  "ema": 0.95, "validate_images": 1},
         "predict": {"mode": "whole", "views": ["identity"], "batch_size": 8},
         "tune": {"rules": ["global"], "copies": 0},
     }  # fmt: skip
