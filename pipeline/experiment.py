@@ -32,11 +32,11 @@ class SourcesSettings(Settings):
 class FoldsSettings(Settings):
     """How training images are divided."""
 
-    method: str = Field(
-        "kfold",
+    method: str | None = Field(
+        None,
         description="how images are split: kfold, stratified, group, stratified_group, "
         "multilabel_stratified_group, leave_one_group_out, predefined, slab "
-        "or blocks",
+        "or blocks; default: group where there is one, else kfold",
     )
     n: int = Field(5, ge=2, description="number of folds [folds]")
     use: list[int] | None = Field(

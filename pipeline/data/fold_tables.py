@@ -22,10 +22,16 @@ POINTER = "folds.json"
 SOURCES = {"grouped": "by --group-duplicates", "file": "by --folds"}
 
 
+def split_method(space: Workspace) -> str:
+    """The experiment's method; where it names none, images of one group stay in one fold."""
+    settings = space.experiment.folds
+    return settings.method or ("group" if settings.group or space.competition.group else "kfold")
+
+
 def split_options(space: Workspace) -> dict[str, Any]:
     """Options of the splitter: the experiment's, with the contract's group and strata where the method takes them."""
     settings, competition = space.experiment.folds, space.competition
-    needed, taken = METHODS.get(settings.method, (frozenset(), frozenset()))
+    needed, taken = METHODS.get(split_method(space), (frozenset(), frozenset()))
     options = dict(settings.options)
     given = {
         "group": settings.group or competition.group,
@@ -56,7 +62,7 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
             )
         table = read_folds(file, train)
     else:
-        options, method = split_options(space), settings.method
+        options, method = split_options(space), split_method(space)
         if group_duplicates:
             group = options.get("group") or space.competition.group  # as the leak audit, whatever the method takes
             merged = suggest_groups(training_duplicates(space), train, group)

@@ -31,7 +31,7 @@ from inference.predict.tta import build_views
 from pipeline.augmentation.augment import build_augmentation
 from pipeline.augmentation.recipes import RECIPES
 from pipeline.augmentation.volumes import VolumeAugmentation
-from pipeline.data.fold_tables import split_options
+from pipeline.data.fold_tables import split_method, split_options
 from pipeline.experiment import Experiment, Target
 from pipeline.stage import digest
 from pipeline.training.extra_data import check_external, external_space
@@ -83,7 +83,7 @@ def _light(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
         yield "tune.metric", lambda: try_metric(build_metric(str(tune.metric), **tune.metric_params), contract)
     yield "tune", lambda: _check_decision(space)
     folds = experiment.folds
-    yield "folds.method", lambda: check_method(folds.method, folds.n, experiment.seed, split_options(space))
+    yield "folds.method", lambda: check_method(split_method(space), folds.n, experiment.seed, split_options(space))
 
 
 def _check_decision(space: Workspace) -> None:

@@ -117,6 +117,17 @@ def test_a_teams_file_is_used_as_it_is(tmp_path: Path) -> None:
         fold_table(wide, tmp_path / "team.csv")
 
 
+def test_groups_of_the_contract_are_kept_whole_where_no_method_is_named(tmp_path: Path) -> None:
+    space = space_of(tmp_path, folds={"n": 4})
+    assert space.competition.group == "patient"
+    table = fold_table(space, None)
+    assert table["group"].nunique() == 6 and (table.groupby("group")["fold"].nunique() == 1).all()
+    alone = Workspace(space.experiment, space.competition.model_copy(update={"group": None}), space.data, space.runs)
+    assert fold_table(alone, None)["group"].nunique() == 12
+    by_hand = space.experiment.model_copy(update={"folds": FoldsSettings(n=4, group="patient")})
+    assert fold_table(Workspace(by_hand, alone.competition, space.data, space.runs), None).equals(table)
+
+
 def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_rle_host(data, train=12)
