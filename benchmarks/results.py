@@ -82,6 +82,17 @@ def first_name(row: dict[str, Any]) -> str:
     return f"first-{row['data']}"
 
 
+def data_of(row: dict[str, Any], data: Path, runs: Path, environment: dict[str, str]) -> Path:
+    """The folder of a row's data; the demo's files are laid out now if they were not before."""
+    if row["data"] != "demo":
+        return data / str(row["data"])
+    folder = runs / "demo-data"
+    if not folder.is_dir():
+        command = [sys.executable, "-m", "pipeline", "demo-data", str(folder)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+    return folder
+
+
 def experiment_of(row: dict[str, Any], data: Path, runs: Path, environment: dict[str, str]) -> list[str]:
     """A row's experiment, and the contract instead of its own where `new-competition` writes it, now if not before."""
     if "first" not in row:
@@ -112,7 +123,7 @@ def run_stages(
     settings = [f"name={name}", *row.get("set", [])]
     environment = os.environ | {key: str(cores) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     experiment = experiment_of(row, data, runs, environment)
-    shared = [*experiment, "--data", str(data / row["data"]), "--runs", str(runs), "--device", "cpu"]
+    shared = [*experiment, "--data", str(data_of(row, data, runs, environment)), "--runs", str(runs), "--device", "cpu"]
     arguments = [*shared, *(word for one in settings for word in ("--set", one))]
     spent = runs / f"{name}.json"
     minutes: dict[str, float] = json.loads(spent.read_text()) if spent.is_file() else {}
