@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTHON_OLD ?= python3.11
 BIN := .venv/bin
 SMOKE := tests/benchmarks/test_results.py tests/pipeline/test_competitions.py tests/pipeline/test_answer_kinds.py \
-	tests/pipeline/test_new_competition.py tests/inference/models tests/inference/predict
+	tests/pipeline/test_new_competition.py tests/inference/models
 PAGES := tests/notebooks tests/pipeline/report/test_browser.py
 OFFLINE := tests/pipeline/delivery/test_bundle_offline.py tests/inference/bundle/test_dry_run.py
 export NO_ALBUMENTATIONS_UPDATE = 1
