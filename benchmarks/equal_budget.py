@@ -175,8 +175,7 @@ def plan(task: Task, minutes: float) -> None:
     asked = [str(task.data / task.name), "--name", "planned", "--out", str(task.planned), "--minutes", str(minutes)]
     if not task.planned.is_file():
         run_alone([sys.executable, "-m", "pipeline", "new-competition", *asked])
-    for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
-        task.stage(script, "planned")
+    task.stage("03_prepare_data", "planned")
 
 
 def measure_recipe(task: Task, side: str, known: Known, minutes: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.workspace import Workspace
 from submissions.host.listing import ListedImages
 from submissions.host.masks import MaskReader
+from submissions.metrics.overlap import Dice
 
 
 def pairs_of(space: Workspace, listing: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -33,5 +34,4 @@ def write_pair(folder: Path, name: str, image: np.ndarray, mask: np.ndarray) -> 
 
 def dice(mask: np.ndarray, truth: np.ndarray) -> float:
     """Dice of two bool masks (H, W); 1 where both are empty."""
-    total = int(mask.sum()) + int(truth.sum())
-    return 2 * int((mask & truth).sum()) / total if total else 1.0
+    return float(Dice().rows(mask[None], truth[None])["score"])

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from paced import run_stage
 from pairs import pairs_of, write_pair
 
 from inference.predict.store import open_prediction, prediction_path
+from pipeline.sequence import STAGES
 from pipeline.training.extra_data import APART
 from pipeline.workspace import open_workspace, stage_parser
 from submissions.host.listing import list_images
@@ -43,7 +43,6 @@ from submissions.metrics.intervals import paired_bootstrap
 from submissions.metrics.overlap import Dice
 
 FOLDS, MEAN = 3, "mean"
-STAGES = ("02_make_folds", "04_train", "05_predict_oof", "06_tune", "07_predict_test")
 SAYINGS = ("teacher", "honest", "leaking")
 COLUMNS = ["set", "", "oof", "test", "oof gain", "test gain"]
 STRETCH = 30  # frames of a drive, one second apart, that are one group
@@ -51,7 +50,11 @@ STRETCH = 30  # frames of a drive, one second apart, that are one group
 
 @dataclass(frozen=True)
 class Unseen:
-    """How a set is divided and trained: test images are every `every`-th of the first `images`."""
+    """How a set is divided and trained.
+
+    images: how many are drawn, of which each `every`-th is a test image; plane: the class that is the object; drives:
+    images are frames of drives, whose names begin with the drive.
+    """
 
     images: int
     every: int
@@ -137,33 +140,31 @@ def measure(name: str, data: Path, out: Path) -> None:
     folder = out / name
     if not (folder / "experiment.yaml").is_file():
         lay_out(name, data, folder)
-    for script in ("01_check_data", "02_make_folds", "03_prepare_data"):
-        run_stage(script, arguments_of(folder, "teacher"))
     for run in SAYINGS:
-        for script in STAGES:
-            run_stage(script, [*arguments_of(folder, run), *(["--keep-folds"] if script == STAGES[-1] else [])])
+        for number, script in STAGES.items():
+            run_stage(script, [*arguments_of(folder, run), *(["--keep-folds"] if number == "07" else [])])
         if run == "teacher":
             forge_mean(own_folder(folder, run))
 
 
-def scored(folder: Path, predictions: Iterable[Path], truths: Path) -> pd.DataFrame:
+def scored(folder: Path, predictions: Path, truths: Path) -> pd.DataFrame:
     """Dice per image of those that have a truth, with their groups."""
     groups = pd.read_csv(folder / "groups.csv", dtype=str).set_index("id")["group"]
     rows = []
     for image in sorted(path.stem for path in truths.glob("*.png")):
-        probs = [open_prediction(prediction_path(each, image)).read()[0].astype(float) for each in predictions]
+        with open_prediction(prediction_path(predictions, image)) as prediction:
+            mask = prediction.read()[:1] >= 128
         truth = np.asarray(cv2.imread(str(truths / f"{image}.png"), cv2.IMREAD_GRAYSCALE)) > 0
-        row = Dice().rows((np.mean(probs, axis=0) >= 128)[None], truth[None])
-        rows.append({"image_id": image, "group": groups[image], **row})
+        rows.append({"image_id": image, "group": groups[image], **Dice().rows(mask, truth[None])})
     return pd.DataFrame(rows)
 
 
 def gains(folder: Path) -> list[dict[str, str]]:
     """A line a comparison: what, out of fold, on the test images."""
     truths = {"oof": folder / "train/masks", "test": folder / "hidden/masks"}
-    tables = {run: {part: scored(folder, [own_folder(folder, run) / part], truth) for part, truth in truths.items()}
+    tables = {run: {part: scored(folder, own_folder(folder, run) / part, truth) for part, truth in truths.items()}
               for run in SAYINGS}  # fmt: skip
-    tables["one"] = {"test": scored(folder, [own_folder(folder, "teacher") / APART / "fold_0"], truths["test"])}
+    tables["one"] = {"test": scored(folder, own_folder(folder, "teacher") / APART / "fold_0", truths["test"])}
     lines = []
     for run, other in (("one", None), ("teacher", "one"), ("honest", "teacher"), ("leaking", "teacher"),
                        ("leaking", "honest")):  # fmt: skip

@@ -11,7 +11,7 @@ elsewhere and fails where the new score lies outside the interval that is kept.
 A row says what it is measured `against`: another row, on the same images, image by image. With `of` it trains nothing:
 it takes the networks of that row, and their predictions too where it changes no `predict.` setting. With `added: true`
 its run is also asked what each rule, post-processing step and view of stages 05 and 06 brought. With `minutes` it
-trains one epoch of as many steps as fit into these minutes of a core, folds, start-up and loading included; two short
+trains one epoch of as many steps as fit into these minutes of a core, folds, start-up and loading included; short
 trainings that are not counted tell the pace.
 """
 
@@ -64,6 +64,12 @@ def run_row(name: str, row: dict[str, Any], data: Path, runs: Path, cores: int) 
     return kept
 
 
+def run_word(words: Sequence[str], environment: dict[str, str]) -> None:
+    """Run a word of `python -m pipeline`, or a stage; raises where it fails."""
+    command = [sys.executable, "-m", "pipeline", *words]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+
+
 def told(row: dict[str, Any]) -> str:
     """The commands of a row, as a user would give them in a folder beside the data."""
     settings = [f"--set '{one}'" for one in row.get("set", [])]
@@ -88,8 +94,7 @@ def data_of(row: dict[str, Any], data: Path, runs: Path, environment: dict[str, 
         return data / str(row["data"])
     folder = runs / "demo-data"
     if not folder.is_dir():
-        command = [sys.executable, "-m", "pipeline", "demo-data", str(folder)]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        run_word(["demo-data", str(folder)], environment)
     return folder
 
 
@@ -109,8 +114,7 @@ def experiment_of(row: dict[str, Any], data: Path, runs: Path, environment: dict
             "--minutes",
             str(row["first"]),
         ]
-        command = [sys.executable, "-m", "pipeline", "new-competition", *asked]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        run_word(["new-competition", *asked], environment)
     if "experiment" in row:
         return [row["experiment"], "--set", f"competition={contract}"]
     return [str(contract.with_name(f"{contract.stem}-baseline.yaml"))]
@@ -131,8 +135,7 @@ def run_stages(
         lend(run_of(runs, row["of"]), name, predictions=not any(one.startswith("predict") for one in settings))
     for number in (number for number in NUMBERS if number <= until):
         begin = _minutes()
-        command = [sys.executable, "-m", "pipeline", STAGES[number], *arguments]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr)
+        run_word([STAGES[number], *arguments], environment)
         minutes[number] = round(minutes.get(number, 0) + _minutes() - begin, 2)
         spent.write_text(json.dumps(minutes))
     return minutes
