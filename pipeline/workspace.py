@@ -64,6 +64,16 @@ class Workspace:
         """Folder of this experiment's results."""
         return self.shared / self.experiment.name
 
+    @property
+    def group_column(self) -> str | None:
+        """The inventory's column that says which images belong together: the experiment's, or the contract's."""
+        return self.experiment.folds.group or self.competition.group
+
+    @property
+    def only_a_gate(self) -> bool:
+        """Whether the experiment classifies images of a contract that wants masks."""
+        return self.experiment.task == "classify" and self.competition.masks.kind != "none"
+
     def fold(self, fold: int) -> Path:
         """Folder of one fold's training."""
         return self.own / f"fold_{fold}"

@@ -24,8 +24,7 @@ SOURCES = {"grouped": "by --group-duplicates", "file": "by --folds"}
 
 def split_method(space: Workspace) -> str:
     """The experiment's method; where it names none, images of one group stay in one fold."""
-    settings = space.experiment.folds
-    return settings.method or ("group" if settings.group or space.competition.group else "kfold")
+    return space.experiment.folds.method or ("kfold" if space.group_column is None else "group")
 
 
 def split_options(space: Workspace) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def split_options(space: Workspace) -> dict[str, Any]:
     needed, taken = METHODS.get(split_method(space), (frozenset(), frozenset()))
     options = dict(settings.options)
     given = {
-        "group": settings.group or competition.group,
+        "group": space.group_column,
         "strata": settings.strata if settings.strata is not None else competition.strata or None,
         "buffer": settings.buffer or None,
     }
@@ -64,7 +63,7 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
     else:
         options, method = split_options(space), split_method(space)
         if group_duplicates:
-            group = options.get("group") or space.competition.group  # as the leak audit, whatever the method takes
+            group = options.get("group") or space.group_column  # as the leak audit, whatever the method takes
             merged = suggest_groups(training_duplicates(space), train, group)
             method, options = with_groups(method, options, merged)
         number, seed = settings.split + 1, space.experiment.seed

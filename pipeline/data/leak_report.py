@@ -51,7 +51,7 @@ def _in_one_fold(duplicates: pd.DataFrame, folds: pd.DataFrame) -> int:
 
 def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame, duplicates: pd.DataFrame) -> pd.DataFrame:
     """The leak audit of the experiment's folds, most similar pairs first; `duplicates`: of `training_duplicates`."""
-    group = space.experiment.folds.group or space.competition.group
+    group = space.group_column
     leaks = audit_folds(
         folds, train, duplicates,
         group_columns=[group] if group else [], buffer=space.experiment.folds.buffer,

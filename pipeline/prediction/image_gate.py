@@ -79,7 +79,7 @@ def gate_path(folder: Path | None, image_id: str) -> Path | None:
 
 def only_a_gate(space: Workspace, stage: str) -> bool:
     """Whether the experiment classifies images of a contract that wants masks; says what it is good for."""
-    if space.experiment.task != "classify" or space.competition.masks.kind == "none":
+    if not space.only_a_gate:
         return False
     name = space.experiment.name
     print(

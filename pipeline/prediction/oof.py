@@ -140,14 +140,9 @@ def run_items(
 
 def image_group(space: Workspace, row: Mapping[str, Any]) -> str:
     """The group of a training image by its row of the inventory: the contract's, or the image itself without one."""
-    group = group_column(space)
+    group = space.group_column
     said = None if group is None else row.get(group)
     return str(row["image_id"] if said is None or pd.isna(said) or said == "" else said)
-
-
-def group_column(space: Workspace) -> str | None:
-    """The inventory's column that says which images belong together."""
-    return space.experiment.folds.group or space.competition.group
 
 
 def oof_channels(items: Sequence[StoredItem]) -> list[str]:
@@ -178,7 +173,7 @@ def test_groups(space: Workspace) -> int | None:
     """Groups behind the leaderboard: of the test images where they have the contract's group, else the images."""
     table, _ = read_inventory(space.inventory)
     test = table[table["split"] == "test"]
-    group = group_column(space)
+    group = space.group_column
     if group in test and bool((test[group] != "").all()):
         return int(test[group].nunique()) or None
     return len(test) or None

@@ -89,7 +89,7 @@ def _light(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
 def _check_decision(space: Workspace) -> None:
     """Raises ValueError for rules, classes and channels that stage 06 would refuse, as far as no image is needed."""
     experiment, contract, tune = space.experiment, space.competition, space.experiment.tune
-    if experiment.task == "classify" and contract.masks.kind != "none":
+    if space.only_a_gate:
         return  # a gate of another experiment, about which nothing is decided
     try:
         metric = tuning_metric(contract, tune)

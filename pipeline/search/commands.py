@@ -40,7 +40,7 @@ def leaderboard_command(argv: Sequence[str]) -> None:
     print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
     print("\n".join([*advice(space.shared, table), f"leaderboard -> {write_leaderboard(space.shared, table)}"]))
     if arguments.select is not None:
-        if space.experiment.task == "classify" and space.competition.masks.kind != "none":
+        if space.only_a_gate:
             raise ValueError(
                 f"--select chooses among runs that answer with masks, and {space.experiment.name!r} only predicts "
                 "whole images; name an experiment with masks, or give it as tune.gate"

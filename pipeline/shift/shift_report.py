@@ -75,7 +75,7 @@ def both_sets(space: Workspace) -> tuple[pd.DataFrame, np.ndarray]:
 
 def _groups(space: Workspace, table: pd.DataFrame) -> np.ndarray:
     """Group of each image, str (N,): the split's in training where it has one, else the stack it is a slice of."""
-    column = space.experiment.folds.group or space.competition.group
+    column = space.group_column
     stacks = table["split"].astype(str) + "\x1f" + table["stack"].astype(str)
     if column is None or column not in table:
         return stacks.to_numpy(dtype=object)

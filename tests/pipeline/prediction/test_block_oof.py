@@ -26,7 +26,7 @@ from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
 from pipeline.prediction import block_oof as held_out
 from pipeline.prediction.block_oof import SCRATCH, fold_folder, join_blocks
-from pipeline.prediction.oof import StoredItem, group_column, image_group, run_items
+from pipeline.prediction.oof import StoredItem, image_group, run_items
 from pipeline.prediction.prediction import predict_oof
 from pipeline.report.finished_run import open_finished
 from pipeline.report.image_pictures import look_at
@@ -157,7 +157,7 @@ def test_images_whose_group_is_blank_are_groups_of_their_own(
     trained: tuple[Path, list[str]], said: object, group: str
 ) -> None:
     space = space_of(trained[1])
-    column = group_column(space)
+    column = space.group_column
     assert column is not None
     assert image_group(space, {"image_id": "a", column: said}) == group
     assert image_group(space, {"image_id": "a"}) == "a"

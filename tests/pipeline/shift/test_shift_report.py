@@ -32,8 +32,7 @@ def space_of(counts: Counts, *, copied: int = 0, drop: str | None = None) -> Wor
     fake = SimpleNamespace(
         all_images=lambda: (table, thumbnails),
         training_images=lambda: (train, "hash"),
-        experiment=SimpleNamespace(folds=SimpleNamespace(group=None)),
-        competition=SimpleNamespace(group=None),
+        group_column=None,
     )
     return cast(Workspace, fake)
 
