@@ -36,7 +36,7 @@ class FoldsSettings(Settings):
         None,
         description="how images are split: kfold, stratified, group, stratified_group, "
         "multilabel_stratified_group, leave_one_group_out, predefined, slab "
-        "or blocks; default: group where there is one, else kfold",
+        "or blocks; default: group where there is one, slices of a stack together or in slabs, else kfold",
     )
     n: int = Field(5, ge=2, description="number of folds [folds]")
     use: list[int] | None = Field(

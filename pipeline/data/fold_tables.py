@@ -22,25 +22,34 @@ POINTER = "folds.json"
 SOURCES = {"grouped": "by --group-duplicates", "file": "by --folds"}
 
 
-def split_method(space: Workspace) -> str:
-    """The experiment's method; where it names none, images of one group stay in one fold."""
-    return space.experiment.folds.method or ("kfold" if space.group_column is None else "group")
+def split_of(space: Workspace, images: pd.DataFrame | None = None) -> tuple[str, dict[str, Any]]:
+    """Method and options of the splitter: the experiment's, with the contract's group and strata where the method
+    takes them.
 
-
-def split_options(space: Workspace) -> dict[str, Any]:
-    """Options of the splitter: the experiment's, with the contract's group and strata where the method takes them."""
+    Where the experiment names no method, images of one group stay in one fold; without a group, so do the slices of a
+    stack, and stacks too few for the folds are cut into slabs, further apart than a sample reaches. `images` are the
+    training images of the inventory; before it is taken (None) slices count as images.
+    """
     settings, competition = space.experiment.folds, space.competition
-    needed, taken = METHODS.get(split_method(space), (frozenset(), frozenset()))
+    method, group, buffer = settings.method, space.group_column, settings.buffer
+    if method is None:
+        method = "kfold" if group is None else "group"
+        if group is None and images is not None and images["stack"].duplicated().any():
+            method, group = "group", "stack"
+            if images["stack"].nunique() < settings.n:
+                method, buffer = "slab", buffer or max(1, _reach(space))
+    strata = settings.strata if settings.strata is not None else competition.strata or None
+    needed, taken = METHODS.get(method, (frozenset(), frozenset()))
     options = dict(settings.options)
-    given = {
-        "group": space.group_column,
-        "strata": settings.strata if settings.strata is not None else competition.strata or None,
-        "buffer": settings.buffer or None,
-    }
-    for key, value in given.items():
+    for key, value in {"group": group, "strata": strata, "buffer": buffer or None}.items():
         if value is not None and (key in needed | taken or getattr(settings, key, None)):
             options.setdefault(key, value)
-    return options
+    return method, options
+
+
+def _reach(space: Workspace) -> int:
+    """How many slices away the furthest slice of a sample lies."""
+    return max(map(abs, space.experiment.input.offsets))
 
 
 def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = False) -> pd.DataFrame:
@@ -61,7 +70,7 @@ def fold_table(space: Workspace, file: Path | None, *, group_duplicates: bool = 
             )
         table = read_folds(file, train)
     else:
-        options, method = split_options(space), split_method(space)
+        method, options = split_of(space, train)
         if group_duplicates:
             group = options.get("group") or space.group_column  # as the leak audit, whatever the method takes
             merged = suggest_groups(training_duplicates(space), train, group)
@@ -88,7 +97,7 @@ def _check_table(space: Workspace, table: pd.DataFrame, source: str) -> None:
 
 def _check_buffer(space: Workspace) -> None:
     """Raises ValueError where slabs lie closer than a sample reaches: its neighbours would be held-out slices."""
-    reach, buffer = max(map(abs, space.experiment.input.offsets)), split_options(space).get("buffer", 0)
+    reach, buffer = _reach(space), split_of(space)[1].get("buffer", 0)
     if buffer < reach:
         raise ValueError(
             f"folds.buffer is {buffer} slices, but input.offsets reach {reach} slices; set "
@@ -207,8 +216,8 @@ def open_folds(space: Workspace) -> tuple[pd.DataFrame, str]:
 
 
 def _settings_digest(space: Workspace) -> str:
-    _, inventory = space.training_images()
+    train, inventory = space.training_images()
     experiment = space.experiment
     settings = experiment.folds.model_dump(mode="json", exclude={"use", "repeats", "split"})
     split = [experiment.folds.split] if experiment.folds.split else []
-    return digest([settings, split_options(space), experiment.seed, space.limit, inventory, *split])
+    return digest([settings, split_of(space, train)[1], experiment.seed, space.limit, inventory, *split])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.data.fold_tables import split_options
+from pipeline.data.fold_tables import split_of
 from pipeline.inventory_table import MEASURED, SOURCE
 from pipeline.workspace import Workspace
 from submissions.host.listing import COLUMNS, FROM_FILE, list_images
@@ -37,7 +37,7 @@ def column_problems(space: Workspace) -> list[str]:
 def named_columns(space: Workspace) -> list[tuple[str, str]]:
     """(key, column) of every setting that names a column of the inventory."""
     experiment, competition = space.experiment, space.competition
-    folds, options = experiment.folds, split_options(space)
+    folds, options = experiment.folds, split_of(space)[1]
     group, strata = options.get("group"), options.get("strata") or []
     strata = [strata] if isinstance(strata, str) else strata
     size = competition.images.pixel_size_um

@@ -31,7 +31,7 @@ from inference.predict.tta import build_views
 from pipeline.augmentation.augment import build_augmentation
 from pipeline.augmentation.recipes import RECIPES
 from pipeline.augmentation.volumes import VolumeAugmentation
-from pipeline.data.fold_tables import split_method, split_options
+from pipeline.data.fold_tables import split_of
 from pipeline.experiment import Experiment, Target
 from pipeline.stage import digest
 from pipeline.training.extra_data import check_external, external_space
@@ -74,16 +74,20 @@ def _refused(steps: Iterator[tuple[str, Callable[[], object]]]) -> Iterator[str]
 
 
 def _light(space: Workspace) -> Iterator[tuple[str, Callable[[], object]]]:
-    experiment, tune = space.experiment, space.experiment.tune
-    contract = space.competition
+    contract, tune = space.competition, space.experiment.tune
     if tune.metric is None:
         yield "metric", lambda: try_metric(check_metric(contract), contract)
     else:
         yield "metric", lambda: check_metric(contract)
         yield "tune.metric", lambda: try_metric(build_metric(str(tune.metric), **tune.metric_params), contract)
     yield "tune", lambda: _check_decision(space)
-    folds = experiment.folds
-    yield "folds.method", lambda: check_method(split_method(space), folds.n, experiment.seed, split_options(space))
+    yield "folds.method", lambda: _check_split(space)
+
+
+def _check_split(space: Workspace) -> None:
+    """Raises ValueError for a method or options of the split that no images would suit."""
+    method, options = split_of(space)
+    check_method(method, space.experiment.folds.n, space.experiment.seed, options)
 
 
 def _check_decision(space: Workspace) -> None:

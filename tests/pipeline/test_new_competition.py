@@ -15,7 +15,7 @@ import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 
 from folds.splitters import check_method
-from pipeline.data.fold_tables import split_options
+from pipeline.data.fold_tables import split_of
 from pipeline.experiment import load_experiment, resolve
 from pipeline.new_competition import start_competition
 from pipeline.planning.first_experiment import look_at_host
@@ -303,7 +303,7 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     assert name == "cityscapes" or competition.group == group
     experiment = resolve(load_experiment(f"{name}-baseline.yaml"), competition)
     space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
-    check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_options(space))
+    check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_of(space)[1])
     assert _masks_shown(competition, Path(name)) > 0
 
 

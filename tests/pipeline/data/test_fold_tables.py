@@ -10,7 +10,7 @@ from tiny_run import space_of as tiny_space
 from tiny_run import stage, write_tiny_experiment
 
 from folds.foldfile import write_folds
-from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds
+from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds, split_of
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.leak_report import audit_and_report
 from pipeline.experiment import Experiment, FoldsSettings
@@ -126,6 +126,25 @@ def test_groups_of_the_contract_are_kept_whole_where_no_method_is_named(tmp_path
     assert fold_table(alone, None)["group"].nunique() == 12
     by_hand = space.experiment.model_copy(update={"folds": FoldsSettings(n=4, group="patient")})
     assert fold_table(Workspace(by_hand, alone.competition, space.data, space.runs), None).equals(table)
+
+
+def test_slices_of_stacks_stay_together_where_no_method_is_named(tmp_path: Path) -> None:
+    space = space_of(tmp_path, folds={"n": 3}, input={"offsets": [-2, 0, 2]})
+    ungrouped = space.competition.model_copy(update={"group": None})
+    inventory = pd.read_csv(space.inventory / "inventory.csv", dtype={"image_id": str})
+    inventory = inventory[inventory["split"] == "train"].head(12).assign(z=range(12))
+
+    def split(slices: int) -> tuple[str, dict[str, object]]:
+        stacks = pd.Series(range(12)) // slices
+        return split_of(Workspace(space.experiment, ungrouped, space.data, space.runs), inventory.assign(stack=stacks))
+
+    assert split(1) == ("kfold", {})  # an image each
+    assert split(4) == ("group", {"group": "stack"})  # three stacks, as many as folds
+    assert split(6) == ("slab", {"buffer": 2})  # two: slabs of both, as far apart as a sample reaches
+    named = space.experiment.model_copy(update={"folds": FoldsSettings(n=3, method="kfold", buffer=1)})
+    assert split_of(Workspace(named, ungrouped, space.data, space.runs), inventory.assign(stack=0)) == (
+        "kfold", {"buffer": 1},
+    )  # fmt: skip
 
 
 def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -> None:
