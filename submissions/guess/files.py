@@ -29,6 +29,7 @@ KNOWN_ENDING = re.compile(
     r"[_.-](?:masks?(?:_[0-9]{1,2})?|labels?|seg|segmentation|gt|annotation|volume|image|img|train|test)", re.IGNORECASE
 )
 SEPARATORS = "_-. "
+NUMBER = re.compile(r"(\D*)([0-9]+)(\D*)")
 BAND = re.compile(r"[_\-. ](?:(?:b|band|ch|channel)[0-9]{1,2}[a-z]?|[a-z]+)", re.IGNORECASE)
 MANY = 8
 FEW_NAMES = 6  # kinds of files that lie in a folder, or begin alike
@@ -67,7 +68,7 @@ class FileGroup:
     @property
     def looks_like_masks(self) -> bool:
         """Whether a folder or an ending says mask, label, annotation and the like."""
-        return any(hint in word for word in self.words for hint in MASK_WORDS) or "gt" in self.words
+        return _says_mask(" ".join(self.words))
 
     @property
     def stems(self) -> list[str]:
@@ -104,6 +105,7 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
     paths = sorted(walk_files(root, suffixes))
     varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path}) | _of_pairs(paths)
     divided = _of_test(paths)
+    beside = _beside_masks(paths)
     splits = _split_words(paths)
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, Fields]]] = {}
     for path in paths:
@@ -114,8 +116,13 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
         values: list[str] = []
         for depth, folder in enumerate(folders):
             word = SPLIT_WORDS.search(folder)
-            if _key(folders[:depth]) in varying or tuple(folders[:depth]) in divided:
-                names.append(f"folder{len([one for one in names if one != 'subset']) + 1}")
+            number = NUMBER.fullmatch(folder) if tuple(folders[:depth]) in beside else None
+            if number:
+                names.append(_next_folder(names))
+                values.append(number[2])
+                parts.append(f"{number[1]}{{{names[-1]}}}{number[3]}")
+            elif _key(folders[:depth]) in varying or tuple(folders[:depth]) in divided:
+                names.append(_next_folder(names))
                 values.append(folder)
                 parts.append(f"{{{names[-1]}}}")
             elif word and "subset" not in names and len(splits.get(_masked(folders, depth), ())) > 1:
@@ -135,6 +142,11 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
         for part in _by_beginning(by_ending)
     ]
     return sorted(found, key=lambda group: (-len(group.files), group.pattern))
+
+
+def _next_folder(names: Sequence[str]) -> str:
+    """The name of the next field for a folder."""
+    return f"folder{len([one for one in names if one != 'subset']) + 1}"
 
 
 def walk_files(root: Path, suffixes: Sequence[str]) -> Iterable[str]:
@@ -261,6 +273,30 @@ def _of_test(paths: Iterable[str]) -> set[tuple[str, ...]]:
         if sum(map(len, children.values())) == len(set().union(*children.values()))
         if not any(map(_is_layout_word, children))
     }
+
+
+def _beside_masks(paths: Iterable[str]) -> set[tuple[str, ...]]:
+    """Folders with children of images and of masks that are numbered alike: Slide_01, GT_01, Slide_02, GT_02."""
+    children: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        *folders, _ = path.split("/")
+        for depth, folder in enumerate(folders):
+            children.setdefault(tuple(folders[:depth]), set()).add(folder)
+    found = set()
+    for parent, names in children.items():
+        numbers: dict[tuple[str, str], set[str]] = {}
+        for match in filter(None, map(NUMBER.fullmatch, names)):
+            numbers.setdefault((match[1], match[3]), set()).add(match[2])
+        of_masks = [one for words, one in numbers.items() if _says_mask(" ".join(words))]
+        of_images = [one for words, one in numbers.items() if not _says_mask(" ".join(words))]
+        if any(len(one & other) > 1 for one in of_masks for other in of_images):
+            found.add(parent)
+    return found
+
+
+def _says_mask(name: str) -> bool:
+    words = re.findall(r"[a-z]+", name.lower())
+    return "gt" in words or any(hint in word for hint in MASK_WORDS for word in words)
 
 
 def _is_layout_word(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from submissions.guess.draft import Draft
 from submissions.guess.files import VOLUMES, FileGroup
 from submissions.guess.name_groups import group_of_folders, parts_of_names
-from submissions.guess.pairing import Layout
+from submissions.guess.pairing import Layout, joined_groups
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
 from submissions.images.axes import axes_of_pair, guess_axes
@@ -63,7 +63,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     elif layers:
         section = {"kind": "layers", **section}
     notes += [f"{len(layers)} files an image, its channels: {', '.join(layers)}"] if layers else []
-    notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in layout.unused]
+    notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in joined_groups(layout.unused)]
     draft.put("images", section, *notes[:12])
     _put_short(draft, train)
 

@@ -26,6 +26,7 @@ NEAR_BORDER = 3  # pixels: soft values lie this close to the border
 MOSTLY, MOSTLY_AT_ENDS = 0.98, 0.9
 FEW_COLOURS, OWN = 8, 0.7
 COUNTS_DIFFER, MANY_OBJECTS = 3, 5  # how many numbers of objects masks that number theirs have, and the largest of them
+PICTURES = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg", ".webp")
 
 
@@ -35,7 +36,8 @@ class Seen:
     most: values in one mask; changing: masks differ in their values; colours: they are pictures in colour; parts: how
     many values but 0 the masks have, added up; mixed: some masks are in colour and some in grey; ends: they are of a
     lossy format, and nearly all their pixels nearly black or nearly white; counts: how many values but 0 a mask has,
-    where those of each are 1, 2, 3 and so on."""
+    where those of each are 1, 2, 3 and so on; whole: they are pictures of 16 bits or more, as classes do not need, and
+    nearly every value is one connected region."""
 
     values: set[int] = field(default_factory=set)
     soft: bool = True
@@ -47,6 +49,7 @@ class Seen:
     mixed: bool = False
     ends: bool = True
     counts: set[int] = field(default_factory=set)
+    whole: bool = True
 
 
 def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
@@ -134,6 +137,7 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
         seen.lossy |= colours and lossy
         seen.ends &= lossy and not colours and _at_ends(pixels)
         seen.soft &= not colours and _is_soft(pixels)
+        seen.whole = seen.whole and file.lower().endswith(PICTURES) and _regions_alone(pixels, len(own - {0}))
     numbered = all(one | {0} == set(range(len(one | {0}))) for one in sets)
     seen.counts = {len(one - {0}) for one in sets} if numbered else set()
     seen.values = set().union(*sets)
@@ -162,6 +166,15 @@ def _at_ends(pixels: np.ndarray) -> bool:
     """Whether a grey mask of 8 bits is black and white but for what a lossy format changed."""
     near = (pixels <= 255 - BRIGHT) | (pixels >= BRIGHT)
     return pixels.dtype == np.uint8 and float(near.mean()) > MOSTLY_AT_ENDS
+
+
+def _regions_alone(pixels: np.ndarray, values: int) -> bool:
+    """Whether a plane of 16 bits or more has hardly more connected regions of one value than values but 0."""
+    if pixels.dtype.itemsize < 2 or len(pixels) > 1:
+        return False
+    from skimage.measure import label  # slow to import, and hardly ever asked
+
+    return int(label(pixels[0], connectivity=2).max()) <= values / MOSTLY_AT_ENDS
 
 
 def _is_soft(pixels: np.ndarray) -> bool:
@@ -219,6 +232,7 @@ def _are_objects(seen: Seen) -> bool:
     many |= seen.colours and len(values) > FEW_COLOURS and len(values) - 1 > OWN * seen.parts  # hardly one comes again
     many &= not (values[-1] <= 255 and seen.most == len(values))
     many |= len(seen.counts) >= COUNTS_DIFFER and max(seen.counts) >= MANY_OBJECTS and not seen.colours
+    many |= seen.whole and seen.most > MANY_OBJECTS
     return values[0] == 0 and seen.changing and many
 
 

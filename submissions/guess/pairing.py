@@ -22,6 +22,7 @@ How = Literal["one", "objects", "classes", "observers"]
 ALIKE = 0.4  # intersection over union of two masks that show the same thing
 COMPARED = 5
 TOKENS = re.compile(r"([_\-./ ])")
+TRACKS = re.compile(r"(?<![a-z])tra(ck)?(?![a-z])", re.IGNORECASE)  # markers of cells, not their outlines
 SECOND_CHOICE = ("color", "colour", "overlay", "instance", "preview", "superpixel", "edge", "contour", "fov")
 
 
@@ -61,13 +62,14 @@ class _Match:
     pairs: Mapping[str, list[str]]
 
     @property
-    def rank(self) -> tuple[int, int, int, int, int, int]:
-        """Larger is better: more pairs, a name that says mask and no second choice, whole names kept."""
+    def rank(self) -> tuple[int, int, int, int, int, int, int]:
+        """Larger is better: no markers of tracks, more pairs, a name that says mask and no second choice, whole names
+        kept."""
         words = " ".join(self.masks.words)
         second = sum(word in words for word in SECOND_CHOICE)
         return (
-            len(self.pairs), -second, int(self.masks.looks_like_masks), int(self.how == "one"), self._beside,
-            -len(self.pattern),
+            -int(TRACKS.search(self.pattern) is not None), len(self.pairs), -second, int(self.masks.looks_like_masks),
+            int(self.how == "one"), self._beside, -len(self.pattern),
         )  # fmt: skip
 
     @property

@@ -165,6 +165,27 @@ def sequences_in_folders(root: Path) -> None:
         volume(root / f"{k * 11}/lesion.nii.gz", label)
 
 
+def cells_over_time(root: Path) -> None:
+    """The Cell Tracking Challenge's folders: two sequences, cells outlined in some frames, marked in all."""
+    for sequence in ("01", "02"):
+        for t in range(4):
+            rows = np.arange(SHAPE[0])[:, None] // 8
+            label = ((rows * 5 + np.arange(SHAPE[1]) // 12 + 1) * (rows % 2) * (rows < 2 + t)).astype(np.uint16)
+            write(root / f"{sequence}/t{t:03d}.tif", draw_image(label > 0, t)[..., 0])
+            write(root / f"{sequence}_GT/TRA/man_track{t:03d}.tif", label * (label % 2))
+            if t != 1:
+                write(root / f"{sequence}_GT/SEG/man_seg{t:03d}.tif", label)
+
+
+def slides_beside_truth(root: Path) -> None:
+    """A folder a slide, and one of masks beside it with the same number."""
+    for slide in range(1, 5):
+        for part in range(1, 4):
+            name = f"{slide:02d}_{part}.png"
+            write(root / f"Slide_{slide:02d}/{name}", draw_image(draw_mask(slide + part), part))
+            write(root / f"GT_{slide:02d}/{name}", white(draw_mask(slide + part)))
+
+
 def many_bands(root: Path) -> None:
     """One file per band, twelve of them, the last at half the size; masks in another folder."""
     for k in range(4):
@@ -283,6 +304,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "wkt-of-tiles": (wkt_of_tiles, 4, None),
     "brats": (brats, 4, None),
     "sequences-in-folders": (sequences_in_folders, 4, None),
+    "cells-over-time": (cells_over_time, 6, None),
+    "slides-beside-truth": (slides_beside_truth, 12, "folder1"),
     "many-bands": (many_bands, 4, None),
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
@@ -305,6 +328,18 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
     check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_of(space)[1])
     assert _masks_shown(competition, Path(name)) > 0
+
+
+def test_outlines_of_cells_are_preferred_to_markers_and_are_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells_over_time(tmp_path / "cells")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("cells"))
+    competition = load_competition(Path("cells.yaml"))
+    assert competition.masks.path == "{folder1}_GT/SEG/man_seg{name}.tif" and competition.masks.instances
+    assert competition.images.stack == "{folder1}"
+    assert load_experiment("cells-baseline.yaml").folds.group == "stack"
 
 
 @pytest.mark.parametrize(("files", "mask_pages", "kind"), [(3, 6, "volumes"), (1, 6, "pages"), (3, 1, "files")])
