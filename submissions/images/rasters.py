@@ -1,7 +1,7 @@
-"""PNG, JPEG and BMP: headers read without decoding, damage found that OpenCV passes over, masks as indices.
+"""PNG, JPEG, BMP, PPM and PGM: headers read without decoding, damage found that OpenCV passes over, masks as indices.
 
 OpenCV returns None for what it cannot read and, in several versions, half a picture for a truncated file; so
-the container is checked first (PNG: the CRC of every chunk; JPEG: the end marker; BMP: the length).
+the container is checked first (PNG: the CRC of every chunk; JPEG: the end marker; others: the length).
 Pixels come as stored, as annotations count them; EXIF orientation is applied where the contract says so.
 """
 
@@ -23,10 +23,13 @@ from PIL import ExifTags, Image
 from submissions.images.readers import MAX_DECODED_PIXELS, FileReader, check_pixels, check_window
 from submissions.images.reading import AS_STORED, Reading
 
+NETPBM_MAGIC = (b"P5", b"P6")
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PREFIX = 1 << 16
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SPACE = rb"(?:\s|#[^\n]*\n)+"
+_NETPBM = re.compile(rb"P([56])" + _SPACE + rb"([0-9]+)" + _SPACE + rb"([0-9]+)" + _SPACE + rb"([0-9]+)\s")
 _AGAIN = "copy it again from the host"
 
 
@@ -53,6 +56,8 @@ def parse_header(data: bytes, path: Path) -> RasterHeader | None:
         return _png_header(data)
     if data.startswith(b"BM"):
         return _bmp_header(data, path)
+    if data.startswith(NETPBM_MAGIC):
+        return _netpbm_header(data)
     return _jpeg_header(data)
 
 
@@ -88,6 +93,14 @@ def _bmp_header(data: bytes, path: Path) -> RasterHeader | None:
     return RasterHeader("BMP", abs(height), width, min(bits, 8), "grey" if grey else "rgb")
 
 
+def _netpbm_header(data: bytes) -> RasterHeader | None:
+    match = _NETPBM.match(data)
+    if match is None:
+        return None
+    kind, width, height, most = map(int, match.groups())
+    return RasterHeader("Netpbm", height, width, 8 if most < 256 else 16, "grey" if kind == 5 else "rgb")
+
+
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start of payload, end) of each segment, the end marker included."""
     position = 2
@@ -116,6 +129,11 @@ def find_damage(data: bytes, header: RasterHeader) -> str | None:
     if header.format == "JPEG":
         markers = [marker for marker, _, _ in _jpeg_segments(data)]
         return None if markers[-1:] == [0xD9] else f"no end-of-image marker in {len(data)} bytes"
+    if header.format == "Netpbm":
+        match = _NETPBM.match(data)
+        begin = match.end() if match else 0
+        expected = begin + header.height * header.width * header.channels * header.bits // 8
+        return None if len(data) >= expected else f"{len(data)} bytes, expected {expected}"
     expected = struct.unpack("<I", data[10:14])[0]
     bits = struct.unpack("<H", data[28:30])[0]
     if struct.unpack("<I", data[30:34])[0] in (0, 3):  # not run-length coded
@@ -154,7 +172,7 @@ def _palette_as_grey(data: bytes) -> bytes:
 
 
 def read_header(path: Path) -> RasterHeader:
-    """Header of a PNG, JPEG or BMP file; reads 64 KB, more only where the header is that long."""
+    """Header of a PNG, JPEG, BMP, PPM or PGM file; reads 64 KB, more only where the header is that long."""
     with path.open("rb") as stream:
         data = stream.read(_PREFIX)
         header = parse_header(data, path)
@@ -179,7 +197,7 @@ def _orientation(path: Path) -> int:
 
 
 def _decoded(data: bytes, path: Path, *, as_mask: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels of a PNG, JPEG or BMP file (H, W, C) uint8 or uint16, RGB order, and bool (H, W) of what is not
+    """Pixels of a PNG, JPEG, BMP, PPM or PGM file (H, W, C) uint8 or uint16, RGB order, and bool (H, W) of what is not
     transparent, None where all is opaque.
 
     as_mask: (H, W, 1), palette indices and samples of fewer than 8 bits as stored, not expanded to colours.
@@ -242,7 +260,7 @@ def _mask_plane(pixels: np.ndarray, header: RasterHeader, path: Path) -> np.ndar
 
 
 class RasterReader(FileReader):
-    """A PNG, JPEG or BMP file as a reader (1, H, W, C); the first window decodes the picture and keeps it."""
+    """A PNG, JPEG, BMP, PPM or PGM file as a reader (1, H, W, C); the first window decodes the picture and keeps it."""
 
     decodes_whole = True
 

@@ -59,7 +59,8 @@ class Format:
 
 def _raster(path: Path, suffix: str, head: bytes) -> bool:
     png_or_jpeg = head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"))
-    return png_or_jpeg or (head.startswith(b"BM") and len(head) >= 26)
+    netpbm = head[:2] in (b"P5", b"P6") and head[2:3].isspace()
+    return png_or_jpeg or netpbm or (head.startswith(b"BM") and len(head) >= 26)
 
 
 def _tiff(path: Path, suffix: str, head: bytes) -> bool:
@@ -109,7 +110,7 @@ def is_container(path: Path) -> bool:
 FORMATS = (
     Format("slide", "slides (NDPI, MRXS, SCN, BIF, VMS)", "formats.slides:SlideReader", _slide, "slides",
            (("openslide", "openslide-python", ">=1.4"), ("openslide_bin", "openslide-bin", ">=4.0"))),
-    Format("raster", "PNG, JPEG and BMP", "rasters:RasterReader", _raster),
+    Format("raster", "PNG, JPEG, BMP, PPM and PGM", "rasters:RasterReader", _raster),
     Format("tiff", "TIFF, OME-TIFF, GeoTIFF and SVS", "tiff:TiffReader",
            _tiff),
     Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureReader", _picture),
