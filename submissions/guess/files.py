@@ -13,7 +13,8 @@ from submissions.host.patterns import is_system_name
 
 SUFFIXES = (
     ".nii.gz", ".ome.tif", ".ome.tiff", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jp2",
-    ".avif", ".ppm", ".pgm", ".pnm", ".npy", ".npz", ".nii", ".dcm", ".nrrd", ".mha", ".mhd", ".mrc", ".svs", ".ndpi", ".mrxs",
+    ".avif", ".ppm", ".pgm", ".pnm", ".npy", ".npz", ".nii", ".dcm", ".nrrd", ".mha", ".mhd", ".mrc", ".svs", ".ndpi",
+    ".mrxs",
 )  # fmt: skip
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 DOCUMENTS = (".json", ".txt", ".xml", ".geojson")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from submissions.guess.files import VOLUMES, FileGroup
-from submissions.guess.pairing import Layout, one_token_varies
+from submissions.guess.pairing import Layout, cuts_of, one_word_varies, with_words
 from submissions.images.opening import probe_image
 
 SHARED = 0.9  # of the images, that have a file of each channel
@@ -21,7 +21,7 @@ def with_layers(root: Path, layout: Layout, others: Sequence[FileGroup]) -> Layo
     layers = _layers(root, layout.train, others)
     if not layers:
         return layout
-    words = "|".join(sorted(layers))
+    words = sorted(layers)
     used, test = [*layers.values()], None
     if layout.test is not None:
         of_test = _layers(root, layout.test, others)
@@ -29,15 +29,16 @@ def with_layers(root: Path, layout: Layout, others: Sequence[FileGroup]) -> Layo
             return layout
         used += of_test.values()
         test = _layered(layout.test, of_test, words)
-    unused = [group for group in layout.unused if group not in used]
+    paths = {path for group in used for path, _ in group.files}
+    unused = [group for group in layout.unused if not paths & {path for path, _ in group.files}]
     return replace(layout, train=_layered(layout.train, layers, words), test=test, unused=unused)
 
 
 def _layers(root: Path, group: FileGroup, others: Sequence[FileGroup]) -> dict[str, FileGroup]:
     """The group and those that are other channels of its images, by the word in which their patterns differ."""
     found: dict[str, dict[str, FileGroup]] = {}
-    for other in others:
-        varied = one_token_varies([group.pattern, other.pattern])
+    for other in (cut for one in others for cut in cuts_of(one)):
+        varied = one_word_varies([group.pattern, other.pattern])
         if varied is None or not all(re.fullmatch(r"\w+", word) for word in varied[1]):
             continue
         in_name = "{?}" in varied[0].rpartition("/")[2]
@@ -47,10 +48,10 @@ def _layers(root: Path, group: FileGroup, others: Sequence[FileGroup]) -> dict[s
     return layers if all(_is_grey(root, one) for one in layers.values()) else {}
 
 
-def _layered(group: FileGroup, layers: dict[str, FileGroup], words: str) -> FileGroup:
-    varied = one_token_varies([one.pattern for one in layers.values()])
+def _layered(group: FileGroup, layers: dict[str, FileGroup], words: Sequence[str]) -> FileGroup:
+    varied = one_word_varies([one.pattern for one in layers.values()])
     assert varied is not None, "each differs from the first in that one word"
-    return replace(group, pattern=varied[0].replace("{?}", f"{{layer:{words}}}"))
+    return replace(group, pattern=with_words(varied[0], "layer", words))
 
 
 def _of_same_images(group: FileGroup, other: FileGroup) -> bool:

@@ -186,7 +186,7 @@ class Finder:
             return masks
         for how in ("observers", "classes"):
             alike = [one for one in others if self._relation(best, one) == how]
-            varied = one_token_varies([best.pattern, *(one.pattern for one in alike)]) if alike else None
+            varied = one_word_varies([best.pattern, *(one.pattern for one in alike)]) if alike else None
             if varied is not None:
                 pattern, words = varied
                 field_name = "{class}" if how == "classes" else "{observer}"
@@ -304,7 +304,7 @@ def _by_name(images: FileGroup, masks: FileGroup) -> _Match | None:
     if not set(masks.names) <= set(images.names):
         return None
     best: tuple[int, FileGroup, FileGroup, dict[str, list[str]]] | None = None
-    for own, other in product(_cuts(images), _cuts(masks)):
+    for own, other in product(cuts_of(images), cuts_of(masks)):
         files = _keyed(other, masks.names)
         pairs = {path: files[key] for path, key in _keys(own, masks.names) if key in files}
         if any(len(one) > 1 for one in files.values()):
@@ -320,7 +320,7 @@ def _by_name(images: FileGroup, masks: FileGroup) -> _Match | None:
     return _Match(own, masks, pattern, "one", pairs)
 
 
-def _cuts(group: FileGroup) -> list[FileGroup]:
+def cuts_of(group: FileGroup) -> list[FileGroup]:
     """The group as it is, and with what all its names have at the beginning, the end, or both in the pattern."""
     heads, tails = dict.fromkeys(("", common_head(group.stems))), dict.fromkeys(("", common_tail(group.stems)))
     pairs = [(head, tail) for head in heads for tail in tails]
@@ -373,15 +373,22 @@ def _pairs(images: FileGroup, masks: FileGroup, pattern: str, pairs: Sequence[tu
     return _Match(images, masks, pattern, "objects", {path: files for path, files in pairs if files})
 
 
-def one_token_varies(patterns: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The patterns as one, {?} for the part that differs, and what it is in each; None where more than one does."""
+def one_word_varies(patterns: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The patterns as one, {?} for the word that differs, and what it is in each; None where more than one does.
+
+    The word may stand in several places, as in train_red/red_{name}.tif.
+    """
     tokens = [TOKENS.split(pattern) for pattern in patterns]
     if len({len(parts) for parts in tokens}) != 1:
         return None
-    places = [place for place, parts in enumerate(zip(*tokens, strict=True)) if len(set(parts)) > 1]
-    if len(places) != 1 or any("{" in parts[places[0]] for parts in tokens):
+    varying = {place: words for place, words in enumerate(zip(*tokens, strict=True)) if len(set(words)) > 1}
+    if len(set(varying.values())) != 1 or any("{" in word for words in varying.values() for word in words):
         return None
-    first = list(tokens[0])
-    words = [parts[places[0]] for parts in tokens]
-    first[places[0]] = "{?}"
-    return "".join(first), words
+    joined = "".join("{?}" if place in varying else part for place, part in enumerate(tokens[0]))
+    return joined, list(next(iter(varying.values())))
+
+
+def with_words(pattern: str, field_name: str, words: Sequence[str]) -> str:
+    """A pattern of `one_word_varies` with a field of these words for {?}, whose later places have the first one's."""
+    first = pattern.replace("{?}", f"{{{field_name}:{'|'.join(words)}}}", 1)
+    return first.replace("{?}", f"{{{field_name}}}")

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from submissions.guess.class_lists import class_lists
 from submissions.guess.files import DOCUMENTS, FileGroup, group_files, near_files
-from submissions.guess.pairing import matches_of, one_token_varies
+from submissions.guess.pairing import matches_of, one_word_varies, with_words
 from submissions.host.listing import spread
 from submissions.host.polygons import Entry, read_document
 
@@ -67,8 +67,8 @@ def _with_others(folder: Path, path: Path, rest: Iterable[Path], train: FileGrou
             others.append(other)
             left -= _stems(other)
     files = [one.relative_to(folder).as_posix() for one in (path, *others)]
-    varied = one_token_varies(files) if others else None
-    return (varied[0].replace("{?}", f"{{part:{'|'.join(varied[1])}}}"), others) if varied else (files[0], [])
+    varied = one_word_varies(files) if others else None
+    return (with_words(varied[0], "part", varied[1]), others) if varied else (files[0], [])
 
 
 def _stems(path: Path) -> set[str]:

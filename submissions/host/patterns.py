@@ -91,11 +91,12 @@ def check_apart(pattern: str) -> str:
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The pattern for every word of its fields {field:a|b}; other fields are left as they are."""
+    """The pattern for every word of its fields {field:a|b}, wherever they stand; other fields are left as they are."""
     match = next((one for one in FIELD_KIND.finditer(pattern) if WORDS.fullmatch(one[2] or "")), None)
     if match is None:
         return [pattern]
-    chosen = (f"{pattern[: match.start()]}{word}{pattern[match.end() :]}" for word in match[2].split("|"))
+    same = re.compile(rf"{{{match[1]}(?::[^}}]*)?}}")
+    chosen = (same.sub(word, pattern) for word in match[2].split("|"))
     return [found for one in chosen for found in alternatives(one)]
 
 

@@ -195,6 +195,16 @@ def many_bands(root: Path) -> None:
         write(root / f"water/S2A_MSIL2A_{k:02d}.tif", white(draw_mask(k)))
 
 
+def band_in_folder_and_name(root: Path) -> None:
+    """38-Cloud: a folder per band, whose word the file names repeat."""
+    for k in range(6):
+        split, name = ("train", f"patch_{k}.tif") if k < 4 else ("test", f"patch_{k}.tif")
+        for place, band in enumerate(("red", "green", "blue", "nir")):
+            write(root / f"{split}_{band}/{band}_{name}", draw_image(draw_mask(k), 20 * k + place)[..., 0])
+        if k < 4:
+            write(root / f"train_gt/gt_{name}", white(draw_mask(k)))
+
+
 def names_repeat_in_subsets(root: Path) -> None:
     """train/, val/ and test/ number their files from 0 each: those are no slices."""
     for k in range(9):
@@ -307,6 +317,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "cells-over-time": (cells_over_time, 6, None),
     "slides-beside-truth": (slides_beside_truth, 12, "folder1"),
     "many-bands": (many_bands, 4, None),
+    "band-in-folder-and-name": (band_in_folder_and_name, 4, None),
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
@@ -500,7 +511,7 @@ def test_a_hosts_split_that_divides_drives_is_no_fold(tmp_path: Path, monkeypatc
 
 CHANNELS = {
     "two-channels": 2, "two-channel-volumes": 2, "bands-first": 6, "brats": 4, "sequences-in-folders": 2,
-    "many-bands": 12,
+    "many-bands": 12, "band-in-folder-and-name": 4,
 }  # fmt: skip
 
 

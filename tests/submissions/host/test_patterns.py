@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from submissions.host.patterns import check_apart, check_inside, fill, find_files, pattern_regex, scan
+from submissions.host.patterns import alternatives, check_apart, check_inside, fill, find_files, pattern_regex, scan
 
 
 def test_pattern_fields_repeat_as_the_same_text() -> None:
@@ -128,3 +128,7 @@ def test_a_link_that_leads_in_circles_is_no_folder(tmp_path: Path) -> None:
     found = scan(tmp_path, "{part}/{id}.png")
     assert [path for path, _ in found.files] == ["train/a.png"]
     assert [one.where for one in found.almost] == ["train/loop.png"]
+
+
+def test_a_word_of_several_is_the_same_wherever_its_field_stands() -> None:
+    assert alternatives("{part:a|b}/{id}_{part}_{part:a|b}.json") == ["a/{id}_a_a.json", "b/{id}_b_b.json"]
