@@ -7,9 +7,10 @@
                                 +---------------- class of each query (N, K + 1) -- sum over queries - logits
 
 Trained here like any other network, through its semantic answer, not by matching queries to segments: class
-k at a pixel is `s = sum over queries of P(query is k) * P(pixel is the query's)`, a sum that is no
-probability itself. The logit given is `log s` for softmax (so that the probabilities are `s / sum of s`) and
-`log(s / (1 - s))`, with s capped below 1, for sigmoid.
+k at a pixel has `s = sum over queries of P(query is k) * P(pixel is the query's)`, a sum that is no
+probability itself: of a hundred queries that have learned nothing it is 25 or more. The logit given is `log s` for
+softmax (so that the probabilities are `s / sum of s`) and `log(s / r)` for sigmoid, where `r` is the same sum of the
+queries that are no object (so that the probability is `s / (s + r)`).
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ class MaskFormer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         outputs = self.inner(pixel_values=images)
-        classes = outputs.class_queries_logits.float().softmax(dim=-1)[..., :-1]
+        classes = outputs.class_queries_logits.float().softmax(dim=-1)
         masks = outputs.masks_queries_logits.float().sigmoid()
-        scores = torch.einsum("nqk,nqhw->nkhw", classes, masks).clamp(min=EPSILON)
-        if self.exclusive:
-            return resize(scores.log(), images.shape[-2:])
-        return resize(torch.logit(scores.clamp(max=1 - EPSILON)), images.shape[-2:])
+        with torch.autocast(images.device.type, enabled=False):  # bfloat16 would round the sums
+            sums = torch.einsum("nqk,nqhw->nkhw", classes, masks).clamp(min=EPSILON).log()
+        scores, nothing = sums[:, :-1], sums[:, -1:]
+        return resize(scores if self.exclusive else scores - nothing, images.shape[-2:])
 
 
 def build_maskformer(

@@ -321,6 +321,19 @@ def test_image_head_needs_a_deepest_map(monkeypatch) -> None:
         build_model(ModelConfig(architecture="maskformer"))
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_a_hundred_queries_of_maskformer_begin_undecided_and_learn(activation: str) -> None:
+    config = small_config("maskformer", queries=100).model_copy(update={"activation": activation})
+    model = build_model(config)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(torch.rand(2, 4, 64, 64))
+    probability = logits.sigmoid() if activation == "sigmoid" else logits.softmax(1)
+    assert torch.isfinite(logits).all() and 0.1 < probability.min() < probability.max() < 0.9
+    logits[:, 0].sum().backward()
+    gradient = next(p.grad for name, p in model.named_parameters() if "class_predictor" in name)
+    assert gradient is not None and gradient.abs().max() > 0
+
+
 def test_encoder_names_of_both_libraries() -> None:
     assert resolve_encoder("resnet34") == "resnet34"
     assert resolve_encoder("tu-resnet34") == "tu-resnet34"
