@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ NEAR_BORDER = 3  # pixels: soft values lie this close to the border
 MOSTLY, MOSTLY_AT_ENDS = 0.98, 0.9
 FEW_COLOURS, OWN = 8, 0.7
 COUNTS_DIFFER, MANY_OBJECTS = 3, 5  # how many numbers of objects masks that number theirs have, and the largest of them
+FEW_SHADES, LAST_INDEX = 8, 64  # few values, one of them beyond this number: shades of grey, not classes in order
 PICTURES = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg", ".webp")
 
@@ -37,7 +39,7 @@ class Seen:
     many values but 0 the masks have, added up; mixed: some masks are in colour and some in grey; ends: they are of a
     lossy format, and nearly all their pixels nearly black or nearly white; counts: how many values but 0 a mask has,
     where those of each are 1, 2, 3 and so on; whole: they are pictures of 16 bits or more, as classes do not need, and
-    nearly every value is one connected region."""
+    nearly every value is one connected region; common: how many pixels have a value."""
 
     values: set[int] = field(default_factory=set)
     soft: bool = True
@@ -50,6 +52,7 @@ class Seen:
     ends: bool = True
     counts: set[int] = field(default_factory=set)
     whole: bool = True
+    common: Counter[int] = field(default_factory=Counter)
 
 
 def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
@@ -128,7 +131,9 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
     sets: list[frozenset[int]] = []
     for file in files:
         pixels, colours = _read(folder / file)
-        own = frozenset(np.unique(pixels).tolist())
+        found, counts = np.unique(pixels, return_counts=True)
+        own = frozenset(found.tolist())
+        seen.common.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
         sets.append(own)
         seen.mixed |= bool(own - {0}) and seen.parts > 0 and colours != seen.colours
         seen.parts += len(own - {0})
@@ -216,13 +221,21 @@ def _meaning(folder: Path, pattern: str, seen: Seen) -> tuple[dict[str, Any], li
         return {"instances": True}, ["thing"], False, [why]
     if len(values) <= MOST_CLASSES:
         known, notes = names_of(folder, pattern, values, colours=False)
-        usual = {0: "background", 255: "void"}
-        names: dict[Any, Any] = {v: known.get(v) or usual.get(v, f"class_{v}" if v > 0 else "void") for v in values}
+        usual, remarks = _usual(seen)
+        names: dict[Any, Any] = {v: known.get(v) or usual.get(v, f"class_{v}" if v >= 0 else "void") for v in values}
         why = "every value is taken for a class; stage 01 reports values that only other masks hold"
         unnamed = "no list of classes names the values; write void for one that means unlabelled"
-        return {"values": names}, _classes(names), True, [why, *(notes if known else [*notes, unnamed])]
+        return {"values": names}, _classes(names), True, [why, *remarks, *(notes if known else [*notes, unnamed])]
     why = f"{len(values)} values: soft masks, thresholded in the middle; if values number objects, set instances: true"
     return {"threshold": max(1, (values[-1] + 1) // 2)}, ["thing"], False, [why]
+
+
+def _usual(seen: Seen) -> tuple[dict[int, str], list[str]]:
+    """What 0 and 255 mean beside other values, and why, where these are shades of grey and no numbers of classes."""
+    if len(seen.values) > FEW_SHADES or all(value <= LAST_INDEX for value in seen.values - {255}):
+        return {0: "background", 255: "void"}, []
+    most = max((0, 255), key=lambda value: seen.common[value])
+    return {most: "background"}, [f"shades of grey: {most} covers most pixels and is taken for the background"]
 
 
 def _are_objects(seen: Seen) -> bool:
@@ -237,7 +250,9 @@ def _are_objects(seen: Seen) -> bool:
 
 
 def _classes(names: dict[Any, str]) -> list[str]:
-    return [name for name in dict.fromkeys(names.values()) if name != "void"]
+    """The classes, background first."""
+    found = [name for name in dict.fromkeys(names.values()) if name != "void"]
+    return sorted(found, key=lambda name: name != "background")
 
 
 def _colours(folder: Path, pattern: str, codes: Sequence[int]) -> tuple[dict[str, Any], list[str], bool, list[str]]:

@@ -602,3 +602,18 @@ def test_a_folder_without_latin_letters_gives_a_name(tmp_path: Path) -> None:
     for folder, name in (("データ_1", "データ-1"), ("___", "competition")):
         write_rle_host(tmp_path / folder)
         assert guess(tmp_path / folder, tmp_path / f"{name}.yaml").name == name
+
+
+@pytest.mark.parametrize("background", [255, 0])
+def test_shades_of_grey_are_classes_and_the_common_one_is_the_background(tmp_path: Path, background: int) -> None:
+    for k in range(4):
+        label = np.full(SHAPE, background, np.uint8)
+        label[8:20, 8 + k : 24] = 128
+        label[10:14, 10 + k : 18] = 255 - background
+        for folder, pixels in (("images", draw_image(label == 128, k)), ("masks", label)):
+            (tmp_path / "host" / folder).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(tmp_path / f"host/{folder}/{k}.png"), pixels)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    other = f"class_{255 - background}"
+    assert contract.masks.values == {background: "background", 128: "class_128", 255 - background: other}
+    assert contract.classes[0] == "background" and set(contract.classes[1:]) == {"class_128", other}
