@@ -14,6 +14,7 @@ import numpy as np
 
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
+from submissions.guess.mask_channels import meaning_of_channels
 from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
 from submissions.host.mask_images import colour_name, opaque_codes
@@ -83,8 +84,10 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
                 "first is read, list them all to join them (masks.join)"
             )
         try:
-            seen = look_at_values(folder, sample)
-            found, classes, exclusive, why = _meaning(folder, masks.pattern, seen)
+            of_channels = meaning_of_channels(folder, sample)
+            found, classes, exclusive, why = of_channels or _meaning(
+                folder, masks.pattern, look_at_values(folder, sample)
+            )
             section |= found
             notes += why
         except (ValueError, OSError) as error:

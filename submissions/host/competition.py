@@ -194,6 +194,11 @@ class Masks(Settings):
         description="images: pixel value, or colour as '255,0,0' or '#ff0000' -> class name(s) or 'void'; "
         "'{species}' is the class in the image's column `species`",
     )
+    channels: list[str] = Field(
+        default_factory=list,
+        description="images: what each channel of a mask file shows, in its order: a class, 'void', or '' for nothing "
+        "of the contract; a pixel shows the class where it is not 0, with instances its values number the objects",
+    )
     column_classes: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="images: column -> its text -> class, where `values` names the column: {species: {1: cat, 2: dog}}",
@@ -265,6 +270,11 @@ class Masks(Settings):
             raise ValueError(
                 "masks.threshold is for soft masks, one file per image: leave out masks.values and masks.instances"
             )
+        if self.channels and (self.values is not None or "class" in self.path_fields or self.kind != "images"):
+            raise ValueError(
+                "masks.channels says which class a channel of a mask file shows: leave out masks.values and {class} in "
+                "masks.path, or leave out masks.channels"
+            )
         if ("observer" in self.path_fields) != bool(self.observers):
             raise ValueError("masks.observers and {observer} in masks.path go together: give both or neither")
         if self.observers and self.instances:
@@ -305,7 +315,7 @@ class Masks(Settings):
         """Class names that the value map and the polygons' map give."""
         named = {name for name in self._mapped(self.values) if not FIELD.findall(name)}
         of_columns = {name for cells in self.column_classes.values() for name in cells.values()}
-        return named | of_columns | self._mapped(self.polygon_classes)
+        return named | of_columns | self._mapped(self.polygon_classes) | ({*self.channels} - {""})
 
     @staticmethod
     def _mapped(meaning: Mapping[Any, str | list[str]] | None) -> set[str]:
@@ -446,7 +456,8 @@ class Competition(Settings):
         if self.masks.instances and len(self.classes) != 1 and (self.exclusive or not self._tells_classes_of_objects):
             raise ValueError(
                 "masks.instances needs exactly one class in classes, or masks that say of which class an object is "
-                "({class} in masks.path, masks.class_column, polygons) and classes that do not exclude each other"
+                "({class} in masks.path, masks.channels, masks.class_column, polygons) and classes that do not exclude "
+                "each other"
             )
         if self.submission and (self.submission.rows == "label") != (self.masks.kind == "none"):
             raise ValueError(
@@ -463,7 +474,8 @@ class Competition(Settings):
     @property
     def _tells_classes_of_objects(self) -> bool:
         masks = self.masks
-        named = {"images": "class" in masks.path_fields, "rle": masks.class_column is not None, "polygons": True}
+        of_images = "class" in masks.path_fields or bool(masks.channels)
+        named = {"images": of_images, "rle": masks.class_column is not None, "polygons": True}
         return named.get(masks.kind, False)
 
     @property

@@ -58,6 +58,8 @@ def _spacing(path: Path) -> tuple[float, float, float] | None:
 def _read(competition: Competition, data: Path, row: Row, extent: Extent) -> Truth:
     masks = competition.masks
     assert masks.path is not None
+    if masks.instances and masks.channels:
+        return truth_of_objects(competition, _of_channels(competition, data, row, extent), extent.size)
     if masks.instances:
         by_class = {name: masks.path.replace("{class}", name) for name in competition.classes}
         numbered = {name: _numbered(competition, data, path, row, extent) for name, path in by_class.items()}
@@ -86,6 +88,29 @@ def read_pixels(competition: Competition, path: Path, row: Row, extent: Extent) 
         slices = _checked(competition, reader.shape[:3], path, row, extent)
         pixels = np.stack([reader.read(z)[..., 0] for z in slices])
     return _of_size(pixels, extent)
+
+
+def read_channels(competition: Competition, path: Path, row: Row, extent: Extent) -> dict[str, np.ndarray]:
+    """Integers (Z, H, W) of these slices, of each channel of a mask file that has a name in `masks.channels`.
+
+    Raises ValueError where the file has another size than the image, another number of channels, or numbers that are
+    not whole.
+    """
+    images, names = competition.images, competition.masks.channels
+    reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
+    page = int(row["page"]) if images.kind == "pages" else None
+    with closing(open_image(path, page=page, reading=reading)) as reader:
+        depth, height, width, channels = reader.shape
+        pages = channels == 1 and extent.shape[0] == 1 and depth == len(names)  # TIFF: a page a class
+        slices = _checked(competition, (1 if pages else depth, height, width), path, row, extent)
+        if not pages and channels != len(names):
+            raise ValueError(f"{path}: {channels} channels, expected {len(names)}, as masks.channels names them")
+        pixels = np.stack([reader.read(z) for z in (range(depth) if pages else slices)])
+    pixels = pixels.transpose(3, 1, 2, 0) if pages else pixels
+    numbers = pixels.astype(np.int64)
+    if pixels.dtype.kind == "f" and (numbers != pixels).any():
+        raise ValueError(f"{path}: numbers that are not whole, expected 0 and others for each channel of a mask")
+    return {name: _of_size(numbers[..., place], extent) for place, name in enumerate(names) if name}
 
 
 def read_codes(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
@@ -196,6 +221,14 @@ def _numbered(competition: Competition, data: Path, pattern: str, row: Row, exte
     return numbers
 
 
+def _of_channels(competition: Competition, data: Path, row: Row, extent: Extent) -> dict[str, np.ndarray]:
+    """int32 (Z, H, W) of each class: the objects' numbers in the channel of the last mask file that has some."""
+    found: dict[str, np.ndarray] = {}
+    for path in _files(competition, data, str(competition.masks.path), row):
+        found |= {name: one.astype(np.int32) for name, one in read_channels(competition, path, row, extent).items()}
+    return found
+
+
 def _of_pages(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray | None:
     """int32 (1, H, W) of a file with a page an object, of an image of one slice; None where it has one page."""
     if competition.images.kind in ("pages", "volumes") or competition.images.frame is not None:
@@ -237,7 +270,13 @@ def _planes(
         return planes, None
     valid = np.ones(extent.size, bool)
     for path in _files(competition, data, pattern, row):
-        if masks.values is None:
+        if masks.channels:
+            for name, pixels in read_channels(competition, path, row, extent).items():
+                if name == "void":
+                    valid &= pixels == 0
+                else:
+                    planes[classes.index(name)] |= pixels != 0
+        elif masks.values is None:
             planes[-1] |= _foreground(competition, path, row, extent)
         else:
             _put_values(competition, path, row, planes, valid, extent=extent)

@@ -205,6 +205,29 @@ def band_in_folder_and_name(root: Path) -> None:
             write(root / f"train_gt/gt_{name}", white(draw_mask(k)))
 
 
+def channels_of_arrays(root: Path) -> None:
+    """PanNuke: all images of a fold in one array, masks with a channel a class whose values number nuclei."""
+    for fold in (1, 2, 3):
+        label = np.stack([draw_mask(10 * fold + k).astype(np.uint8) for k in range(4)])
+        numbers = np.stack([label * 0, label * 0, label * 0], axis=-1).astype(np.float64)
+        numbers[:, :20, :, 0], numbers[:, 20:, :, 1] = label[:, :20] * 3, label[:, 20:] * (1 + np.arange(56) // 20)
+        numbers[..., 2] = ~numbers.any(axis=-1)
+        images = np.stack([draw_image(one > 0, k) for k, one in enumerate(label)]).astype(np.float64)
+        for what, array in (("images", images), ("masks", numbers)):
+            path = root / f"Fold {fold}/{what}/fold{fold}/{what}.npy"
+            path.parent.mkdir(parents=True)
+            np.save(path, array)
+
+
+def kinds_beside_objects(root: Path) -> None:
+    """CoNIC: masks with a channel that numbers nuclei, and one that says of which kind they are."""
+    label = np.stack([draw_mask(k).astype(np.int32) for k in range(6)])
+    numbers = label * (1 + np.arange(56) // 8)
+    root.mkdir()
+    np.save(root / "images.npy", np.stack([draw_image(one > 0, k) for k, one in enumerate(label)]))
+    np.save(root / "labels.npy", np.stack([numbers, label * (1 + numbers % 2)], axis=-1).astype(np.uint16))
+
+
 def names_repeat_in_subsets(root: Path) -> None:
     """train/, val/ and test/ number their files from 0 each: those are no slices."""
     for k in range(9):
@@ -318,6 +341,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "slides-beside-truth": (slides_beside_truth, 12, "folder1"),
     "many-bands": (many_bands, 4, None),
     "band-in-folder-and-name": (band_in_folder_and_name, 4, None),
+    "channels-of-arrays": (channels_of_arrays, 12, None),
+    "kinds-beside-objects": (kinds_beside_objects, 6, None),
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
@@ -339,6 +364,19 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     space = Workspace(experiment, competition, Path(name), tmp_path / "runs")
     check_method(experiment.folds.method, experiment.folds.n, experiment.seed, split_of(space)[1])
     assert _masks_shown(competition, Path(name)) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("channels-of-arrays", ["class_0", "class_1", ""]), ("kinds-beside-objects", ["thing", ""])]
+)
+def test_channels_of_masks_are_classes_or_number_objects(
+    name: str, channels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LAYOUTS[name][0](tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path(name))
+    masks = load_competition(Path(f"{name}.yaml")).masks
+    assert masks.channels == channels and masks.instances
 
 
 def test_outlines_of_cells_are_preferred_to_markers_and_are_objects(

@@ -271,3 +271,46 @@ def test_the_class_of_a_value_stands_in_the_images_row(tmp_path: Path) -> None:
         ValueError, match=r"names the columns \['species'\] and masks.column_classes maps those of \[\]"
     ):
         Masks(kind="images", path="{id}.png", values={0: [], 1: "{species}"})
+
+
+@pytest.mark.parametrize("ending", ["npy", "tif", "png"])
+def test_each_channel_of_a_file_is_a_class(tmp_path: Path, ending: str) -> None:
+    layers = np.stack([draw_mask(1), draw_mask(2), draw_mask(3)], axis=-1)
+    pixels = (layers * [1, 7, 1]).astype(np.uint8)
+    (tmp_path / "masks").mkdir()
+    path = tmp_path / f"masks/a.{ending}"
+    if ending == "npy":
+        np.save(path, pixels.astype(np.float64))
+    elif ending == "tif":
+        tifffile.imwrite(path, pixels.transpose(2, 0, 1), photometric="minisblack")  # a page a class
+    else:
+        write(path, pixels[..., ::-1])
+    named = contract(f"masks/{{id}}.{ending}", classes=["one", "two"], channels=["two", "one", "void"])
+    truth = read(named, tmp_path)
+    np.testing.assert_array_equal(truth.planes[:, 0], [layers[..., 1], layers[..., 0]])
+    assert truth.valid is not None
+    np.testing.assert_array_equal(truth.valid[0], ~layers[..., 2])
+    few = contract(f"masks/{{id}}.{ending}", channels=["thing", ""])
+    with pytest.raises(ValueError, match=rf"a\.{ending}: .*(3 channels, expected 2, as masks\.channels|depth 3)"):
+        read(few, tmp_path)
+
+
+def test_channels_number_the_objects_of_their_classes(tmp_path: Path) -> None:
+    numbers = np.zeros((*SHAPE, 3), np.float32)
+    numbers[2:9, 3:9, 0], numbers[12:20, 3:9, 0], numbers[5:9, 30:40, 1] = 4, 9, 2
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks/a.npy", numbers)
+    cells = contract("masks/{id}.npy", classes=["round", "flat"], channels=["round", "flat", ""], instances=True)
+    truth = read(cells, tmp_path)
+    assert truth.objects is not None
+    np.testing.assert_array_equal(truth.objects["round"][0], numbers[..., 0])
+    np.testing.assert_array_equal(truth.objects["flat"][0], numbers[..., 1])
+    np.save(tmp_path / "masks/a.npy", numbers / 8)
+    with pytest.raises(ValueError, match=r"a\.npy: numbers that are not whole"):
+        read(cells, tmp_path)
+
+
+def test_channels_and_other_ways_to_tell_classes_do_not_go_together() -> None:
+    for other in ({"values": {0: [], 1: "thing"}}, {"path": "{class}/{id}.png"}):
+        with pytest.raises(ValueError, match=r"leave out masks\.values and \{class\} in masks\.path"):
+            Masks(**{"kind": "images", "path": "{id}.png", "channels": ["thing"], **other})
