@@ -49,8 +49,8 @@ def meaning_of_channels(folder: Path, files: Sequence[str]) -> tuple[dict[str, A
         names[rest] = ""
         notes.append(f"channel {rest} shows where nothing else is, and is left out")
     if numbered:
-        notes.append("their values number objects")
-    return {"channels": names, **({"instances": True} if numbered else {})}, [n for n in names if n], False, notes
+        notes.append("their values number objects; masks.instances: true keeps these apart")
+    return {"channels": names}, [name for name in names if name], False, notes
 
 
 def _read(path: Path) -> np.ndarray:
