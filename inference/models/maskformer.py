@@ -38,8 +38,7 @@ class MaskFormer(nn.Module):
         outputs = self.inner(pixel_values=images)
         classes = outputs.class_queries_logits.float().softmax(dim=-1)
         masks = outputs.masks_queries_logits.float().sigmoid()
-        with torch.autocast(images.device.type, enabled=False):  # bfloat16 would round the sums
-            sums = torch.einsum("nqk,nqhw->nkhw", classes, masks).clamp(min=EPSILON).log()
+        sums = torch.einsum("nqk,nqhw->nkhw", classes, masks).float().clamp(min=EPSILON).log()
         scores, nothing = sums[:, :-1], sums[:, -1:]
         return resize(scores if self.exclusive else scores - nothing, images.shape[-2:])
 
