@@ -82,7 +82,7 @@ class Stage:
             before = self._before(name)
             if before is None:
                 continue
-            if before["fingerprint"] != self.fingerprint:
+            if not self._is(before):
                 if name == DONE or (self.protects and (self.folder / self.protects).exists()):
                     release(self.folder)
                     raise MadeOtherwise(self._refusal(before["identity"]), self)
@@ -111,7 +111,7 @@ class Stage:
         for tries in count():
             if shared and try_lock(self.folder, shared=True):
                 begun = self._before(BEGUN)
-                if begun is not None and begun["fingerprint"] == self.fingerprint:
+                if begun is not None and self._is(begun):
                     return
                 release(self.folder)
             if try_lock(self.folder):
@@ -123,7 +123,12 @@ class Stage:
     def done(self) -> bool:
         """Whether the folder holds this very work, finished; nothing is touched."""
         made = self._before(DONE)
-        return made is not None and bool(made["fingerprint"] == self.fingerprint)
+        return made is not None and self._is(made)
+
+    def _is(self, document: Mapping[str, Any]) -> bool:
+        """Whether a document is of this very work: a setting that says nothing counts as one that was not known yet."""
+        same: bool = document["fingerprint"] == self.fingerprint
+        return same or _said(document["identity"]) == _said(self.identity)
 
     def finish(self, **facts: Any) -> float:
         """Mark the folder as done, with facts worth keeping; returns the seconds since the stage was made."""
@@ -145,7 +150,7 @@ class Stage:
 
     def _changes(self, before: Mapping[str, Any]) -> list[str]:
         """What differs from the identity of before, a line each."""
-        found = _differences(before, self.identity)
+        found = _differences(_said(before), _said(self.identity))
         return [f"  {key}: was {old!r}, is now {new!r}{MEANING.get(key, '')}" for key, old, new in found]
 
 
@@ -166,6 +171,14 @@ def _delete(folder: Path) -> None:
     for name in (DONE, BEGUN):
         (doomed / name).unlink(missing_ok=True)
     shutil.rmtree(doomed)
+
+
+def _said(value: Any) -> Any:
+    """A value of JSON without the keys of its objects that hold nothing: null, an empty list or an empty object."""
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _said(part) for key, part in value.items()}
+    return {key: part for key, part in kept.items() if part is not None and part != [] and part != {}}
 
 
 def _differences(before: Any, after: Any, key: str = "") -> list[tuple[str, Any, Any]]:

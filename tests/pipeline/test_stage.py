@@ -42,6 +42,18 @@ def test_other_settings_are_refused_by_name_where_work_is_done_or_protected(tmp_
     assert not (stage.folder / "kept").exists()
 
 
+def test_a_setting_that_says_nothing_is_no_other_setting(tmp_path: Path) -> None:
+    """An older version did not know it: what that made is not made again."""
+    stage = make(tmp_path, masks={"path": "a"})
+    stage.begin()
+    stage.finish()
+    for new in ({"channels": []}, {"array": None}, {"of": {"column": None}}):
+        newer = make(tmp_path, masks={"path": "a", **new})
+        assert newer.done() and not newer.begin()
+    with pytest.raises(ValueError, match=r"masks\.channels: was None, is now \['cell'\]"):
+        make(tmp_path, masks={"path": "a", "channels": ["cell"]}).begin()
+
+
 def test_work_that_was_never_finished_is_begun_anew_by_other_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
