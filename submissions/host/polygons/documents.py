@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
+from xml.etree import ElementTree
 from xml.etree.ElementTree import ParseError
 
 from submissions.host.competition import Competition
@@ -20,14 +21,16 @@ from submissions.host.polygons.label_studio import read_label_studio
 from submissions.host.polygons.labelme import read_labelme
 from submissions.host.polygons.listed_objects import lists_objects, read_listed_objects
 from submissions.host.polygons.outlines import Entry, Outline
+from submissions.host.polygons.slide_viewers import read_asap, read_imagescope
 from submissions.host.polygons.supervisely import read_supervisely
 from submissions.host.polygons.via import read_via, read_via_table
 from submissions.host.polygons.yolo import read_yolo
 
 KNOWN = (
-    "COCO, labelme, VIA, CVAT XML, GeoJSON, Supervisely, Label Studio, Darwin, Datumaro, SuperAnnotate, SA-1B, JSON "
-    "lines or YOLO text"
+    "COCO, labelme, VIA, CVAT XML, ImageScope XML, ASAP XML, GeoJSON, Supervisely, Label Studio, Darwin, Datumaro, "
+    "SuperAnnotate, SA-1B, JSON lines or YOLO text"
 )
+XML = {"annotations": read_cvat, "Annotations": read_imagescope, "ASAP_Annotations": read_asap}
 
 
 def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str, Entry]:
@@ -45,13 +48,23 @@ def read_document(path: Path, shape: tuple[int, int] | None = None) -> dict[str,
         if suffix == ".txt":
             return read_yolo(path, shape or (1, 1))
         if suffix == ".xml":
-            return read_cvat(path)
+            return _read_xml(path.read_text(encoding="utf-8-sig"))
         if suffix == ".csv":
             return read_via_table(path)
         return _read_json(json.loads(path.read_text(encoding="utf-8-sig")))
     except (KeyError, TypeError, IndexError, AttributeError, ParseError, UnicodeDecodeError, ValueError) as error:
         detail = repr(error) if isinstance(error, (KeyError, IndexError)) else str(error)
         raise ValueError(f"{path.name}: {detail}; expected {KNOWN}") from error
+
+
+def _read_xml(text: str) -> dict[str, Entry]:
+    """Entries of an XML document, whose root tells its format."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ValueError("the XML defines entities; annotations have none, so it is refused")
+    root = ElementTree.fromstring(text)
+    if root.tag not in XML:
+        raise ValueError(f"the XML's root is {root.tag!r}, expected one of {', '.join(XML)}")
+    return XML[root.tag](root)
 
 
 def _read_json(document: Any) -> dict[str, Entry]:

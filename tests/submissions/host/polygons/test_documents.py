@@ -87,6 +87,26 @@ def via(shape: dict[str, Any]) -> dict[str, Any]:
 
 
 POLYGON = [OUTSIDE[0], OUTSIDE[1], OUTSIDE[2], OUTSIDE[3]]
+
+
+def imagescope(layer: str, *regions: tuple[str, list[list[int]]]) -> str:
+    """A document of one layer; regions: attributes and vertices."""
+    drawn = ""
+    for told, points in regions:
+        vertices = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in points)
+        drawn += f"<Region {told}><Vertices>{vertices}</Vertices></Region>"
+    return f'<?xml version="1.0"?><Annotations><Annotation {layer}<Regions>{drawn}</Regions></Annotation></Annotations>'
+
+
+def asap(kind: str, points: list[list[int]], group: str = "thing") -> str:
+    """A document of one annotation, its places not in their order."""
+    told = [f'<Coordinate Order="{n}" X="{x}.0" Y="{y}.0"/>' for n, (x, y) in enumerate(points)]
+    return (
+        f'<ASAP_Annotations><Annotations><Annotation Name="a" Type="{kind}" PartOfGroup="{group}"><Coordinates>'
+        f"{''.join(reversed(told))}</Coordinates></Annotation></Annotations></ASAP_Annotations>"
+    )
+
+
 FLAT = [number for point in OUTSIDE for number in point]
 CROPPED = square()[5:26, 10:31]
 FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
@@ -149,6 +169,17 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         'top="5" width="21" height="21" rle="0, 441"/></image></annotations>',
         square(),
     ),
+    "ImageScope regions": (
+        "a.xml",
+        imagescope('Name="thing">', ('Type="0"', OUTSIDE), ('Type="0" NegativeROA="1"', HOLE)),
+        between_corners(True),
+    ),
+    "ImageScope rectangle, MoNuSAC's name": (
+        "a.xml",
+        imagescope('Name=""><Attributes><Attribute Name="thing"/></Attributes>', ('Type="1"', OUTSIDE[::2])),
+        between_corners(),
+    ),
+    "ASAP polygon": ("a.xml", asap("Polygon", OUTSIDE), between_corners()),
     "Label Studio polygon": ("all.json", label_studio("polygon", points=in_percent(OUTSIDE)), between_corners()),
     "Label Studio rectangle": (
         "all.json",
@@ -253,10 +284,11 @@ def test_round_shapes(tmp_path: Path) -> None:
         "a.json": json.dumps(labelme(circle)),
         "via.json": json.dumps(via({"name": "ellipse", "cx": 25, "cy": 20, "rx": 8, "ry": 8, "theta": 0.3})),
         "c.xml": f'<annotations><image name="a.png" width="56" height="40">{cvat}</image></annotations>',
+        "a.xml": imagescope('Name="thing">', ('Type="2"', [[17, 12], [33, 28]])),
     }
     for file, text in documents.items():
         (tmp_path / file).write_text(text)
-        drawn, disc = read(tmp_path, file).planes[0, 0], centred if file == "c.xml" else lined
+        drawn, disc = read(tmp_path, file).planes[0, 0], centred if file.endswith("xml") else lined
         assert (drawn & disc).sum() / (drawn | disc).sum() > 0.93
 
 
@@ -266,6 +298,12 @@ def test_what_has_no_area_is_named_unless_it_is_left_out(tmp_path: Path) -> None
         read(tmp_path, "a.json")
     left_out = read(tmp_path, "a.json", polygon_classes={"scratch": []})
     np.testing.assert_array_equal(left_out.planes[0, 0], square())
+    for text in (imagescope('Name="thing">', ('Type="4"', OUTSIDE[:2])), asap("Dot", OUTSIDE[:1])):
+        (tmp_path / "a.xml").write_text(text)
+        with pytest.raises(ValueError, match=r"id a: thing: a '(region of 2 points|Dot)', which has no area"):
+            read(tmp_path, "a.xml")
+    (tmp_path / "a.xml").write_text(asap("Polygon", OUTSIDE, group="None"))
+    assert [one.name for one in read_document(tmp_path / "a.xml")[""].outlines] == ["object"]
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     with pytest.raises(ValueError, match="a 'box', which has no area"):
         read(tmp_path, "a.txt", polygon_classes={"0": "thing"})
