@@ -31,6 +31,7 @@ KNOWN_ENDING = re.compile(
 )
 SEPARATORS = "_-. "
 NUMBER = re.compile(r"(\D*)([0-9]+)(\D*)")
+BAND_NAME = re.compile(r"(?:b|band|ch|channel)[_\-. ]?[0-9]{1,2}[a-z]?", re.IGNORECASE)
 BAND = re.compile(r"[_\-. ](?:(?:b|band|ch|channel)[0-9]{1,2}[a-z]?|[a-z]+)", re.IGNORECASE)
 MANY = 8
 FEW_NAMES = 6  # kinds of files that lie in a folder, or begin alike
@@ -106,7 +107,7 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
     paths = sorted(walk_files(root, suffixes))
     varying = _varying_folders({path.rsplit("/", 1)[0] for path in paths if "/" in path}) | _of_pairs(paths)
     divided = _of_test(paths)
-    beside = _beside_masks(paths)
+    beside, among = _beside_masks(paths), _among_others(paths)
     splits = _split_words(paths)
     groups: dict[tuple[str, tuple[str, ...]], list[tuple[str, Fields]]] = {}
     for path in paths:
@@ -122,7 +123,11 @@ def group_files(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[FileGrou
                 names.append(_next_folder(names))
                 values.append(number[2])
                 parts.append(f"{number[1]}{{{names[-1]}}}{number[3]}")
-            elif _key(folders[:depth]) in varying or tuple(folders[:depth]) in divided:
+            elif (
+                _key(folders[:depth]) in varying
+                or tuple(folders[:depth]) in divided
+                or _numberless(folder) == among.get(tuple(folders[:depth]))
+            ):
                 names.append(_next_folder(names))
                 values.append(folder)
                 parts.append(f"{{{names[-1]}}}")
@@ -276,15 +281,32 @@ def _of_test(paths: Iterable[str]) -> set[tuple[str, ...]]:
     }
 
 
-def _beside_masks(paths: Iterable[str]) -> set[tuple[str, ...]]:
-    """Folders with children of images and of masks that are numbered alike: Slide_01, GT_01, Slide_02, GT_02."""
-    children: dict[tuple[str, ...], set[str]] = {}
+def _among_others(paths: Iterable[str]) -> dict[tuple[str, ...], str]:
+    """Folders most of whose children are named alike but for a number, and how, among few others: sub-01, sub-02,
+    sub-03 beside derivatives."""
+    found = {}
+    for parent, names in _children(paths).items():
+        kinds = Counter(map(_numberless, names))
+        kind, count = kinds.most_common(1)[0]
+        if "#" in kind and not _is_layout_word(kind) and len(kinds) > 1 and count > max(2, 2 * len(names) / 3):
+            found[parent] = kind
+    return found
+
+
+def _children(paths: Iterable[str]) -> dict[tuple[str, ...], set[str]]:
+    """The names of the folders in each folder."""
+    found: dict[tuple[str, ...], set[str]] = {}
     for path in paths:
         *folders, _ = path.split("/")
         for depth, folder in enumerate(folders):
-            children.setdefault(tuple(folders[:depth]), set()).add(folder)
+            found.setdefault(tuple(folders[:depth]), set()).add(folder)
+    return found
+
+
+def _beside_masks(paths: Iterable[str]) -> set[tuple[str, ...]]:
+    """Folders with children of images and of masks that are numbered alike: Slide_01, GT_01, Slide_02, GT_02."""
     found = set()
-    for parent, names in children.items():
+    for parent, names in _children(paths).items():
         numbers: dict[tuple[str, str], set[str]] = {}
         for match in filter(None, map(NUMBER.fullmatch, names)):
             numbers.setdefault((match[1], match[3]), set()).add(match[2])
@@ -320,9 +342,10 @@ def _by_whole_name(group: FileGroup) -> list[FileGroup]:
     """
     counts = Counter(group.stems)
     folders = {fields[:-1] for _, fields in group.files}
-    if len(group.names) < 2 or len(folders) < 2 or len(counts) > FEW_NAMES:
+    others = [name for name in counts if not BAND_NAME.fullmatch(name)]
+    if len(group.names) < 2 or len(folders) < 2 or len(others) > FEW_NAMES:
         return [group]
-    if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", MR_WORD.sub("", name)) for name in counts):
+    if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", MR_WORD.sub("", name)) for name in others):
         return [group]
     found = []
     for name in counts:

@@ -27,7 +27,9 @@ from submissions.host.patterns import fill, pattern_regex
 from submissions.host.problems import require_folder
 from submissions.host.settings import validate
 
-GROUP_COLUMN = re.compile(r"patient|subject|case|donor|slide|wsi|study|group|sequence|video|scene", re.IGNORECASE)
+GROUP_COLUMN = re.compile(
+    r"patient|subject|case|donor|slide|wsi|study|group|sequence|video|scene|location", re.IGNORECASE
+)
 MOSTLY = 0.9  # of the images, that a table must name: the others are then a problem that stage 01 lists
 
 

@@ -228,6 +228,30 @@ def kinds_beside_objects(root: Path) -> None:
     np.save(root / "labels.npy", np.stack([numbers, label * (1 + numbers % 2)], axis=-1).astype(np.uint16))
 
 
+def bids(root: Path) -> None:
+    """A folder a subject, and masks in the same folders below `derivatives`, as BIDS has them."""
+    for k in range(1, 5):
+        label = np.stack([draw_mask(k + z) for z in range(4)], axis=2).astype(np.uint8)
+        name = f"sub-stroke{k:04d}/ses-0001/sub-stroke{k:04d}_ses-0001"
+        for word in ("dwi", "adc"):
+            noise = np.random.default_rng(k).normal(0, 5, label.shape)
+            volume(root / f"{name}_{word}.nii.gz", (label * 90 + noise).astype("f4"))
+        volume(root / f"derivatives/{name}_msk.nii.gz", label)
+    rows = "".join(f"sub-stroke{k:04d}\tf\n" for k in range(1, 5))
+    (root / "participants.tsv").write_text("participant_id\tsex\n" + rows)
+
+
+def bands_in_folders(root: Path) -> None:
+    """DrivenData's cloud cover: a folder a chip, a file a band, and one place's chips in a table."""
+    rows = ["chip_id,location"]
+    for k in range(10):
+        for band in ("B02", "B03", "B04", "B8A"):
+            write(root / f"train_features/chip{'abcdefghij'[k]}/{band}.tif", draw_image(draw_mask(k), 9 * k)[..., 0])
+        write(root / f"train_labels/chip{'abcdefghij'[k]}.tif", draw_mask(k).astype(np.uint8))
+        rows.append(f"chip{'abcdefghij'[k]},Place{k // 2}")
+    (root / "train_metadata.csv").write_text("\n".join(rows) + "\n")
+
+
 def names_repeat_in_subsets(root: Path) -> None:
     """train/, val/ and test/ number their files from 0 each: those are no slices."""
     for k in range(9):
@@ -343,6 +367,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "band-in-folder-and-name": (band_in_folder_and_name, 4, None),
     "channels-of-arrays": (channels_of_arrays, 12, None),
     "kinds-beside-objects": (kinds_beside_objects, 6, None),
+    "bids": (bids, 4, None),
+    "bands-in-folders": (bands_in_folders, 10, "location"),
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
@@ -549,7 +575,7 @@ def test_a_hosts_split_that_divides_drives_is_no_fold(tmp_path: Path, monkeypatc
 
 CHANNELS = {
     "two-channels": 2, "two-channel-volumes": 2, "bands-first": 6, "brats": 4, "sequences-in-folders": 2,
-    "many-bands": 12, "band-in-folder-and-name": 4,
+    "many-bands": 12, "band-in-folder-and-name": 4, "bids": 2, "bands-in-folders": 4,
 }  # fmt: skip
 
 
