@@ -358,14 +358,17 @@ def _by_folder(images: FileGroup, masks: FileGroup) -> list[_Match]:
             _pairs(images, masks, pattern, [(path, by_name.get(key, [])) for path, key in _keys(images, images.names)])
         )
     if masks.names == images.names:
-        numbered: dict[tuple[str, ...], list[str]] = {}
-        for path, key in _keys(masks, masks.names):
-            if match := re.fullmatch(r"(.+)_[0-9]+", key[-1]):
-                numbered.setdefault((*key[:-1], match[1]), []).append(path)
-        pattern = base.replace("{name}", "{name}_{object:d}")
-        if max(map(len, numbered.values()), default=0) > 1:
-            pairs = [(path, numbered.get(key, [])) for path, key in _keys(images, masks.names)]
-            found.append(_pairs(images, masks, pattern, pairs))
+        known = {key for _, key in _keys(images, images.names)}
+        for tail, form in (("_{object:d}", r"_[0-9]+\Z"), ("_{object}", r"_(?=.)")):
+            several: dict[tuple[str, ...], list[str]] = {}
+            for path, (*folders_of, name) in _keys(masks, masks.names):
+                owners = [(*folders_of, name[: match.start()]) for match in re.finditer(form, name)]
+                if owner := next((one for one in reversed(owners) if one in known), None):
+                    several.setdefault(owner, []).append(path)
+            if max(map(len, several.values()), default=0) > 1:
+                pairs = [(path, several.get(key, [])) for path, key in _keys(images, masks.names)]
+                found.append(_pairs(images, masks, base.replace("{name}", f"{{name}}{tail}"), pairs))
+                break
     return [one for one in found if one.pairs]
 
 

@@ -228,6 +228,17 @@ def kinds_beside_objects(root: Path) -> None:
     np.save(root / "labels.npy", np.stack([numbers, label * (1 + numbers % 2)], axis=-1).astype(np.uint16))
 
 
+def objects_named_as_images(root: Path) -> None:
+    """Open Images: a mask an object, named as its image with a class and a number of its own behind it."""
+    for k in range(6):
+        mask = draw_mask(k)
+        write(root / f"train/{k:016x}.jpg", draw_image(mask, k))
+        for side, part in enumerate((mask[:, :28], mask[:, 28:])):
+            whole = np.zeros(SHAPE, bool)
+            whole[:, 28 * side : 28 * side + 28] = part
+            write(root / f"train-masks/{k:016x}_m0{side}bt_{(2 * k + side) * 40503 % 65536:08x}.png", white(whole))
+
+
 def bids(root: Path) -> None:
     """A folder a subject, and masks in the same folders below `derivatives`, as BIDS has them."""
     for k in range(1, 5):
@@ -367,6 +378,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "band-in-folder-and-name": (band_in_folder_and_name, 4, None),
     "channels-of-arrays": (channels_of_arrays, 12, None),
     "kinds-beside-objects": (kinds_beside_objects, 6, None),
+    "objects-named-as-images": (objects_named_as_images, 6, None),
     "bids": (bids, 4, None),
     "bands-in-folders": (bands_in_folders, 10, "location"),
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
