@@ -10,50 +10,73 @@ from typing import Any
 import numpy as np
 
 from submissions.host.listing import spread
-from submissions.images.opening import open_image
+from submissions.images.opening import open_image, probe_image
 
 FILES = (".npy", ".npz", ".tif", ".tiff")  # of pictures three channels are colours, and a fourth is transparency
 SLICES_READ = 12
 
+Meaning = tuple[dict[str, Any], list[str], bool, list[str]]
 
-def meaning_of_channels(folder: Path, files: Sequence[str]) -> tuple[dict[str, Any], list[str], bool, list[str]] | None:
+
+class _Channels:
+    """What the channels of some masks show.
+
+    values: of each channel those that are not 0; rest: the channels that show where no other does; same: all show the
+    same places; once: each pixel is in one channel; pixels: of each channel.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.values: list[set[float]] = [set() for _ in range(number)]
+        self.rest, self.same, self.once = set(range(number)), True, True
+        self.pixels = np.zeros(number, np.int64)
+
+    def add(self, mask: np.ndarray) -> None:
+        """Take a plane (H, W, C) into account."""
+        inside = (mask != 0).reshape(-1, mask.shape[-1])
+        count = inside.sum(axis=1)
+        for k, own in enumerate(self.values):
+            own |= set(np.unique(mask[..., k]).tolist()) - {0}
+        self.rest = {k for k in self.rest if (inside[:, k] != (count - inside[:, k] > 0)).all()}
+        self.same &= bool(((count == 0) | (count == mask.shape[-1])).all())
+        self.once &= bool((count == 1).all())
+        self.pixels += inside.sum(axis=0)
+
+
+def meaning_of_channels(folder: Path, files: Sequence[str]) -> Meaning | None:
     """(settings, classes, exclusive, notes) for masks of several channels; None where they have one, or colours.
 
     Raises ValueError as `open_image`, and where files differ in their number of channels.
     """
-    pixels = [_read(folder / file) for file in files if file.lower().endswith(FILES)]
-    channels = {one.shape[-1] for one in pixels}
-    if len(pixels) < len(files) or channels == {1} or (channels == {3} and pixels[0].dtype == np.uint8):
+    if not all(file.lower().endswith(FILES) for file in files):
         return None
-    if len(channels) > 1:
-        raise ValueError(f"masks have {sorted(channels)} channels, expected the same number in all")
-    number = channels.pop()
-    values = [set().union(*(np.unique(one[..., k]).tolist() for one in pixels)) - {0} for k in range(number)]
-    inside = np.concatenate([(one != 0).reshape(-1, number) for one in pixels])
-    numbered = max(map(len, values)) > 1
-    if numbered and (inside == inside[:, :1]).all():
-        first = max(range(number), key=lambda k: len(values[k]))
+    infos = [probe_image(folder / file) for file in files]
+    numbers = sorted({info.channels for info in infos})
+    if numbers == [1] or (numbers == [3] and infos[0].dtype == np.uint8):
+        return None
+    if len(numbers) > 1:
+        raise ValueError(f"masks have {numbers} channels, expected the same number in all")
+    seen = _Channels(numbers[0])
+    for file in files:
+        with closing(open_image(folder / file)) as reader:
+            for z in spread(range(reader.shape[0]), SLICES_READ):
+                seen.add(reader.read(z))
+    return _meaning(seen)
+
+
+def _meaning(seen: _Channels) -> Meaning:
+    number, numbered = len(seen.values), max(map(len, seen.values)) > 1
+    if numbered and seen.same:
+        first = max(range(number), key=lambda k: len(seen.values[k]))
         why = f"{number} channels show the same places: channel {first} has most values, which are taken for objects"
         names = ["thing" if k == first else "" for k in range(number)]
         return {"channels": names, "instances": True}, ["thing"], False, [why]
-    apart = [k for k in range(number) if (inside[:, k] != np.delete(inside, k, axis=1).any(axis=1)).all()]
-    rest = max(apart, key=lambda k: inside[:, k].sum(), default=None)
-    names = [f"class_{k}" for k in range(number)]
-    why = f"{number} channels, a class each; write '' for one that is not wanted"
-    if rest is not None and not numbered and (inside.sum(axis=1) == 1).all():
-        names[rest] = "background"
-        background = f"channel {rest} shows where nothing else is: the background"
-        return {"channels": names}, ["background", *(n for n in names if n != "background")], True, [why, background]
-    notes = [why]
+    names, notes = [f"class_{k}" for k in range(number)], [f"{number} channels, a class each; '' leaves one out"]
+    rest = max(seen.rest, key=lambda k: int(seen.pixels[k]), default=None)
+    exclusive = rest is not None and not numbered and seen.once
     if rest is not None:
-        names[rest] = ""
-        notes.append(f"channel {rest} shows where nothing else is, and is left out")
+        names[rest] = "background" if exclusive else ""
+        notes.append(f"channel {rest} shows where nothing else is" + ("" if exclusive else ", and is left out"))
     if numbered:
         notes.append("their values number objects; masks.instances: true keeps these apart")
-    return {"channels": names}, [name for name in names if name], False, notes
-
-
-def _read(path: Path) -> np.ndarray:
-    """Some slices of a mask file, (Z, H, W, C)."""
-    with closing(open_image(path)) as reader:
-        return np.stack([reader.read(z) for z in spread(range(reader.shape[0]), SLICES_READ)])
+    classes = sorted(filter(None, names), key=lambda name: name != "background")
+    return {"channels": names}, classes, exclusive, notes

@@ -22,6 +22,7 @@ from submissions.images.opening import open_image, open_mask, probe_image
 from submissions.images.reading import Reading
 
 MASKS_READ, SLICES_READ = 40, 12
+LARGEST_SIDE = 4096  # of a plane whose regions are counted
 MOST_CLASSES = 64
 BRIGHT = 200  # a soft mask of 8 bits reaches nearly white
 NEAR_BORDER = 3  # pixels: soft values lie this close to the border
@@ -145,7 +146,7 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
         seen.lossy |= colours and lossy
         seen.ends &= lossy and not colours and _at_ends(pixels)
         seen.soft &= not colours and _is_soft(pixels)
-        seen.whole = seen.whole and file.lower().endswith(PICTURES) and _regions_alone(pixels, len(own - {0}))
+        seen.whole = seen.whole and file.lower().endswith(PICTURES) and _regions_alone(pixels)
     numbered = all(one | {0} == set(range(len(one | {0}))) for one in sets)
     seen.counts = {len(one - {0}) for one in sets} if numbered else set()
     seen.values = set().union(*sets)
@@ -176,13 +177,15 @@ def _at_ends(pixels: np.ndarray) -> bool:
     return pixels.dtype == np.uint8 and float(near.mean()) > MOSTLY_AT_ENDS
 
 
-def _regions_alone(pixels: np.ndarray, values: int) -> bool:
+def _regions_alone(pixels: np.ndarray) -> bool:
     """Whether a plane of 16 bits or more has hardly more connected regions of one value than values but 0."""
     if pixels.dtype.itemsize < 2 or len(pixels) > 1:
         return False
     from skimage.measure import label  # slow to import, and hardly ever asked
 
-    return int(label(pixels[0], connectivity=2).max()) <= values / MOSTLY_AT_ENDS
+    plane = pixels[0, :LARGEST_SIDE, :LARGEST_SIDE]
+    values = np.count_nonzero(np.unique(plane))
+    return bool(label(plane, connectivity=2).max() <= values / MOSTLY_AT_ENDS)
 
 
 def _is_soft(pixels: np.ndarray) -> bool:

@@ -23,7 +23,7 @@ How = Literal["one", "objects", "classes", "observers"]
 ALIKE = 0.4  # intersection over union of two masks that show the same thing
 COMPARED = 5
 TOKENS = re.compile(r"([_\-./ ])")
-TRACKS = re.compile(r"(?<![a-z])tra(ck)?(?![a-z])", re.IGNORECASE)  # markers of cells, not their outlines
+TRACKS = re.compile(r"(?<![a-z])(track(s|ing)?|gt/tra)(?![a-z])", re.IGNORECASE)  # markers of cells, not outlines
 SECOND_CHOICE = ("color", "colour", "overlay", "instance", "preview", "superpixel", "edge", "contour", "fov")
 
 

@@ -59,7 +59,9 @@ def _read(competition: Competition, data: Path, row: Row, extent: Extent) -> Tru
     masks = competition.masks
     assert masks.path is not None
     if masks.instances and masks.channels:
-        return truth_of_objects(competition, _of_channels(competition, data, row, extent), extent.size)
+        objects = _of_channels(competition, data, row, extent)
+        void = objects.pop("void", None)
+        return truth_of_objects(competition, objects, extent.size, valid=None if void is None else void == 0)
     if masks.instances:
         by_class = {name: masks.path.replace("{class}", name) for name in competition.classes}
         numbered = {name: _numbered(competition, data, path, row, extent) for name, path in by_class.items()}

@@ -300,9 +300,12 @@ def test_channels_number_the_objects_of_their_classes(tmp_path: Path) -> None:
     numbers[2:9, 3:9, 0], numbers[12:20, 3:9, 0], numbers[5:9, 30:40, 1] = 4, 9, 2
     (tmp_path / "masks").mkdir()
     np.save(tmp_path / "masks/a.npy", numbers)
-    cells = contract("masks/{id}.npy", classes=["round", "flat"], channels=["round", "flat", ""], instances=True)
+    cells = contract("masks/{id}.npy", classes=["round", "flat"], channels=["round", "flat", "void"], instances=True)
+    numbers[30:35, :5, 2] = 1
+    np.save(tmp_path / "masks/a.npy", numbers)
     truth = read(cells, tmp_path)
-    assert truth.objects is not None
+    assert truth.objects is not None and set(truth.objects) == {"round", "flat"} and truth.valid is not None
+    np.testing.assert_array_equal(truth.valid[0], numbers[..., 2] == 0)
     np.testing.assert_array_equal(truth.objects["round"][0], numbers[..., 0])
     np.testing.assert_array_equal(truth.objects["flat"][0], numbers[..., 1])
     np.save(tmp_path / "masks/a.npy", numbers / 8)
