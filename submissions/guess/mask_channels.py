@@ -51,7 +51,7 @@ def meaning_of_channels(folder: Path, files: Sequence[str]) -> Meaning | None:
         return None
     infos = [probe_image(folder / file) for file in files]
     numbers = sorted({info.channels for info in infos})
-    if numbers == [1] or (numbers == [3] and infos[0].dtype == np.uint8):
+    if numbers == [1] or (numbers == [3] and np.dtype(infos[0].dtype) == np.uint8):
         return None
     if len(numbers) > 1:
         raise ValueError(f"masks have {numbers} channels, expected the same number in all")

@@ -617,3 +617,15 @@ def test_shades_of_grey_are_classes_and_the_common_one_is_the_background(tmp_pat
     other = f"class_{255 - background}"
     assert contract.masks.values == {background: "background", 128: "class_128", 255 - background: other}
     assert contract.classes[0] == "background" and set(contract.classes[1:]) == {"class_128", other}
+
+
+def test_a_tiff_in_colour_is_no_mask_of_three_channels(tmp_path: Path) -> None:
+    """PANDA writes its classes into the first channel."""
+    for k in range(4):
+        label = draw_mask(k).astype(np.uint8) * (1 + k % 2)
+        colours = np.stack([label, label * 0, label * 0], axis=-1)
+        for folder, pixels in (("images", draw_image(label > 0, k)), ("masks", colours)):
+            (tmp_path / "host" / folder).mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(tmp_path / f"host/{folder}/{k}.tif", pixels)
+    masks = guess(tmp_path / "host", tmp_path / "first.yaml").masks
+    assert masks.channels == [] and set(masks.values or {}) == {"0,0,0", "1,0,0", "2,0,0"}
