@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from submissions.host.polygons.outlines import Entry, Outline, box, ellipse, no_area
+from submissions.host.polygons.packed import unpack_brush
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what the server puts before the name of an uploaded file
 
@@ -21,11 +22,16 @@ def read_label_studio(document: list[dict[str, Any]]) -> dict[str, Entry]:
         address = next((str(one) for one in task["data"].values() if PurePosixPath(str(one)).suffix), "")
         done = [one for one in task["annotations"] if not one.get("was_cancelled")]
         results = [one for one in (done[0]["result"] if done else []) if "original_width" in one]
-        size = (int(results[0]["original_height"]), int(results[0]["original_width"])) if results else None
+        size = _size(results[0]) if results else None
         entry = Entry([outline for one in results for outline in _outlines(one)], size)
         name = PurePosixPath(unquote(address)).stem
         found |= {name: entry, UPLOADED.sub("", name, count=1): entry}
     return found
+
+
+def _size(item: dict[str, Any]) -> tuple[int, int]:
+    """(height, width) of the image that an object was drawn on."""
+    return int(item["original_height"]), int(item["original_width"])
 
 
 def _outlines(item: dict[str, Any]) -> list[Outline]:
@@ -40,7 +46,7 @@ def _outline(item: dict[str, Any], name: str, kind: str) -> Outline:
     if kind == "polygon":
         return Outline(name, [[np.asarray(value["points"], float).reshape(-1, 2) * scale]], corners=True)
     if kind == "brush":
-        return Outline(name, fault="a brush in Label Studio's own packing; export the project as COCO or PNG masks")
+        return Outline(name, patches=[(0, 0, unpack_brush(value["rle"], _size(item)))])
     if kind not in ("rectangle", "ellipse") or value.get("rotation"):
         return no_area(name, f"turned {kind}" if value.get("rotation") else kind)
     left, top = np.array([value["x"], value["y"]]) * scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import zlib
 from pathlib import Path
@@ -36,6 +37,13 @@ def with_hole() -> np.ndarray:
     return mask
 
 
+def dotted() -> np.ndarray:
+    """The square, and single pixels beside it."""
+    mask = square()
+    mask[30, 40], mask[32, 45] = True, True
+    return mask
+
+
 def between_corners(*holes: bool) -> np.ndarray:
     """OUTSIDE, and HOLE, where places count from the outer corner of the first pixel."""
     mask = np.zeros(SHAPE, bool)
@@ -60,6 +68,20 @@ def counts(mask: np.ndarray, *, packed: bool) -> dict[str, Any]:
     flat = mask.T.ravel()
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flat.astype(int), [1 - int(flat[-1])]])))
     return {"size": list(SHAPE), "counts": np.diff(np.concatenate([[0], edges])).tolist()}
+
+
+def brush(mask: np.ndarray) -> list[int]:
+    """Label Studio's bytes of a mask: each run of a colour or of nothing as one length of 16 bits and one value."""
+    values = np.repeat(mask.ravel() * 255, 4).tolist()
+    lengths = [(value, len(list(run))) for value, run in itertools.groupby(values)]
+    bits = f"{len(values):032b}{7:05b}" + "".join(f"{width - 1:04b}" for width in (3, 4, 8, 16))
+    for value, length in lengths:
+        literal = length == 4  # written one by one, as is what changes often
+        bits += f"0{0b00:02b}{length - 1:03b}" + f"{value:08b}" * length if literal else (
+            f"1{0b11:02b}{length - 1:016b}{value:08b}"
+        )  # fmt: skip
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
 
 
 def in_percent(points: list[list[int]]) -> list[list[float]]:
@@ -186,6 +208,7 @@ FORMATS: dict[str, tuple[str, Any, np.ndarray]] = {
         label_studio("rectangle", x=1000 / SHAPE[1], y=500 / SHAPE[0], width=2000 / SHAPE[1], height=2000 / SHAPE[0]),
         between_corners(),
     ),
+    "Label Studio brush": ("all.json", label_studio("brush", format="rle", rle=brush(dotted())), dotted()),
     "Darwin": (
         "a.json",
         {"version": "2.0", "item": {"name": "a.png", "slots": [{"width": SHAPE[1], "height": SHAPE[0]}]},
@@ -320,7 +343,10 @@ def test_label_studio_ellipses_and_what_it_holds_without_outlines(tmp_path: Path
     drawn = read(tmp_path, "all.json").planes[0, 0]
     assert (drawn & disc).sum() / (drawn | disc).sum() > 0.93
     for document, words in (
-        (label_studio("brush", rle=[1, 2]), "a brush in Label Studio's own packing"),
+        (label_studio("brush", rle=[1, 2]), "a brush of 2 bytes, which end inside its runs"),
+        (label_studio("brush", rle=brush(square())[:-4]), "which end inside its runs"),
+        (label_studio("brush", rle=brush(square()[1:])), "a brush of 8736 values, expected 8960 for 40 x 56 pixels"),
+        (label_studio("brush", rle=[300]), "no list of bytes"),
         (label_studio("rectangle", rotation=30), "a 'turned rectangle', which has no area"),
         (label_studio("keypoint", x=1, y=2), "a 'keypoint', which has no area"),
     ):
