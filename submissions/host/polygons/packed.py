@@ -53,7 +53,7 @@ def unpack_brush(packed: Sequence[int], size: tuple[int, int]) -> np.ndarray:
         raise ValueError(f"a brush of {found} values, expected {wanted} for {size[0]} x {size[1]} pixels")
     width = number(5) + 1
     lengths = [number(4) + 1 for _ in range(4)]
-    values = np.zeros(wanted, np.uint8 if width <= 8 else np.uint32)
+    values: np.ndarray = np.zeros(wanted, np.dtype(np.uint8 if width <= 8 else np.uint32))
     first = 0
     while first < wanted:
         repeated, kind = number(1), number(2)
