@@ -14,6 +14,7 @@ import numpy as np
 
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
+from submissions.guess.mask_arrays import array_of_masks, numbers_objects
 from submissions.guess.mask_channels import meaning_of_channels
 from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
@@ -85,10 +86,14 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
                 "first is read, list them all to join them (masks.join)"
             )
         try:
-            of_channels = meaning_of_channels(folder, sample)
-            found, classes, exclusive, why = of_channels or _meaning(
-                folder, masks.pattern, look_at_values(folder, sample)
-            )
+            array, remarks = array_of_masks(folder, masks)
+            section |= {"array": array} if array else {}
+            notes += remarks
+            meaning = meaning_of_channels(folder, sample)
+            if array and numbers_objects(array):
+                meaning = {"instances": True}, ["thing"], False, ["its name says that its values number objects"]
+            meaning = meaning or _meaning(folder, masks.pattern, look_at_values(folder, sample, array))
+            found, classes, exclusive, why = meaning
             section |= found
             notes += why
         except (ValueError, OSError) as error:
@@ -129,12 +134,12 @@ def _pages_an_image(folder: Path, masks: Masks) -> int:
     return most if most > 1 else 0
 
 
-def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
-    """Values of some mask files. Raises as `open_mask` does."""
+def look_at_values(folder: Path, files: Sequence[str], array: str | None = None) -> Seen:
+    """Values of some mask files, of files that hold several arrays those of `array`. Raises as `open_mask` does."""
     seen = Seen()
     sets: list[frozenset[int]] = []
     for file in files:
-        pixels, colours = _read(folder / file)
+        pixels, colours = _read(folder / file, array)
         found, counts = np.unique(pixels, return_counts=True)
         own = frozenset(found.tolist())
         seen.common.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
@@ -156,10 +161,10 @@ def look_at_values(folder: Path, files: Sequence[str]) -> Seen:
     return seen
 
 
-def _read(path: Path) -> tuple[np.ndarray, bool]:
+def _read(path: Path, array: str | None) -> tuple[np.ndarray, bool]:
     """Some slices of a mask as integers (Z, H, W), colours as 65536 red + 256 green + blue; whether it has colours."""
     try:
-        source, colours = open_mask(path), False
+        source, colours = open_mask(path, reading=Reading(array=array)), False
         slices = [source.read(z)[..., 0] for z in spread(range(source.shape[0]), SLICES_READ)]
     except ValueError:
         source, colours = open_image(path), True

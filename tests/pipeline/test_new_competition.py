@@ -11,6 +11,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 
@@ -228,6 +229,17 @@ def kinds_beside_objects(root: Path) -> None:
     np.save(root / "labels.npy", np.stack([numbers, label * (1 + numbers % 2)], axis=-1).astype(np.uint16))
 
 
+def arrays_of_matlab(root: Path) -> None:
+    """Lizard: a .mat an image, with the numbers of nuclei, and what each of them is."""
+    (root / "Labels").mkdir(parents=True)
+    for k in range(6):
+        label = draw_mask(k).astype(np.int32) * (1 + np.arange(SHAPE[1]) // (8 + k))
+        write(root / f"Images/consep_{k}.png", draw_image(label > 0, k))
+        count = int(label.max())
+        about = {"class": np.ones((count, 1), np.uint8), "bbox": np.ones((count, 4)), "centroid": np.ones((count, 2))}
+        scipy.io.savemat(root / f"Labels/consep_{k}.mat", {"inst_map": label.astype(float), **about})
+
+
 def objects_named_as_images(root: Path) -> None:
     """Open Images: a mask an object, named as its image with a class and a number of its own behind it."""
     for k in range(6):
@@ -378,6 +390,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "band-in-folder-and-name": (band_in_folder_and_name, 4, None),
     "channels-of-arrays": (channels_of_arrays, 12, None),
     "kinds-beside-objects": (kinds_beside_objects, 6, None),
+    "arrays-of-matlab": (arrays_of_matlab, 6, None),
     "objects-named-as-images": (objects_named_as_images, 6, None),
     "bids": (bids, 4, None),
     "bands-in-folders": (bands_in_folders, 10, "location"),
@@ -415,6 +428,15 @@ def test_channels_of_masks_are_classes_or_number_objects(
     start_competition(Path(name))
     masks = load_competition(Path(f"{name}.yaml")).masks
     assert masks.channels == channels and masks.instances == (name == "kinds-beside-objects")
+
+
+def test_the_array_that_numbers_objects_is_the_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays_of_matlab(tmp_path / "nuclei")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("nuclei"))
+    masks = load_competition(Path("nuclei.yaml")).masks
+    assert (masks.path, masks.array, masks.instances) == ("Labels/{id}.mat", "inst_map", True)
+    assert "inst_map is read, and not bbox, centroid" in Path("nuclei.yaml").read_text()
 
 
 def test_outlines_of_cells_are_preferred_to_markers_and_are_objects(

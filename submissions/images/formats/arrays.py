@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from submissions.images.damaged import naming
 from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 from submissions.images.reading import AS_STORED, Reading
 
+Stored = tuple[tuple[int, ...], np.dtype]
 LARGEST_DECODED = 2 << 30  # bytes of an array that can only be decoded as a whole
 
 
@@ -71,8 +73,9 @@ class ArrayFileReader(GridReader):
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path, as_mask=as_mask, reading=reading)
         if path.suffix.lower() == ".npz":
-            self._name, shape, dtype = _npz_member(path, reading.array)
-            self._describe(shape, dtype)
+            arrays = arrays_of_npz(path)
+            self._name = choose_array(path, arrays, reading.array)
+            self._describe(*arrays[self._name])
         else:
             array = self._mapped()
             self._describe(array.shape, array.dtype)
@@ -91,28 +94,41 @@ def stored_shape(path: Path) -> tuple[int, ...]:
     """Shape of the array in a .npy, or of the only one in a .npz, as it is stored. ValueError where there is none."""
     with naming(path):
         if path.suffix.lower() == ".npz":
-            return _npz_member(path, None)[1]
+            arrays = arrays_of_npz(path)
+            return arrays[choose_array(path, arrays, None)][0]
         return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
 
 
-def _npz_member(path: Path, wanted: str | None) -> tuple[str, tuple[int, ...], np.dtype]:
-    """Name, shape and type of the one array of a .npz, from its header."""
+def arrays_of_npz(path: Path) -> dict[str, Stored]:
+    """Shape and type of each array of a .npz by its name, from their headers."""
+    found = {}
     with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        if wanted not in names and not (wanted is None and len(names) == 1):
-            raise ValueError(
-                f"{path}: it holds the arrays {names}: say which in images.array (masks.array); "
-                "images and their masks must be files of their own"
-            )
-        name = wanted or names[0]
-        with archive.open(f"{name}.npy") as stream:
-            version = np.lib.format.read_magic(stream)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(stream)
+        for member in (name for name in archive.namelist() if name.endswith(".npy")):
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                old = version == (1, 0)
+                header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(stream)
+            found[member.removesuffix(".npy")] = (tuple(shape), dtype)
+    return found
+
+
+def choose_array(path: Path, arrays: Mapping[str, Stored], wanted: str | None) -> str:
+    """Name of the array that is asked for, or of the only one.
+
+    Raises ValueError where neither is there, and for one that is too large to be decoded as a whole.
+    """
+    if wanted not in arrays and not (wanted is None and len(arrays) == 1):
+        raise ValueError(
+            f"{path}: it holds the arrays {[*arrays]}: say which in images.array (masks.array); "
+            "images and their masks must be files of their own"
+        )
+    name = wanted or next(iter(arrays))
+    shape, dtype = arrays[name]
     size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if size > LARGEST_DECODED:
         raise ValueError(
-            f"{path}: array {name!r} takes {size / 1e9:.1f} GB decoded, and a .npz is decoded as a whole: store it as "
-            ".npy, which is read by windows"
+            f"{path}: array {name!r} takes {size / 1e9:.1f} GB decoded, and a {path.suffix} is decoded as a whole: "
+            "store it as .npy, which is read by windows"
         )
-    return name, shape, dtype
+    return name

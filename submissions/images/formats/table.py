@@ -98,6 +98,10 @@ def _array(path: Path, suffix: str, head: bytes) -> bool:
     return head.startswith(b"\x93NUMPY") or (suffix == ".npz" and head.startswith(b"PK"))
 
 
+def _mat(path: Path, suffix: str, head: bytes) -> bool:
+    return head.startswith((b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"))
+
+
 def _chunks(path: Path, suffix: str, head: bytes) -> bool:
     return is_container(path) or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
 
@@ -115,6 +119,7 @@ FORMATS = (
            _tiff),
     Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureReader", _picture),
     Format("npy", ".npy and .npz arrays", "formats.arrays:ArrayFileReader", _array),
+    Format("mat", ".mat arrays of MATLAB", "formats.matlab:MatReader", _mat),
     Format("nifti", "NIfTI", "nifti:NiftiReader", _nifti),
     Format("dicom", "DICOM files", "formats.dicom:DicomReader", _dicom, "dicom", (("pydicom", "pydicom", ">=3.0"),)),
     Format("itk", "NRRD, MHA and MHD volumes", "formats.itk:ItkReader", _itk, "itk",

@@ -124,9 +124,9 @@ def test_a_folder_without_images_is_no_competition(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         write_first_contract(tmp_path / "none", out=tmp_path / "a.yaml")
     (tmp_path / "text.txt").touch()
-    (tmp_path / "images.mat").touch()
+    (tmp_path / "images.pkl").touch()
     with pytest.raises(
-        ValueError, match=r"no image file in the folder or below it; there are files \.mat \(1\), which"
+        ValueError, match=r"no image file in the folder or below it; there are files \.pkl \(1\), which"
     ):
         write_first_contract(tmp_path, out=tmp_path / "a.yaml")
 
@@ -194,9 +194,9 @@ def test_tables_that_cannot_be_read_and_documents_that_are_no_polygons_are_passe
     (tmp_path / "broken.csv").write_bytes(b"\xff\xfe\x00a,b\n\x81")
     (tmp_path / "empty.csv").touch()
     (tmp_path / "notes.json").write_text('{"comment": "nothing"}')
-    (tmp_path / "a.mat").touch()
+    (tmp_path / "a.pkl").touch()
     draft = draft_contract(tmp_path, "a")
-    assert "files of other kinds are not read: .mat (1)" in draft.text()
+    assert "files of other kinds are not read: .pkl (1)" in draft.text()
     sections = draft.sections
     assert "tables" not in sections
     assert sections["masks"] == {"kind": "images", "path": "masks/{id}.png"}

@@ -1,0 +1,56 @@
+"""MATLAB's .mat: an array by its name, decoded as a whole; version 5 by SciPy, version 7.3, an HDF5 file, by h5py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import scipy
+
+from submissions.images.formats.arrays import GridReader, Stored, choose_array
+from submissions.images.reading import AS_STORED, Reading
+
+CLASSES = {
+    "double": "f8", "single": "f4", "logical": "u1",
+    **{f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+
+
+class MatReader(GridReader):
+    """One array of a .mat, the only one of numbers with two axes longer than 1 where the contract names none."""
+
+    decodes_whole = True
+
+    def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
+        super().__init__(path, as_mask=as_mask, reading=reading)
+        arrays = arrays_of_mat(path)
+        self._name = choose_array(path, arrays, reading.array)
+        self._describe(*arrays[self._name])
+
+    def _open(self) -> Any:
+        if is_hdf5(self.path):
+            with h5py.File(self.path, "r") as file:
+                return np.asarray(file[self._name]).T
+        return scipy.io.loadmat(self.path, variable_names=[self._name], mat_dtype=True)[self._name]
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a .mat is of version 7.3."""
+    return bool(h5py.is_hdf5(path))
+
+
+def arrays_of_mat(path: Path) -> dict[str, Stored]:
+    """Shape and type, as MATLAB shows them, of each array of numbers that has two axes longer than 1, by name."""
+    if is_hdf5(path):
+        with h5py.File(path, "r") as file:
+            found = {name: (tuple(one.shape[::-1]), one.dtype) for name, one in file.items() if _is_array(one)}
+    else:
+        known = ((name, shape, CLASSES.get(kind)) for name, shape, kind in scipy.io.whosmat(path))
+        found = {name: (tuple(shape), np.dtype(kind)) for name, shape, kind in known if kind}
+    return {name: one for name, one in found.items() if sum(size > 1 for size in one[0]) > 1}
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf"
