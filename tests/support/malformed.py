@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import nibabel as nib
 import numpy as np
+import scipy
 import tifffile
 import yaml
 from drawn_hosts import draw_image, draw_mask
@@ -22,7 +23,7 @@ from PIL import Image
 from submissions.rle.codec import Dialect, encode
 
 TRAIN, TEST = 5, 2
-FORMATS = ("png", "jpg", "tif", "lzw.tif", "gif", "bmp", "webp", "npy", "npz", "nii.gz")
+FORMATS = ("png", "jpg", "tif", "lzw.tif", "gif", "bmp", "webp", "ppm", "npy", "npz", "mat", "nii.gz")
 CUTS = (0.0, 0.02, 0.1, 0.3, 0.5, 0.8, 0.97)
 FLIPS = 7
 BIG = 2**31 - 1
@@ -59,6 +60,8 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
         np.save(path, pixels)
     elif path.name.endswith(".npz"):
         np.savez_compressed(path, image=pixels)
+    elif path.name.endswith(".mat"):
+        scipy.io.savemat(path, {"image": pixels}, do_compression=True)
     elif path.name.endswith(".nii.gz"):
         nib.save(nib.Nifti1Image(pixels[..., :1], np.eye(4)), path)
     elif path.suffix in (".gif", ".webp"):
