@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from submissions.guess.answer_section import put_answer
+from submissions.guess.arrays import masks_beside_images
 from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup, common_head, group_files
@@ -59,6 +60,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
     named = masks_in_tables(folder, layout, tables) if layout.masks is None and runs is None else None
     layout, source = named or (layout, runs)
+    if layout.masks is None and runs is None:
+        layout = replace(layout, masks=masks_beside_images(folder, layout.train))
     train, test, masks = layout.train, layout.test, layout.masks
     draft = Draft()
     draft.put("name", name)
@@ -189,8 +192,9 @@ def _put_sampled_classes(draft: Draft, tables: Sequence[FoundTable], runs: Found
 
 
 def _put_columns(draft: Draft, tables: Sequence[FoundTable]) -> None:
-    """The group, if a column's name says so."""
-    for table in tables:
+    """The group, if a column's name says so, of a table that is joined to the images."""
+    joined = {source["file"] for source in draft.sections.get("tables", [])}
+    for table in (one for one in tables if one.file in joined):
         columns = [str(name) for name in table.frame.columns if table.train > 0.5 and not table.is_sample]
         for name in columns:
             if GROUP_COLUMN.search(name) and name != table.class_column:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from submissions.guess.arrays import array_of_images, array_of_masks, arrays_in
 from submissions.guess.draft import Draft
 from submissions.guess.files import FileGroup
 from submissions.guess.name_groups import group_of_folders, parts_of_names
@@ -45,16 +46,20 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
             section |= {"stack": stack, "z": "{name}"}
             notes.append("numbered files are slices of a stack; if they are channels of one image, use kind: layers")
     try:
-        axes = _axes(folder, layout)
+        array, why = array_of_images(folder, train)
+        axes = _axes(folder, layout, array)
         section |= {"axes": axes} if axes else {}
-        info = probe_image(folder / train.files[0][0], reading=Reading(axes=axes))
+        section |= {"array": array} if array else {}
+        notes += why
+        reading = Reading(axes=axes, array=array)
+        info = probe_image(folder / train.files[0][0], reading=reading)
         if axes:
             notes.append(f"axes {axes}: its masks show which are height and width; time (T) looks like channels (C)")
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
         if not train.pattern.endswith(VOLUMES) and info.pages > 1:
             section, note = _of_pages(section, info, _pages_of_a_mask(folder, layout), len(train.files))
             notes.append(f"the first file has {info.pages} pages{note}")
-        found, why = _as_read(folder, layout, Reading(axes=axes))
+        found, why = _as_read(folder, layout, reading)
         section |= found
         notes += why
     except (ValueError, OSError) as error:
@@ -99,7 +104,8 @@ def _pages_of_a_mask(folder: Path, layout: Layout) -> int:
     """Pages of the first mask; 0 without masks. Raises as `probe_image`."""
     pairs = layout.masks.pairs if layout.masks else {}
     masks = next((pairs[path] for path, _ in layout.train.files if path in pairs), [])
-    return probe_image(folder / masks[0]).pages if masks else 0
+    array = array_of_masks(folder, layout.masks)[0] if layout.masks else None
+    return probe_image(folder / masks[0], reading=Reading(array=array)).pages if masks else 0
 
 
 def _as_read(folder: Path, layout: Layout, reading: Reading) -> tuple[dict[str, Any], list[str]]:
@@ -138,16 +144,16 @@ def _vote_for_upright(folder: Path, image: str, mask: str, reading: Reading) -> 
     return int(wanted == upright) - int(wanted == stored)
 
 
-def _axes(folder: Path, layout: Layout) -> str | None:
-    """Axes of bare arrays, where the shape of a mask tells them and sizes alone would not."""
+def _axes(folder: Path, layout: Layout, array: str | None) -> str | None:
+    """Axes of bare arrays, where the shape of a mask tells them and sizes alone would not; `array`: of the images."""
     pairs = layout.masks.pairs if layout.masks else {}
     image = next((path for path, _ in layout.train.files if path in pairs), "")
     mask = pairs[image][0] if image else ""
-    if not (image.lower().endswith(ARRAYS) and mask):
+    if not (image.lower().endswith(ARRAYS) and mask and layout.masks):
         return None
-    shape = stored_shape(folder / image)
+    shape = _shape(folder / image, array)
     if mask.lower().endswith(ARRAYS):
-        of_mask = stored_shape(folder / mask)
+        of_mask = _shape(folder / mask, array_of_masks(folder, layout.masks)[0])
     else:
         info = probe_image(folder / mask)
         of_mask = (info.height, info.width)
@@ -156,6 +162,11 @@ def _axes(folder: Path, layout: Layout) -> str | None:
         return None if axes == guess_axes(shape, folder / image) else axes
     except ValueError:  # sizes alone say nothing
         return axes
+
+
+def _shape(path: Path, array: str | None) -> tuple[int, ...]:
+    """Shape of a file's array of this name, or of its only one, as it is stored."""
+    return stored_shape(path) if array is None else arrays_in(path)[array][0]
 
 
 def _put_short(draft: Draft, train: FileGroup) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from submissions.guess.arrays import HOLDERS
 from submissions.host.listing import spread
 from submissions.images.opening import open_image, probe_image
+from submissions.images.reading import Reading
 
-FILES = (".npy", ".npz", ".tif", ".tiff")  # of pictures three channels are colours, and a fourth is transparency
+ARRAYS, TIFF = (".npy", *HOLDERS), (".tif", ".tiff")  # pictures: three channels are colours, a fourth transparency
 SLICES_READ = 12
 
 Meaning = tuple[dict[str, Any], list[str], bool, list[str]]
@@ -42,25 +44,28 @@ class _Channels:
         self.pixels += inside.sum(axis=0)
 
 
-def meaning_of_channels(folder: Path, files: Sequence[str]) -> Meaning | None:
+def meaning_of_channels(folder: Path, files: Sequence[str], array: str | None = None) -> Meaning | None:
     """(settings, classes, exclusive, notes) for masks of several channels; None where they have one, or colours.
 
-    Raises ValueError as `open_image`, and where files differ in their number of channels.
+    array: of files that hold several, the one that is the mask. Raises ValueError as `open_image`, and where files
+    differ in their number of channels.
     """
-    if not all(file.lower().endswith(FILES) for file in files):
+    if not all(file.lower().endswith((*ARRAYS, *TIFF)) for file in files):
         return None
-    infos = [probe_image(folder / file) for file in files]
+    reading = Reading(array=array)
+    infos = [probe_image(folder / file, reading=reading) for file in files]
     numbers = sorted({info.channels for info in infos})
-    if numbers == [1] or (numbers == [3] and np.dtype(infos[0].dtype) == np.uint8):
+    colours = numbers == [3] and np.dtype(infos[0].dtype) == np.uint8
+    if numbers == [1] or (colours and files[0].lower().endswith(TIFF)):
         return None
     if len(numbers) > 1:
         raise ValueError(f"masks have {numbers} channels, expected the same number in all")
     seen = _Channels(numbers[0])
     for file in files:
-        with closing(open_image(folder / file)) as reader:
+        with closing(open_image(folder / file, reading=reading)) as reader:
             for z in spread(range(reader.shape[0]), SLICES_READ):
                 seen.add(reader.read(z))
-    return _meaning(seen)
+    return None if colours and set().union(*seen.values) - {1} else _meaning(seen)
 
 
 def _meaning(seen: _Channels) -> Meaning:

@@ -12,9 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from submissions.guess.arrays import array_of_masks, numbers_objects
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
-from submissions.guess.mask_arrays import array_of_masks, numbers_objects
 from submissions.guess.mask_channels import meaning_of_channels
 from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
@@ -89,7 +89,7 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
             array, remarks = array_of_masks(folder, masks)
             section |= {"array": array} if array else {}
             notes += remarks
-            meaning = meaning_of_channels(folder, sample)
+            meaning = meaning_of_channels(folder, sample, array)
             if array and numbers_objects(array):
                 meaning = {"instances": True}, ["thing"], False, ["its name says that its values number objects"]
             meaning = meaning or _meaning(folder, masks.pattern, look_at_values(folder, sample, array))
@@ -102,6 +102,10 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
     if _of_other_sizes(folder, masks, reading):
         section["size"] = "any"
         notes.append("masks have other sizes than their images: each is brought to its image's, nearest pixel")
+    if section.get("instances") and draft.sections["images"].get("kind") == "volumes":
+        section.pop("instances")
+        section["threshold"] = 1
+        notes.append("what is not 0 is the class: the objects of volumes are not told apart in an answer")
     draft.put("masks", section, *notes)
     draft.put("classes", classes, "name the classes, here and in masks.values")
     if exclusive:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 SUFFIXES = (
     ".nii.gz", ".ome.tif", ".ome.tiff", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jp2",
     ".avif", ".ppm", ".pgm", ".pnm", ".npy", ".npz", ".nii", ".dcm", ".nrrd", ".mha", ".mhd", ".mrc", ".svs", ".ndpi",
-    ".mrxs", ".mat",
+    ".mrxs", ".mat", ".h5", ".hdf5", ".hdf",
 )  # fmt: skip
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
 DOCUMENTS = (".json", ".txt", ".xml", ".geojson")

@@ -60,9 +60,12 @@ class Images(Settings):
     only_listed: bool = Field(False, description="leave out images that no table lists, instead of reporting them")
     axes: str | None = Field(
         None,
-        description=".npy, .npz, Zarr, N5: one letter per axis, of H, W, C (channels), Z (slices), T (time); e.g. HWC",
+        description=".npy, .npz, .mat, HDF5, Zarr, N5: one letter per axis, of H, W, C (channels), Z (slices), "
+        "T (time); e.g. HWC",
     )
-    array: str | None = Field(None, description=".npz, Zarr, N5: name of the array, where a container holds several")
+    array: str | None = Field(
+        None, description=".npz, .mat, HDF5, Zarr, N5: name of the array, where a file holds several"
+    )
     frame: int | None = Field(
         None, ge=0, description="read only this frame (or point of time, or slice) of each file [number, from 0]"
     )
@@ -216,7 +219,9 @@ class Masks(Settings):
         "share that marks it is learned, and where more than half do it is scored",
     )
     valid: str | None = Field(None, description="path pattern of images whose zero pixels are not scored")
-    array: str | None = Field(None, description="images: name of the array in a .npz, Zarr or N5 that holds several")
+    array: str | None = Field(
+        None, description="images: name of the array in a .npz, .mat, HDF5, Zarr or N5 that holds several"
+    )
     size: Literal["image", "any"] = Field(
         "image", description="images: size of a mask file; any: it is resized to its image, nearest pixel"
     )

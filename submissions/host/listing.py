@@ -211,12 +211,15 @@ def _named_pages(competition: Competition, data: Path, file: dict[str, Any], ide
 
 
 def _without_masks(competition: Competition, data: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows whose file is not another one's mask: `a_mask.png` beside `a.png` fits the pattern `{id}.png` too."""
+    """Rows whose file is not another one's mask: `a_mask.png` beside `a.png` fits the pattern `{id}.png` too.
+
+    A file that holds image and mask as two arrays is its own.
+    """
     if competition.masks.path is None:
         return rows
     paths = {row["path"] for row in rows}
     try:
-        masks = {file for row in rows for file in mask_files(competition, data, row)} & paths
+        masks = {file for row in rows for file in mask_files(competition, data, row) if file != row["path"]} & paths
     except ValueError:  # the path names a table's column, which is joined later
         return rows
     return [row for row in rows if row["path"] not in masks]

@@ -45,12 +45,12 @@ def read_mask_images(competition: Competition, data: Path, row: Row, extent: Ext
     if competition.images.kind != "volumes":
         return truth
     files = [data / name for name in mask_files(competition, data, row) if (data / name).is_file()]
-    return replace(truth, spacing=_spacing(files[0])) if files else truth
+    return replace(truth, spacing=_spacing(files[0], competition.masks.array)) if files else truth
 
 
-def _spacing(path: Path) -> tuple[float, float, float] | None:
+def _spacing(path: Path, array: str | None) -> tuple[float, float, float] | None:
     """(z, y, x) in mm, where the file's format has it."""
-    reader = open_mask(path)
+    reader = open_mask(path, reading=Reading(array=array))
     reader.close()
     return getattr(reader, "spacing", None)
 

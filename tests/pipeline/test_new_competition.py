@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
+import h5py
 import nibabel
 import numpy as np
 import pandas as pd
@@ -24,7 +26,7 @@ from pipeline.sequence import run_stage_named, run_stages
 from pipeline.workspace import Workspace
 from submissions.answers.packing import PackedFiles
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listing import ListedImages, list_images, open_row
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import Dialect, encode
 
@@ -240,6 +242,37 @@ def arrays_of_matlab(root: Path) -> None:
         scipy.io.savemat(root / f"Labels/consep_{k}.mat", {"inst_map": label.astype(float), **about})
 
 
+def image_and_mask_in_hdf5(root: Path) -> None:
+    """BraTS as slices: image and mask are two arrays of one file, the mask with a channel a class."""
+    root.mkdir()
+    for patient in range(3):
+        for z in range(3):
+            label = draw_mask(3 * patient + z)
+            planes = np.stack([label, label & (np.arange(SHAPE[1]) > 28)], axis=-1)
+            with h5py.File(root / f"volume_{patient}_slice_{z}.h5", "w") as file:
+                file["image"] = draw_image(label, z)[..., :2] / np.float32(100)
+                file["mask"] = planes.astype(np.uint8)
+
+
+def image_and_mask_in_npz(root: Path) -> None:
+    """Two arrays in one .npz, and a table with several rows an image."""
+    root.mkdir()
+    for k in range(6):
+        np.savez(root / f"s{k}.npz", image=draw_image(draw_mask(k), k), label=white(draw_mask(k)))
+    rows = [f"{k}_{n},s{k},a{k}" for k in range(6) for n in "ab"]
+    (root / "shots.csv").write_text("\n".join(["shot,id,location", *rows]) + "\n")
+
+
+def volumes_in_hdf5(root: Path) -> None:
+    """CREMI: a volume a file, with its labels beside it in groups."""
+    root.mkdir()
+    for sample in "ABC":
+        label = np.stack([draw_mask(ord(sample) + z) for z in range(4)]).astype(np.uint64)
+        with h5py.File(root / f"sample_{sample}.hdf", "w") as file:
+            file["volumes/raw"] = np.stack([draw_image(one > 0, 0)[..., 0] for one in label])
+            file["volumes/labels/neuron_ids"] = label * (1 + np.arange(SHAPE[1], dtype=np.uint64) // 20)
+
+
 def objects_named_as_images(root: Path) -> None:
     """Open Images: a mask an object, named as its image with a class and a number of its own behind it."""
     for k in range(6):
@@ -391,6 +424,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "channels-of-arrays": (channels_of_arrays, 12, None),
     "kinds-beside-objects": (kinds_beside_objects, 6, None),
     "arrays-of-matlab": (arrays_of_matlab, 6, None),
+    "image-and-mask-in-hdf5": (image_and_mask_in_hdf5, 9, "patient"),
+    "image-and-mask-in-npz": (image_and_mask_in_npz, 6, "location"),
+    "volumes-in-hdf5": (volumes_in_hdf5, 3, None),
     "objects-named-as-images": (objects_named_as_images, 6, None),
     "bids": (bids, 4, None),
     "bands-in-folders": (bands_in_folders, 10, "location"),
@@ -428,6 +464,17 @@ def test_channels_of_masks_are_classes_or_number_objects(
     start_competition(Path(name))
     masks = load_competition(Path(f"{name}.yaml")).masks
     assert masks.channels == channels and masks.instances == (name == "kinds-beside-objects")
+
+
+def test_objects_of_volumes_are_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions split the objects of flat images alone."""
+    volumes_in_hdf5(tmp_path / "neurons")
+    monkeypatch.chdir(tmp_path)
+    start_competition(Path("neurons"))
+    competition = load_competition(Path("neurons.yaml"))
+    assert competition.images.kind == "volumes" and competition.images.array == "volumes/raw"
+    masks = competition.masks
+    assert (masks.array, masks.threshold, masks.instances) == ("volumes/labels/neuron_ids", 1, False)
 
 
 def test_the_array_that_numbers_objects_is_the_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -610,6 +657,7 @@ def test_a_hosts_split_that_divides_drives_is_no_fold(tmp_path: Path, monkeypatc
 CHANNELS = {
     "two-channels": 2, "two-channel-volumes": 2, "bands-first": 6, "brats": 4, "sequences-in-folders": 2,
     "many-bands": 12, "band-in-folder-and-name": 4, "bids": 2, "bands-in-folders": 4,
+    "image-and-mask-in-hdf5": 2,
 }  # fmt: skip
 
 
@@ -696,9 +744,9 @@ def _masks_shown(competition: Competition, folder: Path) -> int:
     reader, shown = MaskReader(competition, folder), 0
     for record in listing.to_dict("records"):
         row = {str(key): value for key, value in record.items()}
-        depth = 4 if competition.images.kind == "volumes" else 1
-        shape = (depth, *(SHAPE[::-1] if depth > 1 else SHAPE))
-        planes = reader.read(row, shape).planes
+        with closing(open_row(competition, folder, row)) as image:
+            depth, height, width, _ = image.shape
+        planes = reader.read(row, (depth, height, width)).planes
         shown += int(planes[[k for k, one in enumerate(competition.classes) if one != "background"]].any())
     return shown
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import h5py
 import nibabel as nib
 import numpy as np
 import scipy
@@ -23,7 +24,7 @@ from PIL import Image
 from submissions.rle.codec import Dialect, encode
 
 TRAIN, TEST = 5, 2
-FORMATS = ("png", "jpg", "tif", "lzw.tif", "gif", "bmp", "webp", "ppm", "npy", "npz", "mat", "nii.gz")
+FORMATS = ("png", "jpg", "tif", "lzw.tif", "gif", "bmp", "webp", "ppm", "npy", "npz", "mat", "h5", "nii.gz")
 CUTS = (0.0, 0.02, 0.1, 0.3, 0.5, 0.8, 0.97)
 FLIPS = 7
 BIG = 2**31 - 1
@@ -60,6 +61,9 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
         np.save(path, pixels)
     elif path.name.endswith(".npz"):
         np.savez_compressed(path, image=pixels)
+    elif path.name.endswith(".h5"):
+        with h5py.File(path, "w") as file:
+            file["image"] = pixels
     elif path.name.endswith(".mat"):
         scipy.io.savemat(path, {"image": pixels}, do_compression=True)
     elif path.name.endswith(".nii.gz"):

@@ -75,6 +75,7 @@ class ArrayFileReader(GridReader):
         if path.suffix.lower() == ".npz":
             arrays = arrays_of_npz(path)
             self._name = choose_array(path, arrays, reading.array)
+            check_decoded(path, self._name, arrays[self._name])
             self._describe(*arrays[self._name])
         else:
             array = self._mapped()
@@ -114,21 +115,19 @@ def arrays_of_npz(path: Path) -> dict[str, Stored]:
 
 
 def choose_array(path: Path, arrays: Mapping[str, Stored], wanted: str | None) -> str:
-    """Name of the array that is asked for, or of the only one.
-
-    Raises ValueError where neither is there, and for one that is too large to be decoded as a whole.
-    """
+    """Name of the array that is asked for, or of the only one; ValueError where neither is there."""
     if wanted not in arrays and not (wanted is None and len(arrays) == 1):
         raise ValueError(
-            f"{path}: it holds the arrays {[*arrays]}: say which in images.array (masks.array); "
-            "images and their masks must be files of their own"
+            f"{path}: it holds the arrays {[*arrays]}: say which in images.array, and for masks in masks.array"
         )
-    name = wanted or next(iter(arrays))
-    shape, dtype = arrays[name]
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    return wanted or next(iter(arrays))
+
+
+def check_decoded(path: Path, name: str, stored: Stored) -> None:
+    """Raise ValueError for an array that is too large to be decoded as a whole."""
+    size = int(np.prod(stored[0], dtype=np.int64)) * stored[1].itemsize
     if size > LARGEST_DECODED:
         raise ValueError(
             f"{path}: array {name!r} takes {size / 1e9:.1f} GB decoded, and a {path.suffix} is decoded as a whole: "
             "store it as .npy, which is read by windows"
         )
-    return name

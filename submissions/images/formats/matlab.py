@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import scipy
 
-from submissions.images.formats.arrays import GridReader, Stored, choose_array
+from submissions.images.formats.arrays import GridReader, Stored, check_decoded, choose_array
+from submissions.images.formats.hdf5 import arrays_of_hdf5, is_grid
 from submissions.images.reading import AS_STORED, Reading
 
 CLASSES = {
@@ -27,6 +28,7 @@ class MatReader(GridReader):
         super().__init__(path, as_mask=as_mask, reading=reading)
         arrays = arrays_of_mat(path)
         self._name = choose_array(path, arrays, reading.array)
+        check_decoded(path, self._name, arrays[self._name])
         self._describe(*arrays[self._name])
 
     def _open(self) -> Any:
@@ -44,13 +46,6 @@ def is_hdf5(path: Path) -> bool:
 def arrays_of_mat(path: Path) -> dict[str, Stored]:
     """Shape and type, as MATLAB shows them, of each array of numbers that has two axes longer than 1, by name."""
     if is_hdf5(path):
-        with h5py.File(path, "r") as file:
-            found = {name: (tuple(one.shape[::-1]), one.dtype) for name, one in file.items() if _is_array(one)}
-    else:
-        known = ((name, shape, CLASSES.get(kind)) for name, shape, kind in scipy.io.whosmat(path))
-        found = {name: (tuple(shape), np.dtype(kind)) for name, shape, kind in known if kind}
-    return {name: one for name, one in found.items() if sum(size > 1 for size in one[0]) > 1}
-
-
-def _is_array(item: Any) -> bool:
-    return isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf"
+        return {name: (shape[::-1], dtype) for name, (shape, dtype) in arrays_of_hdf5(path).items()}
+    known = ((name, shape, CLASSES.get(kind)) for name, shape, kind in scipy.io.whosmat(path))
+    return {name: (tuple(shape), np.dtype(kind)) for name, shape, kind in known if kind and is_grid(shape)}

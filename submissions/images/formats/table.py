@@ -102,6 +102,10 @@ def _mat(path: Path, suffix: str, head: bytes) -> bool:
     return head.startswith((b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"))
 
 
+def _hdf5(path: Path, suffix: str, head: bytes) -> bool:
+    return head.startswith(b"\x89HDF\r\n\x1a\n")
+
+
 def _chunks(path: Path, suffix: str, head: bytes) -> bool:
     return is_container(path) or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
 
@@ -120,6 +124,7 @@ FORMATS = (
     Format("picture", "GIF, WebP, JPEG 2000 and AVIF", "formats.pictures:PictureReader", _picture),
     Format("npy", ".npy and .npz arrays", "formats.arrays:ArrayFileReader", _array),
     Format("mat", ".mat arrays of MATLAB", "formats.matlab:MatReader", _mat),
+    Format("hdf5", "HDF5 files", "formats.hdf5:Hdf5Reader", _hdf5),
     Format("nifti", "NIfTI", "nifti:NiftiReader", _nifti),
     Format("dicom", "DICOM files", "formats.dicom:DicomReader", _dicom, "dicom", (("pydicom", "pydicom", ">=3.0"),)),
     Format("itk", "NRRD, MHA and MHD volumes", "formats.itk:ItkReader", _itk, "itk",
