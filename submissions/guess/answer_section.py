@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, near_files
+from submissions.guess.layout.files import FileGroup, near_files
 from submissions.guess.tables import SAMPLE, FoundTable, holds_runs, samples_of
 from submissions.images.damaged import read_json
 from submissions.rle.text import KNOWN_EMPTIES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from submissions.guess.files import FileGroup
-from submissions.guess.pairing import Masks
-from submissions.guess.words import IMAGE_WORDS, says_mask
+from submissions.guess.layout.files import FileGroup
+from submissions.guess.layout.pairing import Masks
+from submissions.guess.layout.words import IMAGE_WORDS, says_mask
 from submissions.images.formats.arrays import Stored, arrays_of_npz
 from submissions.images.formats.hdf5 import arrays_of_hdf5
 from submissions.images.formats.matlab import arrays_of_mat

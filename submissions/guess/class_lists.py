@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import near_files
+from submissions.guess.layout.files import near_files
 
 LISTED = re.compile(
     r".*(class|label|categor|colou?r|codes|names).*\.(csv|tsv|txt|json|ya?ml)|data\.ya?ml|.*\.csv", re.IGNORECASE

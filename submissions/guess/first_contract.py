@@ -14,12 +14,12 @@ from submissions.guess.answer_section import put_answer
 from submissions.guess.arrays import masks_beside_images
 from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, common_head, group_files
 from submissions.guess.image_section import put_group, put_images
-from submissions.guess.layers import with_layers
+from submissions.guess.layout.files import FileGroup, common_head, group_files
+from submissions.guess.layout.layers import with_layers
+from submissions.guess.layout.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
-from submissions.guess.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.splits import put_split_lists, with_unlabelled_as_test
 from submissions.guess.tables import FoundTable, find_tables
 from submissions.host.atomic import write_atomic

@@ -11,10 +11,10 @@ from typing import Any
 
 from submissions.guess.arrays import array_of_images, array_of_masks, arrays_in
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup
-from submissions.guess.name_groups import group_of_folders, parts_of_names
-from submissions.guess.pairing import Layout, joined_groups
-from submissions.guess.words import VOLUMES
+from submissions.guess.layout.files import FileGroup
+from submissions.guess.layout.name_groups import group_of_folders, parts_of_names
+from submissions.guess.layout.pairing import Layout, joined_groups
+from submissions.guess.layout.words import VOLUMES
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
 from submissions.images.axes import axes_of_pair, guess_axes

@@ -15,8 +15,8 @@ import numpy as np
 from submissions.guess.arrays import array_of_masks, numbers_objects
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
+from submissions.guess.layout.pairing import Masks
 from submissions.guess.mask_channels import meaning_of_channels
-from submissions.guess.pairing import Masks
 from submissions.host.listing import spread
 from submissions.host.mask_images import colour_name, opaque_codes
 from submissions.images.opening import open_image, open_mask, probe_image

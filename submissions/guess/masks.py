@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, unread_kinds, walk_files
-from submissions.guess.pairing import Layout, Masks
-from submissions.guess.photo_or_mask import are_masks
+from submissions.guess.layout.files import FileGroup, unread_kinds, walk_files
+from submissions.guess.layout.pairing import Layout, Masks
+from submissions.guess.layout.photo_or_mask import are_masks
+from submissions.guess.layout.words import DOCUMENTS, SUFFIXES
 from submissions.guess.polygons import find_polygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
 from submissions.guess.tables import FoundTable
-from submissions.guess.words import DOCUMENTS, SUFFIXES
 from submissions.host.listing import spread
 from submissions.images.opening import probe_image, read_image
 from submissions.rle.text import KNOWN_EMPTIES

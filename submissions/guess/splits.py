@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from submissions.guess.draft import Draft
-from submissions.guess.files import FileGroup, walk_files
-from submissions.guess.pairing import Layout
+from submissions.guess.layout.files import FileGroup, walk_files
+from submissions.guess.layout.pairing import Layout
 
 LIST = re.compile(r"(?P<word>(?i:train|training|val|valid|validation|dev|trainval|test))\.txt")
 TRAINING, VALIDATION, BOTH, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), "trainval", "test"

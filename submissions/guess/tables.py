@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from submissions.guess.files import near_files
-from submissions.guess.words import SUFFIXES
+from submissions.guess.layout.files import near_files
+from submissions.guess.layout.words import SUFFIXES
 from submissions.host.patterns import fill
 from submissions.host.text_tables import read_text_table
 

@@ -62,11 +62,12 @@ def test_wandb_writes_offline_runs_that_are_one_run(tmp_path: Path, monkeypatch:
     pytest.importorskip("wandb", reason="not installed: pip install 'segmentation-pipeline[wandb]'")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     train_and_go_on(tmp_path, "wandb")
-    runs = sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"), key=lambda path: path.stat().st_mtime_ns)
+    runs = list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))  # its service may touch the first one last
     assert len(runs) == 2 and runs[0].name == runs[1].name
-    first, second = (path.read_bytes() for path in runs)
-    assert b"validation/score" in first and b"0.25" in first and b"tiny fold_0" in first and b"0.125" in second
-    assert len(list(runs[0].parent.glob("files/media/images/worst_0_*.png"))) == 1
+    written = [path.read_bytes() for path in runs]
+    for words in ((b"validation/score", b"0.25", b"tiny fold_0"), (b"0.125",)):
+        assert any(all(word in one for word in words) for one in written), words
+    assert len(list(tmp_path.glob("wandb/offline-run-*/files/media/images/worst_0_*.png"))) == 1
 
 
 def test_mlflow_writes_a_local_store_with_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.experiment import load_experiment
 from submissions.answers import check_answer
-from submissions.guess.files import group_files
 from submissions.guess.first_contract import draft_contract, write_first_contract
-from submissions.guess.pairing import Finder
+from submissions.guess.layout.files import group_files
+from submissions.guess.layout.pairing import Finder
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from submissions.guess.folders import FolderFields
-from submissions.guess.words import (
+from submissions.guess.layout.folders import FolderFields
+from submissions.guess.layout.words import (
     BAND,
     BAND_NAME,
     KNOWN_ENDING,

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from submissions.guess.files import FileGroup, common_head, common_tail, unread_kinds
-from submissions.guess.photo_or_mask import are_masks
-from submissions.guess.words import SUFFIXES
+from submissions.guess.layout.files import FileGroup, common_head, common_tail, unread_kinds
+from submissions.guess.layout.photo_or_mask import are_masks
+from submissions.guess.layout.words import SUFFIXES
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
 from submissions.images.opening import read_mask_image

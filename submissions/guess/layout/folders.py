@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from submissions.guess.words import (
+from submissions.guess.layout.words import (
     KNOWN_ENDING,
     MASK_WORDS,
     SPLIT_WORDS,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from submissions.guess.files import FileGroup
-from submissions.guess.pairing import Layout, cuts_of, one_word_varies, with_words
-from submissions.guess.words import VOLUMES
+from submissions.guess.layout.files import FileGroup
+from submissions.guess.layout.pairing import Layout, cuts_of, one_word_varies, with_words
+from submissions.guess.layout.words import VOLUMES
 from submissions.images.opening import probe_image
 
 SHARED = 0.9  # of the images, that have a file of each channel

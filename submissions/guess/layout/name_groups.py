@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from submissions.guess.files import FileGroup
+from submissions.guess.layout.files import FileGroup
 
 FEWEST = 3  # groups; with fewer there are no folds
 SIDES = {"l", "r", "left", "right", "od", "os"}

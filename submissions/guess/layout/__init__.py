@@ -1,0 +1,1 @@
+"""Which files are images, which their masks, which for testing? From folders, names, and a look at some pixels."""
