@@ -21,6 +21,7 @@ Shape = tuple[int, int, int]
 Row = Mapping[str, Any]
 SOFT = 8  # unknown values that are more than a forgotten class or two
 SHOWN = 8
+EXACT = 1 << 24  # the largest number up to which float32 holds every whole one
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,20 @@ def _read(competition: Competition, data: Path, row: Row, extent: Extent) -> Tru
     return replace(truth, soft=np.rint(votes * (SOFT_TOP / len(seen))).astype(np.uint8))
 
 
+def _reading(competition: Competition) -> Reading:
+    """What the contract says of how mask files are read."""
+    images = competition.images
+    return Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
+
+
+def _page(competition: Competition, row: Row) -> int | None:
+    """The page of a file that an image is, where images are pages."""
+    return int(row["page"]) if competition.images.kind == "pages" else None
+
+
 def read_pixels(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
     """Pixels of a mask file as integers (Z, H, W) of these slices; ValueError where its size is not the image's."""
-    images = competition.images
-    reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
-    page = int(row["page"]) if images.kind == "pages" else None
-    with closing(open_mask(path, page=page, reading=reading)) as reader:
+    with closing(open_mask(path, page=_page(competition, row), reading=_reading(competition))) as reader:
         slices = _checked(competition, reader.shape[:3], path, row, extent)
         pixels = np.stack([reader.read(z)[..., 0] for z in slices])
     return _of_size(pixels, extent)
@@ -95,13 +104,11 @@ def read_pixels(competition: Competition, path: Path, row: Row, extent: Extent) 
 def read_channels(competition: Competition, path: Path, row: Row, extent: Extent) -> dict[str, np.ndarray]:
     """Integers (Z, H, W) of these slices, of each channel of a mask file that has a name in `masks.channels`.
 
-    Raises ValueError where the file has another size than the image, another number of channels, or numbers that are
-    not whole.
+    Raises ValueError where the file has another size than the image, another number of channels, or numbers that
+    are not whole.
     """
-    images, names = competition.images, competition.masks.channels
-    reading = Reading(axes=images.axes, array=competition.masks.array, frame=images.frame)
-    page = int(row["page"]) if images.kind == "pages" else None
-    with closing(open_image(path, page=page, reading=reading)) as reader:
+    names = competition.masks.channels
+    with closing(open_image(path, page=_page(competition, row), reading=_reading(competition))) as reader:
         depth, height, width, channels = reader.shape
         pages = channels == 1 and extent.shape[0] == 1 and depth == len(names)  # TIFF: a page a class
         slices = _checked(competition, (1 if pages else depth, height, width), path, row, extent)
@@ -117,8 +124,7 @@ def read_channels(competition: Competition, path: Path, row: Row, extent: Extent
 
 def read_codes(competition: Competition, path: Path, row: Row, extent: Extent) -> np.ndarray:
     """Colours of a mask file as int32 (Z, H, W) of 65536 red + 256 green + blue, of these slices."""
-    page = int(row["page"]) if competition.images.kind == "pages" else None
-    with closing(open_image(path, page=page)) as reader:
+    with closing(open_image(path, page=_page(competition, row))) as reader:
         if reader.dtype != np.uint8 or reader.shape[3] not in (1, 3):
             raise ValueError(f"{path}: {reader.shape[3]} channels of {reader.dtype}, expected colours of 8 bits")
         slices = _checked(competition, reader.shape[:3], path, row, extent)
@@ -224,10 +230,19 @@ def _numbered(competition: Competition, data: Path, pattern: str, row: Row, exte
 
 
 def _of_channels(competition: Competition, data: Path, row: Row, extent: Extent) -> dict[str, np.ndarray]:
-    """int32 (Z, H, W) of each class: the objects' numbers in the channel of the last mask file that has some."""
+    """int32 (Z, H, W) of each class: the objects' numbers in the channel of the last mask file that has some.
+
+    Raises ValueError for numbers so large that pixels, read as float32, would make one object of several.
+    """
     found: dict[str, np.ndarray] = {}
     for path in _files(competition, data, str(competition.masks.path), row):
-        found |= {name: one.astype(np.int32) for name, one in read_channels(competition, path, row, extent).items()}
+        for name, numbers in read_channels(competition, path, row, extent).items():
+            if (most := numbers.max(initial=0)) > EXACT:
+                raise ValueError(
+                    f"{path}: numbers up to {most}, expected at most {EXACT} where each channel is a class: number the "
+                    "objects anew"
+                )
+            found[name] = numbers.astype(np.int32)
     return found
 
 

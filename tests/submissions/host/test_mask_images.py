@@ -308,6 +308,9 @@ def test_channels_number_the_objects_of_their_classes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth.valid[0], numbers[..., 2] == 0)
     np.testing.assert_array_equal(truth.objects["round"][0], numbers[..., 0])
     np.testing.assert_array_equal(truth.objects["flat"][0], numbers[..., 1])
+    np.save(tmp_path / "masks/a.npy", np.where(numbers > 0, numbers + 2.0**40, 0))  # ids of neurons, say
+    with pytest.raises(ValueError, match=r"a\.npy: numbers up to 10995\d+, expected at most 16777216"):
+        read(cells, tmp_path)
     np.save(tmp_path / "masks/a.npy", numbers / 8)
     with pytest.raises(ValueError, match=r"a\.npy: numbers that are not whole"):
         read(cells, tmp_path)
