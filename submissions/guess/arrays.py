@@ -43,8 +43,7 @@ def masks_beside_images(folder: Path, images: FileGroup) -> Masks | None:
     alike = {other for other, (shape, _) in arrays.items() if sum(size in sizes for size in shape) > 1}
     if not any(map(says_mask, alike)):
         return None
-    pattern = re.sub(r"{(\w+):[^}]*}", r"{\1}", images.pattern)
-    return Masks(pattern, "one", {path: [path] for path, _ in images.files})
+    return Masks(images.fields_alone, "one", {path: [path] for path, _ in images.files})
 
 
 def array_of_masks(folder: Path, masks: Masks) -> tuple[str | None, list[str]]:

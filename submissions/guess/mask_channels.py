@@ -17,7 +17,7 @@ from submissions.images.reading import Reading
 ARRAYS, TIFF = (".npy", *HOLDERS), (".tif", ".tiff")  # pictures: three channels are colours, a fourth transparency
 SLICES_READ = 12
 
-Meaning = tuple[dict[str, Any], list[str], bool, list[str]]
+Meaning = tuple[dict[str, Any], list[str], bool, list[str]]  # settings, classes, exclusive, notes
 
 
 class _Channels:

@@ -16,13 +16,13 @@ from submissions.guess.arrays import array_of_masks, numbers_objects
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
 from submissions.guess.layout.pairing import Masks
-from submissions.guess.mask_channels import meaning_of_channels
+from submissions.guess.mask_channels import SLICES_READ, Meaning, meaning_of_channels
 from submissions.host.listing import spread
 from submissions.host.mask_images import colour_name, opaque_codes
 from submissions.images.opening import open_image, open_mask, probe_image
 from submissions.images.reading import Reading
 
-MASKS_READ, SLICES_READ = 40, 12
+MASKS_READ = 40
 LARGEST_SIDE = 4096  # of a plane whose regions are counted
 MOST_CLASSES = 64
 BRIGHT = 200  # a soft mask of 8 bits reaches nearly white
@@ -89,10 +89,12 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
             array, remarks = array_of_masks(folder, masks)
             section |= {"array": array} if array else {}
             notes += remarks
-            meaning = meaning_of_channels(folder, sample, array)
             if array and numbers_objects(array):
-                meaning = {"instances": True}, ["thing"], False, ["its name says that its values number objects"]
-            meaning = meaning or _meaning(folder, masks.pattern, look_at_values(folder, sample, array))
+                meaning: Meaning = {"instances": True}, classes, False, ["its name says that its values number objects"]
+            else:
+                meaning = meaning_of_channels(folder, sample, array) or _meaning(
+                    folder, masks.pattern, look_at_values(folder, sample, array)
+                )
             found, classes, exclusive, why = meaning
             section |= found
             notes += why
@@ -209,8 +211,8 @@ def _is_soft(pixels: np.ndarray) -> bool:
     return not between.any() or float((between & border).sum() / between.sum()) > MOSTLY
 
 
-def _meaning(folder: Path, pattern: str, seen: Seen) -> tuple[dict[str, Any], list[str], bool, list[str]]:
-    """(settings, classes, exclusive, notes) for the values that were seen."""
+def _meaning(folder: Path, pattern: str, seen: Seen) -> Meaning:
+    """For the values that were seen."""
     values = sorted(seen.values)
     if seen.colours and not seen.lossy and not seen.mixed and _are_objects(seen):
         why = f"{len(values)} colours, up to {seen.most} in one mask, other ones in each: every colour is an object"
@@ -270,7 +272,7 @@ def _classes(names: dict[Any, str]) -> list[str]:
     return sorted(found, key=lambda name: name != "background")
 
 
-def _colours(folder: Path, pattern: str, codes: Sequence[int]) -> tuple[dict[str, Any], list[str], bool, list[str]]:
+def _colours(folder: Path, pattern: str, codes: Sequence[int]) -> Meaning:
     if len(codes) > MOST_CLASSES:
         raise ValueError(
             f"{len(codes)} colours in the masks that were read are too many for classes; is it a "

@@ -94,8 +94,8 @@ class MaskReader:
         Objects with numbers are read at once, and masks whose values are checked over all of them. Raises as `read`.
         """
         masks, whole = self.competition.masks, shape[0]
-        known = masks.kind == "points" or masks.values is not None or masks.threshold is not None
-        known |= bool(masks.channels)
+        known = masks.kind == "points" or bool(masks.channels)
+        known |= masks.values is not None or masks.threshold is not None
         divides = masks.kind in ("images", "points") and known and not masks.instances
         step = max(1, PART // (shape[1] * shape[2])) if divides else whole
         for first in range(0, whole, step):

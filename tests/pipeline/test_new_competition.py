@@ -453,49 +453,45 @@ def test_a_layout_is_guessed_whole(name: str, tmp_path: Path, monkeypatch: pytes
     assert _masks_shown(competition, Path(name)) > 0
 
 
+def guessed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Competition:
+    """The contract that is written for a layout, in `folder`, which is then the working folder."""
+    LAYOUTS[name][0](folder / name)
+    monkeypatch.chdir(folder)
+    start_competition(Path(name))
+    return load_competition(Path(f"{name}.yaml"))
+
+
 @pytest.mark.parametrize(
     ("name", "channels"), [("channels-of-arrays", ["class_0", "class_1", ""]), ("kinds-beside-objects", ["thing", ""])]
 )
 def test_channels_of_masks_are_classes_or_number_objects(
     name: str, channels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    LAYOUTS[name][0](tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    start_competition(Path(name))
-    masks = load_competition(Path(f"{name}.yaml")).masks
+    masks = guessed(name, tmp_path, monkeypatch).masks
     assert masks.channels == channels and masks.instances == (name == "kinds-beside-objects")
 
 
 def test_objects_of_volumes_are_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decisions split the objects of flat images alone."""
-    volumes_in_hdf5(tmp_path / "neurons")
-    monkeypatch.chdir(tmp_path)
-    start_competition(Path("neurons"))
-    competition = load_competition(Path("neurons.yaml"))
+    competition = guessed("volumes-in-hdf5", tmp_path, monkeypatch)
     assert competition.images.kind == "volumes" and competition.images.array == "volumes/raw"
     masks = competition.masks
     assert (masks.array, masks.threshold, masks.instances) == ("volumes/labels/neuron_ids", 1, False)
 
 
 def test_the_array_that_numbers_objects_is_the_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrays_of_matlab(tmp_path / "nuclei")
-    monkeypatch.chdir(tmp_path)
-    start_competition(Path("nuclei"))
-    masks = load_competition(Path("nuclei.yaml")).masks
+    masks = guessed("arrays-of-matlab", tmp_path, monkeypatch).masks
     assert (masks.path, masks.array, masks.instances) == ("Labels/{id}.mat", "inst_map", True)
-    assert "inst_map is read, and not bbox, centroid" in Path("nuclei.yaml").read_text()
+    assert "inst_map is read, and not bbox, centroid" in Path("arrays-of-matlab.yaml").read_text()
 
 
 def test_outlines_of_cells_are_preferred_to_markers_and_are_objects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells_over_time(tmp_path / "cells")
-    monkeypatch.chdir(tmp_path)
-    start_competition(Path("cells"))
-    competition = load_competition(Path("cells.yaml"))
+    competition = guessed("cells-over-time", tmp_path, monkeypatch)
     assert competition.masks.path == "{folder1}_GT/SEG/man_seg{name}.tif" and competition.masks.instances
     assert competition.images.stack == "{folder1}"
-    assert load_experiment("cells-baseline.yaml").folds.group == "stack"
+    assert load_experiment("cells-over-time-baseline.yaml").folds.group == "stack"
 
 
 @pytest.mark.parametrize(("files", "mask_pages", "kind"), [(3, 6, "volumes"), (1, 6, "pages"), (3, 1, "files")])
@@ -663,10 +659,7 @@ CHANNELS = {
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_every_channel_is_read(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    LAYOUTS[name][0](tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    start_competition(Path(name))
-    competition = load_competition(Path(f"{name}.yaml"))
+    competition = guessed(name, tmp_path, monkeypatch)
     listing, _ = list_images(competition, Path(name), "train")
     images = ListedImages(competition, Path(name), listing)
     source = images.open_alone(images.ids[0])
@@ -691,10 +684,7 @@ def test_what_an_ids_ending_and_a_column_say_are_the_classes(tmp_path: Path, mon
 def test_cases_without_a_mask_are_test_images_and_a_table_of_few_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    brats(tmp_path / "brats")
-    monkeypatch.chdir(tmp_path)
-    start_competition(Path("brats"))
-    competition = load_competition(Path("brats.yaml"))
+    competition = guessed("brats", tmp_path, monkeypatch)
     listing, problems = list_images(competition, Path("brats"), "test")
     assert listing["image_id"].tolist() == ["BraTS20_Validation_004", "BraTS20_Validation_005"] and not problems
     words = [Path(part).stem.rpartition("_")[2] for part in listing["path"][0].split("|")]

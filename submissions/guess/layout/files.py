@@ -49,6 +49,11 @@ class FileGroup:
         return re.findall(r"[a-z]+", re.sub(r"{[^}]+}", " ", self.pattern.rsplit(".", 1)[0]).lower())
 
     @property
+    def fields_alone(self) -> str:
+        """The pattern with the names of its fields alone: {subset} of {subset:train|val}."""
+        return re.sub(r"{(\w+):[^}]*}", r"{\1}", self.pattern)
+
+    @property
     def folder(self) -> str:
         """The pattern of the folder that the files lie in, '' for the top."""
         return self.pattern.rpartition("/")[0]

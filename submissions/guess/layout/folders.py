@@ -37,10 +37,10 @@ class FolderFields:
     """Tells the fields among the folders of some paths, {folder1} and on, and {subset} of training and validation."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        folders = {path.rsplit("/", 1)[0] for path in paths if "/" in path}
-        self._varying = _varying_folders(folders) | _of_pairs(paths)
+        within = _children(paths)
+        self._varying = _varying_folders(within) | _of_pairs(paths)
         self._divided = _of_test(paths)
-        self._beside, self._among = _beside_masks(paths), _among_others(paths)
+        self._beside, self._among = _beside_masks(within), _among_others(within)
         self._splits = _split_words(paths)
 
     def of(self, folders: Sequence[str]) -> FolderPattern:
@@ -102,14 +102,11 @@ def _key(folders: Sequence[str]) -> Folders:
     return tuple(re.sub(r"[0-9]+|train\w*|test\w*|val\w*", "#", name.lower()) for name in folders)
 
 
-def _varying_folders(folders: set[str]) -> set[Folders]:
+def _varying_folders(within: Mapping[Folders, set[str]]) -> set[Folders]:
     """Places whose child folders are items (cases, fragments, species), not words of a layout."""
     children: dict[Folders, dict[Folders, set[str]]] = {}
-    for folder in folders:
-        parts = folder.split("/")
-        for depth, name in enumerate(parts):
-            place = children.setdefault(_key(parts[:depth]), {})
-            place.setdefault(tuple(parts[:depth]), set()).add(name)
+    for parent, names in within.items():
+        children.setdefault(_key(parent), {})[parent] = names
     found = {
         place
         for place, by_parent in children.items()
@@ -126,14 +123,10 @@ def _varying_folders(folders: set[str]) -> set[Folders]:
         place
         for place, parents in children.items()
         for parent, names in parents.items()
-        if _hold_the_same([_names_inside(children, (*parent, name)) for name in names])
+        if _hold_the_same([within.get((*parent, name), set()) for name in names])
         if not any(is_layout_word(name) or f".{name.lower()}" in SUFFIXES for name in names)
     }
     return found | repeated | alike_inside
-
-
-def _names_inside(children: Mapping[Folders, Mapping[Folders, set[str]]], folder: Folders) -> set[str]:
-    return children.get(_key(folder), {}).get(folder, set())
 
 
 def _hold_the_same(inside: Sequence[set[str]]) -> bool:
@@ -173,11 +166,11 @@ def _of_test(paths: Iterable[str]) -> set[Folders]:
     }
 
 
-def _among_others(paths: Iterable[str]) -> dict[Folders, str]:
+def _among_others(within: Mapping[Folders, set[str]]) -> dict[Folders, str]:
     """Folders most of whose children are named alike but for a number, and how, among few others: sub-01, sub-02,
     sub-03 beside derivatives."""
     found = {}
-    for parent, names in _children(paths).items():
+    for parent, names in within.items():
         kinds = Counter(map(_numberless, names))
         kind, count = kinds.most_common(1)[0]
         if "#" in kind and not is_layout_word(kind) and len(kinds) > 1 and count > max(2, 2 * len(names) / 3):
@@ -195,10 +188,10 @@ def _children(paths: Iterable[str]) -> dict[Folders, set[str]]:
     return found
 
 
-def _beside_masks(paths: Iterable[str]) -> set[Folders]:
+def _beside_masks(within: Mapping[Folders, set[str]]) -> set[Folders]:
     """Folders with children of images and of masks that are numbered alike: Slide_01, GT_01, Slide_02, GT_02."""
     found = set()
-    for parent, names in _children(paths).items():
+    for parent, names in within.items():
         numbers: dict[tuple[str, str], set[str]] = {}
         for match in filter(None, map(NUMBER.fullmatch, names)):
             numbers.setdefault((match[1], match[3]), set()).add(match[2])

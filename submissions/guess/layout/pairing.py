@@ -315,7 +315,7 @@ def _by_name(images: FileGroup, masks: FileGroup) -> _Match | None:
     if best is None or not best[0]:
         return None
     _, own, other, pairs = best
-    pattern = re.sub(r"{(subset|ending):[^}]*}", r"{\1}", other.pattern)
+    pattern = other.fields_alone
     if any(Path(file).suffix != Path(path).suffix for path, files in pairs.items() for file in files):
         pattern = pattern.replace("{ending}", "{object}")  # whichever ending there is
     return _Match(own, masks, pattern, "one", pairs)
@@ -344,7 +344,7 @@ def _by_folder(images: FileGroup, masks: FileGroup) -> list[_Match]:
     """Any number of masks an image: in a folder of the image's own, or named as the image and a number."""
     found = []
     folders = images.names[:-1]
-    base = re.sub(r"{(subset|ending):[^}]*}", r"{\1}", masks.pattern)
+    base = masks.fields_alone
     objects = base.replace("{name}", "{object}")
     if folders and masks.names == images.names and len(_keyed(images, folders)) == len(images.files):
         files = _keyed(masks, folders)
@@ -358,19 +358,23 @@ def _by_folder(images: FileGroup, masks: FileGroup) -> list[_Match]:
         found.append(
             _pairs(images, masks, pattern, [(path, by_name.get(key, [])) for path, key in _keys(images, images.names)])
         )
-    if masks.names == images.names:
-        known = {key for _, key in _keys(images, images.names)}
-        for tail, form in (("_{object:d}", r"_[0-9]+\Z"), ("_{object}", r"_(?=.)")):
-            several: dict[tuple[str, ...], list[str]] = {}
-            for path, (*folders_of, name) in _keys(masks, masks.names):
-                owners = [(*folders_of, name[: match.start()]) for match in re.finditer(form, name)]
-                if owner := next((one for one in reversed(owners) if one in known), None):
-                    several.setdefault(owner, []).append(path)
-            if max(map(len, several.values()), default=0) > 1:
-                pairs = [(path, several.get(key, [])) for path, key in _keys(images, masks.names)]
-                found.append(_pairs(images, masks, base.replace("{name}", f"{{name}}{tail}"), pairs))
-                break
+    found += _by_beginning(images, masks, base) if masks.names == images.names else []
     return [one for one in found if one.pairs]
+
+
+def _by_beginning(images: FileGroup, masks: FileGroup, pattern: str) -> list[_Match]:
+    """Several masks an image, named as it with a number behind, or else with anything behind."""
+    known = {key for _, key in _keys(images, images.names)}
+    for tail, form in (("_{object:d}", r"_[0-9]+\Z"), ("_{object}", r"_(?=.)")):
+        several: dict[tuple[str, ...], list[str]] = {}
+        for path, (*folders, name) in _keys(masks, masks.names):
+            owners = [(*folders, name[: match.start()]) for match in re.finditer(form, name)]
+            if owner := next((one for one in reversed(owners) if one in known), None):
+                several.setdefault(owner, []).append(path)
+        if max(map(len, several.values()), default=0) > 1:
+            pairs = [(path, several.get(key, [])) for path, key in _keys(images, masks.names)]
+            return [_pairs(images, masks, pattern.replace("{name}", f"{{name}}{tail}"), pairs)]
+    return []
 
 
 def _pairs(images: FileGroup, masks: FileGroup, pattern: str, pairs: Sequence[tuple[str, list[str]]]) -> _Match:

@@ -50,6 +50,13 @@ class GridReader(FileReader):
         self.shape = (self._times * self._slices, height, width, channels)
         self.pages = self.shape[0]
 
+    def _describe_one(self, arrays: Mapping[str, Stored], *, whole: bool) -> None:
+        """Take over that array of a file which the contract names, or its only one; whole: it is decoded at once."""
+        self._name = choose_array(self.path, arrays, self.reading.array)
+        if whole:
+            check_decoded(self.path, self._name, arrays[self._name])
+        self._describe(*arrays[self._name])
+
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C), a copy."""
         top, bottom, left, right = check_window(self.shape, z, rows, cols)
@@ -73,10 +80,7 @@ class ArrayFileReader(GridReader):
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path, as_mask=as_mask, reading=reading)
         if path.suffix.lower() == ".npz":
-            arrays = arrays_of_npz(path)
-            self._name = choose_array(path, arrays, reading.array)
-            check_decoded(path, self._name, arrays[self._name])
-            self._describe(*arrays[self._name])
+            self._describe_one(arrays_of_npz(path), whole=True)
         else:
             array = self._mapped()
             self._describe(array.shape, array.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from submissions.images.formats.arrays import GridReader, Stored, choose_array
+from submissions.images.formats.arrays import GridReader, Stored
 from submissions.images.reading import AS_STORED, Reading
 
 
@@ -18,9 +18,7 @@ class Hdf5Reader(GridReader):
 
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path, as_mask=as_mask, reading=reading)
-        arrays = arrays_of_hdf5(path)
-        self._name = choose_array(path, arrays, reading.array)
-        self._describe(*arrays[self._name])
+        self._describe_one(arrays_of_hdf5(path), whole=False)
 
     def _open(self) -> Any:
         return h5py.File(self.path, "r")

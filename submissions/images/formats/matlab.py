@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import scipy
 
-from submissions.images.formats.arrays import GridReader, Stored, check_decoded, choose_array
+from submissions.images.formats.arrays import GridReader, Stored
 from submissions.images.formats.hdf5 import arrays_of_hdf5, is_grid
 from submissions.images.reading import AS_STORED, Reading
 
@@ -26,10 +26,7 @@ class MatReader(GridReader):
 
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         super().__init__(path, as_mask=as_mask, reading=reading)
-        arrays = arrays_of_mat(path)
-        self._name = choose_array(path, arrays, reading.array)
-        check_decoded(path, self._name, arrays[self._name])
-        self._describe(*arrays[self._name])
+        self._describe_one(arrays_of_mat(path), whole=True)
 
     def _open(self) -> Any:
         if is_hdf5(self.path):
