@@ -111,14 +111,9 @@ def _predict(
             raise ValueError("TTA views of classifiers cannot be kept apart; predict them together")
         memory = classify_image(ready, reader, slices, out, weights=weights, attrs=attrs)
         return PredictionReport(out, 1, 0, seconds=time.perf_counter() - began, memory=memory)
-    passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
-    _check(passes, reader, slices)
-    names = _channel_names(ready, separate)
-    plan = plan_memory(
-        passes, reader.shape, reader.dtype.itemsize, channels=len(names), planes=len(slices),
-        cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(reader),
-        spacing=spacing_of(reader),
-    )  # fmt: skip
+    passes, names, plan = plan_image(
+        ready, reader, slices, weights=weights, pixel_size_um=pixel_size_um, separate=separate
+    )
     shape: tuple[int, ...] = reader.shape[1:3]
     if volume or (volume is None and len(slices) > 1):
         shape = (len(slices), *shape)
@@ -133,6 +128,29 @@ def _predict(
         else:
             counts = _sum_passes(passes, reader, slices, plan, writer=writer, finish=finish, separate=separate)
     return PredictionReport(out, *counts, seconds=time.perf_counter() - began, memory=plan)
+
+
+def plan_image(
+    ready: Sequence[ReadyMember],
+    reader: ImageReader,
+    slices: Sequence[int],
+    *,
+    weights: Sequence[float] | None = None,
+    pixel_size_um: float | None = None,
+    separate: bool = False,
+) -> tuple[list[Pass], list[str], MemoryPlan]:
+    """The passes over an image, the channels of its prediction, and the buffers; arguments and errors as those of
+    `predict_image`. The networks are not asked.
+    """
+    passes = plan_passes(ready, weights=weights, pixel_size_um=pixel_size_um)
+    _check(passes, reader, slices)
+    names = _channel_names(ready, separate)
+    plan = plan_memory(
+        passes, reader.shape, reader.dtype.itemsize, channels=len(names), planes=len(slices),
+        cap_gb=min(member.predict_config.memory_cap_gb for member in ready), decoded_bytes=_decoded_bytes(reader),
+        spacing=spacing_of(reader),
+    )  # fmt: skip
+    return passes, names, plan
 
 
 def _blanks(reader: ImageReader, slices: Sequence[int], first: ReadyMember, names: Sequence[str]) -> dict[str, Any]:

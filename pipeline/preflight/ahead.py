@@ -35,7 +35,8 @@ def checked(number: str, work: Work) -> Work:
     @wraps(work)
     def whole(space: Workspace, arguments: argparse.Namespace) -> None:
         first = number == "01"
-        check_ahead(space, listing=first and not (space.inventory / DONE).is_file(), listed=not first)
+        anew = first and not (space.inventory / DONE).is_file()
+        check_ahead(space, listing=anew, listed=not first, training=number == "04")
         work(space, arguments)
         if os.environ.get("RANK", "0") == "0":
             for each in (space.experiment, *space.experiment.repeated):
@@ -45,7 +46,7 @@ def checked(number: str, work: Work) -> Work:
     return whole
 
 
-def check_ahead(space: Workspace, *, listing: bool = False, listed: bool = False) -> None:
+def check_ahead(space: Workspace, *, listing: bool = False, listed: bool = False, training: bool = False) -> None:
     """Raise ValueError that lists everything in the experiment that a later stage would refuse.
 
     Names are tried by the code that uses them (network, encoder, loss, recipe, optimizer, views, metric, splitter,
@@ -53,11 +54,13 @@ def check_ahead(space: Workspace, *, listing: bool = False, listed: bool = False
     A passed check is noted in `checked.txt` in the run's folder and not repeated. Of several training processes only
     the first checks. listing: stage 01 is about to list everything that is wrong with the host's files, and so what is
     wrong with the sample submission too; it is then no reason to stop here, before the rest is known. listed: what
-    stage 01 saw of the images is up to date, and settings have to fit it.
+    stage 01 saw of the images is up to date, and settings have to fit it. training: the stage trains, and the
+    largest image has to fit into the memory of prediction first.
     """
     if os.environ.get("RANK", "0") != "0":
         return
     problems, note = [*missing_runs(space), *(image_problems(space) if listed else [])], space.own / CHECKED
+    problems += _memory_problems(space) if training else []
     state = _state(space)
     later: list[str] = []
     if not (note.is_file() and note.read_text(encoding="utf-8").strip() == state):
@@ -146,6 +149,12 @@ def _host_problems(space: Workspace, *, tried: bool) -> list[str]:
 def _answer_problems(space: Workspace) -> list[str]:
     """What is wrong with the sample submission; nothing where there are no files."""
     return [str(one) for one in check_answer(space.competition, space.data)] if space.data.is_dir() else []
+
+
+def _memory_problems(space: Workspace) -> list[str]:
+    from pipeline.preflight.memory import memory_problems
+
+    return memory_problems(space)
 
 
 def _unknown_names(space: Workspace) -> list[str]:
