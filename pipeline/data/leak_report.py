@@ -8,6 +8,7 @@ import pandas as pd
 
 from folds.audit import audit_folds
 from folds.balance import area_columns, fold_balance, unjudged_classes
+from pipeline.data.fold_tables import split_of
 from pipeline.pictures import draw_balance, draw_pairs
 from pipeline.shift.similar_images import pairs_to_show, thumbnails_of, training_duplicates
 from pipeline.workspace import Workspace
@@ -54,7 +55,7 @@ def find_leaks(space: Workspace, folds: pd.DataFrame, train: pd.DataFrame, dupli
     group = space.group_column
     leaks = audit_folds(
         folds, train, duplicates,
-        group_columns=[group] if group else [], buffer=space.experiment.folds.buffer,
+        group_columns=[group] if group else [], buffer=split_of(space, train)[1].get("buffer", 0),
         series_column=space.experiment.folds.options.get("series_column", "stack"),
         z_column=space.experiment.folds.options.get("z_column", "z"),
     )  # fmt: skip

@@ -41,7 +41,8 @@ def memory_problems(space: Workspace) -> list[str]:
 def _refused(space: Workspace, rows: pd.DataFrame, *, separate: bool) -> str:
     """What `predict_image` would raise of the largest of these images; '' where it fits, or cannot be opened."""
     experiment = space.experiment
-    largest = str(rows["image_id"][(rows["depth"] * rows["height"] * rows["width"]).idxmax()])
+    voxels = (rows["depth"] * rows["height"] * rows["width"]).to_numpy()
+    largest = str(rows["image_id"].iloc[int(voxels.argmax())])
     images = ListedImages(space.competition, space.data, rows)
     try:
         reader, slices = images.open(largest)

@@ -9,10 +9,10 @@ from drawn_hosts import rle_contract, write_rle_host
 from tiny_run import space_of as tiny_space
 from tiny_run import stage, write_tiny_experiment
 
-from folds.foldfile import write_folds
+from folds.foldfile import read_folds, write_folds
 from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds, split_of
 from pipeline.data.inventory import take_inventory, write_inventory
-from pipeline.data.leak_report import audit_and_report
+from pipeline.data.leak_report import audit_and_report, find_leaks
 from pipeline.experiment import Experiment, FoldsSettings
 from pipeline.inventory_table import inventory_digest
 from pipeline.shift.similar_images import training_duplicates
@@ -145,6 +145,19 @@ def test_slices_of_stacks_stay_together_where_no_method_is_named(tmp_path: Path)
     assert split_of(Workspace(named, ungrouped, space.data, space.runs), inventory.assign(stack=0)) == (
         "kfold", {"buffer": 1},
     )  # fmt: skip
+
+
+def test_a_teams_file_is_audited_for_what_samples_reach(tmp_path: Path) -> None:
+    """Slices two apart in different folds leak where a sample reaches that far, whether a buffer is set or not."""
+    space = space_of(tmp_path, folds={"n": 2}, input={"offsets": [-2, 0, 2]})
+    space = replace(space, competition=space.competition.model_copy(update={"group": None}))
+    train, _ = space.training_images()
+    train = train.assign(stack="s", z=range(12))
+    pd.DataFrame({"image_id": train["image_id"], "fold": [0] * 6 + [1] * 6}).to_csv(tmp_path / "team.csv", index=False)
+    folds = read_folds(tmp_path / "team.csv", train)
+    leaks = find_leaks(space, folds, train, training_duplicates(space))
+    pairs = leaks[leaks["kind"] == "neighbour"][["image_a", "image_b"]].to_numpy().tolist()
+    assert sorted(pairs) == [["train04", "train06"], ["train05", "train06"], ["train05", "train07"]]
 
 
 def test_duplicates_are_found_reported_drawn_and_kept_together(tmp_path: Path) -> None:
