@@ -15,6 +15,7 @@ from submissions.host.mask_files import OBJECT, filled, mask_files, object_files
 from submissions.host.patterns import FIELD
 from submissions.host.truth import SOFT_TOP, Truth, completed, truth_of_objects
 from submissions.images.opening import ImageReader, open_image, open_mask
+from submissions.images.readers import as_integers
 from submissions.images.reading import Reading
 
 Shape = tuple[int, int, int]
@@ -116,9 +117,7 @@ def read_channels(competition: Competition, path: Path, row: Row, extent: Extent
             raise ValueError(f"{path}: {channels} channels, expected {len(names)}, as masks.channels names them")
         pixels = np.stack([reader.read(z) for z in (range(depth) if pages else slices)])
     pixels = pixels.transpose(3, 1, 2, 0) if pages else pixels
-    numbers = pixels.astype(np.int64)
-    if pixels.dtype.kind == "f" and (numbers != pixels).any():
-        raise ValueError(f"{path}: numbers that are not whole, expected 0 and others for each channel of a mask")
+    numbers = as_integers(pixels, path).astype(np.int64)
     return {name: _of_size(numbers[..., place], extent) for place, name in enumerate(names) if name}
 
 

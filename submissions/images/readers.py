@@ -94,13 +94,21 @@ def image_dtype(stored: np.dtype) -> np.dtype:
 
 
 def as_integers(values: np.ndarray, path: Path) -> np.ndarray:
-    """Mask values as integers (or bool); floats are accepted when they are whole numbers, else ValueError."""
+    """Mask values as integers (or bool); floats are accepted when they are whole numbers that int32 holds, else
+    ValueError.
+    """
     if values.dtype.kind in "iub":
         return values
     rounded = np.rint(values)
     if not np.array_equal(rounded, values):
         found = values[rounded != values].flat[0]
         raise ValueError(f"{path}: a mask holds whole numbers, found {found}: is this an image or a probability?")
+    most, largest = np.abs(rounded).max(initial=0), np.iinfo(np.int32).max
+    if most > largest:
+        raise ValueError(
+            f"{path}: numbers up to {most:.0f}, expected at most {largest} in a mask stored as floats: number the "
+            "objects anew, or store integers"
+        )
     return rounded.astype(np.int32)
 
 

@@ -308,11 +308,12 @@ def test_channels_number_the_objects_of_their_classes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(truth.valid[0], numbers[..., 2] == 0)
     np.testing.assert_array_equal(truth.objects["round"][0], numbers[..., 0])
     np.testing.assert_array_equal(truth.objects["flat"][0], numbers[..., 1])
-    np.save(tmp_path / "masks/a.npy", np.where(numbers > 0, numbers + 2.0**40, 0))  # ids of neurons, say
-    with pytest.raises(ValueError, match=r"a\.npy: numbers up to 10995\d+, expected at most 16777216"):
-        read(cells, tmp_path)
+    for more, most in ((2.0**25, 16777216), (2.0**40, 2147483647)):  # ids of neurons, say
+        np.save(tmp_path / "masks/a.npy", np.where(numbers > 0, numbers + more, 0))
+        with pytest.raises(ValueError, match=rf"a\.npy: numbers up to \d+, expected at most {most}"):
+            read(cells, tmp_path)
     np.save(tmp_path / "masks/a.npy", numbers / 8)
-    with pytest.raises(ValueError, match=r"a\.npy: numbers that are not whole"):
+    with pytest.raises(ValueError, match=r"a\.npy: a mask holds whole numbers, found 0\.5"):
         read(cells, tmp_path)
 
 

@@ -138,6 +138,9 @@ def test_masks_keep_their_values(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="mask array"):
         np.save(tmp_path / "rgb.npy", RGB)
         open_mask(tmp_path / "rgb.npy")
+    np.save(tmp_path / "far.npy", np.full((4, 5), 2.0**31))  # int32 would give some other number
+    with pytest.raises(ValueError, match="numbers up to 2147483648, expected at most 2147483647"):
+        open_mask(tmp_path / "far.npy").read(0)
 
 
 @pytest.mark.parametrize(
