@@ -14,7 +14,6 @@ from submissions.guess.draft import Draft
 from submissions.guess.layout.files import FileGroup
 from submissions.guess.layout.name_groups import group_of_folders, parts_of_names
 from submissions.guess.layout.pairing import Layout, joined_groups
-from submissions.guess.layout.words import VOLUMES
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
 from submissions.images.axes import axes_of_pair, guess_axes
@@ -26,6 +25,10 @@ from submissions.images.reading import Reading
 
 LAYER = re.compile(r"{layer:([^}]*)}")
 ARRAYS = (".npy", ".npz")
+SERIES = (
+    "a folder of DICOM files is one volume, as its mask is: slices are put in order by the places that their headers "
+    "give, and masks are turned as theirs say"
+)
 LOOKED_AT, DECODED = 12, 4  # images; of these as many are read whole, if they are of floats
 
 
@@ -40,6 +43,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
     if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
         section["test_id"] = test.id_template
+    notes += [SERIES] if train.series else []
     if train.id_template != "{name}":
         notes.append("file names repeat in several folders, so ids include the folders")
         if stack := _stack(train, test):
@@ -56,7 +60,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         if axes:
             notes.append(f"axes {axes}: its masks show which are height and width; time (T) looks like channels (C)")
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
-        if not train.pattern.endswith(VOLUMES) and info.pages > 1:
+        if not train.of_volumes and info.pages > 1:
             section, note = _of_pages(section, info, _pages_of_a_mask(folder, layout), len(train.files))
             notes.append(f"the first file has {info.pages} pages{note}")
         found, why = _as_read(folder, layout, reading)
@@ -64,7 +68,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         notes += why
     except (ValueError, OSError) as error:
         notes.append(f"the first image cannot be read: {error}")
-    if train.pattern.endswith(VOLUMES):
+    if train.of_volumes:
         section = {"kind": "volumes", **section}
     elif layers:
         section = {"kind": "layers", **section}

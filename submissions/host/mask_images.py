@@ -15,7 +15,8 @@ from submissions.host.mask_files import OBJECT, filled, mask_files, object_files
 from submissions.host.patterns import FIELD
 from submissions.host.truth import SOFT_TOP, Truth, completed, truth_of_objects
 from submissions.images.opening import ImageReader, open_image, open_mask
-from submissions.images.readers import as_integers
+from submissions.images.oriented import OrientedReader, place_fault
+from submissions.images.readers import as_integers, file_under
 from submissions.images.reading import Reading
 
 Shape = tuple[int, int, int]
@@ -27,10 +28,11 @@ EXACT = 1 << 24  # the largest number up to which float32 holds every whole one
 
 @dataclass(frozen=True)
 class Extent:
-    """The slices that are read of an image of `shape` (Z, H, W)."""
+    """The slices that are read of an image of `shape` (Z, H, W). file: of a volume that lies somewhere in a patient."""
 
     shape: Shape
     slices: range
+    file: OrientedReader | None = None
 
     @property
     def size(self) -> Shape:
@@ -98,6 +100,7 @@ def read_pixels(competition: Competition, path: Path, row: Row, extent: Extent) 
     """Pixels of a mask file as integers (Z, H, W) of these slices; ValueError where its size is not the image's."""
     with closing(open_mask(path, page=_page(competition, row), reading=_reading(competition))) as reader:
         slices = _checked(competition, reader.shape[:3], path, row, extent)
+        _check_place(reader, path, row, extent)
         pixels = np.stack([reader.read(z)[..., 0] for z in slices])
     return _of_size(pixels, extent)
 
@@ -115,6 +118,7 @@ def read_channels(competition: Competition, path: Path, row: Row, extent: Extent
         slices = _checked(competition, (1 if pages else depth, height, width), path, row, extent)
         if not pages and channels != len(names):
             raise ValueError(f"{path}: {channels} channels, expected {len(names)}, as masks.channels names them")
+        _check_place(reader, path, row, extent)
         pixels = np.stack([reader.read(z) for z in (range(depth) if pages else slices)])
     pixels = pixels.transpose(3, 1, 2, 0) if pages else pixels
     numbers = as_integers(pixels, path).astype(np.int64)
@@ -158,6 +162,18 @@ def _checked(competition: Competition, mask: Shape, path: Path, row: Row, extent
             f"{shape[0]}) as the image {row['path']}; {_cure(mask, shape, bare=path.suffix in ('.npy', '.npz'))}"
         )
     return extent.slices
+
+
+def _check_place(reader: ImageReader, path: Path, row: Row, extent: Extent) -> None:
+    """ValueError where a mask file says of itself that it lies elsewhere than its image: voxels would not fit."""
+    file = file_under(reader)
+    if extent.file is None or not isinstance(file, OrientedReader):
+        return
+    if fault := place_fault(extent.file, file):
+        raise ValueError(
+            f"{path}: {fault}; expected the grid of the image {row['path']}: resample the mask to its image, or mend "
+            "the affine in its header"
+        )
 
 
 def _of_size(pixels: np.ndarray, extent: Extent) -> np.ndarray:

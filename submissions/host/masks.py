@@ -20,7 +20,8 @@ from submissions.host.points import VolumePoints, document_points, draw_points, 
 from submissions.host.polygons import Documents, draw
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed, truth_of_objects
-from submissions.images.readers import ImageReader, valid_pixels
+from submissions.images.oriented import OrientedReader
+from submissions.images.readers import ImageReader, file_under, valid_pixels
 from submissions.metrics.object_f1 import Outlines
 from submissions.rle.codec import POLYGONS, Dialect, decode, decode_instances, read_outlines
 
@@ -84,7 +85,7 @@ class MaskReader:
         `image`: its reader where it is open; asked for what holds no data, it need not read the file again.
         Raises ValueError / FileNotFoundError that names the image, what was found and what was expected.
         """
-        return self._read(row, Extent(shape, range(shape[0])), image)
+        return self._read(row, Extent(shape, range(shape[0]), self._placed_file(row, image)), image)
 
     def parts(
         self, row: Mapping[str, Any], shape: tuple[int, int, int], image: ImageReader | None = None
@@ -98,8 +99,18 @@ class MaskReader:
         known |= masks.values is not None or masks.threshold is not None
         divides = masks.kind in ("images", "points") and known and not masks.instances
         step = max(1, PART // (shape[1] * shape[2])) if divides else whole
+        file = self._placed_file(row, image)
         for first in range(0, whole, step):
-            yield self._read(row, Extent(shape, range(first, min(first + step, whole))), image)
+            yield self._read(row, Extent(shape, range(first, min(first + step, whole)), file), image)
+
+    def _placed_file(self, row: Mapping[str, Any], image: ImageReader | None) -> OrientedReader | None:
+        """The image's file, its header alone, where it says where in a patient its voxels lie, and masks are files."""
+        if self.competition.images.kind != "volumes" or self.competition.masks.kind != "images":
+            return None
+        if image is None and not all(path.exists() for path in row_paths(self.data, row)):
+            return None
+        file = file_under(open_row(self.competition, self.data, row) if image is None else image)
+        return file if isinstance(file, OrientedReader) else None
 
     def _read(self, row: Mapping[str, Any], extent: Extent, image: ImageReader | None) -> Truth:
         masks, shape = self.competition.masks, extent.shape

@@ -39,8 +39,8 @@ class NiftiReader(OrientedReader):
         self.as_mask = as_mask
         scaled = (image.dataobj.slope, image.dataobj.inter) != (1.0, 0.0)
         self._orient(image.affine, image.shape, np.dtype(image.get_data_dtype()), scaled=scaled)
-        millimetres = _MILLIMETRES.get(str(image.header.get_xyzt_units()[0]), 1.0)
-        z, y, x = (step * millimetres for step in self.spacing or ())
+        self.unit_mm = _MILLIMETRES.get(str(image.header.get_xyzt_units()[0]), 1.0)
+        z, y, x = (step * self.unit_mm for step in self.spacing or ())
         self.spacing = (z, y, x)
         self._compressed = path.suffix == ".gz"
 

@@ -39,7 +39,20 @@ __all__ = [
 ]  # fmt: skip
 
 Kind = Literal[
-    "auto", "raster", "tiff", "picture", "nifti", "npy", "dicom", "itk", "mrc", "zarr", "slide", "slices", "channels"
+    "auto",
+    "raster",
+    "tiff",
+    "picture",
+    "nifti",
+    "npy",
+    "dicom",
+    "series",
+    "itk",
+    "mrc",
+    "zarr",
+    "slide",
+    "slices",
+    "channels",
 ]
 
 
@@ -85,7 +98,7 @@ def open_image(
     Raises FileNotFoundError for a missing file and ValueError, naming the file, for a damaged, oversized or
     unsupported one, for members of unlike size, and for a page that does not exist.
     """
-    if isinstance(path, (str, Path)) and (is_container(Path(path)) or not Path(path).is_dir()):
+    if isinstance(path, (str, Path)) and (not Path(path).is_dir() or (kind != "slices" and is_container(Path(path)))):
         return _open_file(Path(path), page, kind, reading=reading)
     files = _members(Path(path)) if isinstance(path, (str, Path)) else [Path(p) for p in path]
     if kind not in ("auto", "slices", "channels"):

@@ -13,11 +13,15 @@ import numpy as np
 
 from submissions.images.readers import FileReader, as_integers, check_pixels, check_window, image_dtype
 
+HALF = 0.5 + 1e-3  # voxels
+
 
 class OrientedReader(FileReader):
     """A volume file as a reader (Z, Y, X, C) in canonical orientation; `affine` maps file voxels to mm."""
 
     as_mask: bool = False
+    ordered: bool = False  # by where slices lie, not as one file stores them
+    unit_mm: float = 1.0  # mm a unit of the affine
 
     def _orient(self, affine: np.ndarray, file_shape: tuple[int, ...], stored: np.dtype, *, scaled: bool) -> None:
         """Take over the header: file_shape (x, y[, z[, c]]); scaled: stored numbers are not what is returned."""
@@ -66,6 +70,18 @@ class OrientedReader(FileReader):
             return as_integers(window, self.path).astype(self.dtype, copy=False)
         return window.astype(self.dtype, copy=False)
 
+    @property
+    def grid(self) -> np.ndarray:
+        """Affine of the canonical volume: voxel (x, y, z) to mm to the right, front and top."""
+        from nibabel.orientations import inv_ornt_aff
+
+        stored = self.affine @ inv_ornt_aff(self._orientation, (*self.file_shape, 1)[:3])
+        return np.asarray(np.diag([self.unit_mm] * 3 + [1.0]) @ stored)
+
+    def turned_as(self, other: OrientedReader) -> bool:
+        """Whether the axes of both files run the same way in the patient."""
+        return bool((self._orientation == other._orientation).all())
+
     def to_file_axes(self, volume: np.ndarray) -> np.ndarray:
         """Turn a canonical volume (Z, Y, X) back to the axes of the file, as a host wants its masks."""
         if volume.shape != self.shape[:3]:
@@ -75,3 +91,20 @@ class OrientedReader(FileReader):
         canonical = np.array([[0, 1], [1, 1], [2, 1]])
         turned = apply_orientation(volume.transpose(2, 1, 0), ornt_transform(canonical, self._orientation))
         return np.ascontiguousarray(turned).reshape((*self.file_shape, 1)[:3])
+
+
+def place_fault(image: OrientedReader, mask: OrientedReader) -> str | None:
+    """Why a mask of the same shape does not lie on its image, as a sentence; None where voxel fits voxel.
+
+    Files whose axes run the same way fit as they are stored, whatever else their headers say; slices that were put in
+    order by where they lie fit a mask only where its corners lie on theirs, to half a voxel.
+    """
+    from nibabel.orientations import aff2axcodes
+
+    corners = np.stack(np.meshgrid(*([0, size - 1] for size in image.shape[2::-1]), [1], indexing="ij"), -1)
+    voxels = corners.reshape(-1, 4) @ (np.linalg.inv(image.grid) @ mask.grid).T
+    off = float(np.abs(voxels - corners.reshape(-1, 4)).max())
+    if off <= HALF or (mask.turned_as(image) and not (image.ordered or mask.ordered)):
+        return None
+    axes = ["".join(aff2axcodes(one.affine)) for one in (mask, image)]
+    return f"its axes run {axes[0]}, its image's {axes[1]}, and its corners lie up to {off:.1f} voxels off the image's"

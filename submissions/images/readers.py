@@ -205,14 +205,18 @@ class WrappedReader:
         self.reader.close()
 
 
-def pixel_size_of(reader: Any) -> float | None:
-    """µm a pixel as the file of any reader says it, of the first file of several; None where it does not."""
-    while not isinstance(reader, FileReader):
+def file_under(reader: Any) -> FileReader | None:
+    """The file that any reader reads, the first of several; None of an array."""
+    while reader is not None and not isinstance(reader, FileReader):
         members = getattr(reader, "readers", None)
         reader = members[0] if members else getattr(reader, "reader", None)
-        if reader is None:
-            return None
-    return reader.pixel_size_um
+    return reader
+
+
+def pixel_size_of(reader: Any) -> float | None:
+    """µm a pixel as the file of any reader says it, of the first file of several; None where it does not."""
+    file = file_under(reader)
+    return None if file is None else file.pixel_size_um
 
 
 class ArrayReader:

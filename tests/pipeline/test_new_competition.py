@@ -16,6 +16,7 @@ import pytest
 import scipy
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
+from drawn_series import volume_masks
 
 from folds.splitters import check_method
 from pipeline.data.fold_tables import split_of
@@ -433,6 +434,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "names-repeat-in-subsets": (names_repeat_in_subsets, 6, None),
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
+    "series-and-volumes": (volume_masks, 6, None),
 }
 
 

@@ -18,6 +18,7 @@ from submissions.guess.layout.words import (
     READ,
     SUFFIXES,
     TEST_WORDS,
+    VOLUMES,
     endings_of,
     is_layout_word,
     says_mask,
@@ -36,12 +37,19 @@ class FileGroup:
     """Files that one path pattern describes.
 
     files: (relative path, values of the fields in the order of `names`), sorted; the last field is {name}, of
-    the file itself. pattern: with `head` before {name} and `tail` after it, which all the names have.
+    the file itself. pattern: with `head` before {name} and `tail` after it, which all the names have. series: the
+    "files" are folders, of the slices of a volume each.
     """
 
     pattern: str
     names: tuple[str, ...]
     files: tuple[tuple[str, Fields], ...]
+    series: bool = False
+
+    @property
+    def of_volumes(self) -> bool:
+        """Whether each is a volume, by its ending, or as a folder of slices."""
+        return self.series or self.pattern.endswith(VOLUMES)
 
     @property
     def words(self) -> list[str]:

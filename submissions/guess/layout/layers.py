@@ -9,7 +9,6 @@ from pathlib import Path
 
 from submissions.guess.layout.files import FileGroup
 from submissions.guess.layout.pairing import Layout, cuts_of, one_word_varies, with_words
-from submissions.guess.layout.words import VOLUMES
 from submissions.images.opening import probe_image
 
 SHARED = 0.9  # of the images, that have a file of each channel
@@ -43,7 +42,7 @@ def _layers(root: Path, group: FileGroup, others: Sequence[FileGroup]) -> dict[s
         if varied is None or not all(re.fullmatch(r"\w+", word) for word in varied[1]):
             continue
         in_name = "{?}" in varied[0].rpartition("/")[2]
-        if (in_name or group.pattern.endswith(VOLUMES)) and _of_same_images(group, other):
+        if (in_name or group.of_volumes) and _of_same_images(group, other):
             found.setdefault(varied[0], {varied[1][0]: group})[varied[1][1]] = other
     layers = max(found.values(), key=len, default={})
     return layers if all(_is_grey(root, one) for one in layers.values()) else {}

@@ -222,6 +222,11 @@ class Finder:
         return "observers" if float(np.mean(shares)) > ALIKE else "classes"
 
 
+def are_pairs(images: FileGroup, masks: FileGroup) -> bool:
+    """Whether names say that the masks belong to the images, or to most of those that are fewer."""
+    return any(_enough(found) for found in matches_of(images, masks))
+
+
 def _enough(found: _Match) -> bool:
     """Whether most of the images, or most of the masks, have a partner; one of one is enough."""
     least = min(len(found.images.files), len(found.masks.files))
@@ -240,7 +245,7 @@ def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:
         if len({group.is_test for group in members}) > 1:  # train_1.bmp and testA_1.bmp stay apart
             found += by_folder.pop(key)
     for (folder, names), members in by_folder.items():
-        if len(members) == 1:
+        if len(members) == 1 or any(group.series for group in members):
             found += members
             continue
         files = tuple(sorted(file for group in members for file in with_whole_names(group).files))

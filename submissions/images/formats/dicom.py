@@ -45,6 +45,8 @@ class DicomReader(FileReader):
         self.dtype = self._returned(colour, header)
         self.spacing = _spacing(header)
         self.pixel_size_um = self.spacing[2] * 1000 if self.spacing else None
+        self.position = _numbers(header, "ImagePositionPatient", 3)
+        self.directions = _numbers(header, "ImageOrientationPatient", 6)
         self._frame: tuple[int, np.ndarray] | None = None
 
     def _returned(self, colour: bool, header: Any) -> np.dtype:
@@ -128,6 +130,12 @@ def _window(header: Any, reading: Reading, path: Path) -> tuple[float, float] | 
         raise ValueError(f"{path}: images.window is 'file', and the file proposes none: give [centre, width]")
     first = [value[0] if isinstance(value, pydicom.multival.MultiValue) else value for value in (centre, width)]
     return float(first[0]), float(first[1])
+
+
+def _numbers(header: Any, name: str, count: int) -> tuple[float, ...] | None:
+    """An element of so many numbers; None where the file has it not."""
+    values = header.get(name)
+    return tuple(float(value) for value in values) if values is not None and len(values) == count else None
 
 
 def _spacing(header: Any) -> tuple[float, float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib import import_module, util
 from pathlib import Path
@@ -16,6 +16,7 @@ from submissions.images.reading import AS_STORED, Reading
 _HEAD = 512
 _JP2 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _SLIDES = (".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
+_DICOM = (".dcm", ".dicom", ".ima")
 _ZARR = (".zarray", "zarr.json", ".zgroup", "attributes.json")
 
 
@@ -83,7 +84,7 @@ def _slide(path: Path, suffix: str, head: bytes) -> bool:
 
 
 def _dicom(path: Path, suffix: str, head: bytes) -> bool:
-    return head[128:132] == b"DICM" or (suffix in (".dcm", ".dicom", ".ima") and head[:2] in (b"\x08\x00", b"\x02\x00"))
+    return head[128:132] == b"DICM" or (suffix in _DICOM and head[:2] in (b"\x08\x00", b"\x02\x00"))
 
 
 def _itk(path: Path, suffix: str, head: bytes) -> bool:
@@ -107,12 +108,25 @@ def _hdf5(path: Path, suffix: str, head: bytes) -> bool:
 
 
 def _chunks(path: Path, suffix: str, head: bytes) -> bool:
-    return is_container(path) or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
+    zarr = path.is_dir() and any((path / name).is_file() for name in _ZARR)
+    return zarr or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
+
+
+def _series(path: Path, suffix: str, head: bytes) -> bool:
+    return path.is_dir() and any(series_files(path))
+
+
+def series_files(folder: Path) -> Iterator[Path]:
+    """DICOM files of a folder, told by their endings; hidden ones are left out."""
+    named = (path for path in folder.iterdir() if path.suffix.lower() in _DICOM and not path.name.startswith("."))
+    return (path for path in named if path.is_file())
 
 
 def is_container(path: Path) -> bool:
-    """Whether a folder is one image: a Zarr or N5 array or a group of them."""
-    return path.is_dir() and any((path / name).is_file() for name in _ZARR)
+    """Whether a folder is one image: a Zarr or N5 array or a group of them, or the slices of a DICOM series."""
+    if not path.is_dir():
+        return False
+    return any((path / name).is_file() for name in _ZARR) or any(series_files(path))
 
 
 FORMATS = (
@@ -127,6 +141,8 @@ FORMATS = (
     Format("hdf5", "HDF5 files", "formats.hdf5:Hdf5Reader", _hdf5),
     Format("nifti", "NIfTI", "nifti:NiftiReader", _nifti),
     Format("dicom", "DICOM files", "formats.dicom:DicomReader", _dicom, "dicom", (("pydicom", "pydicom", ">=3.0"),)),
+    Format("series", "DICOM series", "formats.series:SeriesReader", _series, "dicom",
+           (("pydicom", "pydicom", ">=3.0"),)),
     Format("itk", "NRRD, MHA and MHD volumes", "formats.itk:ItkReader", _itk, "itk",
            (("SimpleITK", "SimpleITK", ">=2.4"),)),
     Format("mrc", "MRC volumes", "formats.mrc:MrcReader", _mrc, "mrc", (("mrcfile", "mrcfile", ">=1.5"),)),
