@@ -123,6 +123,9 @@ def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():  # a page of a file that is there
         return
+    if source.is_dir():  # an image that is a folder
+        shutil.copytree(source, target)
+        return
     try:
         os.link(source.resolve(), target)
     except OSError:

@@ -342,8 +342,14 @@ def peak_memory(competition: Competition, data: Path, *, workers: int = 0) -> fl
 
 
 def _file_bytes(data: Path, paths: str) -> int:
-    files = [data / path for path in paths.split(LAYER_SEPARATOR)]
-    return sum(path.stat().st_size for path in files if path.is_file())
+    return sum(max(0, _bytes(data / path)) for path in paths.split(LAYER_SEPARATOR))
+
+
+def _bytes(path: Path) -> int:
+    """Size of a file, or of all files of an image that is a folder; -1 where there is neither."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size if path.is_file() else -1
 
 
 def sample_inspection(competition: Competition, data: Path) -> Inspection:
@@ -425,5 +431,5 @@ def host_digest(competition: Competition, data: Path) -> str:
     names += [table.file for table in (*competition.tables, *competition.test_tables)]
     names += [name for name in (competition.masks.file,) if name]
     names += [competition.masks.table.file] if competition.masks.table else []
-    sizes = [(name, (data / name).stat().st_size if (data / name).is_file() else -1) for name in sorted(set(names))]
+    sizes = [(name, _bytes(data / name)) for name in sorted(set(names))]
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from drawn_hosts import rle_contract, write_rle_host
 from drawn_layouts import LAYOUTS
+from drawn_series import volume_masks
 
 from inference.bundle.hidden_size_data import duplicate_images
 from inference.submission import open_test_images
+from submissions.guess.first_contract import write_first_contract
 from submissions.host.competition import load_competition
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.table.rows import answer_shape, row_places
@@ -133,3 +135,15 @@ def test_what_cannot_be_copied_is_said(change: dict[str, Any], words: str, tmp_p
     (tmp_path / "data/a1.csv").write_text("id\ntest00\n")
     with pytest.raises(ValueError, match=words):
         duplicate_images(rle_contract(**change), tmp_path / "data", tmp_path / "more", number=2, sources=1)
+
+
+def test_images_that_are_folders_are_copied_whole(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    volume_masks(tmp_path / "data")
+    competition = load_competition(write_first_contract(tmp_path / "data", out=tmp_path / "host.yaml"))
+    origins = duplicate_images(competition, tmp_path / "data", tmp_path / "more", number=5, sources=2)
+    assert len(origins) == 5 and len(set(origins.values())) == 2
+    for copy, original in origins.items():
+        copied, first = (sorted((tmp_path / place).iterdir())
+                         for place in (f"more/test_images/{copy}", f"data/test_images/{original}"))  # fmt: skip
+        assert [one.read_bytes() for one in copied] == [one.read_bytes() for one in first] and len(first) == 9

@@ -239,3 +239,12 @@ def test_the_mask_of_a_volume_read_in_parts_has_the_same_measures(
     same = [name for name in whole if name != "mask_hash"]
     pd.testing.assert_frame_equal(parts[same], whole[same])
     assert whole["void"].min() > 0 and (parts["mask_hash"] != whole["mask_hash"]).all()
+
+
+def test_a_file_that_grows_in_an_image_that_is_a_folder_changes_the_digest(tmp_path: Path) -> None:
+    competition = rle_contract(images={"train": "train/{id}.zarr"}, tables=[], group=None, submission=None)
+    (tmp_path / "train/a.zarr/0").mkdir(parents=True)
+    (tmp_path / "train/a.zarr/.zarray").write_text("{}")
+    before = host_digest(competition, tmp_path)
+    (tmp_path / "train/a.zarr/0/1").write_bytes(b"chunk")
+    assert host_digest(competition, tmp_path) != before
