@@ -32,7 +32,7 @@ from submissions.host.listing import (
 )
 from submissions.host.mask_files import mask_patterns
 from submissions.host.masks import MaskReader, Truth, shared_reader
-from submissions.host.patterns import FIELD, find_files
+from submissions.host.patterns import FIELD, alternatives, find_files
 from submissions.host.problems import Problem, problem_table
 from submissions.images.faults import FaultCounter
 from submissions.images.measures import Meter, brightness
@@ -431,5 +431,6 @@ def host_digest(competition: Competition, data: Path) -> str:
     names += [table.file for table in (*competition.tables, *competition.test_tables)]
     names += [name for name in (competition.masks.file,) if name]
     names += [competition.masks.table.file] if competition.masks.table else []
+    names = [name for pattern in names for name in alternatives(pattern)]
     sizes = [(name, _bytes(data / name)) for name in sorted(set(names))]
     return hashlib.sha256(repr(sizes).encode()).hexdigest()[:16]

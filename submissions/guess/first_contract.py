@@ -19,6 +19,7 @@ from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.layers import with_layers
 from submissions.guess.layout.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.layout.series import with_series
+from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
 from submissions.guess.splits import put_split_lists, with_unlabelled_as_test
@@ -64,6 +65,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     if layout.masks is None and runs is None:
         layout = replace(layout, masks=masks_beside_images(folder, layout.train))
     train, test, masks = layout.train, layout.test, layout.masks
+    listed = listed_objects(folder, layout) if runs is None else None
+    tables = [table for table in tables if listed is None or table.file not in listed.files]
     draft = Draft()
     draft.put("name", name)
     draft.put("title", "")
@@ -75,7 +78,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     if runs is not None:
         put_runs(draft, folder, train, runs, masks)
     elif masks is not None:
-        put_mask_images(draft, folder, masks)
+        put_mask_images(draft, folder, masks, listed)
         _put_missing(draft, layout, masks)
         put_labels(draft, folder)
     else:

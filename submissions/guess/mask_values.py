@@ -17,6 +17,7 @@ from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
 from submissions.guess.layout.pairing import Masks
 from submissions.guess.mask_channels import SLICES_READ, Meaning, meaning_of_channels
+from submissions.guess.mask_tables import ListedObjects
 from submissions.host.listing import spread
 from submissions.host.mask_images import colour_name, opaque_codes
 from submissions.images.opening import open_image, open_mask, probe_image
@@ -58,14 +59,18 @@ class Seen:
     common: Counter[int] = field(default_factory=Counter)
 
 
-def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
-    """Masks from images, with what the values seen in them mean."""
+def put_mask_images(draft: Draft, folder: Path, masks: Masks, listed: ListedObjects | None = None) -> None:
+    """Masks from images, with what the values seen in them mean; listed: what a table says of their objects."""
     files = [path for paths in masks.pairs.values() for path in paths]
     sample = spread(files, MASKS_READ)
     section: dict[str, Any] = {"kind": "images", "path": masks.pattern}
     notes = [f"{len(files)} masks, {len(sample)} of them read", *masks.notes]
     classes, exclusive = ["thing"], False
-    if masks.how == "objects":
+    if listed is not None:
+        section |= listed.settings
+        classes, exclusive = listed.classes, listed.exclusive
+        notes += listed.notes
+    elif masks.how == "objects":
         section["instances"] = True
         notes.append(
             f"several mask files per image, {len(files)} for {len(masks.pairs)} images: taken for one file per object"
@@ -109,7 +114,7 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks) -> None:
         section["threshold"] = 1
         notes.append("what is not 0 is the class: the objects of volumes are not told apart in an answer")
     draft.put("masks", section, *notes)
-    draft.put("classes", classes, "name the classes, here and in masks.values")
+    draft.put("classes", classes, *(["name the classes, here and in masks.values"] if listed is None else []))
     if exclusive:
         draft.put("exclusive", True, "a pixel has one value, so it has one class")
 

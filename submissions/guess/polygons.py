@@ -51,7 +51,7 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
         entries = _read(path)
         names, named = _names(entries.values()), sum(PurePosixPath(name).name in images for name in entries)
         if names and named >= min(2, len(images)):  # entries, not stems: folders of images repeat their numbers
-            file, others = _of_every_subset(folder, path.relative_to(folder).as_posix(), train)
+            file, others = of_every_subset(folder, path.relative_to(folder).as_posix(), train)
             if not others:
                 file, others = _with_others(folder, path, largest[place + 1 :], train)
             every = sorted({*names, *_names(entry for other in others for entry in _read(other).values())})
@@ -76,7 +76,7 @@ def _stems(path: Path) -> set[str]:
     return {PurePosixPath(name).name for name in _read(path)}
 
 
-def _of_every_subset(folder: Path, file: str, train: FileGroup) -> tuple[str, list[Path]]:
+def of_every_subset(folder: Path, file: str, train: FileGroup) -> tuple[str, list[Path]]:
     """The document as a pattern, and the documents of it, where the images' subsets have one each."""
     place = train.names.index("subset") if "subset" in train.names else None
     subsets = sorted({fields[place] for _, fields in train.files}) if place is not None else []

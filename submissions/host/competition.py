@@ -179,9 +179,20 @@ class Masks(Settings):
         description="rle: runs in a table; images: mask files; polygons: "
         "outlines in documents; points: balls around places; none: only a class per image"
     )
-    table: Table | None = Field(None, description="rle, points: the table of the runs, or of a row per point")
-    column: str = Field("rle", description="rle: column of the runs; none: column of the image's class")
-    class_column: str | None = Field(None, description="rle, points: column that names the class of a row")
+    table: Table | None = Field(
+        None,
+        description="rle, points: the table of the runs, or of a row per point; images: of a row per object, where it "
+        "says of which class that is; a panoptic COCO .json is one, with `id` from the columns of its images",
+    )
+    column: str = Field(
+        "rle",
+        description="rle: column of the runs; none: column of the image's class; images: column of an object's value "
+        "in the mask file, or with {object} in the path of its file's name",
+    )
+    class_column: str | None = Field(
+        None,
+        description="rle, points, images: column that names the class of a row; 'category' in a panoptic COCO .json",
+    )
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
     path: str | None = Field(
         None, description="images: path pattern of the mask files; a file that matches is not an image"
@@ -204,7 +215,8 @@ class Masks(Settings):
     )
     column_classes: dict[str, dict[str, str]] = Field(
         default_factory=dict,
-        description="images: column -> its text -> class, where `values` names the column: {species: {1: cat, 2: dog}}",
+        description="images: column -> its text -> class or 'void', of the column that `values` or class_column "
+        "names: {species: {1: cat, 2: dog}}",
     )
     threshold: int | None = Field(
         None, gt=0, description="images: soft masks: a pixel shows the class from this value on [pixel value]"
@@ -287,7 +299,13 @@ class Masks(Settings):
                 "masks.observers joins pixel masks and cannot join instances: leave out "
                 "masks.instances or masks.observers"
             )
+        if self.kind == "images" and self.table is not None and (self.class_column is None or self.channels):
+            raise ValueError(
+                "masks.table says of which class the objects of mask files are: name its columns in masks.column and "
+                "masks.class_column, without masks.channels; or leave it out"
+            )
         mapped = {field for names in self._mapped(self.values) for field in FIELD.findall(names)}
+        mapped |= {*self.column_classes} & ({self.class_column} if self.kind == "images" and self.table else set())
         if mapped != set(self.column_classes):
             raise ValueError(
                 f"masks.values names the columns {sorted(mapped)} and masks.column_classes maps those of "
@@ -479,7 +497,7 @@ class Competition(Settings):
     @property
     def _tells_classes_of_objects(self) -> bool:
         masks = self.masks
-        of_images = "class" in masks.path_fields or bool(masks.channels)
+        of_images = "class" in masks.path_fields or bool(masks.channels) or masks.table is not None
         named = {"images": of_images, "rle": masks.class_column is not None, "polygons": True}
         return named.get(masks.kind, False)
 

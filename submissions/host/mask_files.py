@@ -50,6 +50,24 @@ def object_files(data: Path, pattern: str, row: Mapping[str, Any], **more: str) 
     return found
 
 
+def files_there(competition: Competition, data: Path, pattern: str, row: Mapping[str, Any]) -> list[Path]:
+    """Mask files of an image by a pattern without {class} and {observer}; none where they may be missing."""
+    masks = competition.masks
+    assert masks.path is not None
+    if f"{{{OBJECT}}}" not in pattern and OBJECT not in masks.path_fields:
+        names = [filled(pattern, row)]
+    else:
+        names = object_files(data, pattern, row)
+    paths = [open_path(competition, data, masks.path, name) for name in names]
+    if masks.missing == "empty":
+        return [path for path in paths if path.is_file()]
+    if not paths:
+        raise FileNotFoundError(
+            f"{filled(pattern, row, object='*')}: no file; expected at least one object, or set masks.missing: empty"
+        )
+    return paths
+
+
 def _escaped(field: str) -> str:
     """A field that filling leaves as it is."""
     return "{" + field + "}"

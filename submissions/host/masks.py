@@ -14,7 +14,7 @@ from submissions.host.answer_form import placed
 from submissions.host.competition import Competition
 from submissions.host.listing import open_row, read_table, row_paths
 from submissions.host.mask_files import filled, open_path
-from submissions.host.mask_images import Extent, read_mask_images, read_pixels
+from submissions.host.mask_images import Extent, object_classes, read_mask_images, read_pixels
 from submissions.host.patterns import alternatives
 from submissions.host.points import VolumePoints, document_points, draw_points, point_table
 from submissions.host.polygons import Documents, draw
@@ -33,7 +33,8 @@ __all__ = ["VOID", "MaskReader", "Truth", "classes_shown", "shared_reader"]
 def shared_reader(competition: Competition, data: Path) -> MaskReader:
     """The reader of these masks in this process: the host's table is read once, and again if the file changed."""
     masks = competition.masks
-    files = [data / name for name in (*alternatives(masks.file or ""), masks.table.file if masks.table else "") if name]
+    given = (masks.file or "", masks.table.file if masks.table else "")
+    files = [data / name for pattern in given for name in alternatives(pattern) if name]
     states = [path.stat() for path in files if path.is_file()]
     state = tuple((found.st_mtime_ns, found.st_size) for found in states)
     return _kept_reader(competition.model_dump_json(), data.resolve(), state)
@@ -69,6 +70,12 @@ class MaskReader:
         return found
 
     @cached_property
+    def objects(self) -> dict[str, dict[str, str]] | None:
+        """Of mask files whose objects a table lists, its cells of classes by image id and value or file's name."""
+        listed = self.competition.masks.kind == "images" and self.competition.masks.table is not None
+        return object_classes(self.competition, self.data) if listed else None
+
+    @cached_property
     def documents(self) -> Documents:
         """The host's documents of polygons."""
         assert self.competition.masks.file is not None
@@ -96,7 +103,7 @@ class MaskReader:
         """
         masks, whole = self.competition.masks, shape[0]
         known = masks.kind == "points" or bool(masks.channels)
-        known |= masks.values is not None or masks.threshold is not None
+        known |= masks.values is not None or masks.threshold is not None or masks.table is not None
         divides = masks.kind in ("images", "points") and known and not masks.instances
         step = max(1, PART // (shape[1] * shape[2])) if divides else whole
         file = self._placed_file(row, image)
@@ -115,7 +122,8 @@ class MaskReader:
     def _read(self, row: Mapping[str, Any], extent: Extent, image: ImageReader | None) -> Truth:
         masks, shape = self.competition.masks, extent.shape
         if masks.kind == "images":
-            truth = read_mask_images(self.competition, self.data, row, extent)
+            cells = None if self.objects is None else self.objects.get(str(row["image_id"]), {})
+            truth = read_mask_images(self.competition, self.data, row, extent, cells=cells)
         elif masks.kind == "rle":
             truth = self._from_runs(row, shape)
         elif masks.kind == "points":

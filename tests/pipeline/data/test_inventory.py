@@ -115,6 +115,16 @@ def test_files_that_change_change_the_digest_of_the_host(tmp_path: Path) -> None
     assert before != host_digest(competition, tmp_path)
 
 
+def test_files_that_a_tables_pattern_names_change_the_digest(tmp_path: Path) -> None:
+    write_rle_host(tmp_path)
+    for name in ("train", "val"):
+        (tmp_path / f"list_{name}.csv").write_text("id\na\n")
+    competition = rle_contract(tables=[{"file": "list_{subset:train|val}.csv"}])
+    before = host_digest(competition, tmp_path)
+    (tmp_path / "list_val.csv").write_text("id\na\nb\n")
+    assert before != host_digest(competition, tmp_path)
+
+
 def test_transposed_masks_are_found_before_training(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path, train=40)
     table, _ = look(competition, tmp_path)
