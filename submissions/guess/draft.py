@@ -24,7 +24,7 @@ class Draft:
     def rename(self, old: str, new: str) -> None:
         """Rename a field in the patterns of images and masks, and in the sentences about them."""
         for section in (self.sections["images"], self.sections["masks"]):
-            for key in ("train", "test", "path", "file"):
+            for key in ("train", "test", "path", "valid", "file"):
                 if key in section:
                     section[key] = section[key].replace(old, new)
         self.notes = {name: [note.replace(old, new) for note in notes] for name, notes in self.notes.items()}

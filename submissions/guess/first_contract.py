@@ -16,7 +16,7 @@ from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layout.files import FileGroup, common_head, group_files
-from submissions.guess.layout.layers import with_layers
+from submissions.guess.layout.layers import with_layers, with_numbered_layers
 from submissions.guess.layout.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.layout.series import with_series
 from submissions.guess.mask_tables import listed_objects
@@ -55,7 +55,7 @@ def write_first_contract(folder: Path, *, name: str | None = None, out: Path | N
 
 def draft_contract(folder: Path, name: str) -> Draft:
     """Guess a contract for the files below `folder`."""
-    finder = Finder(folder, with_series(group_files(folder)))
+    finder = Finder(folder, with_numbered_layers(folder, with_series(group_files(folder))))
     layout = finder.layout()
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
     layout, ids, tables = _with_tables(folder, layout)

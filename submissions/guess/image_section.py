@@ -39,7 +39,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     section |= {"test": _of_these_alone(test, layout.unused)} if test else {}
     section["id"] = train.id_template
     layered = LAYER.search(train.pattern)
-    layers = layered[1].split("|") if layered else []
+    layers = layered[1].split("|") if layered and not train.layers else []
     notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
     if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
         section["test_id"] = test.id_template
@@ -70,9 +70,11 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         notes.append(f"the first image cannot be read: {error}")
     if train.of_volumes:
         section = {"kind": "volumes", **section}
-    elif layers:
+    elif layers or train.layers:
         section = {"kind": "layers", **section}
     notes += [f"{len(layers)} files an image, its channels: {', '.join(layers)}"] if layers else []
+    if train.layers:
+        notes.append(f"{train.layers} numbered files an image, its channels: a folder has one mask, of their size")
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in joined_groups(layout.unused)]
     draft.put("images", section, *notes[:12])
     _put_short(draft, train)
@@ -213,7 +215,7 @@ def _put_parts(draft: Draft, layout: Layout) -> None:
         images["test"] = images["test"].replace("{name}", parts.pattern, 1)
     images["train"] = images["train"].replace("{name}", parts.pattern, 1).replace("{name}", parts.template)
     images["id"] = parts.template
-    for key in ("path", "file"):
+    for key in ("path", "valid", "file"):
         if key in draft.sections["masks"]:
             draft.sections["masks"][key] = draft.sections["masks"][key].replace("{name}", parts.template)
     draft.put("group", parts.group, parts.note)

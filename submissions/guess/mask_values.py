@@ -65,6 +65,9 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks, listed: ListedObje
     sample = spread(files, MASKS_READ)
     section: dict[str, Any] = {"kind": "images", "path": masks.pattern}
     notes = [f"{len(files)} masks, {len(sample)} of them read", *masks.notes]
+    if masks.valid:
+        section["valid"] = masks.valid
+        notes.append(f"all of these lie within {masks.valid}: taken for where pixels count, the rest is void")
     classes, exclusive = ["thing"], False
     if listed is not None:
         section |= listed.settings

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from submissions.guess.class_lists import class_lists
 from submissions.guess.layout.files import FileGroup, group_files, near_files
-from submissions.guess.layout.pairing import matches_of, one_word_varies, with_words
+from submissions.guess.layout.matching import matches_of, one_word_varies, with_words
 from submissions.guess.layout.words import DOCUMENTS
 from submissions.host.listing import spread
 from submissions.host.polygons import Entry, read_document

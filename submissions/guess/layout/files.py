@@ -38,13 +38,15 @@ class FileGroup:
 
     files: (relative path, values of the fields in the order of `names`), sorted; the last field is {name}, of
     the file itself. pattern: with `head` before {name} and `tail` after it, which all the names have. series: the
-    "files" are folders, of the slices of a volume each.
+    "files" are folders, of the slices of a volume each. layers: how many numbered files, {layer:d}, are the channels of
+    each image, of which `files` has the first; 0 where each file is an image.
     """
 
     pattern: str
     names: tuple[str, ...]
     files: tuple[tuple[str, Fields], ...]
     series: bool = False
+    layers: int = 0
 
     @property
     def of_volumes(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from submissions.guess.layout.files import FileGroup
-from submissions.guess.layout.pairing import are_pairs
+from submissions.guess.layout.matching import are_pairs
 from submissions.guess.layout.words import VOLUMES
 
 
