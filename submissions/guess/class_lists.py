@@ -73,7 +73,10 @@ class ClassList:
 
 
 def names_of(folder: Path, pattern: str, codes: Iterable[int], *, colours: bool) -> tuple[dict[int, str], list[str]]:
-    """Names of the values or colours in the masks that `pattern` describes, and notes on the lists that name them."""
+    """Names of the values or colours in the masks that `pattern` describes, and notes on the lists that name them.
+
+    pattern: their path, and the name of their array.
+    """
     seen, notes = set(codes), []
     for one in class_lists(folder):
         if one.fits(seen, colours=colours):
@@ -81,7 +84,9 @@ def names_of(folder: Path, pattern: str, codes: Iterable[int], *, colours: bool)
         if known := one.colours if colours else one.values:
             notes.append(f"{one.source} names {len(known)} classes, and the masks show other values: not used")
     for one, word in KNOWN:
-        if one.fits(seen, colours=colours) and (len(seen - {0}) >= FEWEST_COLOURS if colours else word in pattern):
+        if one.fits(seen, colours=colours) and (
+            len(seen - {0}) >= FEWEST_COLOURS if colours else re.search(word, pattern)
+        ):
             return (one.colours if colours else one.values), [f"classes as {one.source} names them"]
     return {}, notes
 
@@ -164,14 +169,14 @@ def _colour_of_voc(value: int) -> int:
     return sum(bits)
 
 
-KNOWN = (  # and a word in the path of masks that hold its values
+KNOWN = (  # and what the path of masks that hold its values shows, or the name of their array
     (
         ClassList(
             "PASCAL VOC",
             dict(enumerate(VOC)),
             {VOC_BORDER: "void", **{_colour_of_voc(value): name for value, name in enumerate(VOC)}},
         ),
-        "SegmentationClass",
+        r"SegmentationClass|GTcls\.Segmentation",
     ),
     (
         ClassList(

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from submissions.guess.arrays import array_of_masks, numbers_objects
+from submissions.guess.arrays import array_of_masks, borders_beside, numbers_objects
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
 from submissions.guess.layout.pairing import Masks
@@ -94,16 +94,7 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks, listed: ListedObje
                 "first is read, list them all to join them (masks.join)"
             )
         try:
-            array, remarks = array_of_masks(folder, masks)
-            section |= {"array": array} if array else {}
-            notes += remarks
-            if array and numbers_objects(array):
-                meaning: Meaning = {"instances": True}, classes, False, ["its name says that its values number objects"]
-            else:
-                meaning = meaning_of_channels(folder, sample, array) or _meaning(
-                    folder, masks.pattern, look_at_values(folder, sample, array)
-                )
-            found, classes, exclusive, why = meaning
+            found, classes, exclusive, why = _meaning_of_files(folder, masks, sample)
             section |= found
             notes += why
         except (ValueError, OSError) as error:
@@ -120,6 +111,26 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks, listed: ListedObje
     draft.put("classes", classes, *(["name the classes, here and in masks.values"] if listed is None else []))
     if exclusive:
         draft.put("exclusive", True, "a pixel has one value, so it has one class")
+
+
+def _meaning_of_files(folder: Path, masks: Masks, sample: Sequence[str]) -> Meaning:
+    """For some of the files of masks with one an image; raises ValueError where they are not readable."""
+    array, notes = array_of_masks(folder, masks)
+    named = {"array": array} if array else {}
+    if array and numbers_objects(array):
+        return {**named, "instances": True}, ["thing"], False, [*notes, "its name says that its values number objects"]
+    meaning = meaning_of_channels(folder, sample, array)
+    if meaning is None:
+        seen = look_at_values(folder, sample, array)
+        borders = (
+            borders_beside(folder / sample[0], array) if array and _are_objects(seen) and 0 not in seen.values else None
+        )
+        if borders is not None:
+            notes.append(f"the regions of {array} leave no pixel out, so their borders are read, {borders}")
+            named, array, seen = {"array": borders}, borders, look_at_values(folder, sample, borders)
+        meaning = _meaning(folder, f"{masks.pattern} {array or ''}", seen)
+    found, classes, exclusive, why = meaning
+    return named | found, classes, exclusive, [*notes, *why]
 
 
 def _of_other_sizes(folder: Path, masks: Masks, reading: Reading) -> bool:
@@ -271,7 +282,8 @@ def _are_objects(seen: Seen) -> bool:
     many &= not (values[-1] <= 255 and seen.most == len(values))
     many |= len(seen.counts) >= COUNTS_DIFFER and max(seen.counts) >= MANY_OBJECTS and not seen.colours
     many |= seen.whole and seen.most > MANY_OBJECTS
-    return values[0] == 0 and seen.changing and many
+    all_over = values[0] == 1 and len(seen.counts) >= COUNTS_DIFFER  # regions that leave no pixel out, as of BSDS500
+    return (values[0] == 0 or all_over) and seen.changing and many
 
 
 def _classes(names: dict[Any, str]) -> list[str]:

@@ -232,7 +232,9 @@ class Masks(Settings):
     )
     valid: str | None = Field(None, description="path pattern of images whose zero pixels are not scored")
     array: str | None = Field(
-        None, description="images: name of the array in a .npz, .mat, HDF5, Zarr or N5 that holds several"
+        None,
+        description="images: name of the array in a .npz, .mat, HDF5, Zarr or N5 that holds several; in structs and "
+        "cells as MATLAB writes it: GTcls.Segmentation, groundTruth{1}.Boundaries",
     )
     size: Literal["image", "any"] = Field(
         "image", description="images: size of a mask file; any: it is resized to its image, nearest pixel"

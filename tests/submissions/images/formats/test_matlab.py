@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy
 
+from submissions.images.formats.matlab import all_arrays_of_mat, arrays_of_mat
 from submissions.images.opening import open_image, open_mask
 from submissions.images.reading import Reading
 
@@ -49,3 +50,69 @@ def test_a_file_without_an_array_or_cut_short_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"a\.mat"):
         open_image(path).read(0)
+
+
+def in_cells(version: str, path: Path, masks: list[np.ndarray]) -> None:
+    """BSDS500: a cell an observer, a struct each."""
+    if version == "5":
+        cells = np.empty((1, len(masks)), object)
+        for place, mask in enumerate(masks):
+            cells[0, place] = {"Segmentation": mask.astype(np.uint16), "Boundaries": mask == 3}
+        scipy.io.savemat(path, {"groundTruth": cells})
+        return
+    write_hdf5(path, {})
+    with h5py.File(path, "r+") as file:
+        references = np.empty((len(masks), 1), h5py.ref_dtype)
+        for place, mask in enumerate(masks):
+            group = file.create_group(f"#refs#/{'abc'[place]}")
+            group["Segmentation"], group["Boundaries"] = mask.astype(np.uint16).T, (mask == 3).astype(np.uint8).T
+            references[place, 0] = group.ref
+        file["groundTruth"] = references
+        file["groundTruth"].attrs["MATLAB_class"] = np.bytes_("cell")
+
+
+def in_structs(version: str, path: Path, **beside: np.ndarray) -> None:
+    """SBD: a field of a struct, beside sparse matrices in a cell and a list; and a struct array."""
+    if version == "5":
+        sparse = np.empty((2, 1), object)
+        sparse[:, 0] = [scipy.sparse.csc_matrix(value == LABEL) for value in (1, 2)]
+        held = {"Segmentation": LABEL.astype(np.uint8), "Boundaries": sparse, "CategoriesPresent": np.ones((2, 1))}
+        layers = np.array([[(LABEL,), (LABEL + 1,)]], [("mask", object)])
+        scipy.io.savemat(path, {"GTcls": held, "layers": layers, "name": "a", **beside})
+        return
+    write_hdf5(path, beside)
+    with h5py.File(path, "r+") as file:
+        file["GTcls/Segmentation"], file["GTcls/CategoriesPresent"] = LABEL.astype(np.uint8).T, np.ones((1, 2))
+        references = np.empty((2, 1), h5py.ref_dtype)
+        for place in range(2):
+            file[f"#refs#/{'ab'[place]}"] = (LABEL + place).T
+            references[place, 0] = file[f"#refs#/{'ab'[place]}"].ref
+        file["layers/mask"] = references
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_arrays_in_cells_and_structs_are_named_as_in_matlab(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    in_cells(version, path, [LABEL, LABEL + 1])
+    names = [f"groundTruth{{{place}}}.{field}" for place in (1, 2) for field in ("Segmentation", "Boundaries")]
+    assert sorted(arrays_of_mat(path)) == sorted(names)
+    second = open_mask(path, reading=Reading(array="groundTruth{2}.Segmentation"))
+    np.testing.assert_array_equal(second.read(0)[..., 0], LABEL + 1)
+    with pytest.raises(ValueError, match=r"a\.mat: it holds the arrays \['groundTruth{1}.*say which in images\.array"):
+        open_mask(path)
+    in_structs(version, path)
+    assert {*arrays_of_mat(path)} == {"GTcls.Segmentation", "layers(1).mask", "layers(2).mask"}
+    for name, expected in (("GTcls.Segmentation", LABEL), ("GTcls/Segmentation", LABEL), ("layers(2).mask", LABEL + 1)):
+        mask = open_mask(path, reading=Reading(array=name))
+        assert mask.shape == (1, 12, 20, 1)
+        np.testing.assert_array_equal(mask.read(0, slice(2, 9))[..., 0], expected[2:9])
+
+
+@pytest.mark.parametrize("version", ["5", "7.3"])
+def test_an_array_beside_structs_is_the_only_one(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    in_structs(version, path, inst_map=LABEL.astype(float) + 9)
+    assert [*arrays_of_mat(path)] == ["inst_map"] and len(all_arrays_of_mat(path)) == 4
+    np.testing.assert_array_equal(open_mask(path).read(0)[..., 0], LABEL + 9)
+    nested = open_mask(path, reading=Reading(array="GTcls.Segmentation"))
+    np.testing.assert_array_equal(nested.read(0)[..., 0], LABEL)
