@@ -46,8 +46,9 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     notes += [SERIES] if train.series else []
     if train.id_template != "{name}":
         notes.append("file names repeat in several folders, so ids include the folders")
-        if stack := _stack(train, test):
-            section |= {"stack": stack, "z": "{name}"}
+        ranked = layout.masks is not None and layout.masks.by_rank
+        if stack := _stack(train, test, ranked=ranked):
+            section |= {"stack": stack, "z": "{rank}" if ranked else "{name}"}
             notes.append("numbered files are slices of a stack; if they are channels of one image, use kind: layers")
     try:
         array, why = array_of_images(folder, train)
@@ -80,10 +81,10 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     _put_short(draft, train)
 
 
-def _stack(train: FileGroup, test: FileGroup | None) -> str:
+def _stack(train: FileGroup, test: FileGroup | None, *, ranked: bool) -> str:
     """The folders' fields, where numbered files in several of them are slices: not in folders for training and test."""
     folders = [name for name in train.names[:-1] if test is None or name in test.names]
-    numbered = "".join(train.stems).isdecimal() and set(folders) - {"subset"}
+    numbered = (ranked or "".join(train.stems).isdecimal()) and set(folders) - {"subset"}
     return "_".join(f"{{{name}}}" for name in folders) if numbered else ""
 
 

@@ -28,7 +28,8 @@ class Images(Settings):
     """Where the images lie. A pattern is a path with {fields}: `train/{case}/slice_{z}.png`.
 
     A field stands for part of one file or folder name; `{z:d}` for digits only, `{part:*}` may be empty, `{eye:1}` is
-    one character (see `submissions.host.patterns`).
+    one character (see `submissions.host.patterns`). Ids, stack, z and masks may also name {rank} and {rank1}: the place
+    of a file among those of its folder that are images, in the order of their names, counted from 0 and from 1.
     """
 
     kind: Literal["files", "pages", "volumes", "layers"] = Field(
@@ -195,7 +196,9 @@ class Masks(Settings):
     )
     dialect: Dialect = Field(default_factory=Dialect, description="rle: how runs are written")
     path: str | None = Field(
-        None, description="images: path pattern of the mask files; a file that matches is not an image"
+        None,
+        description="images: path pattern of the mask files; a file that matches is not an image; {rank:03d} is the "
+        "place of the image in its folder, from 0, {rank1:03d} from 1",
     )
     missing: Literal["refuse", "empty", "skip"] = Field(
         "refuse",

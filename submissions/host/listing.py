@@ -16,6 +16,7 @@ from submissions.host.mask_files import mask_files, scan_masks, unpaired_masks
 from submissions.host.near_ids import difference
 from submissions.host.patterns import FIELD, fill, pattern_regex, scan
 from submissions.host.problems import Problem, require_folder
+from submissions.host.ranks import names_ranks, put_ranks
 from submissions.host.sample import read_sample, submission_format
 from submissions.host.text_tables import read_text_table
 from submissions.images.damaged import read_json
@@ -185,6 +186,8 @@ def _rows_of_files(
         else:
             rows.append({**fields, "path": path, "page": -1})
     rows += layered.values()
+    if names_ranks(competition):
+        put_ranks(rows)
     for row in rows:
         row["image_id"] = fill(identity, row, "images.id")
     return rows, problems

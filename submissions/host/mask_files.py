@@ -14,7 +14,7 @@ from submissions.host.problems import Problem
 from submissions.images.opening import path_inside, resolve_inside
 
 OBJECT = "object"
-OF_THE_CONTRACT = {"id", "image_id", "page", "class", "observer", OBJECT}
+OF_THE_CONTRACT = {"id", "image_id", "page", "class", "observer", OBJECT, "rank", "rank1"}
 
 
 def open_path(competition: Competition, data: Path, pattern: str, file: str) -> Path:

@@ -16,7 +16,7 @@ import pytest
 import scipy
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
-from drawn_series import volume_masks
+from drawn_series import ground_of_slices, volume_masks
 
 from folds.splitters import check_method
 from pipeline.data.fold_tables import split_of
@@ -435,6 +435,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "twice-in-two-formats": (twice_in_two_formats, 6, None),
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
     "series-and-volumes": (volume_masks, 6, None),
+    "masks-in-order-of-slices": (ground_of_slices, 36, "folder1"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import nibabel
 import numpy as np
 from drawn_dicom import write_series
@@ -42,3 +43,22 @@ def volume_masks(root: Path, *, patients: bool = False) -> None:
         affine = write_series(place, image, names=names, RescaleSlope=1, RescaleIntercept=-1024)
         if number < 6:
             save_turned(root / f"segmentations/{study}.nii", label, affine)
+
+
+def ground_of_slices(root: Path, *, named_alike: bool = False) -> None:
+    """CHAOS: <patient>/DICOM_anon/i0000,0000b.dcm and on, Ground/liver_GT_000.png and on, in the order of the names.
+
+    named_alike: as its MR, <patient>/T2SPIR/DICOM_anon/IMG-0002-00001.dcm, Ground/IMG-0002-00001.png, four greys.
+    """
+    for number in range(6):
+        image, label = draw_scan(number)
+        series = f"{'MR' if named_alike else 'CT'}/{number + 1}" + ("/T2SPIR" if named_alike else "")
+        place = root / ("Train_Sets" if number < 4 else "Test_Sets") / series
+        other = named_alike or number % 2
+        names = [f"IMG-{number + 2:04d}-{k + 1:05d}.dcm" if other else f"i{k:04d},0000b.dcm" for k in range(9)]
+        write_series(place / "DICOM_anon", image, names=names)
+        for k, name in enumerate(names if number < 4 else ()):
+            path = place / "Ground" / (name.replace(".dcm", ".png") if named_alike else f"liver_GT_{k:03d}.png")
+            path.parent.mkdir(exist_ok=True)
+            values = np.array([0, 63, 126] if named_alike else [0, 255, 0], np.uint8)
+            assert cv2.imwrite(str(path), values[label[k]])

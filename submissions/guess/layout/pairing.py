@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from submissions.guess.layout.files import FileGroup, unread_kinds
 from submissions.guess.layout.matching import How, Match, enough, matches_of, one_word_varies
 from submissions.guess.layout.photo_or_mask import are_masks
+from submissions.guess.layout.ranks import by_rank
 from submissions.guess.layout.words import SUFFIXES
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
@@ -21,6 +23,11 @@ from submissions.images.opening import read_mask_image
 ALIKE = 0.4  # intersection over union of two masks that show the same thing
 COMPARED = 5
 WITHIN = 0.98  # of a mask's pixels, that lie where pixels count
+NAMES_RANK = re.compile(r"{rank1?[:}]")
+BY_RANK = (
+    "names of masks and images have nothing in common: the first mask of a folder is taken for that of the first image "
+    "of the folder beside it, in the order of their names, and so on; look at the picture"
+)
 REGION = {"mask", "masks", "roi", "fov", "region", "valid"}
 
 
@@ -38,6 +45,11 @@ class Masks:
     variants: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     valid: str = ""
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether masks belong to images by their order in a folder, not by name."""
+        return NAMES_RANK.search(self.pattern) is not None
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,9 @@ class Finder:
         train = [group for group in self.images if not group.is_test] or self.images
         pairs = [(group, masks) for group in train for masks in self.masks if group.is_test or not masks.is_test]
         matches = [found for group, masks in pairs for found in matches_of(group, masks) if enough(found)]
+        if not matches:
+            ranked = [by_rank(images, masks) for images, masks in product(train, self.masks) if not masks.is_test]
+            matches = [found for found in ranked if found is not None]
         best = max(matches, key=lambda found: (found.images.layers, *found.rank), default=None)
         same = [one for one in matches if best and one.images.files == best.images.files]
         region = self._region(same)
@@ -110,6 +125,8 @@ class Finder:
         images = best.images if best else train[0]
         test = self._test(images)
         masks = self._described(best, same) if best else None
+        if masks and masks.by_rank:
+            masks = replace(masks, notes=[*masks.notes, BY_RANK])
         used = {path for group in (images, test) if group for path, _ in group.files}
         if masks and region:
             masks = replace(masks, valid=region.pattern)
@@ -166,7 +183,8 @@ class Finder:
         fitting = [g for g in others if g.is_test and not own & {path for path, _ in g.files}]
         fitting.sort(
             key=lambda group: (
-                abs(len(group.names) - len(train.names)), _affixes(group) != (head, tail), -len(group.files)
+                abs(len(group.names) - len(train.names)), _affixes(group) != (head, tail),
+                same_place(group.pattern) != same_place(train.pattern), -len(group.files),
             )
         )  # fmt: skip
         if not fitting:

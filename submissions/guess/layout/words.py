@@ -16,7 +16,7 @@ READ = (*SUFFIXES, *DOCUMENTS, ".csv", ".tsv", ".gz", ".jsonl", ".ndjson", ".yam
 MASK_WORDS = (
     "mask", "label", "annot", "segment", "trimap", "truth", "gtfine", "manual", "target", "seg", "wmh", "lesion",
 )  # fmt: skip
-IMAGE_WORDS = ("image", "img", "input", "photo", "scan", "raw", "original")
+IMAGE_WORDS = ("image", "img", "input", "photo", "scan", "raw", "original", "dicom")
 MR_WORD = re.compile(r"(?<![a-z])t[12]", re.IGNORECASE)  # T1 and T2 are no numbers of files
 TEST_WORDS = re.compile(r"test|imagests|unseen|evaluation", re.IGNORECASE)
 SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev)", re.IGNORECASE)
