@@ -15,6 +15,7 @@ from submissions.images.damaged import read_json
 from submissions.rle.text import KNOWN_EMPTIES
 
 EMPTY_WORD = re.compile(rf"[a-zA-Z_]+|{'|'.join(KNOWN_EMPTIES)}")
+DECIMAL = re.compile(r"[0-9]*\.[0-9]+")
 JSON = re.compile(r".*\.json")
 MOST_DOCUMENTS = 30
 MOSTLY = 0.9  # of the test images, that a document must name
@@ -48,7 +49,16 @@ def put_answer(
         _put_plain_submission(draft, f"{sample.file} is not readable, and stage 01 says so", *unused)
         draft.sections["submission"]["sample"] = sample.file
         return
+    if _asks_for_numbers(sample) and _label_volumes(draft) is not None:
+        _put_plain_submission(draft, f"{sample.file} asks for a number a row, and masks are no such answer", *unused)
+        return
     _put_table(draft, sample, test, runs, notes=unused)
+
+
+def _asks_for_numbers(sample: FoundTable) -> bool:
+    """Whether the last column of a sample holds decimals alone, probabilities of what an image shows."""
+    cells = [str(cell).strip() for cell in sample.frame.iloc[:, -1]]
+    return bool(cells) and all(map(DECIMAL.fullmatch, cells))
 
 
 def _put_table(draft: Draft, sample: FoundTable, test: FileGroup, runs: FoundTable | None, *, notes: list[str]) -> None:

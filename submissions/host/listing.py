@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -114,6 +114,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
     identity = (competition.images.test_id if split == "test" else None) or competition.images.id
     rows, problems = _rows_of_files(competition, data, pattern, identity, split=split)
     rows = _without_masks(competition, data, rows)
+    given = {str(row["image_id"]) for row in rows}
     if split == "train":
         rows = _labelled(competition, data, rows)
         if not rows:
@@ -122,7 +123,7 @@ def list_images(competition: Competition, data: Path, split: Split) -> tuple[pd.
             )
     tables = competition.tables if split == "train" else competition.test_tables
     for table in tables:
-        rows, found = _join(competition, data, table, rows)
+        rows, found = _join(competition, data, table, rows, given)
         problems += found
     listed = [_placed(competition, row, split) for row in rows]
     listed.sort(key=lambda row: row["image_id"])
@@ -243,8 +244,9 @@ def passed_over(competition: Competition, data: Path) -> list[str]:
 
 
 def _join(
-    competition: Competition, data: Path, table: Table, rows: list[dict[str, Any]]
+    competition: Competition, data: Path, table: Table, rows: list[dict[str, Any]], given: Set[str]
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Rows with the table's columns, and rows of it about no image; `given`: ids of images, those left out too."""
     try:
         frame = read_table(data, table)
     except (ValueError, OSError) as error:
@@ -256,12 +258,12 @@ def _join(
         )
     attributes = {row["image_id"]: row for row in reversed(_records(frame))}
     known = {row["image_id"] for row in rows}
-    hint = difference(set(attributes) - known, known - set(attributes))
+    hint = difference(set(attributes) - given, known - set(attributes))
     problems = [
         Problem(f"{table.file}: id {name!r}", "no image with that id", "a file that matches the contract's pattern",
                 hint or "download the image or delete the row")
         for name in attributes
-        if name not in known and not competition.images.only_listed and not table.both_splits
+        if name not in given and not competition.images.only_listed and not table.both_splits
     ]  # fmt: skip
     joined = []
     for row in rows:

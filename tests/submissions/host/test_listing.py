@@ -285,3 +285,16 @@ def test_a_table_of_several_files_has_the_fields_of_their_names(tmp_path: Path) 
         read_table(tmp_path, Table(file="lists/{part}.csv"))
     with pytest.raises(ValueError, match="nothing stands between"):
         Table(file="lists/{part}{subset}.txt")
+
+
+def test_a_tables_rows_about_images_left_out_for_want_of_a_mask_are_no_problems(tmp_path: Path) -> None:
+    masks = {"kind": "images", "path": "masks/{id}.png", "missing": "skip"}
+    contract = rle_contract(images={"train": "train/{id}.png"}, tables=[{"file": "train.csv"}], masks=masks,
+                            group=None, submission=None)  # fmt: skip
+    for path in ("train/a.png", "train/b.png", "masks/a.png"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / path), np.zeros((*SHAPE, 3), np.uint8))
+    (tmp_path / "train.csv").write_text("id\na\nb\nc\n")
+    listing, problems = list_images(contract, tmp_path, "train")
+    assert listing["image_id"].tolist() == ["a"]
+    assert [problem.where for problem in problems] == ["train.csv: id 'c'"]

@@ -10,12 +10,14 @@ import pytest
 from drawn_dicom import write_series
 from drawn_series import draw_scan, volume_masks
 
+from submissions.answers import check_answer
 from submissions.guess.first_contract import draft_contract, write_first_contract
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader
 
 pytest.importorskip("pydicom")
+SPLITS = ("train", "test")
 
 
 def guess(folder: Path) -> Competition:
@@ -71,3 +73,19 @@ def test_series_without_volumes_stay_slices(tmp_path: Path) -> None:
         write_series(tmp_path / f"host/train/case{number}", draw_scan(number)[0])
     images = draft_contract(tmp_path / "host", "host").sections["images"]
     assert images["train"] == "train/{folder1}/{name}.dcm" and images["stack"] == "{folder1}"
+
+
+def test_tables_of_studies_without_masks_and_a_sample_of_numbers_do_not_stop_the_way_to_masks(tmp_path: Path) -> None:
+    """RSNA's tables: a row for each study, six of eight of them with a mask, and fractures as the answer."""
+    volume_masks(tmp_path / "host")
+    train, test = (sorted(path.name for path in (tmp_path / f"host/{part}_images").iterdir()) for part in SPLITS)
+    (tmp_path / "host/train.csv").write_text("\n".join(["StudyInstanceUID,C1", *(f"{name},0" for name in train)]))
+    rows = [f"{name}_{bone},0.5" for name in test for bone in ("C1", "C2")]
+    (tmp_path / "host/sample_submission.csv").write_text("\n".join(["row_id,fractured", *rows]))
+    competition = guess(tmp_path)
+    listing, problems = list_images(competition, tmp_path / "host", "train")
+    assert problems == [] and len(listing) == 6 and set(listing["C1"]) == {"0"}
+    assert check_answer(competition, tmp_path / "host") == []
+    form = competition.submission
+    assert form is not None and form.kind == "volumes" and form.files.path == "{id}.nii"
+    assert "sample_submission.csv asks for a number a row" in (tmp_path / "host.yaml").read_text(encoding="utf-8")
