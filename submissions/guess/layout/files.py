@@ -93,6 +93,17 @@ class FileGroup:
         """Image ids of the files, in their order, by an `images.id` template."""
         return [template.format_map(dict(zip(self.names, fields, strict=True))) for _, fields in self.files]
 
+    def values(self, name: str) -> set[str]:
+        """The values of a field; none of one that the group has not."""
+        return {fields[self.names.index(name)] for _, fields in self.files} if name in self.names else set()
+
+    def with_word(self, name: str, word: str) -> FileGroup:
+        """The same files with a word in the pattern in the place of a field, which all of them have as its value."""
+        place = self.names.index(name)
+        files = tuple((path, (*fields[:place], *fields[place + 1 :])) for path, fields in self.files)
+        pattern = re.sub(rf"{{{name}(:[^}}]*)?}}", word, self.pattern)
+        return replace(self, pattern=pattern, names=(*self.names[:place], *self.names[place + 1 :]), files=files)
+
     def cut(self, head: str, tail: str) -> FileGroup:
         """The same files with `head` and `tail`, which all names have, in the pattern in place of in {name}."""
         if not head and not tail:

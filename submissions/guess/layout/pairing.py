@@ -136,7 +136,25 @@ class Finder:
         of_classes = [pattern_regex(masks.pattern.replace("{class}", word)) for word in variants] if masks else []
         used |= {path for group in self.groups for path, _ in group.files if any(one.match(path) for one in of_classes)}
         unused = [group for group in self.groups if not used & {path for path, _ in group.files}]
-        return Layout(images, test, masks, unused)
+        return self._alone(Layout(images, test, masks, unused))
+
+    def _alone(self, layout: Layout) -> Layout:
+        """The layout with the word for a field of folders that all images have, where masks of other words would be
+        left without an image: T2SPIR/masks beside T1DUAL/masks."""
+        train, test, masks = layout.train, layout.test, layout.masks
+        if masks is None:
+            return layout
+        regex, own = pattern_regex(masks.pattern), {path for paths in masks.pairs.values() for path in paths}
+        paths = {path for group in self.groups for path, _ in group.files} - own
+        others = [match for match in map(regex.match, sorted(paths)) if match]
+        for name in train.names[:-1]:
+            values = {value for group in (train, test) if group for value in group.values(name)}
+            if len(values) > 1 or not any(name in match.groupdict() and match[name] not in values for match in others):
+                continue
+            (word,) = values
+            train, test = train.with_word(name, word), test.with_word(name, word) if test else None
+            masks = replace(masks, pattern=masks.pattern.replace(f"{{{name}}}", word))
+        return replace(layout, train=train, test=test, masks=masks)
 
     def like(self, images: FileGroup, groups: Sequence[FileGroup]) -> list[FileGroup]:
         """Those of some groups whose pixels say of images and masks what those of `images` say."""

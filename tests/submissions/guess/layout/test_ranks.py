@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from drawn_dicom import write_series
 from drawn_series import SERIES_SHAPE, draw_scan, ground_of_slices
 
 from submissions.guess.first_contract import draft_contract, write_first_contract
@@ -61,3 +63,21 @@ def test_order_counts_only_where_nothing_lacks(tmp_path: Path, change: str, path
             )
     found = draft_contract(tmp_path, "host").sections["masks"]["path"]
     assert found == (f"Train_Sets/CT/{{folder1}}/Ground/{path}.png" if path else "masks/{id}.png")
+
+
+def test_masks_of_another_sequence_are_none_of_these_slices(tmp_path: Path) -> None:
+    """CHAOS: T1DUAL has masks too, of slices in a folder deeper."""
+    ground_of_slices(tmp_path / "host", named_alike=True)
+    for number in range(1, 7):
+        part = f"{'Train' if number < 5 else 'Test'}_Sets/MR/{number}"
+        names = [f"IMG-0009-{k:05d}.dcm" for k in range(9)]
+        write_series(tmp_path / f"host/{part}/T1DUAL/DICOM_anon/InPhase", draw_scan(number)[0], names=names)
+        for name in names if number < 5 else ():
+            path = tmp_path / f"host/{part}/T1DUAL/Ground/{name.replace('dcm', 'png')}"
+            path.parent.mkdir(exist_ok=True)
+            assert cv2.imwrite(str(path), draw_scan(number)[1][0] * 63)
+    competition = load_competition(write_first_contract(tmp_path / "host", out=tmp_path / "host.yaml"))
+    assert competition.images.train == "Train_Sets/MR/{folder1}/T2SPIR/DICOM_anon/{id}.dcm"
+    assert competition.images.test == "Test_Sets/MR/{folder1}/T2SPIR/DICOM_anon/{id}.dcm"
+    assert competition.masks.path == "Train_Sets/MR/{folder1}/T2SPIR/Ground/{id}.png"
+    assert list_images(competition, tmp_path / "host", "train")[1] == []
