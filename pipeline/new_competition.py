@@ -16,6 +16,7 @@ from pipeline.settings_reference import schema_line
 from submissions.answers import check_answer
 from submissions.guess.draft import Draft
 from submissions.guess.first_contract import write_first_contract
+from submissions.guess.layout.words import TEST_WORDS
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, Split, list_images, spread
@@ -47,6 +48,8 @@ def start_competition(
         lines.append(f"{split}: {len(listing)} images, {len(problems)} problem(s) with their listing")
         lines += [f"  {problem}" for problem in problems[:SHOWN]]
     lines += [f"  {problem}" for problem in check_answer(competition, folder)[:SHOWN]]
+    if TEST_WORDS.search(competition.images.train) and competition.masks.missing == "empty":
+        lines.append("only test images have masks, so these are the training images: see the notes on masks")
     lines.append(f"first contract -> {path}")
     experiment = write_first_experiment(competition, folder, path, minutes=minutes)
     lines.append(f"first experiment -> {experiment}")

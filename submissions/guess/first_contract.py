@@ -16,6 +16,7 @@ from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layout.files import FileGroup, common_head, group_files
+from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
 from submissions.guess.layout.pairing import Finder, Layout, Masks, with_whole_names
 from submissions.guess.layout.series import with_series
@@ -57,6 +58,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     """Guess a contract for the files below `folder`."""
     finder = Finder(folder, with_numbered_layers(folder, with_series(group_files(folder))))
     layout = finder.layout()
+    layout = with_labelled_tests(finder, layout)
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
     layout, ids, tables = _with_tables(folder, layout)
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
@@ -126,6 +128,9 @@ def _same_names(train: FileGroup, test: FileGroup) -> bool:
 
 def _put_missing(draft: Draft, layout: Layout, masks: Masks) -> None:
     """Images without a mask, where they are too many to be a mistake, or are files of other kinds in their folder."""
+    if masks.missing:
+        draft.sections["masks"]["missing"] = masks.missing
+        return
     regex, files = pattern_regex(draft.sections["images"]["train"]), layout.train.files
     lacking = len(files) - len(masks.pairs)
     others = [path for group in layout.unused for path, _ in group.files if regex.match(path)]

@@ -47,7 +47,8 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     if train.id_template != "{name}":
         notes.append("file names repeat in several folders, so ids include the folders")
         ranked = layout.masks is not None and layout.masks.by_rank
-        if stack := _stack(train, test, ranked=ranked):
+        left_out = layout.masks is not None and layout.masks.missing  # of faultless pictures, not of slices
+        if not left_out and (stack := _stack(train, test, ranked=ranked)):
             section |= {"stack": stack, "z": "{rank}" if ranked else "{name}"}
             notes.append("numbered files are slices of a stack; if they are channels of one image, use kind: layers")
     try:

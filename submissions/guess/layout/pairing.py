@@ -37,6 +37,7 @@ class Masks:
 
     pattern: with the images' fields, and {object}, {class} or {observer}. pairs: image file -> mask files of it, of the
     first class or observer. variants: classes or observers. valid: pattern of masks of where pixels count at all.
+    missing: what the contract is to say of images without a mask, '' where that is to be found out.
     """
 
     pattern: str
@@ -44,6 +45,7 @@ class Masks:
     pairs: Mapping[str, list[str]]
     variants: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    missing: str = ""
     valid: str = ""
 
     @property
