@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from submissions.guess.arrays import array_of_images, array_of_masks, arrays_in
+from submissions.guess.arrays import HOLDERS, array_of_images, array_of_masks, arrays_in
 from submissions.guess.draft import Draft
 from submissions.guess.layout.files import FileGroup
 from submissions.guess.layout.name_groups import group_of_folders, parts_of_names
 from submissions.guess.layout.pairing import Layout, joined_groups
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
-from submissions.images.axes import axes_of_pair, guess_axes
+from submissions.images.axes import SLICES_LAST, axes_of_pair, guess_axes
 from submissions.images.faults import count_not_finite
 from submissions.images.formats.arrays import stored_shape
-from submissions.images.opening import open_image, probe_image
+from submissions.images.opening import open_image, open_mask, probe_image
 from submissions.images.readers import ImageInfo, SliceReader
 from submissions.images.reading import Reading
 
@@ -63,7 +63,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
             notes.append(f"axes {axes}: its masks show which are height and width; time (T) looks like channels (C)")
         notes.append(f"the first image is {info.height} x {info.width} (height, width), {info.channels} x {info.dtype}")
         if not train.of_volumes and info.pages > 1:
-            section, note = _of_pages(section, info, _pages_of_a_mask(folder, layout), len(train.files))
+            section, note = _of_pages(section, info, _pages_of_a_mask(folder, layout, axes), len(train.files))
             notes.append(f"the first file has {info.pages} pages{note}")
         found, why = _as_read(folder, layout, reading)
         section |= found
@@ -108,11 +108,14 @@ def _of_pages(section: dict[str, Any], info: ImageInfo, mask_pages: int, files: 
     return {**pages, "stack": "{name}", "z": "{page}"}, "; each is taken for a slice of a stack"
 
 
-def _pages_of_a_mask(folder: Path, layout: Layout) -> int:
-    """Pages of the first mask; 0 without masks. Raises as `probe_image`."""
+def _pages_of_a_mask(folder: Path, layout: Layout, axes: str | None) -> int:
+    """Pages of the first mask beside images of these axes; 0 without masks. Raises as `probe_image`."""
     pairs = layout.masks.pairs if layout.masks else {}
     masks = next((pairs[path] for path, _ in layout.train.files if path in pairs), [])
     array = array_of_masks(folder, layout.masks)[0] if layout.masks else None
+    if masks and axes == SLICES_LAST:
+        with closing(open_mask(folder / masks[0], reading=Reading(array=array, axes=axes))) as mask:
+            return mask.shape[0]
     return probe_image(folder / masks[0], reading=Reading(array=array)).pages if masks else 0
 
 
@@ -157,10 +160,13 @@ def _axes(folder: Path, layout: Layout, array: str | None) -> str | None:
     pairs = layout.masks.pairs if layout.masks else {}
     image = next((path for path, _ in layout.train.files if path in pairs), "")
     mask = pairs[image][0] if image else ""
-    if not (image.lower().endswith(ARRAYS) and mask and layout.masks):
+    named = array is not None and image.lower().endswith(tuple(HOLDERS))
+    if not ((named or image.lower().endswith(ARRAYS)) and mask and layout.masks):
         return None
     shape = _shape(folder / image, array)
-    if mask.lower().endswith(ARRAYS):
+    if named and len(shape) < 4:
+        return None
+    if mask.lower().endswith((*ARRAYS, *HOLDERS)):
         of_mask = _shape(folder / mask, array_of_masks(folder, layout.masks)[0])
     else:
         info = probe_image(folder / mask)

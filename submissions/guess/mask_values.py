@@ -20,6 +20,7 @@ from submissions.guess.mask_channels import SLICES_READ, Meaning, meaning_of_cha
 from submissions.guess.mask_tables import ListedObjects
 from submissions.host.listing import spread
 from submissions.host.mask_images import colour_name, opaque_codes
+from submissions.images.axes import SLICES_LAST
 from submissions.images.opening import open_image, open_mask, probe_image
 from submissions.images.reading import Reading
 
@@ -94,7 +95,9 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks, listed: ListedObje
                 "first is read, list them all to join them (masks.join)"
             )
         try:
-            found, classes, exclusive, why = _meaning_of_files(folder, masks, sample)
+            found, classes, exclusive, why = _meaning_of_files(
+                folder, masks, sample, draft.sections["images"].get("axes")
+            )
             section |= found
             notes += why
         except (ValueError, OSError) as error:
@@ -113,15 +116,19 @@ def put_mask_images(draft: Draft, folder: Path, masks: Masks, listed: ListedObje
         draft.put("exclusive", True, "a pixel has one value, so it has one class")
 
 
-def _meaning_of_files(folder: Path, masks: Masks, sample: Sequence[str]) -> Meaning:
-    """For some of the files of masks with one an image; raises ValueError where they are not readable."""
+def _meaning_of_files(folder: Path, masks: Masks, sample: Sequence[str], axes: str | None) -> Meaning:
+    """For some of the files of masks with one an image; raises ValueError where they are not readable.
+
+    axes: of the images.
+    """
     array, notes = array_of_masks(folder, masks)
     named = {"array": array} if array else {}
     if array and numbers_objects(array):
         return {**named, "instances": True}, ["thing"], False, [*notes, "its name says that its values number objects"]
-    meaning = meaning_of_channels(folder, sample, array)
+    axes = axes if axes == SLICES_LAST else None
+    meaning = meaning_of_channels(folder, sample, array) if axes is None else None
     if meaning is None:
-        seen = look_at_values(folder, sample, array)
+        seen = look_at_values(folder, sample, array, axes)
         borders = (
             borders_beside(folder / sample[0], array) if array and _are_objects(seen) and 0 not in seen.values else None
         )
@@ -159,12 +166,15 @@ def _pages_an_image(folder: Path, masks: Masks) -> int:
     return most if most > 1 else 0
 
 
-def look_at_values(folder: Path, files: Sequence[str], array: str | None = None) -> Seen:
-    """Values of some mask files, of files that hold several arrays those of `array`. Raises as `open_mask` does."""
+def look_at_values(folder: Path, files: Sequence[str], array: str | None = None, axes: str | None = None) -> Seen:
+    """Values of some mask files, of files that hold several arrays those of `array`; axes: of the images, where told.
+
+    Raises as `open_mask` does.
+    """
     seen = Seen()
     sets: list[frozenset[int]] = []
     for file in files:
-        pixels, colours = _read(folder / file, array)
+        pixels, colours = _read(folder / file, Reading(array=array, axes=axes))
         found, counts = np.unique(pixels, return_counts=True)
         own = frozenset(found.tolist())
         seen.common.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
@@ -186,10 +196,10 @@ def look_at_values(folder: Path, files: Sequence[str], array: str | None = None)
     return seen
 
 
-def _read(path: Path, array: str | None) -> tuple[np.ndarray, bool]:
+def _read(path: Path, reading: Reading) -> tuple[np.ndarray, bool]:
     """Some slices of a mask as integers (Z, H, W), colours as 65536 red + 256 green + blue; whether it has colours."""
     try:
-        source, colours = open_mask(path, reading=Reading(array=array)), False
+        source, colours = open_mask(path, reading=reading), False
         slices = [source.read(z)[..., 0] for z in spread(range(source.shape[0]), SLICES_READ)]
     except ValueError:
         source, colours = open_image(path), True

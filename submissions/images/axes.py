@@ -6,6 +6,7 @@ from pathlib import Path
 
 MOST_CHANNELS = 16  # an axis up to this length can be channels (bands) or points of time
 LETTERS = "TZHWC"
+SLICES_LAST = "HWCZ"  # pictures one behind the other, as MATLAB stacks them
 
 
 def check_letters(axes: str) -> str:
@@ -51,13 +52,15 @@ def axes_of_mask(axes: str, count: int) -> str | None:
 
 
 def axes_of_pair(image: tuple[int, ...], mask: tuple[int, ...]) -> str | None:
-    """Axes of an image array that fit a mask array of shape (H, W) or (Z, H, W); None where none do, or several.
+    """Axes of an image array that fit a mask array of shape (H, W) or (Z, H, W), of HWCZ (H, W, Z); None where none do,
+    or several.
 
     The axes that the mask has not are channels; of a mask (H, W) beside (H, W, n) nothing tells time from channels.
     """
     fits = {
         "HW": image, "HWC": image[:2], "CHW": image[1:], "ZHW": image, "ZHWC": image[:3], "CZHW": image[1:],
         "ZCHW": (image[0], *image[2:]), "HWZ": (image[-1], *image[:2]),
+        SLICES_LAST: (*image[:2], image[-1]),
     }  # fmt: skip
     of_image = [axes for axes in fits if len(axes) == len(image)]
     found = [axes for axes in of_image if fits[axes] == mask]

@@ -68,3 +68,20 @@ def bsds(root: Path) -> None:
         path = root / f"groundTruth/{split}/{k * 1003 + 17}.mat"
         path.parent.mkdir(parents=True, exist_ok=True)
         scipy.io.savemat(path, {"groundTruth": cells})
+
+
+def nyu(root: Path, count: int = 6) -> None:
+    """NYU Depth v2: pictures, labels and depths one behind the other in one file of version 7.3, names in a cell."""
+    root.mkdir(parents=True)
+    path = root / "nyu_depth_v2_labeled.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["images"] = np.stack([draw_image(draw_mask(k), k) for k in range(count)], axis=3).T
+        file["labels"] = np.stack([draw_classes(k).astype(np.uint16) for k in range(count)], axis=2).T
+        file["depths"] = np.random.default_rng(0).random((count, *SHAPE[::-1])).astype("f4")
+        references = np.empty((1, 2), h5py.ref_dtype)
+        for place, name in enumerate(("wall", "bed")):
+            file[f"#refs#/{name}"] = np.array([[ord(letter)] for letter in name], np.uint16)
+            references[0, place] = file[f"#refs#/{name}"].ref
+        file["names"] = references
+    with path.open("r+b") as stream:
+        stream.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(128))

@@ -1,4 +1,4 @@
-"""MATLAB's .mat: an array by its name, decoded as a whole; version 5 by SciPy, version 7.3, an HDF5 file, by h5py.
+"""MATLAB's .mat: an array by its name; version 5 decoded as a whole by SciPy, version 7.3, an HDF5 file, in windows.
 
 What lies in structs and cells is named as MATLAB writes it: `GTcls.Segmentation`, `groundTruth{1}.Boundaries`,
 `layers(2).mask`.
@@ -31,22 +31,26 @@ NESTED = ".{("
 class MatReader(GridReader):
     """One array of a .mat, the only one of numbers with two axes longer than 1 where the contract names none."""
 
-    decodes_whole = True
-
     def __init__(self, path: Path, *, as_mask: bool = False, reading: Reading = AS_STORED) -> None:
         wanted = reading.array.replace("/", ".") if reading.array else None  # as HDF5 writes it
         super().__init__(path, as_mask=as_mask, reading=replace(reading, array=wanted))
         arrays = arrays_of_mat(path)
-        self._describe_one(arrays if wanted in (None, *arrays) else all_arrays_of_mat(path), whole=True)
+        self.decodes_whole = not is_hdf5(path)
+        arrays = arrays if wanted in (None, *arrays) else all_arrays_of_mat(path)
+        self._describe_one(arrays, whole=self.decodes_whole)
 
     def _open(self) -> Any:
-        if is_hdf5(self.path):
-            with h5py.File(self.path, "r") as file:
-                return np.asarray(dict(_grids_of_hdf5(file))[self._name]).T
+        if not self.decodes_whole:
+            return h5py.File(self.path, "r")
         variable = self._name if self._name.isidentifier() else ""
         held = [] if variable else [name for name, _, kind in scipy.io.whosmat(self.path) if kind in HOLDING]
         loaded = scipy.io.loadmat(self.path, variable_names=[variable] if variable else held, mat_dtype=True)
         return loaded[variable] if variable else dict(_nested(loaded, held))[self._name]
+
+    def _cut(self, index: tuple[slice, ...]) -> np.ndarray:
+        if self.decodes_whole:
+            return super()._cut(index)
+        return np.asarray(dict(_grids_of_hdf5(self.handle()))[self._name][index[::-1]]).T
 
 
 def is_hdf5(path: Path) -> bool:

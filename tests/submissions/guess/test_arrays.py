@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -7,11 +8,11 @@ import numpy as np
 import pytest
 import scipy
 from drawn_hosts import SHAPE, draw_image, draw_mask
-from drawn_matlab import bsds, draw_classes, sbd, write
+from drawn_matlab import bsds, draw_classes, nyu, sbd, write
 
 from submissions.guess.first_contract import write_first_contract
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import list_images
+from submissions.host.listing import list_images, open_row
 from submissions.host.masks import MaskReader, Truth
 
 
@@ -78,3 +79,18 @@ def test_names_of_hdf5_stay_as_they_are(tmp_path: Path) -> None:
             file["volumes/raw"], file["volumes/labels/mask"] = draw_image(draw_mask(k), k)[..., 0], draw_mask(k) * 1
     contract, _ = guess(tmp_path / "host")
     assert (contract.images.array, contract.masks.array) == ("volumes/raw", "volumes/labels/mask")
+
+
+def test_pictures_one_behind_the_other_are_pages(tmp_path: Path) -> None:
+    nyu(tmp_path / "nyu")
+    contract, _ = guess(tmp_path / "nyu")
+    images, masks = contract.images, contract.masks
+    assert (images.kind, images.axes, images.array, masks.array) == ("pages", "HWCZ", "images", "labels")
+    assert images.stack is None and masks.values == {0: "background", 8: "class_8", 12: "class_12"}
+    listing, problems = list_images(contract, tmp_path / "nyu", "train")
+    assert len(listing) == 6 and problems == []
+    row = listing.iloc[4].to_dict()
+    with closing(open_row(contract, tmp_path / "nyu", row)) as image:
+        np.testing.assert_array_equal(image.read(0), draw_image(draw_mask(4), 4))
+    truth = MaskReader(contract, tmp_path / "nyu").read(row, (1, *SHAPE))
+    np.testing.assert_array_equal(truth.planes[1, 0], draw_classes(4) == 8)

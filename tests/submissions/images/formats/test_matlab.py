@@ -33,6 +33,7 @@ def test_an_array_is_read_as_matlab_shows_it(version: str, tmp_path: Path) -> No
     mask = open_mask(path)  # the only one that is no list
     assert mask.shape == (1, 12, 20, 1)
     np.testing.assert_array_equal(mask.read(0, slice(2, 9), slice(3, 20))[..., 0], LABEL[2:9, 3:])
+    mask.close()
     write(path, {"inst_map": LABEL, "image": np.repeat(LABEL[..., None], 3, axis=2).astype(np.uint8)})
     image = open_image(path, reading=Reading(array="image"))
     assert (image.shape, image.dtype) == ((1, 12, 20, 3), np.uint8)
@@ -98,6 +99,7 @@ def test_arrays_in_cells_and_structs_are_named_as_in_matlab(version: str, tmp_pa
     assert sorted(arrays_of_mat(path)) == sorted(names)
     second = open_mask(path, reading=Reading(array="groundTruth{2}.Segmentation"))
     np.testing.assert_array_equal(second.read(0)[..., 0], LABEL + 1)
+    second.close()
     with pytest.raises(ValueError, match=r"a\.mat: it holds the arrays \['groundTruth{1}.*say which in images\.array"):
         open_mask(path)
     in_structs(version, path)
@@ -116,3 +118,17 @@ def test_an_array_beside_structs_is_the_only_one(version: str, tmp_path: Path) -
     np.testing.assert_array_equal(open_mask(path).read(0)[..., 0], LABEL + 9)
     nested = open_mask(path, reading=Reading(array="GTcls.Segmentation"))
     np.testing.assert_array_equal(nested.read(0)[..., 0], LABEL)
+
+
+def test_version_7_3_is_read_in_windows(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    several = np.random.default_rng(0).integers(0, 256, (12, 20, 3, 5), np.uint8)
+    write_hdf5(path, {"images": several})
+    image = open_image(path, reading=Reading(axes="HWCZ"))
+    assert image.shape == (5, 12, 20, 3) and not image.decodes_whole  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(image.read(3, slice(2, 9), slice(5, 7)), several[2:9, 5:7, :, 3])
+    image.close()
+    scipy.io.savemat(path, {"images": several})
+    whole = open_image(path, reading=Reading(axes="HWCZ"))
+    assert whole.decodes_whole  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(whole.read(3, slice(2, 9), slice(5, 7)), several[2:9, 5:7, :, 3])
