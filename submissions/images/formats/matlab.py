@@ -38,6 +38,7 @@ class MatReader(GridReader):
         self.decodes_whole = not is_hdf5(path)
         arrays = arrays if wanted in (None, *arrays) else all_arrays_of_mat(path)
         self._describe_one(arrays, whole=self.decodes_whole)
+        self._place = "" if self.decodes_whole else _place_in_hdf5(path, self._name)
 
     def _open(self) -> Any:
         if not self.decodes_whole:
@@ -50,7 +51,7 @@ class MatReader(GridReader):
     def _cut(self, index: tuple[slice, ...]) -> np.ndarray:
         if self.decodes_whole:
             return super()._cut(index)
-        return np.asarray(dict(_grids_of_hdf5(self.handle()))[self._name][index[::-1]]).T
+        return np.asarray(self.handle()[self._place][index[::-1]]).T
 
 
 def is_hdf5(path: Path) -> bool:
@@ -68,28 +69,25 @@ def arrays_of_mat(path: Path) -> dict[str, Stored]:
 
     Of files that have none, those in structs and cells.
     """
+    return _plain(path) or all_arrays_of_mat(path)
+
+
+def _plain(path: Path) -> dict[str, Stored]:
     if is_hdf5(path):
-        arrays = all_arrays_of_mat(path)
-        return {name: one for name, one in arrays.items() if not is_nested(name)} or arrays
+        with h5py.File(path, "r") as file:
+            return {name: _stored(item) for name, item in file.items() if _is_grid(item)}
     known = ((name, shape, CLASSES.get(kind)) for name, shape, kind in scipy.io.whosmat(path))
-    plain = {name: (tuple(shape), np.dtype(kind)) for name, shape, kind in known if kind and is_grid(shape)}
-    return plain or all_arrays_of_mat(path)
+    return {name: (tuple(shape), np.dtype(kind)) for name, shape, kind in known if kind and is_grid(shape)}
 
 
 def all_arrays_of_mat(path: Path) -> dict[str, Stored]:
     """The same of every array, in structs and cells too; version 5 is decoded for these."""
     if is_hdf5(path):
         with h5py.File(path, "r") as file:
-            return {name: (tuple(grid.shape[::-1]), grid.dtype) for name, grid in _grids_of_hdf5(file)}
-    listed = scipy.io.whosmat(path)
-    found = {
-        name: (tuple(shape), np.dtype(CLASSES[kind]))
-        for name, shape, kind in listed
-        if kind in CLASSES and is_grid(shape)
-    }
-    held = [name for name, _, kind in listed if kind in HOLDING]
+            return {name: _stored(grid) for name, grid in _grids_of_hdf5(file)}
+    held = [name for name, _, kind in scipy.io.whosmat(path) if kind in HOLDING]
     loaded = scipy.io.loadmat(path, variable_names=held, mat_dtype=True) if held else {}
-    return found | {name: (grid.shape, grid.dtype) for name, grid in _nested(loaded, held)}
+    return _plain(path) | {name: (grid.shape, grid.dtype) for name, grid in _nested(loaded, held)}
 
 
 def _nested(loaded: dict[str, Any], names: list[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -134,8 +132,25 @@ def _datasets_in(file: Any, item: Any, name: str) -> Iterator[tuple[str, Any]]:
     elif _has_references(item):
         for number, reference in enumerate(item[()].ravel(), start=1):
             yield from _datasets_in(file, file[reference], f"{name}{{{number}}}")
-    elif item.dtype.kind in "biuf" and is_grid(item.shape):
+    elif _is_grid(item):
         yield name, item
+
+
+def _is_grid(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.dtype.kind in "biuf" and is_grid(item.shape)
+
+
+def _stored(grid: Any) -> Stored:
+    """Shape and type as MATLAB shows them."""
+    return tuple(grid.shape[::-1]), grid.dtype
+
+
+def _place_in_hdf5(path: Path, name: str) -> str:
+    """Where the dataset of this name lies: found once, as there may be thousands of references to follow."""
+    if not is_nested(name):
+        return name
+    with h5py.File(path, "r") as file:
+        return str(dict(_grids_of_hdf5(file))[name].name)
 
 
 def _has_references(item: Any) -> bool:
