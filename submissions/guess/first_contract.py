@@ -15,6 +15,7 @@ from submissions.guess.arrays import masks_beside_images
 from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.image_section import put_group, put_images
+from submissions.guess.layout.assembled_ids import with_assembled_ids
 from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
@@ -24,7 +25,7 @@ from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
 from submissions.guess.splits import put_split_lists, with_unlabelled_as_test
-from submissions.guess.tables import FoundTable, find_tables
+from submissions.guess.tables import FoundTable, columns_of_tables, find_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill, pattern_regex
@@ -101,7 +102,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
 def _with_tables(folder: Path, layout: Layout) -> tuple[Layout, dict[str, list[str]], list[FoundTable]]:
     """The layout, ids by split, and tables; ids are more or less of the files' names where tables name them so."""
     found = []
-    for train, test in _names(layout) if layout.masks is None else [(layout.train, layout.test)]:
+    for train, test in _names(folder, layout) if layout.masks is None else [(layout.train, layout.test)]:
         template = train.id_template
         ids = {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
         found.append((replace(layout, train=train, test=test), ids, find_tables(folder, ids["train"], ids["test"])))
@@ -110,8 +111,9 @@ def _with_tables(folder: Path, layout: Layout) -> tuple[Layout, dict[str, list[s
     return found[0]
 
 
-def _names(layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
-    """Training and test images with their names as they are, whole, and without what all of them begin with."""
+def _names(folder: Path, layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
+    """Training and test images with their names as they are, whole, without what all of them begin with, and as a
+    table's column puts them together with their folders."""
     train, test = layout.train, layout.test
     yield train, test
     yield with_whole_names(train), with_whole_names(test) if test else None
@@ -119,6 +121,22 @@ def _names(layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
     for match in re.finditer(r"[_\-. ]", shared):
         head = shared[: match.end()]
         yield train.cut(head, ""), test.cut(head, "") if test and all(s.startswith(head) for s in test.stems) else test
+    whole, of_test = with_whole_names(train), with_whole_names(test) if test else None
+    if assembled := with_assembled_ids(whole, columns_of_tables(folder)):
+        yield assembled, _alike(assembled, whole, of_test)
+
+
+def _alike(assembled: FileGroup, whole: FileGroup, test: FileGroup | None) -> FileGroup | None:
+    """The test images with names taken apart as those of training images were; as they are where they do not fit."""
+    if test is None or test.names != whole.names:
+        return test
+    name = assembled.pattern.rpartition("/")[2]
+    pattern = f"{test.folder}/{name}".lstrip("/")
+    found = [(path, pattern_regex(pattern).match(path)) for path, _ in test.files]
+    files = tuple((path, tuple(match[key] for key in assembled.names)) for path, match in found if match)
+    if len(files) < len(found):
+        return test
+    return replace(assembled, pattern=pattern, files=files)
 
 
 def _same_names(train: FileGroup, test: FileGroup) -> bool:

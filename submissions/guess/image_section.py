@@ -29,6 +29,7 @@ SERIES = (
     "a folder of DICOM files is one volume, as its mask is: slices are put in order by the places that their headers "
     "give, and masks are turned as theirs say"
 )
+TOLD = "a table's ids are folders and words of the names"
 LOOKED_AT, DECODED = 12, 4  # images; of these as many are read whole, if they are of floats
 
 
@@ -45,7 +46,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
         section["test_id"] = test.id_template
     notes += [SERIES] if train.series else []
     if train.id_template != "{name}":
-        notes.append("file names repeat in several folders, so ids include the folders")
+        notes.append(TOLD if train.told_id else "file names repeat in several folders, so ids include the folders")
         ranked = layout.masks is not None and layout.masks.by_rank
         left_out = layout.masks is not None and layout.masks.missing  # of faultless pictures, not of slices
         if not left_out and (stack := _stack(train, test, ranked=ranked)):

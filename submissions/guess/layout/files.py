@@ -39,7 +39,8 @@ class FileGroup:
     files: (relative path, values of the fields in the order of `names`), sorted; the last field is {name}, of
     the file itself. pattern: with `head` before {name} and `tail` after it, which all the names have. series: the
     "files" are folders, of the slices of a volume each. layers: how many numbered files, {layer:d}, are the channels of
-    each image, of which `files` has the first; 0 where each file is an image.
+    each image, of which `files` has the first; 0 where each file is an image. told_id: template of ids as a
+    table says them.
     """
 
     pattern: str
@@ -47,6 +48,7 @@ class FileGroup:
     files: tuple[tuple[str, Fields], ...]
     series: bool = False
     layers: int = 0
+    told_id: str = ""
 
     @property
     def of_volumes(self) -> bool:
@@ -85,7 +87,9 @@ class FileGroup:
 
     @property
     def id_template(self) -> str:
-        """'{name}' where file names differ, otherwise the folders' fields before it."""
+        """As a table says; else '{name}' where file names differ, otherwise the folders' fields before it."""
+        if self.told_id:
+            return self.told_id
         fields = [re.sub(r":[^}]*", "", f"{{{name}}}") for name in self.names]
         return "{name}" if len(set(self.stems)) == len(self.files) else "_".join(fields)
 

@@ -25,7 +25,7 @@ from submissions.host.masks import MaskReader
 
 GUESSED = [
     "airbus-ships-2018", "hubmap-kidney-2021", "hubmap-organs-2022", "sennet-hoa-2024", "severstal-2019",
-    "siim-pneumothorax-2019", "ultrasound-nerve-2016", "cub-birds",
+    "siim-pneumothorax-2019", "ultrasound-nerve-2016", "uw-madison-gi-2022", "cub-birds",
 ]  # fmt: skip
 LISTED_ONLY = {"carvana-2017", "cassava-2021", "sennet-hoa-2024"}
 
