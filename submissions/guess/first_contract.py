@@ -24,7 +24,12 @@ from submissions.guess.layout.series import with_series
 from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
-from submissions.guess.splits import put_split_lists, with_unlabelled_as_test
+from submissions.guess.splits import (
+    put_split_lists,
+    put_tables_own_test,
+    with_tables_own_test,
+    with_unlabelled_as_test,
+)
 from submissions.guess.tables import FoundTable, columns_of_tables, find_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
@@ -77,6 +82,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     draft.put("verified", "guessed from the files by new-competition; nothing is verified")
     put_images(draft, folder, layout)
     _put_tables(draft, tables, ids, needed=[source] if masks or runs else tables)
+    put_tables_own_test(draft, layout, tables)
     _leave_masks_out(draft, masks)
     if runs is not None:
         put_runs(draft, folder, train, runs, masks)
@@ -103,12 +109,21 @@ def _with_tables(folder: Path, layout: Layout) -> tuple[Layout, dict[str, list[s
     """The layout, ids by split, and tables; ids are more or less of the files' names where tables name them so."""
     found = []
     for train, test in _names(folder, layout) if layout.masks is None else [(layout.train, layout.test)]:
-        template = train.id_template
-        ids = {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
-        found.append((replace(layout, train=train, test=test), ids, find_tables(folder, ids["train"], ids["test"])))
+        whole = replace(layout, train=train, test=test)
+        tables = find_tables(folder, *_ids(whole).values())
+        parted = with_tables_own_test(whole, tables)
+        tables = tables if parted is whole else find_tables(folder, *_ids(parted).values())
+        found.append((parted, _ids(parted), tables))
         if any(table.train > 0.5 and not table.is_sample for table in found[-1][2]):
             return found[-1]
     return found[0]
+
+
+def _ids(layout: Layout) -> dict[str, list[str]]:
+    """Ids by split; none of test images whose names have not what ids are made of."""
+    train, test = layout.train, layout.test
+    template = train.id_template
+    return {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
 
 
 def _names(folder: Path, layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
@@ -151,7 +166,8 @@ def _put_missing(draft: Draft, layout: Layout, masks: Masks) -> None:
         return
     regex, files = pattern_regex(draft.sections["images"]["train"]), layout.train.files
     lacking = len(files) - len(masks.pairs)
-    others = [path for group in layout.unused for path, _ in group.files if regex.match(path)]
+    beside = [*layout.unused, *([layout.test] if layout.test and "tables" not in draft.sections else [])]
+    others = [path for group in beside for path, _ in group.files if regex.match(path)]
     notes = [f"{lacking} of {len(files)} images have no mask and are left out"] if lacking > 0.1 * len(files) else []
     notes += [f"{len(others)} other files fit images.train, as {others[0]}: without a mask, left out"] if others else []
     if notes:

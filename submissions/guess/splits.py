@@ -1,9 +1,10 @@
-"""Which images are for training, validation and test? As lists of names say (VOC's ImageSets), or masks that lack."""
+"""Which images are for training, validation and test? As lists of names (VOC's ImageSets) or tables say, or masks that
+lack."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from submissions.guess.draft import Draft
 from submissions.guess.layout.files import FileGroup, walk_files
 from submissions.guess.layout.pairing import Layout
+from submissions.guess.tables import FoundTable, samples_of
 
 LIST = re.compile(r"(?P<word>(?i:train|training|val|valid|validation|dev|trainval|test))\.txt")
 TRAINING, VALIDATION, BOTH, TEST = ("train", "training"), ("val", "valid", "validation", "dev"), "trainval", "test"
@@ -19,6 +21,7 @@ MOST_BYTES = 20_000_000
 SEPARATORS = ("\t", ",", ";", " ")
 SUBSET = "subset"
 FIELD = re.compile(rf"{{{SUBSET}:([^}}]*)}}")
+TEST_TABLE = re.compile(r"(?<![a-z])test(?![a-z])", re.IGNORECASE)
 KEPT_BACK = re.compile(r"val(id(ation)?)?|dev", re.IGNORECASE)
 
 
@@ -139,6 +142,39 @@ def _names(path: Path, known: set[str]) -> tuple[set[str], _Form] | None:
     if not all(row[0].startswith(form.before) and row[0].endswith(form.ending) for row in rows):
         return None
     return {row[0][len(form.before) : len(row[0]) - len(form.ending)] for row in rows}, form
+
+
+def with_tables_own_test(layout: Layout, tables: Sequence[FoundTable]) -> Layout:
+    """The layout with the images of one folder divided as tables say, where no folder does: those of a sample or of a
+    table called test are test images, those of other tables, or with masks, are for training. As it is where some are
+    both.
+    """
+    train, masks = layout.train, layout.masks
+    if layout.test is not None:
+        return layout
+    of_test = [table for table in tables if table.is_sample or TEST_TABLE.search(Path(table.file).stem)]
+    asked, told = (
+        {name for table in tables if (table in of_test) == wanted for name in table.ids} for wanted in (True, False)
+    )
+    named = dict(zip(train.ids(train.id_template), train.files, strict=True))
+    told |= {name for name, (path, _) in named.items() if masks and path in masks.pairs}
+    asked, told = asked & set(named), told & set(named)
+    if not asked or not told or asked & told:
+        return layout
+    parts = (tuple(file for name, file in named.items() if name in one) for one in (told, asked))
+    first, second = (replace(train, files=files, told_id=train.id_template) for files in parts)
+    return replace(layout, train=first, test=second)
+
+
+def put_tables_own_test(draft: Draft, layout: Layout, tables: Sequence[FoundTable]) -> None:
+    """Of one pattern for training and test only the images that tables list; nothing of other patterns."""
+    images = draft.sections["images"]
+    if layout.test is None or images.get("test") != images["train"]:
+        return
+    images["only_listed"] = True
+    draft.notes["images"].append("guess: one folder holds all images, and tables say which are test images")
+    if "test_tables" not in draft.sections and (samples := samples_of(tables)):
+        draft.put("test_tables", [samples[0].source], "the test images, as the sample names them")
 
 
 def with_unlabelled_as_test(layout: Layout) -> Layout:

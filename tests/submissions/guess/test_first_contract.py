@@ -27,7 +27,7 @@ GUESSED = [
     "airbus-ships-2018", "hubmap-kidney-2021", "hubmap-organs-2022", "sennet-hoa-2024", "severstal-2019",
     "siim-pneumothorax-2019", "ultrasound-nerve-2016", "uw-madison-gi-2022", "cub-birds",
 ]  # fmt: skip
-LISTED_ONLY = {"carvana-2017", "cassava-2021", "sennet-hoa-2024"}
+LISTED_ONLY = {"carvana-2017", "cassava-2021", "dstl-satellite-2017", "sennet-hoa-2024"}
 
 
 def guess(folder: Path, out: Path) -> Competition:
