@@ -25,14 +25,30 @@ def fault_lines(competition: Competition, table: pd.DataFrame) -> list[str]:
     for name in FAULTS if FAULTS[0] in table else ():
         found = table[name] > (1 if name == "orientation" else 0)
         counts[name] = (int(found.sum()), int(table.loc[found, name].sum()))
-    images, train = competition.images, table[table["split"] == "train"]
+    images = competition.images
     nan = None if images.nan == "refuse" else images.nan
     absent = [
         f"class {name!r} is in no training mask, so it cannot be learned: check classes and masks in the contract"
-        for name in competition.classes
-        if name != "background" and f"area_{name}" in train and not train[f"area_{name}"].any()
+        for name in _unseen_classes(competition, table)[0]
     ]
     return [*describe_faults(counts, turned=images.exif == "turned", nan=nan), *absent]
+
+
+def check_masks_shown(competition: Competition, table: pd.DataFrame) -> list[Problem]:
+    """A problem where none of the training masks shows any class: they are read in another way than they are meant."""
+    unseen, asked = _unseen_classes(competition, table)
+    if not asked or len(unseen) < asked:
+        return []
+    found = f"not a pixel of {', '.join(unseen)} in any of {int((table['split'] == 'train').sum())} training images"
+    action = "check classes and masks in the contract: values, ids of the table, units and order of the dialect"
+    return [Problem("all masks", found, "a class that some image shows", action)]
+
+
+def _unseen_classes(competition: Competition, table: pd.DataFrame) -> tuple[list[str], int]:
+    """Classes but for the background that no training mask shows, and how many there are; none where none has areas."""
+    train = table[table["split"] == "train"]
+    asked = [name for name in competition.classes if name != "background" and f"area_{name}" in train]
+    return [name for name in asked if not train[f"area_{name}"].any()], len(asked)
 
 
 def check_orientation(competition: Competition, data: Path, table: pd.DataFrame) -> list[Problem]:

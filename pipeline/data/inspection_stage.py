@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from inference.progress import image_bar
-from pipeline.data.image_faults import check_masks_aligned, check_orientation, fault_lines
+from pipeline.data.image_faults import check_masks_aligned, check_masks_shown, check_orientation, fault_lines
 from pipeline.data.inventory import (
     Inspection,
     sample_inspection,
@@ -62,6 +62,7 @@ def finish_inventory(space: Workspace, stage: Stage, parts: Path) -> None:
         print(f"warning: {problem}")
     for line in fault_lines(competition, table):
         print(f"warning: {line}")
+    problems += check_masks_shown(competition, table) if not problems else []
     problems += check_orientation(competition, space.data, table) if not problems else []
     alignment = check_masks_aligned(competition, space.data, table, measured) if not problems else None
     if alignment is not None:

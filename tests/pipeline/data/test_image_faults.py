@@ -16,7 +16,7 @@ from PIL import Image
 
 from inference.config import InputConfig
 from inference.predict.inputs import statistics
-from pipeline.data.image_faults import check_masks_aligned, check_orientation, fault_lines
+from pipeline.data.image_faults import check_masks_aligned, check_masks_shown, check_orientation, fault_lines
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.targets import build_target
 from pipeline.inventory_table import inventory_digest, read_inventory
@@ -190,3 +190,14 @@ def test_every_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = check_masks_aligned(competition, tmp_path, table, {name: measured[name] for name in ("2", "7")})
     assert again is not None and again.scores == pytest.approx(alignment.scores, nan_ok=True)
     assert read["images/2.png"] == 1 and read["images/3.png"] == 2  # what was not measured is read
+
+
+def test_masks_that_show_nothing_anywhere_stop_before_training() -> None:
+    """Outlines in degrees taken for pixels, say, or ids of a table that name other images."""
+    table = pd.DataFrame({"split": ["train", "train", "test"], "area_thing": [0.0, 0.0, np.nan]})
+    (problem,) = check_masks_shown(rle_contract(), table)
+    assert problem.found == "not a pixel of thing in any of 2 training images"
+    assert check_masks_shown(rle_contract(), table.assign(area_thing=[0.0, 1.0, np.nan])) == []
+    two = rle_contract(classes=["thing", "other"], metric={"name": "dice", "classes": ["other"]})
+    assert check_masks_shown(two, table.assign(area_other=[3.0, 0.0, np.nan])) == [], "a warning names the class"
+    assert check_masks_shown(two, table.drop(columns="area_thing")) == [], "of labels of whole images there is no area"
