@@ -25,9 +25,9 @@ from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
 from submissions.guess.splits import (
+    put_listed_test,
     put_split_lists,
-    put_tables_own_test,
-    with_tables_own_test,
+    with_listed_as_test,
     with_unlabelled_as_test,
 )
 from submissions.guess.tables import FoundTable, columns_of_tables, find_tables
@@ -82,7 +82,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     draft.put("verified", "guessed from the files by new-competition; nothing is verified")
     put_images(draft, folder, layout)
     _put_tables(draft, tables, ids, needed=[source] if masks or runs else tables)
-    put_tables_own_test(draft, layout, tables)
+    put_listed_test(draft, layout, tables)
     _leave_masks_out(draft, masks)
     if runs is not None:
         put_runs(draft, folder, train, runs, masks)
@@ -111,7 +111,7 @@ def _with_tables(folder: Path, layout: Layout) -> tuple[Layout, dict[str, list[s
     for train, test in _names(folder, layout) if layout.masks is None else [(layout.train, layout.test)]:
         whole = replace(layout, train=train, test=test)
         tables = find_tables(folder, *_ids(whole).values())
-        parted = with_tables_own_test(whole, tables)
+        parted = with_listed_as_test(whole, tables)
         tables = tables if parted is whole else find_tables(folder, *_ids(parted).values())
         found.append((parted, _ids(parted), tables))
         if any(table.train > 0.5 and not table.is_sample for table in found[-1][2]):
@@ -138,10 +138,10 @@ def _names(folder: Path, layout: Layout) -> Iterator[tuple[FileGroup, FileGroup 
         yield train.cut(head, ""), test.cut(head, "") if test and all(s.startswith(head) for s in test.stems) else test
     whole, of_test = with_whole_names(train), with_whole_names(test) if test else None
     if assembled := with_assembled_ids(whole, columns_of_tables(folder)):
-        yield assembled, _alike(assembled, whole, of_test)
+        yield assembled, _test_apart(assembled, whole, of_test)
 
 
-def _alike(assembled: FileGroup, whole: FileGroup, test: FileGroup | None) -> FileGroup | None:
+def _test_apart(assembled: FileGroup, whole: FileGroup, test: FileGroup | None) -> FileGroup | None:
     """The test images with names taken apart as those of training images were; as they are where they do not fit."""
     if test is None or test.names != whole.names:
         return test

@@ -144,7 +144,7 @@ def _names(path: Path, known: set[str]) -> tuple[set[str], _Form] | None:
     return {row[0][len(form.before) : len(row[0]) - len(form.ending)] for row in rows}, form
 
 
-def with_tables_own_test(layout: Layout, tables: Sequence[FoundTable]) -> Layout:
+def with_listed_as_test(layout: Layout, tables: Sequence[FoundTable]) -> Layout:
     """The layout with the images of one folder divided as tables say, where no folder does: those of a sample or of a
     table called test are test images, those of other tables, or with masks, are for training. As it is where some are
     both.
@@ -166,7 +166,7 @@ def with_tables_own_test(layout: Layout, tables: Sequence[FoundTable]) -> Layout
     return replace(layout, train=first, test=second)
 
 
-def put_tables_own_test(draft: Draft, layout: Layout, tables: Sequence[FoundTable]) -> None:
+def put_listed_test(draft: Draft, layout: Layout, tables: Sequence[FoundTable]) -> None:
     """Of one pattern for training and test only the images that tables list; nothing of other patterns."""
     images = draft.sections["images"]
     if layout.test is None or images.get("test") != images["train"]:
