@@ -108,11 +108,14 @@ def _hdf5(path: Path, suffix: str, head: bytes) -> bool:
 
 
 def _chunks(path: Path, suffix: str, head: bytes) -> bool:
-    zarr = path.is_dir() and any((path / name).is_file() for name in _ZARR)
-    return zarr or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
+    return _is_zarr(path) or (path.name.lower().endswith((".zarr.zip", ".ome.zarr.zip")) and head.startswith(b"PK"))
 
 
-def _series(path: Path, suffix: str, head: bytes) -> bool:
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in _ZARR)
+
+
+def _series(path: Path, suffix: str = "", head: bytes = b"") -> bool:
     return path.is_dir() and any(series_files(path))
 
 
@@ -124,9 +127,7 @@ def series_files(folder: Path) -> Iterator[Path]:
 
 def is_container(path: Path) -> bool:
     """Whether a folder is one image: a Zarr or N5 array or a group of them, or the slices of a DICOM series."""
-    if not path.is_dir():
-        return False
-    return any((path / name).is_file() for name in _ZARR) or any(series_files(path))
+    return _is_zarr(path) or _series(path)
 
 
 FORMATS = (
