@@ -15,7 +15,7 @@ from submissions.guess.arrays import masks_beside_images
 from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.image_section import put_group, put_images
-from submissions.guess.layout.assembled_ids import with_assembled_ids
+from submissions.guess.layout.assembled_ids import named_alike, with_assembled_ids
 from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
@@ -24,13 +24,8 @@ from submissions.guess.layout.series import with_series
 from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
-from submissions.guess.splits import (
-    put_listed_test,
-    put_split_lists,
-    with_listed_as_test,
-    with_unlabelled_as_test,
-)
-from submissions.guess.tables import FoundTable, columns_of_tables, find_tables
+from submissions.guess.splits import put_listed_test, put_split_lists, with_listed_as_test, with_unlabelled_as_test
+from submissions.guess.tables import FoundTable, ReadTable, columns_of_tables, find_tables, read_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill, pattern_regex
@@ -66,14 +61,15 @@ def draft_contract(folder: Path, name: str) -> Draft:
     layout = finder.layout()
     layout = with_labelled_tests(finder, layout)
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
-    layout, ids, tables = _with_tables(folder, layout)
+    read = read_tables(folder)
+    layout, ids, tables = _with_tables(layout, read)
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)
     named = masks_in_tables(folder, layout, tables) if layout.masks is None and runs is None else None
     layout, source = named or (layout, runs)
     if layout.masks is None and runs is None:
         layout = replace(layout, masks=masks_beside_images(folder, layout.train))
     train, test, masks = layout.train, layout.test, layout.masks
-    listed = listed_objects(folder, layout) if runs is None else None
+    listed = listed_objects(folder, layout, read) if runs is None else None
     tables = [table for table in tables if listed is None or table.file not in listed.files]
     draft = Draft()
     draft.put("name", name)
@@ -105,14 +101,14 @@ def draft_contract(folder: Path, name: str) -> Draft:
     return draft
 
 
-def _with_tables(folder: Path, layout: Layout) -> tuple[Layout, dict[str, list[str]], list[FoundTable]]:
+def _with_tables(layout: Layout, read: Sequence[ReadTable]) -> tuple[Layout, dict[str, list[str]], list[FoundTable]]:
     """The layout, ids by split, and tables; ids are more or less of the files' names where tables name them so."""
     found = []
-    for train, test in _names(folder, layout) if layout.masks is None else [(layout.train, layout.test)]:
+    for train, test in _names(layout, read) if layout.masks is None else [(layout.train, layout.test)]:
         whole = replace(layout, train=train, test=test)
-        tables = find_tables(folder, *_ids(whole).values())
+        tables = find_tables(read, *_ids(whole).values())
         parted = with_listed_as_test(whole, tables)
-        tables = tables if parted is whole else find_tables(folder, *_ids(parted).values())
+        tables = tables if parted is whole else find_tables(read, *_ids(parted).values())
         found.append((parted, _ids(parted), tables))
         if any(table.train > 0.5 and not table.is_sample for table in found[-1][2]):
             return found[-1]
@@ -126,7 +122,7 @@ def _ids(layout: Layout) -> dict[str, list[str]]:
     return {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
 
 
-def _names(folder: Path, layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
+def _names(layout: Layout, read: Sequence[ReadTable]) -> Iterator[tuple[FileGroup, FileGroup | None]]:
     """Training and test images with their names as they are, whole, without what all of them begin with, and as a
     table's column puts them together with their folders."""
     train, test = layout.train, layout.test
@@ -137,21 +133,8 @@ def _names(folder: Path, layout: Layout) -> Iterator[tuple[FileGroup, FileGroup 
         head = shared[: match.end()]
         yield train.cut(head, ""), test.cut(head, "") if test and all(s.startswith(head) for s in test.stems) else test
     whole, of_test = with_whole_names(train), with_whole_names(test) if test else None
-    if assembled := with_assembled_ids(whole, columns_of_tables(folder)):
-        yield assembled, _test_apart(assembled, whole, of_test)
-
-
-def _test_apart(assembled: FileGroup, whole: FileGroup, test: FileGroup | None) -> FileGroup | None:
-    """The test images with names taken apart as those of training images were; as they are where they do not fit."""
-    if test is None or test.names != whole.names:
-        return test
-    name = assembled.pattern.rpartition("/")[2]
-    pattern = f"{test.folder}/{name}".lstrip("/")
-    found = [(path, pattern_regex(pattern).match(path)) for path, _ in test.files]
-    files = tuple((path, tuple(match[key] for key in assembled.names)) for path, match in found if match)
-    if len(files) < len(found):
-        return test
-    return replace(assembled, pattern=pattern, files=files)
+    if assembled := with_assembled_ids(whole, columns_of_tables(read)):
+        yield assembled, named_alike(assembled, whole, of_test) if of_test else None
 
 
 def _same_names(train: FileGroup, test: FileGroup) -> bool:

@@ -15,10 +15,9 @@ import pandas as pd
 from submissions.guess.layout.files import near_files
 from submissions.guess.layout.pairing import Layout
 from submissions.guess.polygons import of_every_subset
-from submissions.guess.tables import MOST_TABLES, TABLE
+from submissions.guess.tables import TABLE, ReadTable
 from submissions.host.competition import MOST_EXCLUSIVE
 from submissions.host.mask_images.object_tables import CATEGORY, is_panoptic
-from submissions.host.text_tables import read_text_table
 from submissions.images.damaged import read_json
 
 DOCUMENT = re.compile(r".*\.json", re.IGNORECASE)
@@ -39,14 +38,15 @@ class ListedObjects:
     files: list[str]
 
 
-def listed_objects(folder: Path, layout: Layout) -> ListedObjects | None:
+def listed_objects(folder: Path, layout: Layout, tables: Sequence[ReadTable]) -> ListedObjects | None:
     """The document or table that names the classes of the masks' objects; None where there is none."""
     if layout.masks is None or layout.masks.how not in ("one", "objects"):
         return None
     ids = dict(zip((path for path, _ in layout.train.files), layout.train.ids(layout.train.id_template), strict=True))
     owners = {PurePosixPath(file).name: ids[path] for path, files in layout.masks.pairs.items() for file in files}
-    find = _of_segments if layout.masks.how == "one" else _of_files
-    return find(folder, layout, owners)
+    if layout.masks.how == "one":
+        return _of_segments(folder, layout, owners)
+    return _of_files(folder, layout, owners, tables)
 
 
 def _of_segments(folder: Path, layout: Layout, owners: Mapping[str, str]) -> ListedObjects | None:
@@ -102,18 +102,16 @@ def _with_words(file: str, layout: Layout) -> str:
     return file.replace("{subset}", f"{{subset:{words}}}", 1)
 
 
-def _of_files(folder: Path, layout: Layout, owners: Mapping[str, str]) -> ListedObjects | None:
+def _of_files(
+    folder: Path, layout: Layout, owners: Mapping[str, str], tables: Sequence[ReadTable]
+) -> ListedObjects | None:
     """As a table with a row a file says; owners: the image of each mask file."""
     best: tuple[int, str, pd.DataFrame, tuple[str, str, str]] | None = None
-    for path in near_files(folder, 2, TABLE)[:MOST_TABLES]:
-        try:
-            frame = read_text_table(path)
-        except (ValueError, OSError):
-            continue
-        columns = _columns(frame, owners)
-        named = sum(PurePosixPath(cell).name in owners for cell in frame[columns[1]]) if columns else 0
+    for read in tables:
+        columns = _columns(read.frame, owners)
+        named = sum(PurePosixPath(cell).name in owners for cell in read.frame[columns[1]]) if columns else 0
         if columns and 2 * named > len(owners) and (best is None or named > best[0]):
-            best = named, path.relative_to(folder).as_posix(), frame, columns
+            best = named, read.file, read.frame, columns
     if best is None:
         return None
     _, file, frame, (image, key, column) = best

@@ -152,10 +152,10 @@ def with_listed_as_test(layout: Layout, tables: Sequence[FoundTable]) -> Layout:
     train, masks = layout.train, layout.masks
     if layout.test is not None:
         return layout
-    of_test = [table for table in tables if table.is_sample or TEST_TABLE.search(Path(table.file).stem)]
-    asked, told = (
-        {name for table in tables if (table in of_test) == wanted for name in table.ids} for wanted in (True, False)
-    )
+    asked, told = set[str](), set[str]()
+    for table in tables:
+        of_test = table.is_sample or TEST_TABLE.search(Path(table.file).stem)
+        (asked if of_test else told).update(table.ids)
     named = dict(zip(train.ids(train.id_template), train.files, strict=True))
     told |= {name for name, (path, _) in named.items() if masks and path in masks.pairs}
     asked, told = asked & set(named), told & set(named)

@@ -81,8 +81,22 @@ class FoundTable:
         return len(set(self.ids)) < len(self.ids)
 
 
-def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[FoundTable]:
-    """Tables in the folder and up to two below it whose rows name images, and sample submissions."""
+@dataclass(frozen=True, eq=False)
+class ReadTable:
+    """A table as it is read, without rows that repeat others; fault: why it cannot be, '' where it can."""
+
+    file: str
+    frame: pd.DataFrame
+    fault: str = ""
+
+    @property
+    def may_be_sample(self) -> bool:
+        """Whether the file's name says sample or submission."""
+        return SAMPLE.search(Path(self.file).name) is not None
+
+
+def read_tables(root: Path) -> list[ReadTable]:
+    """Tables in the folder and up to two below it, once for all that ask what they name."""
     found = []
     paths = near_files(root, 2, TABLE)
     beside = Counter(path.parent for path in paths)
@@ -90,16 +104,26 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
     for path in paths[:MOST_TABLES]:
         file = path.relative_to(root).as_posix()
         try:
-            frame = read_text_table(path).drop_duplicates(ignore_index=True)
+            found.append(ReadTable(file, read_text_table(path).drop_duplicates(ignore_index=True)))
         except (ValueError, OSError) as error:
-            found.append(_unused(file, " ".join(str(error).split())))
+            found.append(ReadTable(file, pd.DataFrame(), " ".join(str(error).split())))
+    return found
+
+
+def find_tables(tables: Sequence[ReadTable], train: Sequence[str], test: Sequence[str]) -> list[FoundTable]:
+    """The tables whose rows name images, and sample submissions; of others why they are not used."""
+    found = []
+    for read in tables:
+        if read.fault:
+            found.append(_unused(read.file, read.fault))
             continue
-        frame, parts = (frame, {}) if SAMPLE.search(path.name) else _with_names_in_paths(frame)
-        table = _named(file, frame, set(train), set(test), parts)
+        frame, parts = (read.frame, {}) if read.may_be_sample else _with_names_in_paths(read.frame)
+        table = _named(read.file, frame, set(train), set(test), parts)
         if table is None:
-            if len(frame) and not SAMPLE.search(path.name):
+            if len(frame) and not read.may_be_sample:
                 cells = ", ".join(map(repr, frame.iloc[0, :FIRST_CELLS]))
-                found.append(_unused(file, f"{file} names none of these images; its first row begins with {cells}"))
+                fault = f"{read.file} names none of these images; its first row begins with {cells}"
+                found.append(_unused(read.file, fault))
             continue
         named_by = re.findall(r"{(\w+)}", table.id)
         runs = _runs_columns(frame, named_by)
@@ -111,16 +135,10 @@ def find_tables(root: Path, train: Sequence[str], test: Sequence[str]) -> list[F
     return found
 
 
-def columns_of_tables(root: Path) -> list[set[str]]:
-    """Some cells of each column of the tables near the folder's top, samples left out."""
+def columns_of_tables(tables: Sequence[ReadTable]) -> list[set[str]]:
+    """Some cells of each column of the tables, samples left out."""
     found = []
-    for path in near_files(root, 2, TABLE)[:MOST_TABLES]:
-        if SAMPLE.search(path.name):
-            continue
-        try:
-            frame = read_text_table(path)
-        except (ValueError, OSError):  # `find_tables` says so
-            continue
+    for frame in (read.frame for read in tables if not read.may_be_sample):
         some = frame.iloc[:: max(1, len(frame) // MATCHED)]
         found += [set(some[name].str.strip()) - {""} for name in some]
     return found

@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from submissions.guess.layout.files import Fields, FileGroup
+from submissions.guess.layout.files import FileGroup
+from submissions.host.patterns import pattern_regex
 
 JOINTS = ("_", "-", "/")  # between folder and name
 
@@ -54,14 +55,24 @@ def _apart(group: FileGroup, words: Sequence[Sequence[str]], joint: str, folders
     fields = names | {place: f"rest{number}" for number, place in enumerate(numbers, 1)}
     shown = [f"{{{fields[place]}}}" if place in fields else column[0] for place, column in enumerate(columns)]
     before = group.names[:-1]
-    files: tuple[tuple[str, Fields], ...] = tuple(
-        (path, (*values[:-1], *(one[place] for place in own)))
-        for (path, values), one in zip(group.files, words, strict=True)
-    )
-    return replace(
-        group,
-        pattern=group.pattern.replace("{name}", "_".join(shown)),
-        names=(*before, *names.values()),
-        files=files,
-        told_id=joint.join([*(f"{{{name}}}" for name in before[len(before) - folders :]), "_".join(shown[:kept])]),
-    )
+    template = joint.join([*(f"{{{name}}}" for name in before[len(before) - folders :]), "_".join(shown[:kept])])
+    pattern = f"{group.folder}/{'_'.join(shown)}{group.pattern.rpartition('{name}')[2]}".lstrip("/")
+    return _read_by(replace(group, pattern=pattern, names=(*before, *names.values()), told_id=template), group)
+
+
+def named_alike(assembled: FileGroup, whole: FileGroup, others: FileGroup) -> FileGroup:
+    """Other files with their names taken apart as `assembled` has those of `whole`; as they are where one of them does
+    not fit, or their folders are other fields."""
+    if others.names != whole.names:
+        return others
+    name = assembled.pattern.rpartition("/")[2]
+    return _read_by(replace(assembled, pattern=f"{others.folder}/{name}".lstrip("/")), others) or others
+
+
+def _read_by(form: FileGroup, group: FileGroup) -> FileGroup | None:
+    """The files of `group` as the pattern of `form` reads them; None where one does not fit it."""
+    regex = pattern_regex(form.pattern)
+    found = [(path, regex.match(path)) for path, _ in group.files]
+    if not all(match for _, match in found):
+        return None
+    return replace(form, files=tuple((path, tuple(match[key] for key in form.names)) for path, match in found if match))
