@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import pandas as pd
-
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages
 from submissions.host.problems import Problem
 from submissions.host.sample import submission_format
 from submissions.host.truth import Truth
-from submissions.table.findings import Finding
 from submissions.table.scoring import Segmentation
 
 Fields = Mapping[str, Any]
@@ -115,10 +112,6 @@ class Answer(ABC):
     @abstractmethod
     def through(self, fields: Fields, said: Segmentation) -> Segmentation:
         """An image as the host reads it out of what is written of it: CV goes this way, and through nothing else."""
-
-    @abstractmethod
-    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
-        """What the host would refuse or score wrongly, and what looks like a mistake."""
 
     @abstractmethod
     def problems(self, data: Path) -> list[Problem]:

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy
 
 from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
-from submissions.answers.coco_lint import lint_objects
 from submissions.answers.coco_objects import Entry, entry_fault, entry_mask, image_of, read_entries
 from submissions.host.atomic import partial_path, room_for
 from submissions.host.listing import ListedImages, list_images
@@ -137,10 +135,6 @@ class CocoAnswer(Answer):
             truth = replace(truth, objects={name: label[None] for name, label in labels.items()})
         found = {name: [given[value - 1] for value in np.unique(one).tolist() if value] for name, one in labels.items()}
         return truth, [ClassObjects(name, labels[name], scores) for name, scores in found.items()]
-
-    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
-        """Every entry, the images it names, sizes and places of the masks."""
-        return lint_objects(self, path, data, training)
 
     def problems(self, data: Path) -> list[Problem]:
         """Two images with one image_id, and a template that cannot be filled."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from submissions.answers.coco_answer import CocoAnswer
 from submissions.answers.coco_objects import entry_fault, entry_mask, image_of
 from submissions.rle.codec import find_overlap
 from submissions.rle.scan import find_runs
@@ -17,9 +17,6 @@ from submissions.table.findings import Finding, rows_findings
 from submissions.table.lint import test_images
 from submissions.table.lint_masks import UNKNOWN, ReadMasks
 from submissions.table.plausible import alignment_findings, size_findings
-
-if TYPE_CHECKING:
-    from submissions.answers.coco_answer import CocoAnswer
 
 
 def lint_objects(answer: CocoAnswer, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:

@@ -11,10 +11,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
-from submissions.answers.file_lint import lint_files
 from submissions.answers.gathered import OpenStack, Places, StackFiles, stack_places, stack_problems
 from submissions.answers.mask_formats import ReadMask, Shape3, open_source, read_mask, write_mask
 from submissions.answers.packing import PackedFiles, Packer
@@ -23,7 +21,6 @@ from submissions.host.patterns import fill
 from submissions.host.problems import Problem
 from submissions.host.truth import Truth, completed
 from submissions.images.opening import ImageReader
-from submissions.table.findings import Finding
 from submissions.table.rows import answer_shape, assumed_shape, sample_rows
 from submissions.table.sample_check import check_sample
 from submissions.table.scoring import Segmentation
@@ -186,10 +183,6 @@ class FileAnswer(Answer):
             return set()
         marked = {value for value, names in (self.competition.masks.numbers or {}).items() if names == "void"}
         return marked - set(self.values.values())
-
-    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
-        """Names, count, size, type, values and geometry of the files, sizes and places of the masks."""
-        return lint_files(self, path, data, training)
 
     def problems(self, data: Path) -> list[Problem]:
         """Images or stacks with one file, a stack with several, a pattern that cannot be filled, stacks that make no

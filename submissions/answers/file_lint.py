@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from submissions.answers.file_answer import FileAnswer, MaskFile
 from submissions.answers.mask_formats import ReadMask, Shape3, geometry_fault, open_source, read_mask
 from submissions.answers.packing import PackedFiles
 from submissions.host.listing import ListedImages
@@ -21,9 +21,6 @@ from submissions.table.lint import file_findings, test_images
 from submissions.table.lint_masks import ReadMasks
 from submissions.table.plausible import alignment_findings, size_findings
 from submissions.table.rows import assumed_shape
-
-if TYPE_CHECKING:
-    from submissions.answers.file_answer import FileAnswer, MaskFile
 
 
 @dataclass

@@ -1,32 +1,45 @@
-"""Which kind of answer a contract wants: the one table of kinds, and the calls that stages and commands make."""
+"""Which kind of answer a contract wants: the one table of kinds with their lints, and the calls that stages make."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from submissions.answers.answer import Answer
 from submissions.answers.coco_answer import CocoAnswer
+from submissions.answers.coco_lint import lint_objects
 from submissions.answers.file_answer import FileAnswer
+from submissions.answers.file_lint import lint_files
 from submissions.answers.geojson_answer import GeoJsonAnswer
 from submissions.answers.point_answer import PointAnswer
+from submissions.answers.point_lint import lint_points
 from submissions.answers.table_answer import TableAnswer
 from submissions.host.competition import Competition
 from submissions.host.problems import Problem
 from submissions.host.sample import submission_format
 from submissions.table.findings import Finding
+from submissions.table.lint import lint_submission
 
-KINDS: dict[str, Callable[[Competition], Answer]] = {
-    "table": TableAnswer, "images": FileAnswer, "volumes": FileAnswer, "coco": CocoAnswer,
-    "geojson": GeoJsonAnswer, "points": PointAnswer,
+Lint = Callable[[Any, Path, Path, pd.DataFrame | None], list[Finding]]
+
+
+def _lint_table(answer: TableAnswer, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
+    return lint_submission(path, answer.competition, data, training=training)
+
+
+KINDS: dict[str, tuple[Callable[[Competition], Answer], Lint]] = {
+    "table": (TableAnswer, _lint_table), "images": (FileAnswer, lint_files), "volumes": (FileAnswer, lint_files),
+    "coco": (CocoAnswer, lint_objects), "geojson": (GeoJsonAnswer, lint_objects), "points": (PointAnswer, lint_points),
 }  # fmt: skip
 
 
 def answer_of(competition: Competition) -> Answer:
     """The kind of answer of a contract; ValueError where the host takes none."""
-    return KINDS[submission_format(competition).kind](competition)
+    kind, _ = KINDS[submission_format(competition).kind]
+    return kind(competition)
 
 
 def answer_path(competition: Competition, folder: Path, name: str = "submission") -> Path:
@@ -48,7 +61,8 @@ def lint_answer(
     which sizes are compared. Raises FileNotFoundError where there is no such file, ValueError where the contract takes
     no submission; what is wrong with the file itself is a finding.
     """
-    return answer_of(competition).lint(path, data, training)
+    _, lint = KINDS[submission_format(competition).kind]
+    return lint(answer_of(competition), path, data, training)
 
 
 def check_answer(competition: Competition, data: Path) -> list[Problem]:

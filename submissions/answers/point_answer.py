@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pandas as pd
 
 from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.answers.gathered import Places, StackFiles, stack_places, stack_problems
-from submissions.answers.point_lint import PointRow, Row, Volume, lint_points
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.listing import ListedImages, list_images, slices_left_out
@@ -28,12 +27,22 @@ from submissions.host.problems import Problem
 from submissions.host.sample import read_submission
 from submissions.host.truth import NamedPlace, Truth
 from submissions.images.opening import path_inside
-from submissions.table.findings import Finding
 from submissions.table.objects import places_of_parts
 from submissions.table.rows import answer_shape, assumed_shape
 from submissions.table.scoring import USAGE, Segmentation
 
+Volume = tuple[str, ...]  # the cells that name it
+Row = dict[str, str]
 NO_SAMPLE: Mapping[tuple[str, ...], Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """A row read: its volume, the point (None: it says that there is none), and what is wrong with it ('': nothing)."""
+
+    volume: Volume
+    point: NamedPlace | None
+    fault: str
 
 
 class PointAnswer(Answer):
@@ -107,10 +116,6 @@ class PointAnswer(Answer):
             except ValueError as error:
                 fault = str(error)
             yield PointRow(key, point, fault)
-
-    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
-        """Columns, volumes, classes, and whether places are numbers inside their volume."""
-        return lint_points(self, path, data)
 
     def sample(self, data: Path) -> pd.DataFrame | None:
         """The host's sample, None where there is none."""

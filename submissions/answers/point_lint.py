@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from submissions.answers.point_answer import PointAnswer, PointRow, Volume
 from submissions.host.listing import ListedImages
 from submissions.host.sample import read_submission
-from submissions.host.truth import NamedPlace
 from submissions.table.findings import SHOWN, Finding, rows_findings
 from submissions.table.lint import file_findings, test_images
 from submissions.table.rows import Shape3
 
-if TYPE_CHECKING:
-    from submissions.answers.point_answer import PointAnswer
 
-Volume = tuple[str, ...]  # the cells that name it
-Row = dict[str, str]
-
-
-@dataclass(frozen=True)
-class PointRow:
-    """A row read: its volume, the point (None: it says that there is none), and what is wrong with it ('': nothing)."""
-
-    volume: Volume
-    point: NamedPlace | None
-    fault: str
-
-
-def lint_points(answer: PointAnswer, path: Path, data: Path) -> list[Finding]:
+def lint_points(answer: PointAnswer, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
     """Findings of a table of points, errors first. FileNotFoundError where there is no such file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a table with the columns {[*answer.table.columns]}")

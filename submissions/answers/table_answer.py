@@ -18,8 +18,6 @@ from submissions.host.problems import Problem
 from submissions.host.sample import columns, read_submission, row_keys, submission_format
 from submissions.host.truth import Truth
 from submissions.rle.codec import POLYGONS
-from submissions.table.findings import Finding
-from submissions.table.lint import lint_submission
 from submissions.table.rows import Place, Shape3, assumed_shape, empty_rows, row_places, sample_rows
 from submissions.table.sample_check import check_sample
 from submissions.table.scoring import USAGE, Segmentation, decode_image, rows_by_image
@@ -71,10 +69,6 @@ class TableAnswer(Answer):
         text = pd.DataFrame(rows, columns=columns(self.form), dtype=object).to_csv(index=False, lineterminator="\n")
         frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         return [{str(name): str(value) for name, value in row.items()} for row in frame.to_dict("records")]
-
-    def lint(self, path: Path, data: Path, training: pd.DataFrame | None) -> list[Finding]:
-        """Columns, ids, every mask, sizes, the images."""
-        return lint_submission(path, self.competition, data, training=training)
 
     def problems(self, data: Path) -> list[Problem]:
         """The sample submission by itself, and against the test images."""
