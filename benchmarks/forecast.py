@@ -27,13 +27,13 @@ from forecast_caches import CONTRACTS, HELD_OUT, SPLITS, Split, split_parser
 
 from inference.decide.decision import Decision
 from inference.forecast.forecast import Forecast, apply_forecast
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.forecast.known_units import joined, known_part, own_units, scored_names
 from pipeline.tuning.forecast.learning import learn_forecast
 from pipeline.tuning.forecast.lessons import Known
 from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.tuning.scores.units import make_units
 from pipeline.tuning.search import TuneResult, final_pass, tune
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition, load_competition
 from submissions.host.masks import Truth
 

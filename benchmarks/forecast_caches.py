@@ -30,11 +30,12 @@ from inference.predict.resample import resize_image
 from inference.predict.shifts import ShiftedReader, shifted_input, unfit
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
+from pipeline.contract_fit import resolve
 from pipeline.data.scaling import resize_label, resize_planes, working_size
 from pipeline.data.store import Store, create_store
-from pipeline.experiment import Experiment, resolve
+from pipeline.experiment import Experiment
+from pipeline.settings.tuning import COPIES
 from pipeline.training.fold_training import train_fold
-from pipeline.tuning_settings import COPIES
 from submissions.host.competition import Competition, load_competition
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.masks import MaskReader

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.search.ensemble_selection import select_ensemble
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import load_competition
 from submissions.host.masks import Truth
 from submissions.metrics import build_metric

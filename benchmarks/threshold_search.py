@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 
 from inference.predict.store import open_prediction, write_prediction
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.scores.criteria import Criteria, tuning_metric
 from pipeline.tuning.search import tune
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
 from submissions.host.masks import Truth
 

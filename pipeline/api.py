@@ -22,7 +22,8 @@ import yaml
 from inference.weights import LoadedModel, load_model
 from pipeline.data.prepare import prepare_image
 from pipeline.data.store import Store, create_store
-from pipeline.experiment import Experiment, TrainSettings
+from pipeline.experiment import Experiment
+from pipeline.settings.training import TrainSettings
 from pipeline.training.fold_training import train_fold
 from submissions.guess.first_contract import draft_contract
 from submissions.guess.masks import NOWHERE

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pipeline.experiment import Experiment, resolve
+from pipeline.contract_fit import resolve
+from pipeline.experiment import Experiment
 from pipeline.pictures import draw_guess
 from pipeline.planning.first_experiment import draft_experiment, look_at_host
 from pipeline.planning.training_size import pixels_in

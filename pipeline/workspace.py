@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from pipeline.contract_fit import resolve
 from pipeline.distributed.shards import Shard, parse_shard
-from pipeline.experiment import Experiment, load_experiment, resolve
+from pipeline.experiment import Experiment, load_experiment
 from pipeline.inventory_table import SOURCE, read_inventory
 from pipeline.locks import release_all
 from pipeline.origin import EXPERIMENT, data_of, is_run

@@ -14,7 +14,7 @@ from benchmarks.gpu.place import T4_BYTES, Place, limit_memory
 from benchmarks.gpu.rows import Row
 from inference.config import ModelConfig
 from inference.models import build_model
-from pipeline.experiment import LossSettings, TrainSettings
+from pipeline.settings.training import LossSettings, TrainSettings
 from pipeline.training.trainer import Trainer, start_processes
 
 LIMIT = 6e9  # bytes that the process may have of a GPU, so that a batch of some hundreds is too large

@@ -16,7 +16,7 @@ from benchmarks.prediction_speed import draw_discs
 from inference.config import ModelConfig
 from inference.models import MODELS, build_model
 from inference.models.figures import read_figures
-from pipeline.experiment import LossSettings, TrainSettings
+from pipeline.settings.training import LossSettings, TrainSettings
 from pipeline.training.loader import Batch
 from pipeline.training.trainer import Trainer, start_processes
 

@@ -11,7 +11,8 @@ import yaml
 
 from inference.models import model_row
 from inference.predict.volume_grid import spacing_of
-from pipeline.experiment import Experiment, resolve
+from pipeline.contract_fit import resolve
+from pipeline.experiment import Experiment
 from pipeline.planning.rules import Plan, make_plan
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic

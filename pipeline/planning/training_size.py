@@ -14,8 +14,9 @@ import torch
 
 from inference.models import build_model
 from pipeline.data.resolution_ceiling import ceilings
-from pipeline.experiment import Experiment, LossSettings, TrainSettings
+from pipeline.experiment import Experiment
 from pipeline.planning.images_seen import ImagesSeen, rows_seen
+from pipeline.settings.training import LossSettings, TrainSettings
 from pipeline.training.loader import Batch
 from pipeline.training.trainer import Trainer, start_processes
 from submissions.host.competition import Competition

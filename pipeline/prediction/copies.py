@@ -12,8 +12,8 @@ from pathlib import Path
 from pipeline.data.fold_tables import open_folds
 from pipeline.prediction.oof_sample import spread_units, why_unfit
 from pipeline.prediction.prediction_stages import held_out_inputs, oof_format, predict_settings
+from pipeline.settings.tuning import COPIES
 from pipeline.stage import Stage, read_stage
-from pipeline.tuning_settings import COPIES
 from pipeline.workspace import Workspace
 
 FOLDER = "oof_copies"

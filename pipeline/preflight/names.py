@@ -32,7 +32,8 @@ from pipeline.augmentation.augment import build_augmentation
 from pipeline.augmentation.recipes import RECIPES
 from pipeline.augmentation.volumes import VolumeAugmentation
 from pipeline.data.fold_tables import split_of
-from pipeline.experiment import Experiment, Target
+from pipeline.experiment import Experiment
+from pipeline.settings.data import Target
 from pipeline.stage import digest
 from pipeline.training.extra_data import check_external, external_space
 from pipeline.training.fold_training import check_loss, check_model

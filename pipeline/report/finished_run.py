@@ -18,13 +18,13 @@ from pipeline.inventory_table import read_inventory
 from pipeline.origin import CONTRACT, data_of, is_run
 from pipeline.prediction.oof import StoredItem, run_items
 from pipeline.runs import Run, read_run
+from pipeline.settings.tuning import TuneSettings
 from pipeline.stage import DONE, read_stage
 from pipeline.training.training_log import LOG, read_log
 from pipeline.tuning.comparisons.paired import Mixed, mixed_items
 from pipeline.tuning.comparisons.two_runs import member_names, metric_of, read_scores
 from pipeline.tuning.measurements import shared_images, trained_settings
 from pipeline.tuning.scores.units import Unit, make_units
-from pipeline.tuning_settings import TuneSettings
 from pipeline.workspace import Workspace
 from submissions.host.competition import load_competition
 from submissions.host.settings import validate

@@ -24,10 +24,11 @@ import pandas as pd
 import yaml
 
 from pipeline.data.fold_tables import open_folds
-from pipeline.experiment import Experiment, Range
+from pipeline.experiment import Experiment
 from pipeline.inventory_table import read_inventory
 from pipeline.search.leaderboard import source_scores
 from pipeline.sequence import run_stages
+from pipeline.settings.search import Range
 from pipeline.stage import digest, read_stage
 from pipeline.training.split_training import train_split
 from pipeline.training.training_log import LOG, read_log

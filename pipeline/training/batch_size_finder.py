@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from inference.predict.devices import fits_memory
-from pipeline.experiment import TrainSettings
+from pipeline.settings.training import TrainSettings
 from pipeline.training.loader import Batch
 
 

@@ -16,8 +16,9 @@ from pipeline.augmentation.stains import ColourStatistics
 from pipeline.data.patch_index import PatchGrid, Window, WindowSampler, keep_tissue, read_index, window_odds
 from pipeline.data.store import Store, StoredImage
 from pipeline.data.volume_axes import along
-from pipeline.experiment import Experiment, SamplingSettings
+from pipeline.experiment import Experiment
 from pipeline.seeds import generator_of, seed_of
+from pipeline.settings.training import SamplingSettings
 from pipeline.training.loader import Sample
 from submissions.host.truth import SOFT_TOP
 from submissions.images.opening import ImageReader, StackReader

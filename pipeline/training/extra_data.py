@@ -12,13 +12,15 @@ import pandas as pd
 from inference.predict.inputs import statistics
 from inference.predict.resample import resize_image, working_scale
 from inference.predict.store import open_prediction, prediction_path
+from pipeline.contract_fit import resolve
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.patch_index import shown_in
 from pipeline.data.prepare import open_prepared
 from pipeline.data.scaling import strips, working_size
 from pipeline.data.store import Store, create_store
-from pipeline.experiment import Experiment, TrainSettings, load_experiment, resolve
+from pipeline.experiment import Experiment, load_experiment
 from pipeline.seeds import seed_of
+from pipeline.settings.training import TrainSettings
 from pipeline.stage import read_stage
 from pipeline.training.dataset import TrainingSet
 from pipeline.training.mixture import Extra

@@ -24,8 +24,9 @@ from inference.progress import ProgressLines, progress_bar
 from inference.weights import save_model
 from pipeline.augmentation.stain_references import reference_colours
 from pipeline.data.store import Store
-from pipeline.experiment import Experiment, TrainSettings
+from pipeline.experiment import Experiment
 from pipeline.seeds import seed_of
+from pipeline.settings.training import TrainSettings
 from pipeline.training.checkpoint import LAST, load_state, save_state
 from pipeline.training.classification_dataset import ImageSet
 from pipeline.training.dataset import TrainingSet

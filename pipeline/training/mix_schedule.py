@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from pipeline.augmentation.batch_mixing import copy_paste, cutmix
-from pipeline.experiment import AugmentSettings, Experiment
+from pipeline.experiment import Experiment
 from pipeline.seeds import generator_of
+from pipeline.settings.training import AugmentSettings
 from pipeline.training.loader import Batch
 
 

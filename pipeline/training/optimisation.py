@@ -13,7 +13,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import Tensor, nn
 
 from inference.models.freezing import encoder_stages
-from pipeline.experiment import TrainSettings
+from pipeline.settings.training import TrainSettings
 
 FUSED = ("adam", "adamw")  # fused SGD breaks on parameters that join later with momentum
 

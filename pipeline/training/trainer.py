@@ -20,8 +20,8 @@ from inference.models import Model
 from inference.models.freezing import Part, freeze, unfreeze
 from inference.predict.devices import fits_memory, pick_device
 from inference.predict.precision import DTYPES, resolve_precision
-from pipeline.experiment import LossSettings, TrainSettings
 from pipeline.seeds import seed_of
+from pipeline.settings.training import LossSettings, TrainSettings
 from pipeline.training.batch_size_finder import refuse_batch
 from pipeline.training.loader import Batch
 from pipeline.training.losses import ClassificationLoss, SegmentationLoss, build_loss, training_loss

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.experiment import TrainSettings
+from pipeline.settings.training import TrainSettings
 from pipeline.training.loader import Batch
 from pipeline.training.optimisation import mean_state
 

@@ -22,7 +22,8 @@ from inference.config import ModelConfig
 from inference.decide.decision import load_decision
 from inference.predict.store import open_prediction
 from inference.weights import load_model
-from pipeline.experiment import Experiment, resolve
+from pipeline.contract_fit import resolve
+from pipeline.experiment import Experiment
 from pipeline.prediction.classification_results import answer_scores
 from pipeline.report.finished_run import learning_curves, open_finished
 from pipeline.sequence import run_stages

@@ -19,8 +19,9 @@ from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from drawn_series import ground_of_slices, volume_masks
 
 from folds.splitters import check_method
+from pipeline.contract_fit import resolve
 from pipeline.data.fold_tables import split_of
-from pipeline.experiment import load_experiment, resolve
+from pipeline.experiment import load_experiment
 from pipeline.new_competition import start_competition
 from pipeline.planning.first_experiment import look_at_host
 from pipeline.sequence import run_stage_named, run_stages

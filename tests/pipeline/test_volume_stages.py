@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from tiny_run import space_of, stage
 
 from inference.predict.store import open_prediction
+from pipeline.contract_fit import check_dimensions
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
 from pipeline.data.volume_index import SIDES
-from pipeline.experiment import check_dimensions
 from pipeline.sequence import run_stages
 from pipeline.training.fold_training import initial_model, train_fold
 from submissions.answers.scoring import score_submission

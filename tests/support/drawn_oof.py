@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.scores.criteria import Criteria, tuning_metric
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
 from submissions.host.masks import Truth
 

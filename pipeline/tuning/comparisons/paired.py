@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.prediction.oof import OofItem
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.rules.nested import RuleReport, assess
 from pipeline.tuning.rules.selection import base_decision, build_learners, suitable_rules
 from pipeline.tuning.scores.choice import Judge, selection_folds
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Scorer, make_units
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.masks import Truth
 from submissions.metrics.intervals import Interval, paired_bootstrap
 

@@ -13,11 +13,11 @@ from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, HysteresisRule, ThresholdRule
 from inference.predict.store import quantise
+from pipeline.settings.tuning import MOST_CANDIDATES
 from pipeline.tuning.rules.histogram_rules import Candidates, Fit, Learner
 from pipeline.tuning.scores.choice import Judge
 from pipeline.tuning.scores.score_tables import CountScoreTable, RowScoreTable
 from pipeline.tuning.scores.units import Request, Scorer
-from pipeline.tuning_settings import MOST_CANDIDATES
 from submissions.metrics.overlap import Dice
 
 

@@ -11,6 +11,7 @@ from inference.config import level_channels
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, ThresholdRule
+from pipeline.settings.tuning import COUNT_RULES, EXCLUSIVE_RULES, GATES, GRID_RULES, IMAGE_RULES
 from pipeline.tuning.rules.gate_rules import counted_gate, exclusive_gate, gate_rules, gated_grid, image_levels
 from pipeline.tuning.rules.grouped_thresholds import FoldThresholds, PerClass, PerGroup
 from pipeline.tuning.rules.histogram_rules import Evidence, Learner, gated_rule, global_rule, quantile_rule
@@ -21,7 +22,6 @@ from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.score_tables import CountScoreTable
 from pipeline.tuning.scores.units import Scorer, Unit, unit_histograms
 from pipeline.tuning.scores.workers import over_units
-from pipeline.tuning_settings import COUNT_RULES, EXCLUSIVE_RULES, GATES, GRID_RULES, IMAGE_RULES
 from submissions.metrics import CountMetric
 from submissions.metrics.intervals import paired_bootstrap
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.scores.workers import Progress, quiet
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
 from submissions.metrics import Metric, build_metric
 from submissions.table.scoring import host_metric

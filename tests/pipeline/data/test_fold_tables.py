@@ -13,8 +13,9 @@ from folds.foldfile import read_folds, write_folds
 from pipeline.data.fold_tables import fold_table, folds_stage, freeze, frozen_table, open_folds, split_of
 from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.leak_report import audit_and_report, find_leaks
-from pipeline.experiment import Experiment, FoldsSettings
+from pipeline.experiment import Experiment
 from pipeline.inventory_table import inventory_digest
+from pipeline.settings.data import FoldsSettings
 from pipeline.shift.similar_images import training_duplicates
 from pipeline.stage import Stage
 from pipeline.workspace import Workspace, limited

@@ -25,10 +25,11 @@ from inference.weights import LoadedModel
 from pipeline.data.patch_index import Window, grid_index, window_odds
 from pipeline.data.store import Store, create_store
 from pipeline.data.volume_axes import along
-from pipeline.experiment import AugmentSettings, Experiment, TrainSettings
+from pipeline.experiment import Experiment
 from pipeline.report.finished_run import open_finished
 from pipeline.report.thresholds import candidate_scores, class_scores
 from pipeline.sequence import run_stages
+from pipeline.settings.training import AugmentSettings, TrainSettings
 from pipeline.training.dataset import TrainingSet
 from submissions.images.opening import ArrayReader
 

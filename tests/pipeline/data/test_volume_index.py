@@ -85,7 +85,7 @@ def test_half_of_the_boxes_show_a_class(tmp_path: Path) -> None:
     store.write("v", np.zeros((20, 30, 30, 1), np.uint8), label)
     index = box_index(store.image("v"), (4, 6, 6), ["background", "thing"])
     inventory = pd.DataFrame({"image_id": ["v"], "stack": ["v"], "z": 0, "empty": 0})
-    from pipeline.experiment import SamplingSettings
+    from pipeline.settings.training import SamplingSettings
 
     odds = sample_odds(index, inventory, SamplingSettings())
     shown = index["foreground_thing"].to_numpy() > 0

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from drawn_hosts import draw_image, draw_mask
 
-from pipeline.experiment import load_experiment, resolve
+from pipeline.contract_fit import resolve
+from pipeline.experiment import load_experiment
 from pipeline.new_competition import start_competition
 from pipeline.planning import images_seen
 from pipeline.planning import training_size as sizes

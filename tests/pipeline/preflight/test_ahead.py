@@ -19,13 +19,14 @@ from tiny_run import space_of, stage, write_tiny_experiment
 from inference.config import InputConfig
 from inference.decide.instances import InstanceSettings
 from pipeline.data.fold_tables import open_folds
-from pipeline.experiment import AugmentSettings, Experiment
+from pipeline.experiment import Experiment
 from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
 from pipeline.preflight.columns import column_problems, named_columns
 from pipeline.preflight.names import check_recipe, name_problems
 from pipeline.sequence import run_stages
+from pipeline.settings.training import AugmentSettings
+from pipeline.settings.tuning import TuneSettings
 from pipeline.stage import DONE
-from pipeline.tuning_settings import TuneSettings
 from pipeline.workspace import Workspace
 from submissions.host.problems import ProblemsError
 

@@ -13,9 +13,9 @@ import yaml
 from drawn_hosts import rle_contract
 
 from pipeline.search.ensemble_selection import Selection, select_ensemble, write_ensemble
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.comparisons.paired import judge_variants, mixed_items
 from pipeline.tuning.scores.criteria import Criteria
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.masks import Truth
 from submissions.metrics import build_metric
 

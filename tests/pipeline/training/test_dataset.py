@@ -13,7 +13,8 @@ import pytest
 from inference.config import InputConfig, ModelConfig
 from pipeline.data.patch_index import Window, grid_index
 from pipeline.data.store import Store, create_store
-from pipeline.experiment import AugmentSettings, Experiment, SamplingSettings, TrainSettings
+from pipeline.experiment import Experiment
+from pipeline.settings.training import AugmentSettings, SamplingSettings, TrainSettings
 from pipeline.training.dataset import TrainingSet, check_targets, sample_odds, stack_members, training_ids
 
 HEIGHT, WIDTH = 30, 44

@@ -17,8 +17,9 @@ from tiny_run import EXPERIMENT, write_tiny_experiment
 
 from inference.predict.store import prediction_path, write_prediction
 from pipeline.data.store import create_store
-from pipeline.experiment import Experiment, TrainSettings
+from pipeline.experiment import Experiment
 from pipeline.sequence import run_stages
+from pipeline.settings.training import TrainSettings
 from pipeline.training import extra_data, validation
 from pipeline.training.dataset import TrainingSet
 from pipeline.training.extra_data import check_predictions, external_data, fill_pseudo_store, pseudo_target

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from inference.config import ModelConfig
-from pipeline.experiment import AugmentSettings, Experiment, TrainSettings
+from pipeline.experiment import Experiment
 from pipeline.seeds import draw, generator_of, seed_of
+from pipeline.settings.training import AugmentSettings, TrainSettings
 from pipeline.training.batch_size_finder import largest_that_fits, refuse_batch
 from pipeline.training.loader import Batch, Sample, gather, load_batches
 from pipeline.training.mix_schedule import BatchMixer, never_pasted

@@ -10,7 +10,7 @@ from torch import nn
 
 from inference.config import ModelConfig
 from inference.models import build_model
-from pipeline.experiment import TrainSettings
+from pipeline.settings.training import TrainSettings
 from pipeline.training.optimisation import (
     build_optimizer,
     mean_state,

@@ -11,7 +11,7 @@ from torch import nn
 from inference.config import ModelConfig
 from inference.models import build_model
 from inference.models.freezing import freeze
-from pipeline.experiment import TrainSettings
+from pipeline.settings.training import TrainSettings
 from pipeline.training.loader import Batch
 from pipeline.training.weight_selection import Keeper, measure_norms
 

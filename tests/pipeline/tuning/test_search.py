@@ -14,12 +14,12 @@ from drawn_oof import DrawnItem, draw_exclusive, draw_items, drawn_contract, dra
 
 from inference.decide.decision import apply, load_decision
 from inference.predict.store import quantise
+from pipeline.settings.tuning import TuneSettings
 from pipeline.tuning.report import fallen_folds, write_tuning
 from pipeline.tuning.rules.pixel_rules import level
 from pipeline.tuning.scores.criteria import tuning_metric
 from pipeline.tuning.search import TuneResult, tune
 from pipeline.tuning.submission_score import score_through_submission
-from pipeline.tuning_settings import TuneSettings
 from submissions.host.competition import Competition
 from submissions.host.masks import Truth
 from submissions.metrics import build_metric

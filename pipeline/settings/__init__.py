@@ -1,0 +1,1 @@
+"""What can an experiment say, section by section?"""
