@@ -33,7 +33,7 @@ try:
     from pipeline.tuning.submission_score import score_through_submission
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser
     from submissions.host.atomic import write_atomic
-    from submissions.host.competition import HOST
+    from submissions.host.contract.metric import HOST
 except ModuleNotFoundError as error:
     raise SystemExit(f"error: {error}; run `make install` in the checkout, then .venv/bin/python") from error
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from inference.submission import open_test_images
 from submissions.host.atomic import write_atomic
-from submissions.host.competition import Competition, Table
+from submissions.host.competition import Competition
+from submissions.host.contract.tables import Table
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages, spread
 from submissions.host.patterns import FIELD, FIELD_KIND, fill, pattern_regex
 from submissions.host.sample import read_sample, row_keys, submission_format

@@ -15,7 +15,8 @@ from pipeline.workspace import Workspace, git_state
 from submissions.answers import answer_path
 from submissions.answers.scoring import score_parts
 from submissions.host.atomic import finite
-from submissions.host.competition import HOST, Competition
+from submissions.host.competition import Competition
+from submissions.host.contract.metric import HOST
 from submissions.host.sample import submission_format
 from submissions.kaggle.ledger import FORECAST, Entry
 from submissions.kaggle.upload import Client, Patience, Submitted, file_hash, submit_code, submit_csv

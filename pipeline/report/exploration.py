@@ -12,7 +12,7 @@ from folds.blocks import has_blocks
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import Look, outline
 from pipeline.shift.similar_images import training_duplicates
-from submissions.host.answer_form import placed
+from submissions.host.contract.answer_form import placed
 from submissions.host.listing import ListedImages, spread
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import decode, encode

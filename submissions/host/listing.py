@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 
 import pandas as pd
 
-from submissions.host.competition import Competition, Table
+from submissions.host.competition import Competition
+from submissions.host.contract.tables import Table
 from submissions.host.mask_files import mask_files, scan_masks, unpaired_masks
 from submissions.host.near_ids import difference
 from submissions.host.patterns import FIELD, fill, pattern_regex, scan

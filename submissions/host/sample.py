@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat
 from submissions.host.competition import Competition
+from submissions.host.contract.answer_form import SubmissionFormat
 from submissions.host.text_tables import UTF16, first_bytes, lacking_columns, likely_separator, read_text_table
 from submissions.images.opening import path_inside
 

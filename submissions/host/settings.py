@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 
@@ -29,6 +29,7 @@ class Measured(Settings):
     model_config = ConfigDict(allow_inf_nan=True)
 
 
+Positive = Annotated[float, Field(gt=0)]
 WHOLE = "(document)"
 MOST_VALUES = 1_000_000  # of a document, its aliases written out
 

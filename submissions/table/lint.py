@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.competition import Competition
+from submissions.host.contract.answer_form import SubmissionFormat, placed
 from submissions.host.listing import ListedImages, list_images
 from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format
 from submissions.rle.codec import Dialect, decode

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from submissions.host.answer_form import placed
 from submissions.host.competition import Competition
+from submissions.host.contract.answer_form import placed
 from submissions.host.patterns import FIELD, fill
 from submissions.host.sample import submission_format
 from submissions.rle.codec import PLACEHOLDER, find_overlap, read_runs

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.host.answer_form import SubmissionFormat
 from submissions.host.competition import Competition
+from submissions.host.contract.answer_form import SubmissionFormat
 from submissions.host.listing import ListedImages
 from submissions.host.patterns import fill
 from submissions.host.sample import read_sample, row_keys, submission_format

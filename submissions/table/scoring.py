@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat, placed
-from submissions.host.competition import Competition, MetricSettings
+from submissions.host.competition import Competition
+from submissions.host.contract.answer_form import SubmissionFormat, placed
+from submissions.host.contract.metric import MetricSettings
 from submissions.host.masks import Truth
 from submissions.host.sample import row_keys, submission_format
 from submissions.host.truth import NamedPlace

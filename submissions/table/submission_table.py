@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
+from submissions.host.contract.answer_form import SubmissionFormat, placed
 from submissions.host.patterns import FIELD_KIND, fill
 from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format
 from submissions.rle.codec import Dialect, decode, decode_instances, encode, encode_instances, thinned

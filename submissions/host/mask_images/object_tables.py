@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from submissions.host.competition import Competition, Table
+from submissions.host.competition import Competition
+from submissions.host.contract.tables import Table
 from submissions.host.listing import read_table
 from submissions.host.mask_files import OBJECT
 from submissions.host.patterns import FIELD, scan

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.host.competition import Colour, Competition
+from submissions.host.competition import Competition
+from submissions.host.contract.masks import Colour
 from submissions.host.mask_files import files_there
 from submissions.host.mask_images.objects import listed_objects
 from submissions.host.mask_images.pixels import Extent, Row, colour_name, read_channels, read_codes, read_pixels

@@ -18,7 +18,8 @@ from pipeline.preflight.ahead import check_ahead
 from pipeline.stage import read_stage
 from pipeline.tuning.host_score import HostResult, host_lines, host_report, host_result
 from pipeline.tuning.search import TuneResult, tune
-from submissions.host.competition import Competition, MetricSettings, load_competition
+from submissions.host.competition import Competition, load_competition
+from submissions.host.contract.metric import MetricSettings
 
 
 def contract_of(file: Path, **more: Any) -> Competition:

@@ -28,8 +28,8 @@ from pipeline.data.image_faults import check_masks_aligned
 from pipeline.inventory_table import MEASURED, read_inventory
 from submissions.answers import answer_path, lint_answer
 from submissions.answers.scoring import score_submission
-from submissions.host.answer_form import SubmissionFormat, placed
 from submissions.host.competition import Competition, list_competitions, load_competition
+from submissions.host.contract.answer_form import SubmissionFormat, placed
 from submissions.host.listing import list_images, pixel_size
 from submissions.host.masks import MaskReader
 from submissions.metrics import build_metric

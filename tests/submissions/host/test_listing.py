@@ -9,7 +9,8 @@ import pytest
 import tifffile
 from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
 
-from submissions.host.competition import Competition, Table
+from submissions.host.competition import Competition
+from submissions.host.contract.tables import Table
 from submissions.host.listing import ListedImages, Split, formats_used, list_images, pixel_size, read_table
 from submissions.host.settings import validate
 from submissions.images.opening import ArrayReader, StackReader

@@ -9,7 +9,8 @@ import pytest
 from drawn_hosts import SHAPE, rle_contract
 from drawn_listed_objects import LABELS, draw_segments, open_images, panoptic, write
 
-from submissions.host.competition import Competition, Masks
+from submissions.host.competition import Competition
+from submissions.host.contract.masks import Masks
 from submissions.host.mask_images.object_tables import is_panoptic
 from submissions.host.masks import MaskReader, Truth, shared_reader
 

@@ -10,7 +10,8 @@ import tifffile
 from drawn_hosts import SHAPE, draw_mask, rle_contract
 from PIL import Image
 
-from submissions.host.competition import Competition, Masks, parse_colour
+from submissions.host.competition import Competition
+from submissions.host.contract.masks import Masks, parse_colour
 from submissions.host.listing import list_images, passed_over
 from submissions.host.mask_images import colour_codes, colour_name
 from submissions.host.masks import MaskReader, Truth

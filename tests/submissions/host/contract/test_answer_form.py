@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from drawn_hosts import rle_contract
 
-from submissions.host.answer_form import placed
+from submissions.host.contract.answer_form import placed
 from submissions.rle.codec import Dialect
 
 VOLUMES = {"kind": "volumes", "train": "train/{id}.nii", "test": "test/{id}.nii"}

@@ -1,0 +1,1 @@
+"""What can a contract say, section by section?"""
