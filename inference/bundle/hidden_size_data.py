@@ -15,7 +15,7 @@ from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.contract.tables import Table
 from submissions.host.listing import LAYER_SEPARATOR, ListedImages, spread
-from submissions.host.patterns import FIELD, FIELD_KIND, fill, pattern_regex
+from submissions.host.patterns import FIELD, FIELD_KIND, fields_of, fill, pattern_regex
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.host.text_tables import read_text_table
 from submissions.images.opening import path_inside
@@ -92,7 +92,7 @@ def _renamed(competition: Competition, row: Mapping[str, Any], turn: int) -> tup
     pattern, paths = str(competition.images.test), str(row["path"]).split(LAYER_SEPARATOR)
     if not turn:
         return paths, None
-    kinds = dict(FIELD_KIND.findall(pattern))
+    kinds = fields_of(pattern)
     identity = competition.images.test_id or competition.images.id
     templates = (competition.images.stack or "", identity)
     fixed = {"layer", *FIELD.findall(competition.images.z or "")}
@@ -109,7 +109,7 @@ def _renamed(competition: Competition, row: Mapping[str, Any], turn: int) -> tup
         assert match is not None, "the listing was made by this pattern"
         fields = match.groupdict()
         before = fields[free[0]]
-        after = f"{before}{turn:06d}" if kinds[free[0]] == "d" else f"{before}x{turn}"
+        after = f"{before}{turn:06d}" if kinds[free[0]].endswith(":d}") else f"{before}x{turn}"
         fields[free[0]] = after
         found.append(_filled(pattern, fields))
     image_id = fill(identity, {**row, "id": row["image_id"], **fields, "page": row["page"]}, "images.id")

@@ -19,11 +19,12 @@ from submissions.guess.layout.assembled_ids import named_alike, with_assembled_i
 from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
-from submissions.guess.layout.pairing import Finder, Layout, Masks, with_whole_names
+from submissions.guess.layout.pairing import Finder, Layout, Masks, named_as, with_whole_names
 from submissions.guess.layout.series import with_series
 from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
+from submissions.guess.polygons import find_polygons
 from submissions.guess.splits import put_listed_test, put_split_lists, with_listed_as_test, with_unlabelled_as_test
 from submissions.guess.tables import FoundTable, ReadTable, columns_of_tables, find_tables, read_tables
 from submissions.host.atomic import write_atomic
@@ -68,6 +69,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     layout, source = named or (layout, runs)
     if layout.masks is None and runs is None:
         layout = replace(layout, masks=masks_beside_images(folder, layout.train))
+    polygons = find_polygons(folder, layout.train) if layout.masks is None and runs is None else None
+    layout = named_as(layout, polygons.images) if polygons and not any(table.train for table in tables) else layout
     train, test, masks = layout.train, layout.test, layout.masks
     listed = listed_objects(folder, layout, read) if runs is None else None
     tables = [table for table in tables if listed is None or table.file not in listed.files]
@@ -87,7 +90,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
         _put_missing(draft, layout, masks)
         put_labels(draft, folder)
     else:
-        put_other_masks(draft, folder, train, tables)
+        put_other_masks(draft, folder, polygons, tables)
     divided = put_split_lists(draft, folder, layout)
     _put_columns(draft, tables)
     if runs is not None:
@@ -146,6 +149,12 @@ def _put_missing(draft: Draft, layout: Layout, masks: Masks) -> None:
     """Images without a mask, where they are too many to be a mistake, or are files of other kinds in their folder."""
     if masks.missing:
         draft.sections["masks"]["missing"] = masks.missing
+        return
+    if masks.lacking:
+        draft.sections["masks"]["missing"] = "empty"
+        draft.notes["masks"].append(
+            f"guess: {masks.lacking} files of a class are not there: taken for images that do not show it"
+        )
         return
     regex, files = pattern_regex(draft.sections["images"]["train"]), layout.train.files
     lacking = len(files) - len(masks.pairs)

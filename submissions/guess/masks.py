@@ -14,7 +14,7 @@ from submissions.guess.layout.files import FileGroup, unread_kinds, walk_files
 from submissions.guess.layout.pairing import Layout, Masks
 from submissions.guess.layout.photo_or_mask import are_masks
 from submissions.guess.layout.words import DOCUMENTS, SUFFIXES
-from submissions.guess.polygons import find_polygons
+from submissions.guess.polygons import FoundPolygons
 from submissions.guess.rle_dialect import UNKNOWN, Detection, detect_dialect
 from submissions.guess.tables import FoundTable
 from submissions.host.listing import spread
@@ -119,9 +119,8 @@ def _dialect(found: Detection, empty: str) -> tuple[dict[str, Any], list[str]]:
     return {**values, "empty": empty}, notes
 
 
-def put_other_masks(draft: Draft, folder: Path, train: FileGroup, tables: Sequence[FoundTable]) -> None:
+def put_other_masks(draft: Draft, folder: Path, polygons: FoundPolygons | None, tables: Sequence[FoundTable]) -> None:
     """Where there are neither runs nor mask images: polygons, a table of image classes, or nothing."""
-    polygons = find_polygons(folder, train)
     if polygons is not None:
         section: dict[str, Any] = {"kind": "polygons", "file": polygons.file}
         if polygons.meaning:

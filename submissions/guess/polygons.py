@@ -20,9 +20,11 @@ LARGEST_READ, BESIDE_READ = 5, 40
 
 @dataclass(frozen=True)
 class FoundPolygons:
-    """The contract's `file`, the classes in it, and where names are numbers what they mean."""
+    """The contract's `file`, the classes in it, and where names are numbers what they mean; images: the training
+    images, with what documents leave out of their names in the pattern."""
 
     file: str
+    images: FileGroup
     classes: list[str]
     meaning: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -43,7 +45,7 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             missing = len(match.pairs) < len(train.files)
             notes += ["an image without a document has no objects (masks.missing)"] if missing else []
             classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
-            return FoundPolygons(match.pattern, classes, meaning, notes, missing)
+            return FoundPolygons(match.pattern, match.images, classes, meaning, notes, missing)
     images = {Path(file).stem for file, _ in train.files}
     documents = near_files(folder, 1, DOCUMENT)
     largest = sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]
@@ -55,7 +57,7 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             if not others:
                 file, others = _with_others(folder, path, largest[place + 1 :], train)
             every = sorted({*names, *_names(entry for other in others for entry in _read(other).values())})
-            return FoundPolygons(file, every)
+            return FoundPolygons(file, train, every)
     return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from submissions.host.competition import Competition
-from submissions.host.patterns import FIELD, FIELD_KIND, Found, fill, is_system_name, pattern_regex, scan
+from submissions.host.patterns import FIELD, FIELD_KIND, Found, fields_of, fill, is_system_name, pattern_regex, scan
 from submissions.host.problems import Problem
 from submissions.images.opening import path_inside, resolve_inside
 
@@ -112,7 +112,7 @@ def scan_masks(competition: Competition, data: Path) -> list[Found]:
 
 def _loose(competition: Competition, pattern: str) -> str:
     images = competition.images
-    own = {match[1]: match.group() for match in FIELD_KIND.finditer(images.train)}
+    own = fields_of(images.train)
     whole = FIELD_KIND.sub(lambda match: images.id if match[1] == "id" and "id" not in own else match.group(), pattern)
     return FIELD_KIND.sub(lambda match: own.get(match[1], f"{{{match[1]}:*}}"), whole)
 

@@ -90,6 +90,11 @@ def check_apart(pattern: str) -> str:
     return pattern
 
 
+def fields_of(pattern: str) -> dict[str, str]:
+    """The fields with their kinds, {subset:train|val}, by name; of one that comes again the first says the kind."""
+    return {match[1]: match.group() for match in reversed([*FIELD_KIND.finditer(pattern)])}
+
+
 def alternatives(pattern: str) -> list[str]:
     """The pattern for every word of its fields {field:a|b}, wherever they stand; other fields are left as they are."""
     match = next((one for one in FIELD_KIND.finditer(pattern) if WORDS.fullmatch(one[2] or "")), None)

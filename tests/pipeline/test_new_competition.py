@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import scipy
 import tifffile
+from drawn_folders import class_folders, outlines_named_in_part, subset_in_two_folders
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from drawn_series import ground_of_slices, volume_masks
 
@@ -437,6 +438,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "row-an-image-and-class": (a_row_an_image_and_class, 7, None),
     "series-and-volumes": (volume_masks, 6, None),
     "masks-in-order-of-slices": (ground_of_slices, 36, "folder1"),
+    "subset-in-two-folders": (subset_in_two_folders, 9, None),
+    "class-folders": (class_folders, 9, None),
+    "outlines-named-in-part": (outlines_named_in_part, 7, None),
 }
 
 
@@ -463,6 +467,25 @@ def guessed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Competi
     monkeypatch.chdir(folder)
     start_competition(Path(name))
     return load_competition(Path(f"{name}.yaml"))
+
+
+def test_a_class_without_a_file_is_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    competition = guessed("class-folders", tmp_path, monkeypatch)
+    assert (competition.classes, competition.masks.missing) == (["road", "water"], "empty")
+    assert "6 files of a class are not there" in Path("class-folders.yaml").read_text(encoding="utf-8")
+    shown = {}
+    for row in list_images(competition, Path("class-folders"), "train")[0].to_dict("records"):
+        planes = MaskReader(competition, Path("class-folders")).read(row, (1, *SHAPE)).planes
+        shown[row["image_id"]] = planes.any(axis=(1, 2, 3)).tolist()
+    assert [shown[f"img_{k:03d}"] for k in range(3)] == [[False, True], [True, False], [True, True]]
+
+
+def test_test_images_are_named_as_documents_name_the_training_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    competition = guessed("outlines-named-in-part", tmp_path, monkeypatch)
+    assert competition.masks.file == "train/geojson/buildings_AOI_2_img{id}.geojson"
+    assert list_images(competition, Path("outlines-named-in-part"), "test")[0]["image_id"].tolist() == ["7", "8"]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ class FolderFields:
                 _put(found, number[1], _next_folder(found.names), number[2], number[3])
             elif self._is_item(parent, folder):
                 _put(found, "", _next_folder(found.names), folder, "")
+            elif word and word[1] in found.values and found.names[found.values.index(word[1])] == "subset":
+                found.parts.append(f"{folder[: word.start()]}{{subset}}{folder[word.end() :]}")
             elif word and "subset" not in found.names and len(self._splits.get(_masked(folders, depth), ())) > 1:
                 choice = "|".join(sorted(self._splits[_masked(folders, depth)]))
                 _put(found, folder[: word.start()], "subset", word[1], folder[word.end() :], kind=f":{choice}")

@@ -36,8 +36,9 @@ class Masks:
     """The mask files of the training images.
 
     pattern: with the images' fields, and {object}, {class} or {observer}. pairs: image file -> mask files of it, of the
-    first class or observer. variants: classes or observers. valid: pattern of masks of where pixels count at all.
-    missing: what the contract is to say of images without a mask, '' where that is to be found out.
+    first class or observer that it has. variants: classes or observers. valid: pattern of masks of where pixels count.
+    missing: what the contract is to say of images without a mask, '' where that is to be found out. lacking: how many
+    files of a class images lack that have one of another.
     """
 
     pattern: str
@@ -47,6 +48,7 @@ class Masks:
     notes: list[str] = field(default_factory=list)
     missing: str = ""
     valid: str = ""
+    lacking: int = 0
 
     @property
     def by_rank(self) -> bool:
@@ -209,13 +211,7 @@ class Finder:
         )  # fmt: skip
         if not fitting:
             return None
-        test = fitting[0]
-        if _affixes(test) == (head, tail):
-            return test
-        fits = all(
-            stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head + tail) for stem in test.stems
-        )
-        return test.cut(head, tail) if fits else test
+        return _cut_as(fitting[0], train)
 
     def _described(self, best: Match, matches: Sequence[Match]) -> Masks:
         """The masks of the best match, with others of the same images: classes, observers, or left out by name."""
@@ -236,17 +232,9 @@ class Finder:
             alike = [one for one in others if self._relation(best, one) == how]
             varied = one_word_varies([best.pattern, *(one.pattern for one in alike)]) if alike else None
             if varied is not None:
-                pattern, words = varied
-                field_name = "{class}" if how == "classes" else "{observer}"
-                masks = replace(
-                    masks,
-                    pattern=pattern.replace(
-                        "{?}",
-                        field_name,
-                    ),
-                    how=how,
-                    variants=words,
-                )  # type: ignore[arg-type]
+                pattern = varied[0].replace("{?}", "{class}" if how == "classes" else "{observer}")
+                masks = replace(masks, pattern=pattern, how=how, variants=varied[1])  # type: ignore[arg-type]
+                masks = _of_any_class(masks, [best, *alike]) if how == "classes" else masks
                 others = [one for one in others if one not in alike]
                 break
         notes += [f"other masks of the same images, not used: {one.pattern}" for one in others]
@@ -267,6 +255,26 @@ class Finder:
         if not shares:
             return ""
         return "observers" if float(np.mean(shares)) > ALIKE else "classes"
+
+
+def _cut_as(test: FileGroup, train: FileGroup) -> FileGroup:
+    """Test images with what all training images have in their names in the pattern; as they are if they have not."""
+    head, tail = _affixes(train)
+    if _affixes(test) == (head, tail):
+        return test
+    fits = all(stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head + tail) for stem in test.stems)
+    return test.cut(head, tail) if fits else test
+
+
+def named_as(layout: Layout, train: FileGroup) -> Layout:
+    """The layout with these names of the same training images, and with test images named so too."""
+    return replace(layout, train=train, test=_cut_as(layout.test, train) if layout.test else None)
+
+
+def _of_any_class(masks: Masks, classes: Sequence[Match]) -> Masks:
+    """The masks with every image that has a file of one of the classes, and how many files of the others it lacks."""
+    pairs = {image: files for one in reversed(classes) for image, files in one.pairs.items()}
+    return replace(masks, pairs=pairs, lacking=len(classes) * len(pairs) - sum(len(one.pairs) for one in classes))
 
 
 def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from submissions.host.patterns import alternatives, check_apart, check_inside, fill, find_files, pattern_regex, scan
+from submissions.host.patterns import (
+    alternatives,
+    check_apart,
+    check_inside,
+    fields_of,
+    fill,
+    find_files,
+    pattern_regex,
+    scan,
+)
 
 
 def test_pattern_fields_repeat_as_the_same_text() -> None:
@@ -132,3 +141,8 @@ def test_a_link_that_leads_in_circles_is_no_folder(tmp_path: Path) -> None:
 
 def test_a_word_of_several_is_the_same_wherever_its_field_stands() -> None:
     assert alternatives("{part:a|b}/{id}_{part}_{part:a|b}.json") == ["a/{id}_a_a.json", "b/{id}_b_b.json"]
+
+
+def test_of_a_field_that_comes_again_the_first_place_says_the_kind() -> None:
+    pattern = "{subset:train|val}/{subset}-img/{name:d}.png"
+    assert fields_of(pattern) == {"subset": "{subset:train|val}", "name": "{name:d}"}
