@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.data.inventory import ALIGNMENT_SAMPLE, LEAST_SHOWN, MOST_SHOWN
+from pipeline.data.inspection import LEAST_SHOWN, MOST_SHOWN
+from pipeline.data.inventory import ALIGNMENT_SAMPLE
 from submissions.host.competition import Competition
 from submissions.host.listing import open_row, spread
 from submissions.host.masks import MaskReader

@@ -11,12 +11,8 @@ from pathlib import Path
 
 from inference.progress import image_bar
 from pipeline.data.image_faults import check_masks_aligned, check_masks_shown, check_orientation, fault_lines
-from pipeline.data.inventory import (
-    Inspection,
-    sample_inspection,
-    take_inventory,
-    write_inventory,
-)
+from pipeline.data.inspection import Inspection
+from pipeline.data.inventory import sample_inspection, take_inventory, write_inventory
 from pipeline.distributed.shards import Shard
 from pipeline.inventory_table import inventory_digest
 from pipeline.stage import Stage

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.data.inventory import scan
+from pipeline.data.inspection import scan
 from submissions.images.opening import ArrayReader
 
 SHAPE = (72, 90)

@@ -6,19 +6,17 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_hosts import SHAPE, draw_image, draw_mask, rle_contract, write_rle_host
+from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 from drawn_layouts import LAYOUTS
 from drawn_volumes import write_volume_host
 
 from inference.decide.decision import decision_group
-from pipeline.data import inventory
 from pipeline.data.image_faults import check_masks_aligned
+from pipeline.data.inspection import truth_hash
 from pipeline.data.inventory import (
     host_digest,
     peak_memory,
-    scan,
     take_inventory,
-    truth_hash,
     write_inventory,
 )
 from pipeline.inventory_table import inventory_digest, read_inventory
@@ -29,7 +27,6 @@ from submissions.host.masks import Truth
 from submissions.host.patterns import fill
 from submissions.host.problems import ProblemsError
 from submissions.images.measures import MEASURES
-from submissions.images.opening import ArrayReader
 from submissions.rle.codec import Dialect
 
 
@@ -79,14 +76,6 @@ def test_all_problems_are_listed_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "problems.csv").read_text().count("\n") == 4
 
 
-def test_same_pixels_have_one_hash_whatever_the_file() -> None:
-    image = draw_image(draw_mask(1), 1)
-    first, thumbnail, _ = scan(ArrayReader(image[None]))
-    assert first == scan(ArrayReader(image.copy()[None]))[0] != scan(ArrayReader(image[None, ::-1]))[0]
-    assert (thumbnail.shape, thumbnail.dtype) == ((64, 64), np.uint8)
-    assert scan(ArrayReader(np.zeros((2, 5, 7, 1), np.float32)))[1].max() == 0
-
-
 def test_measures_and_a_source_are_in_the_inventory_and_not_in_its_digest(tmp_path: Path) -> None:
     competition = write_rle_host(tmp_path)
     table, _ = look(competition, tmp_path)
@@ -134,16 +123,6 @@ def test_transposed_masks_are_found_before_training(tmp_path: Path) -> None:
     turned = rle_contract(masks=masks)
     found = check_masks_aligned(turned, tmp_path, table)
     assert found is not None and found.verdict != "aligned"
-
-
-def test_very_large_images_are_compared_with_their_masks_by_every_few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "ALIGNED_SIDE", 30)
-    monkeypatch.setattr(inventory, "STRIP", 7)
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 61, 97, 3), np.uint8)
-    kept: list[np.ndarray] = []
-    digest, _, _ = scan(ArrayReader(pixels), kept)
-    np.testing.assert_array_equal(np.concatenate(kept), pixels[0, ::4, ::4])
-    assert digest == scan(ArrayReader(pixels))[0]
 
 
 def test_no_mask_no_alignment(tmp_path: Path) -> None:
@@ -218,26 +197,6 @@ def test_masks_named_by_an_id_of_folder_and_page_are_found(tmp_path: Path) -> No
     assert host_digest(competition, tmp_path) != before
 
 
-def test_a_mask_has_one_hash_whatever_its_spelling(tmp_path: Path) -> None:
-    competition = write_rle_host(tmp_path)
-    table, _ = look(competition, tmp_path)
-    train = table[table["split"] == "train"]
-    assert train["mask_hash"].nunique() == 8 and table["mask_hash"].isna().tolist() == [False] * 8 + [True] * 3
-    moved = competition.masks.model_copy(update={"dialect": Dialect(base=0)})
-    other, _ = look(competition.model_copy(update={"masks": moved}), tmp_path)
-    assert (other["area_thing"][:7] == table["area_thing"][:7]).all()
-    assert (other["mask_hash"][:7] != table["mask_hash"][:7]).all() and other["mask_hash"][7] == table["mask_hash"][7]
-    assert inventory_digest(other) != inventory_digest(table)
-    planes = draw_mask(1)[None, None]
-    label = planes[0].astype(np.int32)
-    kinds = [
-        Truth(planes), Truth(planes, np.ones_like(planes[0])), Truth(planes, planes[0]), Truth(planes, None, label),
-        Truth(planes, None, 2 * label), Truth(planes.swapaxes(0, 1).reshape(1, 1, *SHAPE[::-1])),
-    ]  # fmt: skip
-    assert len({truth_hash(truth) for truth in kinds}) == 6
-    assert truth_hash(Truth(np.asfortranarray(planes))) == truth_hash(Truth(planes))
-
-
 def test_the_mask_of_a_volume_read_in_parts_has_the_same_measures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,3 +217,23 @@ def test_a_file_that_grows_in_an_image_that_is_a_folder_changes_the_digest(tmp_p
     before = host_digest(competition, tmp_path)
     (tmp_path / "train/a.zarr/0/1").write_bytes(b"chunk")
     assert host_digest(competition, tmp_path) != before
+
+
+def test_a_mask_has_one_hash_whatever_its_spelling(tmp_path: Path) -> None:
+    competition = write_rle_host(tmp_path)
+    table, _ = look(competition, tmp_path)
+    train = table[table["split"] == "train"]
+    assert train["mask_hash"].nunique() == 8 and table["mask_hash"].isna().tolist() == [False] * 8 + [True] * 3
+    moved = competition.masks.model_copy(update={"dialect": Dialect(base=0)})
+    other, _ = look(competition.model_copy(update={"masks": moved}), tmp_path)
+    assert (other["area_thing"][:7] == table["area_thing"][:7]).all()
+    assert (other["mask_hash"][:7] != table["mask_hash"][:7]).all() and other["mask_hash"][7] == table["mask_hash"][7]
+    assert inventory_digest(other) != inventory_digest(table)
+    planes = draw_mask(1)[None, None]
+    label = planes[0].astype(np.int32)
+    kinds = [
+        Truth(planes), Truth(planes, np.ones_like(planes[0])), Truth(planes, planes[0]), Truth(planes, None, label),
+        Truth(planes, None, 2 * label), Truth(planes.swapaxes(0, 1).reshape(1, 1, *SHAPE[::-1])),
+    ]  # fmt: skip
+    assert len({truth_hash(truth) for truth in kinds}) == 6
+    assert truth_hash(Truth(np.asfortranarray(planes))) == truth_hash(Truth(planes))
