@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from submissions.guess.layout.files import FileGroup
-from submissions.guess.layout.pairing import Masks
+from submissions.guess.layout.mask_files import Masks
 from submissions.guess.layout.words import IMAGE_WORDS, says_mask
 from submissions.images.formats.arrays import Stored, arrays_of_npz
 from submissions.images.formats.hdf5 import arrays_of_hdf5

@@ -16,10 +16,12 @@ from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layout.assembled_ids import named_alike, with_assembled_ids
+from submissions.guess.layout.exact_names import exact_names
 from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
-from submissions.guess.layout.pairing import Finder, Layout, Masks, named_as, with_whole_names
+from submissions.guess.layout.mask_files import Masks
+from submissions.guess.layout.pairing import Finder, Layout, named_as, with_whole_names
 from submissions.guess.layout.series import with_series
 from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
@@ -80,6 +82,8 @@ def draft_contract(folder: Path, name: str) -> Draft:
     draft.notes["title"] = ["please add: title, url, and download (the command that fetches the files)"]
     draft.put("verified", "guessed from the files by new-competition; nothing is verified")
     put_images(draft, folder, layout)
+    if masks and (exact := exact_names(layout)):
+        masks = exact.put(draft, masks)
     _put_tables(draft, tables, ids, needed=[source] if masks or runs else tables)
     put_listed_test(draft, layout, tables)
     _leave_masks_out(draft, masks)

@@ -15,7 +15,7 @@ import numpy as np
 from submissions.guess.arrays import array_of_masks, borders_beside, numbers_objects
 from submissions.guess.class_lists import name_of_one, names_of
 from submissions.guess.draft import Draft
-from submissions.guess.layout.pairing import Masks
+from submissions.guess.layout.mask_files import Masks
 from submissions.guess.mask_channels import SLICES_READ, Meaning, meaning_of_channels
 from submissions.guess.mask_tables import ListedObjects
 from submissions.host.listing import spread

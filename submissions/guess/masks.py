@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from submissions.guess.draft import Draft
 from submissions.guess.layout.files import FileGroup, unread_kinds, walk_files
-from submissions.guess.layout.pairing import Layout, Masks
+from submissions.guess.layout.mask_files import Masks
+from submissions.guess.layout.pairing import Layout
 from submissions.guess.layout.photo_or_mask import are_masks
 from submissions.guess.layout.words import DOCUMENTS, SUFFIXES
 from submissions.guess.polygons import FoundPolygons

@@ -108,6 +108,11 @@ class FileGroup:
         pattern = re.sub(rf"{{{name}(:[^}}]*)?}}", word, self.pattern)
         return replace(self, pattern=pattern, names=(*self.names[:place], *self.names[place + 1 :]), files=files)
 
+    def of_word(self, name: str, word: str) -> FileGroup:
+        """Those of the files that have this value of a field, with the word in its place."""
+        place = self.names.index(name)
+        return replace(self, files=tuple(one for one in self.files if one[1][place] == word)).with_word(name, word)
+
     def cut(self, head: str, tail: str) -> FileGroup:
         """The same files with `head` and `tail`, which all names have, in the pattern in place of in {name}."""
         if not head and not tail:
@@ -178,21 +183,38 @@ def unread_kinds(root: Path) -> str:
 def _by_whole_name(group: FileGroup) -> list[FileGroup]:
     """The group, or a group for each name, where each folder holds the same few: imaging.nii.gz, segmentation.nii.gz.
 
-    {name} is then the folder's.
+    {name} is then the folder's. A file that is named as its folder counts as one of them: Patient_01/Patient_01.nii.gz.
     """
-    counts = Counter(group.stems)
+    if len(group.names) < 2:
+        return [group]
+    kinds: dict[str, list[tuple[str, Fields]]] = {}
+    for path, fields in group.files:
+        kinds.setdefault("" if fields[-1] == fields[-2] else fields[-1], []).append((path, fields))
     folders = {fields[:-1] for _, fields in group.files}
-    others = [name for name in counts if not BAND_NAME.fullmatch(name)]
-    if len(group.names) < 2 or len(folders) < 2 or len(others) > FEW_NAMES:
+    names, counts = {*kinds} - {""}, [len(files) for files in kinds.values()]
+    if not names or len(folders) < 2 or 2 * min(counts) < len(folders):
         return [group]
-    if 2 * min(counts.values()) < len(folders) or any(re.search("[0-9]", MR_WORD.sub("", name)) for name in others):
+    if not _are_words(names, everywhere={*counts} == {len(folders)}, volumes=group.of_volumes):
         return [group]
-    found = []
-    for name in counts:
-        files = tuple((path, fields[:-1]) for path, fields in group.files if fields[-1] == name)
+    found = [replace(group, files=tuple(kinds.pop("")))] if "" in kinds else []
+    for name, files in kinds.items():
         pattern = group.pattern.replace("{name}", name).replace(f"{{{group.names[-2]}}}", "{name}")
-        found.append(FileGroup(pattern, (*group.names[:-2], "name"), files))
+        own = tuple((path, fields[:-1]) for path, fields in files)
+        found.append(FileGroup(pattern, (*group.names[:-2], "name"), own))
     return found
+
+
+def _are_words(names: set[str], *, everywhere: bool, volumes: bool) -> bool:
+    """Whether names of files in several folders say what they show, and number no slices or objects.
+
+    everywhere: each folder has a file of each name: they may be many, and numbers of volumes (rib_left_4) are theirs.
+    """
+    others = [name for name in names if not BAND_NAME.fullmatch(name)]
+    if len(others) > FEW_NAMES and not everywhere:
+        return False
+    numbered = [name for name in others if re.search("[0-9]", MR_WORD.sub("", name))]
+    alike = {re.sub("[0-9]+", "#", name) for name in names}
+    return not numbered or (everywhere and volumes and len(alike) > 1)
 
 
 def _by_beginning(group: FileGroup) -> list[FileGroup]:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from submissions.guess.layout.files import FileGroup
+from submissions.guess.layout.mask_files import Masks
 from submissions.guess.layout.matching import Match, matches_of
-from submissions.guess.layout.pairing import Finder, Layout, Masks
+from submissions.guess.layout.pairing import Finder, Layout
 from submissions.guess.layout.words import TEST_WORDS, says_mask
 
 FAULTLESS = re.compile(

@@ -12,9 +12,10 @@ from typing import Literal
 from submissions.guess.layout.files import FileGroup, common_head, common_tail
 
 How = Literal["one", "objects", "classes", "observers"]
-TOKENS = re.compile(r"([_\-./ ])")
+TOKENS = (re.compile(r"([_\-./ ])"), re.compile(r"(/|{[^}]*}[_\-. ]?|\.[^/]*\Z)"))  # single words; whole names
 TRACKS = re.compile(r"(?<![a-z])(track(s|ing)?|gt/tra)(?![a-z])", re.IGNORECASE)  # markers of cells, not outlines
 SECOND_CHOICE = ("color", "colour", "overlay", "instance", "preview", "superpixel", "edge", "contour", "fov")
+DRAWN_OVER = ("overlay", "preview")  # pictures that show what the masks say
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,14 @@ class Match:
     pairs: Mapping[str, list[str]]
 
     @property
-    def rank(self) -> tuple[int, int, int, int, int, int, int]:
-        """Larger is better: no markers of tracks, more pairs, a name that says mask and no second choice, whole names
-        kept."""
+    def rank(self) -> tuple[int, ...]:
+        """Larger is better: no markers of tracks, more pairs, images that nothing is drawn over and hardly any without
+        a mask, a name that says mask and no second choice, whole names kept."""
         words = " ".join(self.masks.words)
         second = sum(word in words for word in SECOND_CHOICE)
         return (
-            -int(TRACKS.search(self.pattern) is not None), len(self.pairs), -second, int(self.masks.looks_like_masks),
+            -int(TRACKS.search(self.pattern) is not None), len(self.pairs), -int(is_drawn_over(self.images)),
+            len(self.pairs) - len(self.images.files), -second, int(self.masks.looks_like_masks),
             int(self.how == "one"), self._beside, -len(self.pattern),
         )  # fmt: skip
 
@@ -43,6 +45,11 @@ class Match:
         """Folders and endings that masks and images have in common: with PNG/a.png goes PNG/b.png, not TIF/b.tif."""
         images, masks = (re.split("[/.]", pattern) for pattern in (self.images.pattern, self.pattern))
         return sum(one == two for one, two in zip(images, masks, strict=False))
+
+
+def is_drawn_over(images: FileGroup) -> bool:
+    """Whether a folder or an ending of images says that the masks are drawn over them."""
+    return any(word in own for word in DRAWN_OVER for own in images.words)
 
 
 def are_pairs(images: FileGroup, masks: FileGroup) -> bool:
@@ -63,6 +70,7 @@ def matches_of(images: FileGroup, masks: FileGroup) -> list[Match]:
     if masks.files == images.files:
         return []
     masks = _fixed(masks, images.names)
+    images = _of_the_same_word(images, masks)
     found = [one for one in (_by_name(images, masks), *_by_folder(images, masks)) if one is not None]
     if not found and len(images.files) == len(masks.files) == 1:
         file = masks.files[0][0]
@@ -84,6 +92,16 @@ def _fixed(group: FileGroup, kept: Sequence[str]) -> FileGroup:
         (path, tuple(field for k, field in enumerate(fields) if k not in gone)) for path, fields in group.files
     )
     return replace(group, names=names, files=files)
+
+
+def _of_the_same_word(images: FileGroup, masks: FileGroup) -> FileGroup:
+    """Of images in folders of several words those of the word that the masks' folders have too, where it is no field
+    of theirs: images/tissue and images/cell beside annotations/tissue."""
+    for name in images.names[:-1]:
+        both = images.values(name) & {*masks.folder.split("/")}
+        if name not in masks.names and len(both) == 1 and len(images.values(name)) > 1:
+            images = images.of_word(name, both.pop())
+    return images
 
 
 def _by_name(images: FileGroup, masks: FileGroup) -> Match | None:
@@ -170,10 +188,11 @@ def _pairs(images: FileGroup, masks: FileGroup, pattern: str, pairs: Sequence[tu
 def one_word_varies(patterns: Sequence[str]) -> tuple[str, list[str]] | None:
     """The patterns as one, {?} for the word that differs, and what it is in each; None where more than one does.
 
-    The word may stand in several places, as in train_red/red_{name}.tif.
+    The word may stand in several places, as in train_red/red_{name}.tif, or be several, as aorta and lung_left.
     """
-    tokens = [TOKENS.split(pattern) for pattern in patterns]
-    if len({len(parts) for parts in tokens}) != 1:
+    split = ([expression.split(pattern) for pattern in patterns] for expression in TOKENS)
+    tokens = next((found for found in split if len({*map(len, found)}) == 1), None)
+    if tokens is None:
         return None
     varying = {place: words for place, words in enumerate(zip(*tokens, strict=True)) if len(set(words)) > 1}
     if len(set(varying.values())) != 1 or any("{" in word for words in varying.values() for word in words):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from submissions.guess.layout.files import FileGroup, unread_kinds
-from submissions.guess.layout.matching import How, Match, enough, matches_of, one_word_varies
+from submissions.guess.layout.mask_files import COMPARED, Masks, described
+from submissions.guess.layout.matching import Match, enough, is_drawn_over, matches_of
 from submissions.guess.layout.photo_or_mask import are_masks
 from submissions.guess.layout.ranks import by_rank
 from submissions.guess.layout.words import SUFFIXES
@@ -20,40 +21,12 @@ from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
 from submissions.images.opening import read_mask_image
 
-ALIKE = 0.4  # intersection over union of two masks that show the same thing
-COMPARED = 5
 WITHIN = 0.98  # of a mask's pixels, that lie where pixels count
-NAMES_RANK = re.compile(r"{rank1?[:}]")
 BY_RANK = (
     "names of masks and images have nothing in common: the first mask of a folder is taken for that of the first image "
     "of the folder beside it, in the order of their names, and so on; look at the picture"
 )
 REGION = {"mask", "masks", "roi", "fov", "region", "valid"}
-
-
-@dataclass(frozen=True)
-class Masks:
-    """The mask files of the training images.
-
-    pattern: with the images' fields, and {object}, {class} or {observer}. pairs: image file -> mask files of it, of the
-    first class or observer that it has. variants: classes or observers. valid: pattern of masks of where pixels count.
-    missing: what the contract is to say of images without a mask, '' where that is to be found out. lacking: how many
-    files of a class images lack that have one of another.
-    """
-
-    pattern: str
-    how: How
-    pairs: Mapping[str, list[str]]
-    variants: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    missing: str = ""
-    valid: str = ""
-    lacking: int = 0
-
-    @property
-    def by_rank(self) -> bool:
-        """Whether masks belong to images by their order in a folder, not by name."""
-        return NAMES_RANK.search(self.pattern) is not None
 
 
 @dataclass(frozen=True)
@@ -104,7 +77,7 @@ class Finder:
         chosen = chosen or [group for group in self.groups if not group.looks_like_masks] or self.groups
         joined = joined_groups(chosen)
         both = [*joined, *(group for group in chosen if group not in joined)]
-        return sorted(both, key=lambda group: (-len(group.files), group.pattern))
+        return sorted(both, key=lambda group: (-len(group.files), is_drawn_over(group), group.pattern))
 
     @cached_property
     def masks(self) -> list[FileGroup]:
@@ -128,7 +101,7 @@ class Finder:
             best = max(same, key=lambda found: found.rank)
         images = best.images if best else train[0]
         test = self._test(images)
-        masks = self._described(best, same) if best else None
+        masks = described(self.root, best, same) if best else None
         if masks and masks.by_rank:
             masks = replace(masks, notes=[*masks.notes, BY_RANK])
         used = {path for group in (images, test) if group for path, _ in group.files}
@@ -201,60 +174,25 @@ class Finder:
         """Test images named as the training images are; of several groups the one with as many fields, the largest."""
         own = {path for path, _ in train.files}
         head, tail = _affixes(train)
+        shapes = _shapes(train)
         others = [*self.images, *joined_groups([group for group in self.groups if not group.looks_like_masks])]
         fitting = [g for g in others if g.is_test and not own & {path for path, _ in g.files}]
+        fitting += [
+            part
+            for g in fitting
+            for name in set(g.names[:-1]) - {*train.names}
+            for part in (g.of_word(name, word) for word in g.values(name))
+            if same_place(part.pattern) == same_place(train.pattern)
+        ]  # fmt: skip
         fitting.sort(
             key=lambda group: (
-                abs(len(group.names) - len(train.names)), _affixes(group) != (head, tail),
-                same_place(group.pattern) != same_place(train.pattern), -len(group.files),
+                same_place(group.pattern) != same_place(train.pattern), abs(len(group.names) - len(train.names)),
+                _affixes(group) != (head, tail), not shapes >= _shapes(group), -len(group.files),
             )
         )  # fmt: skip
         if not fitting:
             return None
         return _cut_as(fitting[0], train)
-
-    def _described(self, best: Match, matches: Sequence[Match]) -> Masks:
-        """The masks of the best match, with others of the same images: classes, observers, or left out by name."""
-        masks = Masks(best.pattern, best.how, best.pairs)
-        siblings = {best.pattern: best}
-        own = {file for files in best.pairs.values() for file in files}
-        notes = []
-        for found in sorted(matches, key=lambda one: one.pattern):
-            if found.pattern in siblings or found.how != "one" or 2 * len(found.pairs) < len(best.pairs):
-                continue
-            if own >= {file for files in found.pairs.values() for file in files}:
-                continue
-            siblings[found.pattern] = found
-        others = [one for one in siblings.values() if one is not best]
-        if best.how != "one" or not others:
-            return masks
-        for how in ("observers", "classes"):
-            alike = [one for one in others if self._relation(best, one) == how]
-            varied = one_word_varies([best.pattern, *(one.pattern for one in alike)]) if alike else None
-            if varied is not None:
-                pattern = varied[0].replace("{?}", "{class}" if how == "classes" else "{observer}")
-                masks = replace(masks, pattern=pattern, how=how, variants=varied[1])  # type: ignore[arg-type]
-                masks = _of_any_class(masks, [best, *alike]) if how == "classes" else masks
-                others = [one for one in others if one not in alike]
-                break
-        notes += [f"other masks of the same images, not used: {one.pattern}" for one in others]
-        return replace(masks, notes=notes)
-
-    def _relation(self, first: Match, second: Match) -> str:
-        """'observers' where two binary masks of an image show the same, 'classes' where they do not, '' for others."""
-        shares = []
-        for image in spread(sorted(set(first.pairs) & set(second.pairs)), COMPARED):
-            try:
-                one, two = (read_mask_image(self.root / found.pairs[image][0]) for found in (first, second))
-            except (ValueError, OSError):
-                return ""
-            if max(len(np.unique(one)), len(np.unique(two))) > 2 or one.shape != two.shape:
-                return ""
-            union = ((one > 0) | (two > 0)).sum()
-            shares += [float(((one > 0) & (two > 0)).sum() / union)] if union else []
-        if not shares:
-            return ""
-        return "observers" if float(np.mean(shares)) > ALIKE else "classes"
 
 
 def _cut_as(test: FileGroup, train: FileGroup) -> FileGroup:
@@ -269,12 +207,6 @@ def _cut_as(test: FileGroup, train: FileGroup) -> FileGroup:
 def named_as(layout: Layout, train: FileGroup) -> Layout:
     """The layout with these names of the same training images, and with test images named so too."""
     return replace(layout, train=train, test=_cut_as(layout.test, train) if layout.test else None)
-
-
-def _of_any_class(masks: Masks, classes: Sequence[Match]) -> Masks:
-    """The masks with every image that has a file of one of the classes, and how many files of the others it lacks."""
-    pairs = {image: files for one in reversed(classes) for image, files in one.pairs.items()}
-    return replace(masks, pairs=pairs, lacking=len(classes) * len(pairs) - sum(len(one.pairs) for one in classes))
 
 
 def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:
@@ -305,7 +237,12 @@ def joined_groups(groups: Sequence[FileGroup]) -> list[FileGroup]:
 
 def same_place(pattern: str) -> str:
     """A pattern that is the same for training and test images."""
-    return re.sub(r"train[a-z]*|test[a-z]*|val[a-z]*", "#", pattern.lower())
+    return re.sub(r"{subset[^}]*}|train[a-z]*|test[a-z]*|val[a-z]*", "#", pattern.lower())
+
+
+def _shapes(group: FileGroup) -> set[str]:
+    """The names with # in the place of numbers."""
+    return {re.sub("[0-9]+", "#", stem) for stem in group.stems}
 
 
 def _affixes(group: FileGroup) -> tuple[str, str]:

@@ -24,6 +24,8 @@ KNOWN_ENDING = re.compile(
     r"[_.-](?:masks?(?:_[0-9]{1,2})?|labels?|seg|segmentation|gt|annotation|volume|image|img|train|test)", re.IGNORECASE
 )
 SEPARATORS = "_-. "
+WORDED = re.compile(r".[^_\-. ]*[a-zA-Z]")
+NUMBER_LAST = re.compile(r"[_\-. ](?:[0-9]+|[a-zA-Z]{3,}[0-9]{2,})\Z")
 BAND_NAME = re.compile(r"(?:b|band|ch|channel)[_\-. ]?[0-9]{1,2}[a-z]?", re.IGNORECASE)
 BAND = re.compile(r"[_\-. ](?:(?:b|band|ch|channel)[0-9]{1,2}[a-z]?|[a-z]+)", re.IGNORECASE)
 
@@ -31,7 +33,7 @@ BAND = re.compile(r"[_\-. ](?:(?:b|band|ch|channel)[0-9]{1,2}[a-z]?|[a-z]+)", re
 def says_mask(name: str) -> bool:
     """Whether a word of a name says mask, label, annotation and the like."""
     words = re.findall(r"[a-z]+", name.lower())
-    return "gt" in words or any(hint in word for hint in MASK_WORDS for word in words)
+    return bool({"gt", "gts"} & {*words}) or any(hint in word for hint in MASK_WORDS for word in words)
 
 
 def is_layout_word(name: str) -> bool:
@@ -41,10 +43,19 @@ def is_layout_word(name: str) -> bool:
 
 
 def endings_of(stem: str) -> list[str]:
-    """Endings of a name, longest first, from a separator on: a word, or the number of a channel."""
+    """Endings of a name, longest first, from a separator on: words, or the number of a channel.
+
+    One that ends in a number is none, unless known: of TCGA-A9K0-01Z-DX1_2 that is the second image of a patient, of
+    patient007_frame12 a moment.
+    """
     places = [place for place, letter in enumerate(stem) if letter in SEPARATORS and place]
     endings = [stem[place:] for place in places]
-    return [one for one in endings if re.match(r".[^_\-. ]*[a-zA-Z]", one) or re.fullmatch("_[0-9]{4}", one)]
+    return [
+        one
+        for one in endings
+        if re.fullmatch("_[0-9]{4}", one)
+        or (WORDED.match(one) and (not NUMBER_LAST.search(one) or BAND.fullmatch(one) or says_mask(one)))
+    ]
 
 
 def shared_beginning(texts: Sequence[str]) -> str:
