@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from inference.predict.inputs import READ_ROWS, value_maximum
+from inference.predict.resample import restore_dtype
 from submissions.host.atomic import write_atomic
 from submissions.host.settings import Measured, read_yaml, validate
 from submissions.images.measures import QUANTILES
@@ -115,9 +116,7 @@ class Recoloured(WrappedReader):
     def read(self, z: int, rows: slice | None = None, cols: slice | None = None) -> np.ndarray:
         """Window of slice z as (h, w, C)."""
         values = self.reader.read(z, rows, cols) * self.factor.astype(np.float32) + self.start.astype(np.float32)
-        if np.issubdtype(self.dtype, np.floating):
-            return values.astype(self.dtype)
-        return np.clip(np.rint(values), 0, value_maximum(self.dtype)).astype(self.dtype)
+        return restore_dtype(values, self.dtype)
 
 
 def in_training_colours(reader: ImageReader, colours: Colours) -> ImageReader:

@@ -86,13 +86,14 @@ class RowResizer:
         return result
 
 
-def restore(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """float32 back to the image's dtype: whole numbers are rounded to the nearest and kept in their range."""
+def restore_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """float32 back to the image's dtype: integers rounded to the nearest and kept in their range, bool from 0.5 on."""
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
     if dtype == np.bool_:
         return values >= 0.5
-    return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -100,7 +101,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == tuple(size):
         return image
     resized = RowResizer((image.shape[0], image.shape[1]), size).push(image.astype(np.float32))
-    return restore(resized, image.dtype)
+    return restore_dtype(resized, image.dtype)
 
 
 def working_scale(config: InputConfig, pixel_size_um: float | None) -> float:

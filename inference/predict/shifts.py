@@ -21,6 +21,7 @@ import numpy as np
 
 from inference.config import InputConfig
 from inference.predict.inputs import value_maximum
+from inference.predict.resample import restore_dtype
 from submissions.images.opening import ImageReader
 from submissions.images.readers import WrappedReader, check_window
 
@@ -159,7 +160,7 @@ def _moved(pixels: np.ndarray, _: Corner, *, kind: str, amount: float, low: floa
         share = np.clip(share, 0, 1) ** amount
     else:
         share = 1 - share
-    return _as(low + share * (high - low), pixels.dtype)
+    return restore_dtype(low + share * (high - low), pixels.dtype)
 
 
 def _noisy(pixels: np.ndarray, corner: Corner, *, amount: float, low: float, high: float) -> np.ndarray:
@@ -174,7 +175,7 @@ def _noisy(pixels: np.ndarray, corner: Corner, *, amount: float, low: float, hig
     bits = _mixed(key)
     parts = [((bits >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.float32) for shift in (0, 16, 32, 48)]
     normal = (sum(parts) / np.float32(65535) - 2) * np.float32(math.sqrt(3))  # Irwin and Hall's sum of four
-    return _as(pixels + normal * np.float32(amount * (high - low)), pixels.dtype)
+    return restore_dtype(pixels + normal * np.float32(amount * (high - low)), pixels.dtype)
 
 
 def _mixed(key: np.ndarray) -> np.ndarray:
@@ -186,30 +187,20 @@ def _mixed(key: np.ndarray) -> np.ndarray:
     return key ^ (key >> np.uint64(31))
 
 
-def _as(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values in the host's type again, rounded and clipped where that has limits."""
-    if dtype == np.bool_:
-        return values >= 0.5
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
-    return values.astype(dtype)
-
-
 def _stained(pixels: np.ndarray, amount: float) -> np.ndarray:
     """RGB (h, w, 3) with the amounts of both stains changed, in optical density."""
     stains = np.array(STAINS)
     change = np.linalg.inv(stains) @ np.diag([1 + amount, 1 - amount, 1.0]) @ stains
     top = value_maximum(pixels.dtype)
     density = -np.log(np.clip(pixels.astype(np.float32) / top, 1 / 255, 1)) @ change.astype(np.float32)
-    return _as(top * np.clip(np.exp(-density), 0, 1), pixels.dtype)
+    return restore_dtype(top * np.clip(np.exp(-density), 0, 1), pixels.dtype)
 
 
 def _blurred(pixels: np.ndarray, sigma: float) -> np.ndarray:
     size = 2 * math.ceil(4 * sigma) + 1
     values = pixels.astype(np.float32)
     made = [cv2.GaussianBlur(values[..., c], (size, size), sigma) for c in range(values.shape[2])]
-    return _as(np.stack(made, axis=2), pixels.dtype)
+    return restore_dtype(np.stack(made, axis=2), pixels.dtype)
 
 
 def _through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:

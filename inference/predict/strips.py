@@ -13,7 +13,7 @@ import torch
 
 from inference.config import InputConfig, PredictConfig
 from inference.predict.inputs import Statistics, normalise, read_input, reflect_indices, value_maximum
-from inference.predict.resample import RowResizer, restore
+from inference.predict.resample import RowResizer, restore_dtype
 from inference.predict.tiles import Axis, has_tissue, plan_axis
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def work_rows(
     for top in range(0, height, step):
         block = read_input(reader, z, slice(top, min(height, top + step)), None, config)
         if not resizer.same:
-            block = restore(resizer.push(block.astype(np.float32)), reader.dtype)
+            block = restore_dtype(resizer.push(block.astype(np.float32)), reader.dtype)
         if len(block):
             yield block
 

@@ -16,7 +16,7 @@ from inference.config import InputConfig
 from inference.predict.ensemble import Pass
 from inference.predict.inputs import Statistics, normalise, reflect_indices
 from inference.predict.members import predict_batch
-from inference.predict.resample import PlaneResizer, restore
+from inference.predict.resample import PlaneResizer, restore_dtype
 from inference.predict.stitching import Emit
 from inference.predict.volume_grid import BoxGrid
 
@@ -33,7 +33,7 @@ def work_planes(reader: ImageReader, grid: BoxGrid) -> Iterator[np.ndarray]:
             yield plane
         else:
             for done in resizer.push(plane.astype(np.float32)):
-                yield restore(done, reader.dtype)
+                yield restore_dtype(done, reader.dtype)
 
 
 def slabs(reader: ImageReader, grid: BoxGrid) -> Iterator[np.ndarray]:

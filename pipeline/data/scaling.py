@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from inference.predict.resample import PlaneResizer, RowResizer, axis_matrix, restore
+from inference.predict.resample import PlaneResizer, RowResizer, axis_matrix, restore_dtype
 from submissions.images.readers import ImageReader, check_window
 
 STRIP_BYTES = 64 << 20
@@ -82,7 +82,7 @@ def strips(reader: ImageReader, size: tuple[int, int], strip_bytes: int = STRIP_
         for top in range(0, height, rows):
             block = reader.read(z, slice(top, min(height, top + rows)))
             if not resizer.same:
-                block = restore(resizer.push(block.astype(np.float32)), reader.dtype)
+                block = restore_dtype(resizer.push(block.astype(np.float32)), reader.dtype)
             if len(block):
                 yield block
 
@@ -91,7 +91,7 @@ def resample_volume(reader: ImageReader, shape: tuple[int, int, int]) -> np.ndar
     """A volume (Z, H, W, C) at another size along all axes, dtype kept: what prediction shows a network of it."""
     resizer = PlaneResizer(reader.shape[:3], shape)
     slices = (reader.read(z).astype(np.float32) for z in range(reader.shape[0]))
-    return np.stack([restore(done, reader.dtype) for one in slices for done in resizer.push(one)])
+    return np.stack([restore_dtype(done, reader.dtype) for one in slices for done in resizer.push(one)])
 
 
 class ScaledReader:
@@ -120,7 +120,7 @@ class ScaledReader:
         tall = np.asarray(down[:, y0:y1] @ block.reshape(y1 - y0, -1)).reshape(bottom - top, x1 - x0, channels)
         wide = tall.transpose(1, 0, 2).reshape(x1 - x0, -1)
         window = np.asarray(across[:, x0:x1] @ wide).reshape(right - left, bottom - top, channels)
-        return restore(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)
+        return restore_dtype(np.ascontiguousarray(window.transpose(1, 0, 2)), self.dtype)
 
     def close(self) -> None:
         """Close the reader underneath."""

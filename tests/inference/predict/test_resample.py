@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.predict.resample import RowResizer, axis_matrix
+from inference.predict.resample import RowResizer, axis_matrix, restore_dtype
 
 SIZES = [((40, 33), (20, 11)), ((40, 33), (57, 70)), ((41, 30), (13, 45)), ((7, 5), (1, 1)), ((9, 8), (9, 8))]
 
@@ -41,3 +41,19 @@ def test_shares_of_a_new_pixel_sum_to_one(size: int, target: int) -> None:
 def test_sizes_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot resize 5 to 0 pixels"):
         axis_matrix(5, 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        ("uint8", [0, 0, 2, 255]),
+        ("int16", [-3, 0, 2, 300]),
+        ("bool", [False, True, True, True]),
+        ("float32", [-3.2, 0.5, 1.6, 300]),
+    ],
+)
+def test_values_are_rounded_and_clipped_to_the_dtype(dtype: str, expected: list[float]) -> None:
+    values = np.array([-3.2, 0.5, 1.6, 300], np.float32)
+    restored = restore_dtype(values, np.dtype(dtype))
+    assert restored.dtype == dtype
+    assert np.array_equal(restored, np.array(expected, dtype))
