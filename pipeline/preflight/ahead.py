@@ -78,7 +78,7 @@ def check_ahead(space: Workspace, *, listing: bool = False, listed: bool = False
 def _state(space: Workspace) -> str:
     """Digest of what the checks read, without the test images, whose changes stage 01 notices."""
     form = space.competition.submission
-    sample = None if form is None else resolve_inside(space.data, form.sample)
+    sample = resolve_inside(space.data, form.sample) if form is not None and form.sample else None
     there = sample.stat() if sample is not None and sample.is_file() else None
     documents = [space.experiment.model_dump(mode="json"), space.competition.model_dump(mode="json")]
     metric = space.competition.metric.identity()  # of the host's file its content

@@ -119,6 +119,8 @@ class PointAnswer(Answer):
 
     def sample(self, data: Path) -> pd.DataFrame | None:
         """The host's sample, None where there is none."""
+        if not self.form.sample:
+            return None
         path = path_inside(data, self.form.sample)
         return read_submission(path, self.competition) if path.is_file() else None
 

@@ -76,10 +76,15 @@ def _put_table(draft: Draft, sample: FoundTable, test: FileGroup, runs: FoundTab
         ending = templates.pop()
     if ending != "{id}":
         section["id_template"] = ending
-    if sample.class_column or sample.row_class:
+    told = runs.class_column if runs is not None else None
+    class_column = sample.class_column or (told if told in rest else None)
+    if class_column or sample.row_class:
         section["rows"] = "image_class"
-        if sample.class_column:
-            section["class_column"] = sample.class_column
+        if class_column:
+            section["class_column"] = class_column
+        if class_column != sample.class_column:
+            section["sample"] = ""
+            notes.append(f"{sample.file} has a row an image, an example: a row for every class is written")
     elif draft.sections["masks"].get("instances"):
         section |= {"rows": "instance", "overlap": False}
     elif draft.sections["masks"]["kind"] == "none":
@@ -89,7 +94,7 @@ def _put_table(draft: Draft, sample: FoundTable, test: FileGroup, runs: FoundTab
         if EMPTY_WORD.fullmatch(word):
             section["dialect"] = {"empty": word}
             notes.append(f"an empty mask is {word!r}, as {count} of {len(sample.frame)} rows have it")
-    named = {section["id_column"], section["mask_column"], sample.class_column}
+    named = {section["id_column"], section["mask_column"], class_column}
     if of_masks := [name for name in columns if name not in named and holds_runs(sample.frame[name])]:
         named |= {*of_masks}
         notes.append(f"columns {of_masks} hold masks too, and only {section['mask_column']} would be written")
@@ -103,6 +108,20 @@ def _put_table(draft: Draft, sample: FoundTable, test: FileGroup, runs: FoundTab
         section["extra"] = {name: same.get(name, f"{{{name}}}") for name in extra}
         notes.append(f"columns {extra} are filled as the sample fills them, or from fields of the image; correct them")
     draft.put("submission", section, *notes)
+    if "rows" not in section:
+        _leave_one_class(draft, sample)
+
+
+def _leave_one_class(draft: Draft, sample: FoundTable) -> None:
+    """The metric counts one class where the sample has a row an image, of which it does not say the class."""
+    metric = draft.sections["metric"]
+    scored = [name for name in metric.get("classes", draft.sections["classes"]) if name != "background"]
+    if len(scored) > 1:
+        metric["classes"] = scored[:1]
+        draft.notes["metric"].append(
+            f"guess: {sample.file} has a row an image and names no class, so {scored[0]} alone is answered; name "
+            "another, or join the classes into the one that the host asks for"
+        )
 
 
 def _put_coco(draft: Draft, folder: Path, test: FileGroup) -> bool:

@@ -15,14 +15,12 @@ import pandas as pd
 from submissions.guess.layout.files import near_files
 from submissions.guess.layout.pairing import Layout
 from submissions.guess.polygons import of_every_subset
-from submissions.guess.tables import TABLE, ReadTable
+from submissions.guess.tables import CLASS_COLUMN, MOST_CLASSES, TABLE, ReadTable
 from submissions.host.competition import MOST_EXCLUSIVE
 from submissions.host.mask_images.object_tables import CATEGORY, is_panoptic
 from submissions.images.damaged import read_json
 
 DOCUMENT = re.compile(r".*\.json", re.IGNORECASE)
-CLASS_COLUMN = re.compile(r"label|class|categor|species|kind|type", re.IGNORECASE)
-MOST_CLASSES = 1000
 LARGEST_LIST = 5_000_000  # bytes of a file that names classes
 SHOWN = 12
 

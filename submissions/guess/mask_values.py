@@ -192,7 +192,7 @@ def look_at_values(folder: Path, files: Sequence[str], array: str | None = None,
     seen.values = set().union(*sets)
     seen.most = max(map(len, sets), default=0)
     seen.changing = len({one for one in sets if len(one) > 1}) > 1
-    seen.soft &= seen.most > 2
+    seen.soft &= len(seen.values) > 3  # one value between black and white is a class: a cup in its disc, a border
     return seen
 
 

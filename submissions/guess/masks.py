@@ -50,6 +50,8 @@ def put_runs(draft: Draft, folder: Path, train: FileGroup, table: FoundTable, ma
     if table.class_column:
         section["class_column"] = table.class_column
         classes = sorted(set(table.frame[table.class_column]) - {""})
+        if len(set(zip(table.ids, table.frame[table.class_column], strict=True))) < len(table.ids):
+            notes.append("rows of a class become one mask; where the host scores objects, add `instances: true`")
     elif table.repeats:
         section["instances"] = True
         notes.append("several rows of an image are its instances; without `instances` they are joined into one mask")

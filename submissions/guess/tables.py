@@ -25,6 +25,8 @@ USUAL_SAMPLE = re.compile(
 )
 MOST_TABLES, LOOKED_AT, MATCHED = 30, 400, 2000
 FIRST_CELLS = 3
+CLASS_COLUMN = re.compile(r"label|class|categor|species|kind|type", re.IGNORECASE)
+FEW_CLASSES, MOST_CLASSES = 50, 1000  # in a column of any name, in one that its name says to be of classes
 
 
 @dataclass
@@ -239,15 +241,24 @@ def holds_runs(column: pd.Series) -> bool:
 
 
 def _class_column(table: FoundTable, named_by: Sequence[str]) -> str | None:
+    """The column of classes of a table with several rows an image: one whose name says so, or that no image repeats.
+
+    It says something of every mask, and numbers no rows. One with the same word in all rows of an image is of images.
+    """
     if not table.repeats or table.row_class:
         return None
-    for name in table.frame.columns:
-        if str(name) in (*named_by, table.runs) or table.frame[name].nunique() > 50:
-            continue
+    drawn = [True] * len(table.ids) if table.runs is None else list(table.frame[table.runs].str.strip() != "")
+    found = None
+    for name in (str(one) for one in table.frame if str(one) not in (*named_by, table.runs)):
         pairs = list(zip(table.ids, table.frame[name], strict=True))
-        if len(set(pairs)) == len(table.ids) and not _counts_rows(pairs):
-            return str(name)
-    return None
+        said = {word for (_, word), mask in zip(pairs, drawn, strict=True) if mask}
+        if len(said) > MOST_CLASSES or "" in said or _counts_rows(pairs):
+            continue
+        if CLASS_COLUMN.search(name) and len(set(pairs)) > len(set(table.ids)):
+            return name
+        if found is None and len(set(pairs)) == len(pairs) and len(set(table.frame[name])) <= FEW_CLASSES:
+            found = name
+    return found
 
 
 def _counts_rows(pairs: Sequence[tuple[str, str]]) -> bool:

@@ -129,6 +129,13 @@ class Competition(Settings):
             unknown = sorted(set(given or {}) - set(self.classes))
             if unknown:
                 raise ValueError(f"submission.{key} names {unknown}, which classes does not list")
+        one_mask = form.kind == "table" and form.rows == "image" and not form.lists_classes and not form.wants_objects
+        if one_mask and len(self.foreground) > 1:
+            raise ValueError(
+                f"submission.rows 'image' answers one class, and the metric counts {self.foreground}: name the one "
+                "that the host asks for in metric.classes, give each class a row (rows: image_class), or list the "
+                "objects of all in a cell ({class} in mask_template)"
+            )
         if form.files.objects and len(self.scored_classes) != 1:
             raise ValueError("submission.files.objects numbers the objects of one class: name it in metric.classes")
 

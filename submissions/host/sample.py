@@ -35,11 +35,11 @@ def columns(form: SubmissionFormat) -> list[str]:
 
 
 def read_sample(competition: Competition, data: Path) -> pd.DataFrame | None:
-    """The host's sample submission, None where the contract's file is absent, or the answer has no table."""
+    """The host's sample submission, None where there is no such file, or the answer has no table."""
     form = submission_format(competition)
-    path = path_inside(data, form.sample)
-    if not form.has_table:
+    if not form.has_table or not form.sample:
         return None
+    path = path_inside(data, form.sample)
     return read_submission(path, competition) if path.is_file() else None
 
 

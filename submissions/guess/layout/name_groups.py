@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from submissions.guess.layout.files import FileGroup
 
 FEWEST = 3  # groups; with fewer there are no folds
+MOST_WORDS = 6  # that stand for the part of a name, as pre and post
 SIDES = {"l", "r", "left", "right", "od", "os"}
 PARTS = (
     r"[_\-. ]+|[^_\-. ]+",
@@ -31,13 +32,19 @@ def parts_of_names(stems: Sequence[str]) -> NameParts | None:
     """The first part of the names that several images share and that has a number; None if there is none."""
     for expression in PARTS:
         words = [re.findall(expression, stem) for stem in stems]
-        if len({len(one) for one in words}) != 1:
-            continue
-        for place in range(len(words[0]) - 1, 0, -1):
-            found = _at(words, place)
-            if found is not None:
-                return found
+        if len({len(one) for one in words}) == 1:
+            cuts = [(words, place) for place in range(len(words[0]) - 1, 0, -1)]
+        else:  # events of one word and of several: counted from the end
+            cuts = [(_last_words(words, behind), 1) for behind in range(1, min(map(len, words)) - 1)]
+        for parts in (_at(*cut) for cut in cuts):
+            if parts is not None:
+                return parts
     return None
+
+
+def _last_words(words: Sequence[Sequence[str]], behind: int) -> list[list[str]]:
+    """Names of several numbers of words as three parts: before the last words, the one before them, these."""
+    return [["".join(one[: -behind - 1]), one[-behind - 1], "".join(one[-behind:])] for one in words]
 
 
 def _at(words: Sequence[Sequence[str]], place: int) -> NameParts | None:
@@ -70,6 +77,9 @@ def _pattern(group: str, other: str, separator: str, first: Sequence[str], rest:
         return f"{{{group}:{len(first[0])}}}{separator}{{{other}}}"
     if len({len(text) for text in rest}) == 1:
         return f"{{{group}}}{separator}{{{other}:{len(rest[0])}}}"
+    kinds = sorted(set(rest))
+    if separator and 1 < len(kinds) <= MOST_WORDS and all(re.fullmatch(r"[a-zA-Z][\w-]*", kind) for kind in kinds):
+        return f"{{{group}}}{separator}{{{other}:{'|'.join(kinds)}}}"
     return None
 
 

@@ -168,7 +168,7 @@ class SubmissionFormat(Settings):
         description="a table of masks as text; mask images; label volumes; COCO objects as JSON; polygons as GeoJSON; "
         "a table of points, the centres of parts of volumes",
     )
-    sample: str = Field("sample_submission.csv", description="path relative to the data folder")
+    sample: str = Field("sample_submission.csv", description="path relative to the data folder; '' for none")
     id_column: str = Field("id", description="column of the row's id")
     mask_column: str = Field("rle", description="column of the mask, or of the image's class")
     rows: Literal["image", "instance", "image_class", "label"] = Field(

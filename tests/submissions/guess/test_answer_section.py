@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_image, draw_mask
+from drawn_layouts import slow_runs
 
 from submissions.answers import answer_of, check_answer
 from submissions.answers.coco_answer import CocoAnswer
@@ -93,3 +95,38 @@ def test_a_column_a_class_is_no_answer_and_says_so(tmp_path: Path) -> None:
     (problem,) = check_answer(contract, tmp_path / "host")
     assert problem.found == "columns ['a'], which the contract does not fill"
     assert "columns ['a'] hold masks too" in (tmp_path / "host.yaml").read_text()
+
+
+def write_classes(folder: Path, sample: pd.DataFrame) -> Competition:
+    """Six training images of two classes, one of them twice, with words for attributes; two test images."""
+    rows = []
+    for number in range(8):
+        path = folder / ("train" if number < 6 else "test") / f"x_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), draw_image(draw_mask(number), number))
+        texts = [slow_runs(draw_mask(number + 10 * k), "column") for k in range(3)] if number < 6 else []
+        rows += [
+            {"ImageId": f"x_{number}", "EncodedPixels": text, "ClassId": kind, "AttributesIds": words}
+            for text, kind, words in zip(texts, (6, 33, 33), ("115,136", "", "190"), strict=False)
+        ]
+    pd.DataFrame(rows).to_csv(folder / "train.csv", index=False)
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+    return load_competition(write_first_contract(folder, out=folder.with_suffix(".yaml")))
+
+
+def test_a_column_of_classes_that_repeat_is_known_by_its_name_and_answered_by_class(tmp_path: Path) -> None:
+    """As iMaterialist's: attributes are said of some masks alone, and the sample has an example of a row an image."""
+    sample = pd.DataFrame({"ImageId": ["x_6", "x_7"], "EncodedPixels": "1 1", "ClassId": 0, "AttributesIds": "1,2"})
+    contract = write_classes(tmp_path / "host", sample)
+    assert contract.masks.class_column == "ClassId" and contract.classes == ["33", "6"]
+    form = contract.submission
+    assert form is not None and (form.rows, form.class_column, form.sample) == ("image_class", "ClassId", "")
+    assert form.extra == {"AttributesIds": "1,2"}
+    assert check_answer(contract, tmp_path / "host") == []
+
+
+def test_a_sample_without_classes_leaves_one_of_several_to_answer(tmp_path: Path) -> None:
+    sample = pd.DataFrame({"ImageId": ["x_6", "x_7"], "EncodedPixels": ""})
+    contract = write_classes(tmp_path / "host", sample)
+    assert contract.scored_classes == [0] and contract.submission is not None and contract.submission.rows == "image"
+    assert "so 33 alone is answered" in (tmp_path / "host.yaml").read_text(encoding="utf-8")

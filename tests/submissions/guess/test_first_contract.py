@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -629,3 +630,33 @@ def test_a_tiff_in_colour_is_no_mask_of_three_channels(tmp_path: Path) -> None:
             tifffile.imwrite(tmp_path / f"host/{folder}/{k}.tif", pixels)
     masks = guess(tmp_path / "host", tmp_path / "first.yaml").masks
     assert masks.channels == [] and set(masks.values or {}) == {"0,0,0", "1,0,0", "2,0,0"}
+
+
+def test_one_value_between_black_and_white_is_a_class(tmp_path: Path) -> None:
+    """REFUGE's cup in its disc: a thin ring of 128 around black, on white."""
+    for k in range(6):
+        disc = draw_mask(k).astype(np.uint8)
+        label = np.where(cv2.erode(disc, np.ones((3, 3))) > 0, 0, np.where(disc > 0, 128, 255)).astype(np.uint8)
+        for folder, pixels in (("images", draw_image(disc > 0, k)), ("masks", label)):
+            (tmp_path / "host" / folder).mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(tmp_path / f"host/{folder}/{k}.bmp"), pixels)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    assert contract.masks.values == {0: "class_0", 128: "class_128", 255: "background"}
+
+
+def test_names_of_several_numbers_of_words_are_grouped_by_what_stands_before_the_last(tmp_path: Path) -> None:
+    """xBD: a picture before and one after a disaster, whose name has one word or two, stay in one fold."""
+    for k in range(8):
+        for when in ("pre", "post"):
+            name = f"{('socal-fire', 'santa-rosa-wildfire', 'nepal')[k % 3]}_{k:08d}_{when}_disaster"
+            for part in ("images", "targets"):
+                path = tmp_path / f"host/train/{part}/{name}{'_target' * (part == 'targets')}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = draw_image(draw_mask(k), k) if part == "images" else draw_mask(k).astype(np.uint8)
+                assert cv2.imwrite(str(path), pixels)
+    contract = guess(tmp_path / "host", tmp_path / "first.yaml")
+    listing, problems = list_images(contract, tmp_path / "host", "train")
+    assert contract.group is not None and problems == [] and set(Counter(listing[contract.group]).values()) == {2}
+    assert listing[contract.group].nunique() == 8
+    reader = MaskReader(contract, tmp_path / "host")
+    assert all(reader.read(row, (1, *SHAPE)).planes.any() for row in listing.to_dict("records"))

@@ -83,11 +83,25 @@ def test_a_hosts_file_scores_tables_alone(kind: str) -> None:
 
 def test_scored_classes_and_dialect_follow_the_contract() -> None:
     document = {**MINIMAL, "classes": ["background", "a", "b"], "metric": {"name": "dice", "classes": ["b", "a"]}}
+    document.pop("submission", None)
     competition = validate(Competition, document, "own.yaml")
     assert competition.scored_classes == [2, 1]
     assert competition.dialect == competition.masks.dialect
-    other = {**document, "submission": {"dialect": {"order": "row"}}}
+    other = {
+        **document,
+        "submission": {"dialect": {"order": "row"}, "rows": "image_class", "id_template": "{id}_{class}"},
+    }
     assert validate(Competition, other, "own.yaml").dialect.order == "row"
+
+
+def test_a_row_an_image_answers_one_class() -> None:
+    document = {**MINIMAL, "classes": ["background", "a", "b"], "submission": {}}
+    with pytest.raises(
+        ValueError, match="'image' answers one class, and the metric counts \\['a', 'b'\\]: name the one"
+    ):
+        validate(Competition, document, "own.yaml")
+    one = {**document, "metric": {"name": "dice", "classes": ["b"]}}
+    assert validate(Competition, one, "own.yaml").scored_classes == [2]
 
 
 def test_masks_that_cannot_be_meant() -> None:

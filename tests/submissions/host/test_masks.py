@@ -54,7 +54,7 @@ def test_rows_of_image_and_class_and_rows_that_may_be_missing(tmp_path: Path) ->
     texts = [encode(mask, Dialect(**dialect)) for mask in (first, second)]
     pd.DataFrame({"id": ["a", "a"], "class": ["x", "y"], "runs": texts}).to_csv(tmp_path / "t.csv", index=False)
     masks = {"kind": "rle", "table": {"file": "t.csv"}, "column": "runs", "class_column": "class", "dialect": dialect}
-    competition = rle_contract(masks=masks, classes=["y", "x", "z"], tables=[])
+    competition = rle_contract(masks=masks, classes=["y", "x", "z"], tables=[], submission=None)
     reader = MaskReader(competition, tmp_path)
     truth = reader.read(row("a"), (1, *SHAPE))
     np.testing.assert_array_equal(truth.planes[:, 0], np.stack([second, first, np.zeros(SHAPE, bool)]))
