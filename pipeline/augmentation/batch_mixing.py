@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from submissions.host.truth import VOID
+
 MOST_PASTED = 8
-VOID = 255
 
 
 def _check(images: np.ndarray, targets: np.ndarray) -> None:

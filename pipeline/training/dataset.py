@@ -20,11 +20,10 @@ from pipeline.experiment import Experiment
 from pipeline.seeds import generator_of, seed_of
 from pipeline.settings.training import SamplingSettings
 from pipeline.training.loader import Sample
-from submissions.host.truth import SOFT_TOP
+from submissions.host.truth import SOFT_TOP, VOID
 from submissions.images.opening import ImageReader, StackReader
 
 TRIES = 1000
-IGNORE = 255
 
 
 class TrainingSet:
@@ -160,7 +159,7 @@ def measured_of(stored: StoredImage, config: InputConfig) -> Statistics:
 
 def as_shares(target: np.ndarray) -> np.ndarray:
     """Stored soft planes as float32 in [0, 1], 255 = ignore."""
-    return np.where(target == IGNORE, np.float32(IGNORE), target / np.float32(SOFT_TOP))
+    return np.where(target == VOID, np.float32(VOID), target / np.float32(SOFT_TOP))
 
 
 def _boxes(index: pd.DataFrame) -> np.ndarray:

@@ -27,9 +27,8 @@ from pipeline.training.mixture import Extra
 from pipeline.workspace import Workspace
 from submissions.host.competition import load_competition
 from submissions.host.listing import ListedImages, list_images, pixel_size
-from submissions.host.truth import SOFT_TOP
+from submissions.host.truth import SOFT_TOP, VOID
 
-IGNORE = 255
 APART = "test_folds"
 
 
@@ -203,7 +202,7 @@ def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool
     needed = settings.pseudo_confidence * 255
     if exclusive:
         label: np.ndarray = probs.argmax(axis=2).astype(np.uint8)
-        label[probs.max(axis=2) < needed] = IGNORE
+        label[probs.max(axis=2) < needed] = VOID
         return label
     planes = probs.transpose(2, 0, 1)
     sure = np.maximum(planes, 255 - planes) >= needed
@@ -211,7 +210,7 @@ def pseudo_target(probs: np.ndarray, settings: TrainSettings, *, exclusive: bool
         values = np.rint(planes / 255 * SOFT_TOP).astype(np.uint8)
     else:
         values = (planes >= 128).astype(np.uint8)
-    return np.where(sure, values, np.uint8(IGNORE))
+    return np.where(sure, values, np.uint8(VOID))
 
 
 def _training_set(

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from submissions.host.truth import VOID
+
 Mode = Literal["sigmoid", "softmax"]
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def prepare(logits: Tensor, target: Tensor, mode: Mode) -> Pixels:
             f"target has shape {tuple(target.shape)}, expected {expected} for a {mode} loss on logits "
             f"{tuple(logits.shape)}"
         )
-    valid = target != IGNORE if target.dtype != torch.bool else torch.ones_like(target)
+    valid = target != VOID if target.dtype != torch.bool else torch.ones_like(target)
     if target.device.type == "cpu":
         _check_values(target, valid, mode, n_classes=k)
     if mode == "sigmoid":

@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.training.loss_terms import (
-    IGNORE,
     Mode,
     Term,
     boundary_term,
@@ -37,6 +36,7 @@ from pipeline.training.loss_terms import (
     prepare,
 )
 from pipeline.training.skeleton_terms import cl_dice_term, skeleton_recall_term
+from submissions.host.truth import VOID
 
 Reduction = Literal["mean", "none"]
 
@@ -244,11 +244,11 @@ def training_loss(
 
 def classes_present(target: Tensor, mode: Mode, n_classes: int) -> Tensor:
     """Which classes a mask shows: float `(N, K)` of 1 and 0, or 255 where a class has no valid pixel."""
-    valid = target != IGNORE if target.dtype != torch.bool else torch.ones_like(target)
+    valid = target != VOID if target.dtype != torch.bool else torch.ones_like(target)
     if mode == "sigmoid":
         shown, known = ((target > 0.5) & valid).flatten(2).any(-1), valid.flatten(2).any(-1)
     else:
         label = torch.where(valid, target.long(), n_classes)
         shown = F.one_hot(label, n_classes + 1)[..., :n_classes].bool().flatten(1, -2).any(1)
         known = valid.flatten(1).any(-1)[:, None].expand_as(shown)
-    return torch.where(known, shown.float(), float(IGNORE))
+    return torch.where(known, shown.float(), float(VOID))

@@ -12,8 +12,8 @@ from submissions.host.competition import Competition
 from submissions.metrics.object_f1 import Outlines
 
 NamedPlace = tuple[str, tuple[float, float, float]]  # a class, and (z, y, x) in voxels of the host's grid
-VOID = 255
-SOFT_TOP = 254  # value of a soft target that stands for 1; 255 stands for "not learned"
+VOID = 255  # value of a stored target, label or plane, that is neither learned nor scored
+SOFT_TOP = 254  # value of a soft target that stands for 1; above it is VOID
 
 
 @dataclass(frozen=True)
