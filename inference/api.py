@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from inference.config import PredictConfig
+from inference.predict.devices import pick_device
 from inference.predict.predictor import predict_image
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
@@ -35,11 +35,13 @@ def predict(
     where image and model do not fit.
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(Path(model))
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with closing(open_image(image_path)) as opened, tempfile.TemporaryDirectory() as scratch:
         source = FiniteReader(opened, None, str(image_path)) if opened.dtype.kind == "f" else opened
         out = Path(scratch) / "image.h5"
-        predict_image([loaded], source, range(source.shape[0]), config, out, device=place, pixel_size_um=pixel_size_um)
+        predict_image(
+            [loaded], source, range(source.shape[0]), config, out,
+            device=pick_device(device), pixel_size_um=pixel_size_um,
+        )  # fmt: skip
         with open_prediction(out) as prediction:
             probs = prediction.read()[: len(loaded.model_config.classes)].astype(np.float32) / np.float32(255)
     return probs[0] if len(probs) == 1 else probs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -19,6 +20,11 @@ DONE = "stage.json"
 BEGUN = "stage.begun.json"
 MEANING = {"files": " (a file of the data folder came, went or changed its size)"}  # of hashes that a user may meet
 PATIENCE = 3  # tries for a folder before it is said that another process has it
+
+
+def is_first_process() -> bool:
+    """Whether this process keeps the stages' books: it is alone, or the first of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def digest(value: Any) -> str:

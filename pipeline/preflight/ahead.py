@@ -16,7 +16,7 @@ from pipeline.origin import remember
 from pipeline.prediction.image_gate import check_gate
 from pipeline.preflight.columns import column_problems
 from pipeline.preflight.images import image_problems
-from pipeline.stage import DONE, digest
+from pipeline.stage import DONE, digest, is_first_process
 from pipeline.workspace import Workspace
 from submissions.answers import check_answer
 from submissions.host.atomic import write_atomic
@@ -38,7 +38,7 @@ def checked(number: str, work: Work) -> Work:
         anew = first and not (space.inventory / DONE).is_file()
         check_ahead(space, listing=anew, listed=not first, training=number == "04")
         work(space, arguments)
-        if os.environ.get("RANK", "0") == "0":
+        if is_first_process():
             for each in (space.experiment, *space.experiment.repeated):
                 folder = space.shared / each.name
                 remember(folder, number, experiment=each, competition=space.competition, data=space.data)
@@ -57,7 +57,7 @@ def check_ahead(space: Workspace, *, listing: bool = False, listed: bool = False
     stage 01 saw of the images is up to date, and settings have to fit it. training: the stage trains, and the
     largest image has to fit into the memory of prediction first.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return
     problems, note = [*missing_runs(space), *(image_problems(space) if listed else [])], space.own / CHECKED
     problems += _memory_problems(space) if training else []

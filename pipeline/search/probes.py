@@ -15,8 +15,7 @@ from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
 from pipeline.experiment import Experiment
 from pipeline.pictures import draw_lines
-from pipeline.seeds import seed_of
-from pipeline.training.fold_training import initial_model, training_set
+from pipeline.training.fold_training import initial_trainer, training_set
 from pipeline.training.loader import Batch, load_batches
 from pipeline.training.trainer import BadLoss, Trainer, start_processes
 from pipeline.workspace import Workspace
@@ -30,10 +29,7 @@ SECONDS = 60  # that a probe takes at the most, about
 def trainer_of(space: Workspace, experiment: Experiment, fold: int) -> Trainer:
     """The training of a fold before its first step."""
     accelerator, place = start_processes(space.device)
-    return Trainer(
-        initial_model(experiment, fold), experiment.train, experiment.loss, accelerator=accelerator, device=place,
-        seed=seed_of(experiment.seed, "steps", fold), in_channels=experiment.model.in_channels,
-    )  # fmt: skip
+    return initial_trainer(experiment, fold, accelerator=accelerator, device=place)
 
 
 def batches_of(space: Workspace, experiment: Experiment, fold: int, number: int) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from torch import nn
 
@@ -79,12 +80,16 @@ def train_fold(
             )
         if extras:
             source = Mixture(source, extras, experiment.seed)
-        trainer = Trainer(
-            initial_model(experiment, fold), experiment.train, experiment.loss,
-            accelerator=accelerator, device=place, seed=seed_of(experiment.seed, "steps", fold),
-            in_channels=experiment.model.in_channels,
-        )  # fmt: skip
+        trainer = initial_trainer(experiment, fold, accelerator=accelerator, device=place)
         return _Run(experiment, trainer, source, folder, validate).finish()
+
+
+def initial_trainer(experiment: Experiment, fold: int, *, accelerator: Accelerator, device: torch.device) -> Trainer:
+    """The training of a fold before its first step."""
+    return Trainer(
+        initial_model(experiment, fold), experiment.train, experiment.loss, accelerator=accelerator, device=device,
+        seed=seed_of(experiment.seed, "steps", fold), in_channels=experiment.model.in_channels,
+    )  # fmt: skip
 
 
 def initial_model(experiment: Experiment, fold: int) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ from torch import nn
 
 from pipeline.data.fold_tables import open_folds
 from pipeline.data.prepare import open_prepared
-from pipeline.stage import Stage
+from pipeline.stage import Stage, is_first_process
 from pipeline.training.checkpoint import LAST
 from pipeline.training.extra_data import extra_data, extra_inputs
 from pipeline.training.fingerprint import fold_settings
@@ -33,7 +32,7 @@ def train_split(space: Workspace, observe: Observe | None = None) -> None:
     folds, folds_hash = open_folds(space)
     inventory, _ = space.training_images()
     settings = fold_settings(space)
-    first = os.environ.get("RANK", "0") == "0"
+    first = is_first_process()
     for fold in experiment.used_folds:
         inputs = {"store": prepared, "folds": folds_hash, **extra_inputs(space, fold)}
         stage = Stage("04_train", space.fold(fold), {**settings, "fold": fold}, inputs, protects=LAST)
