@@ -35,6 +35,7 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     """Write the bundle of all used folds, say how large it is and how to upload it."""
     from inference.bundle.bundle import write_bundle
     from pipeline.delivery.bundling import (
+        bundle_facts,
         dataset_slug,
         experiment_documents,
         parse_size,
@@ -43,18 +44,17 @@ def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
         together,
         write_upload_files,
     )
-    from pipeline.prediction.prediction import bundle_facts
 
     started = time.monotonic()
     space = together(space, arguments.others) if arguments.others else space
     slug, max_bytes = dataset_slug(space, arguments.slug), parse_size(arguments.max_size)
-    runs, facts, folder = open_runs(space), bundle_facts(space), space.own / "bundle"
+    runs, folder = open_runs(space), space.own / "bundle"
     used = [*runs, *asked_classifier(space, load_decision(decision_path(space)))]
     check_weights(used)
     manifest = write_bundle(
         folder, space.competition, {run.name: [run.folder / f"fold_{fold}" for fold in run.folds] for run in used},
         decision_path(space), taught_by=runs_fingerprint(runs), configs={run.name: run.predict for run in used},
-        facts=facts, documents=experiment_documents(space, used), notebook=template_notebook(),
+        facts=bundle_facts(space, runs), documents=experiment_documents(space, used), notebook=template_notebook(),
         formats=formats_used(space.competition, space.data), half=arguments.fp16,
         python=None if arguments.no_wheels else arguments.python, max_bytes=max_bytes,
         overwrite=space.overwrite,

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 try:
+    from pipeline.delivery.submission_lint import lint_submission
     from pipeline.delivery.submitting import code_folders, host_name, promised, scored_locally, submission_path, upload
-    from pipeline.prediction.prediction_stages import lint_own
     from pipeline.workspace import Workspace, run_stage, stage_parser
     from submissions.kaggle.client import connect
     from submissions.kaggle.ledger import LEDGER, record
@@ -31,7 +31,7 @@ def submit(space: Workspace, arguments: argparse.Namespace) -> None:
     entry = replace(promised(space), description=arguments.message)
     if entry.cv is None:
         print("09_submit: the row has no CV, because stage 06 did not score with the contract's metric")
-    for warning in lint_own(space, submission_path(space)):
+    for warning in lint_submission(space, submission_path(space)):
         print(f"lint: {warning}")
     if arguments.solution is not None:
         entry, lines = scored_locally(space, entry, arguments.solution)

@@ -16,9 +16,9 @@ from inference.bundle.bundle import NOTEBOOK
 from inference.decide.decision import load_decision
 from pipeline.delivery.submitting import host_name
 from pipeline.experiment import load_experiment
-from pipeline.runs import Run, read_run, runs_fingerprint
+from pipeline.runs import Run, read_run, runs_fingerprint, trained_inputs
 from pipeline.stage import read_stage
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, git_state
 from submissions.host.atomic import write_atomic
 
 NO_USER = "your-user-name"
@@ -63,6 +63,13 @@ def template_notebook() -> Path:
     if not found or not found[0].is_file():
         raise FileNotFoundError(f"{path}: no such file; install the package again, or run stage 08 in a checkout")
     return found[0].resolve()
+
+
+def bundle_facts(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:
+    """What a bundle's manifest says of where it comes from: cross-validation, fingerprints, the code's state."""
+    tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
+    cv = {name: tuned[name] for name in ("metric", "score", "interval", "nested", "prediction")}
+    return {"cv": cv, "inputs": trained_inputs(runs), "git": git_state(Path(__file__).parent)}
 
 
 def experiment_documents(space: Workspace, runs: Sequence[Run]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from inference.decide.decision import load_decision
 from inference.progress import image_bar
+from pipeline.delivery.submission_lint import lint_new_submission
 from pipeline.prediction.prediction import predict_test
-from pipeline.prediction.prediction_stages import decision_path, lint_written
+from pipeline.prediction.prediction_stages import decision_path
 from pipeline.runs import Run
 from pipeline.stage import Stage
 from pipeline.tuning.comparisons.extras import write_drift
@@ -33,7 +34,7 @@ def write_decided(
         summary, found, sums = predict_test(space, runs, stage.folder, **options)
     if found is not None:
         write_drift(stage.folder, found)
-    warnings = [f"lint: {warning}" for warning in lint_written(space, summary.path)]
+    warnings = [f"lint: {warning}" for warning in lint_new_submission(space, summary.path)]
     warnings += [f"drift: {warning}" for warning in (found.warnings if found is not None else [])]
     for said in [*warnings, *(f"time budget: {sentence}" for sentence in summary.given_up)]:
         print(said)

@@ -39,9 +39,9 @@ from pipeline.prediction.image_gate import asked_classifier
 from pipeline.prediction.oof_steps import held_out_rows, oof_steps
 from pipeline.prediction.prediction_stages import decision_path, fold_stages, pick_devices
 from pipeline.prediction.training_colours import fold_colours, kept_colours, shown_as
-from pipeline.runs import Run, open_runs, runs_fingerprint, trained_inputs
+from pipeline.runs import Run, runs_fingerprint
 from pipeline.stage import Stage, read_stage
-from pipeline.workspace import Workspace, already, finish, finishing, git_state
+from pipeline.workspace import Workspace, already, finish, finishing
 from submissions.answers import answer_path
 from submissions.host.listing import ListedImages
 
@@ -218,10 +218,3 @@ def predict_test(
     averaged = (len(runs), sum(len(run.folds) for run in runs))
     found = drift(learned, pd.DataFrame(features), models=averaged) if features else None
     return summary, found, pd.DataFrame(sums)
-
-
-def bundle_facts(space: Workspace) -> dict[str, Any]:
-    """What a bundle's manifest says of where it comes from: cross-validation, fingerprints, the code's state."""
-    tuned = read_stage(space.own / "tuning", f"06_tune.py {space.experiment.name}")
-    cv = {name: tuned[name] for name in ("metric", "score", "interval", "nested", "prediction")}
-    return {"cv": cv, "inputs": trained_inputs(open_runs(space)), "git": git_state(Path(__file__).parent)}

@@ -17,8 +17,7 @@ from pipeline.prediction.image_gate import asked_classifier
 from pipeline.runs import JOINED, Run, split_apart, trained_inputs
 from pipeline.stage import Stage, digest, read_stage
 from pipeline.workspace import Workspace
-from submissions.answers import answer_path, lint_answer
-from submissions.host.atomic import remove
+from submissions.answers import answer_path
 from submissions.host.sample import submission_format
 
 
@@ -140,26 +139,3 @@ def fold_stages(space: Workspace, runs: Sequence[Run], decision: Decision) -> di
         inputs = _test_inputs(space, chosen)
         stages[fold] = Stage("07_predict_test", space.own / "test_folds" / f"fold_{fold}", settings, inputs)
     return stages
-
-
-def lint_own(space: Workspace, path: Path) -> list[str]:
-    """Warnings about the submission; ValueError with all errors where there are any."""
-    training, _ = space.training_images()
-    findings = lint_answer(path, space.competition, space.data, training=training)
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        raise ValueError("\n".join([f"{path}: the linter found errors:", *(f"  {error}" for error in errors)]))
-    return [str(finding) for finding in findings]
-
-
-def lint_written(space: Workspace, path: Path) -> list[str]:
-    """As `lint_own`, of a submission just written: with errors it does not keep its name, which stage 09 takes."""
-    refused = answer_path(space.competition, path.parent, "submission.refused")
-    try:
-        warnings = lint_own(space, path)
-    except ValueError as error:
-        remove(refused)
-        path.replace(refused)
-        raise ValueError(f"{error}\n  the file is kept as {refused}") from error
-    remove(refused)
-    return warnings

@@ -18,8 +18,8 @@ from drawn_points import MOTOR_COLUMNS, PICKS, write_byu, write_czii
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from inference.__main__ import main as bundle
+from pipeline.delivery.submission_lint import lint_new_submission
 from pipeline.delivery.submitting import submission_path
-from pipeline.prediction.prediction_stages import lint_written
 from pipeline.sequence import run_stages
 from submissions.answers import answer_of, answer_path
 from submissions.host.competition import load_competition
@@ -67,7 +67,7 @@ def test_small_mask_images_from_the_hosts_files_to_the_ledger(
     with zipfile.ZipFile(out, "w") as packed:
         packed.writestr("other.png", b"")
     with pytest.raises(ValueError, match="the linter found errors"):
-        lint_written(space, out)
+        lint_new_submission(space, out)
     assert (space.own / "submission.refused.zip").is_file() and not out.exists()
 
 
