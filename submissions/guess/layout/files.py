@@ -56,6 +56,11 @@ class FileGroup:
         return self.series or self.pattern.endswith(VOLUMES)
 
     @property
+    def names_files(self) -> bool:
+        """Whether {name} is of the files, and not of the folders that hold one each."""
+        return "{name" in self.pattern.rpartition("/")[2]
+
+    @property
     def words(self) -> list[str]:
         """The pattern's own words, in small letters, fields left out."""
         return re.findall(r"[a-z]+", re.sub(r"{[^}]+}", " ", self.pattern.rsplit(".", 1)[0]).lower())
@@ -114,8 +119,9 @@ class FileGroup:
         return replace(self, files=tuple(one for one in self.files if one[1][place] == word)).with_word(name, word)
 
     def cut(self, head: str, tail: str) -> FileGroup:
-        """The same files with `head` and `tail`, which all names have, in the pattern in place of in {name}."""
-        if not head and not tail:
+        """The same files with `head` and `tail`, which all names have, in the pattern and no longer in {name}; as they
+        are where {name} is a folder's."""
+        if not self.names_files or not (head or tail):
             return self
         files = tuple(
             (path, (*fields[:-1], fields[-1][len(head) : len(fields[-1]) - len(tail)])) for path, fields in self.files
@@ -221,7 +227,7 @@ def _by_beginning(group: FileGroup) -> list[FileGroup]:
     """The group, or a group for each beginning before a number, where those are a layout's words: volume-0, mask_0."""
     matches = [re.match(r"[a-zA-Z]+[_\-. ]*(?=[0-9])", stem) for stem in group.stems]
     counts = Counter(match.group() for match in matches if match)
-    if not 1 < len(counts) <= FEW_NAMES or None in matches or "name}" not in group.pattern.rpartition("/")[2]:
+    if not 1 < len(counts) <= FEW_NAMES or None in matches or not group.names_files:
         return [group]
     if min(counts.values()) < max(2, FEW * len(matches)) or not any(map(is_layout_word, counts)):
         return [group]
@@ -240,7 +246,7 @@ def _by_ending(group: FileGroup) -> list[FileGroup]:
     for path, fields in group.files:
         tails = [tail for tail in endings_of(fields[-1]) if counts[tail] >= enough or KNOWN_ENDING.fullmatch(tail)]
         kinds.setdefault(tails[0] if tails else "", []).append((path, fields))
-    if len(kinds) == 1 and "" in kinds:
+    if not group.names_files or (len(kinds) == 1 and "" in kinds):
         return [group]
     return [replace(group, files=tuple(files)).cut("", tail) for tail, files in kinds.items()]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from submissions.guess.layout.parts_of_one import parts_of_one
 from submissions.guess.layout.words import (
     KNOWN_ENDING,
     MASK_WORDS,
@@ -38,10 +39,11 @@ class FolderFields:
 
     def __init__(self, paths: Sequence[str]) -> None:
         within = _children(paths)
-        self._varying = _varying_folders(within) | _of_pairs(paths)
+        self._varying = _varying_folders(within, {tuple(path.split("/")[:-1]) for path in paths}) | _of_pairs(paths)
         self._divided = _of_test(paths)
         self._beside, self._among = _beside_masks(within), _among_others(within)
         self._splits = _split_words(paths)
+        self._parts = parts_of_one(paths)
 
     def of(self, folders: Sequence[str]) -> FolderPattern:
         """The pattern of one path's folders."""
@@ -56,6 +58,8 @@ class FolderFields:
                 _put(found, "", _next_folder(found.names), folder, "")
             elif word and word[1] in found.values and found.names[found.values.index(word[1])] == "subset":
                 found.parts.append(f"{folder[: word.start()]}{{subset}}{folder[word.end() :]}")
+            elif part := self._parts.get(parent, {}).get(folder):
+                _put(found, part.before, _next_folder(found.names), part.word, part.after)
             elif word and "subset" not in found.names and len(self._splits.get(_masked(folders, depth), ())) > 1:
                 choice = "|".join(sorted(self._splits[_masked(folders, depth)]))
                 _put(found, folder[: word.start()], "subset", word[1], folder[word.end() :], kind=f":{choice}")
@@ -104,8 +108,11 @@ def _key(folders: Sequence[str]) -> Folders:
     return tuple(re.sub(r"[0-9]+|train\w*|test\w*|val\w*", "#", name.lower()) for name in folders)
 
 
-def _varying_folders(within: Mapping[Folders, set[str]]) -> set[Folders]:
-    """Places whose child folders are items (cases, fragments, species), not words of a layout."""
+def _varying_folders(within: Mapping[Folders, set[str]], holding: set[Folders]) -> set[Folders]:
+    """Places whose child folders are items (cases, fragments, species), not words of a layout.
+
+    holding: folders with files of their own. A case's folders beside its mask are versions: 7/pre, 7/orig, 7/wmh.nii.
+    """
     children: dict[Folders, dict[Folders, set[str]]] = {}
     for parent, names in within.items():
         children.setdefault(_key(parent), {})[parent] = names
@@ -114,7 +121,12 @@ def _varying_folders(within: Mapping[Folders, set[str]]) -> set[Folders]:
         for place, by_parent in children.items()
         if any(_is_varying(sorted(names)) for names in (set().union(*by_parent.values()), *by_parent.values()))
     }
-    families = [(place, frozenset(names)) for place, parents in children.items() for names in parents.values()]
+    families = [
+        (place, frozenset(names))
+        for place, parents in children.items()
+        if not (place[:-1] in found and holding.issuperset(parents))
+        for names in parents.values()
+    ]
     alike = Counter(names for _, names in families)
     repeated = {  # images/cat, images/dog beside gt/cat, gt/dog
         place
