@@ -17,6 +17,7 @@ from submissions.rle.text import KNOWN_EMPTIES
 EMPTY_WORD = re.compile(rf"[a-zA-Z_]+|{'|'.join(KNOWN_EMPTIES)}")
 DECIMAL = re.compile(r"[0-9]*\.[0-9]+")
 JSON = re.compile(r".*\.json")
+OF_ITK = (".mhd", ".mha", ".nrrd")
 MOST_DOCUMENTS = 30
 MOSTLY = 0.9  # of the test images, that a document must name
 
@@ -200,7 +201,9 @@ def _put_plain_submission(draft: Draft, why: str, *notes: str) -> None:
     volumes = _label_volumes(draft)
     if volumes is not None:
         assumed = "a zip of label volumes, named and valued as those of training and on the grid of their images"
-        draft.put("submission", {"kind": "volumes", "files": volumes}, f"{why}; assumed: {assumed}", *notes)
+        ending = PurePosixPath(str(masks["path"])).suffix
+        other = [f"NIfTI is written, and not {ending}: both say where voxels lie"] if ending in OF_ITK else []
+        draft.put("submission", {"kind": "volumes", "files": volumes}, f"{why}; assumed: {assumed}", *other, *notes)
         return
     scored = draft.sections["metric"].get("classes", classes)
     ids = "{id}" + ("_{z}" if draft.sections["images"].get("kind") == "volumes" else "")
@@ -222,13 +225,18 @@ def _put_plain_submission(draft: Draft, why: str, *notes: str) -> None:
 def _label_volumes(draft: Draft) -> dict[str, Any] | None:
     """The files of an answer of label volumes like the masks of training; None where those are no such volumes.
 
-    Values that stand for several classes, and a file an object or class, have no such answer.
+    Values that stand for several classes, and a file an object, have no such answer. A file a class is one of 1, as
+    NIfTI has it, or of 255.
     """
     masks, images = draft.sections["masks"], draft.sections["images"]
     path = str(masks.get("path", ""))
     ending = next((one for one in (".nii.gz", ".nii", ".tiff", ".tif") if path.endswith(one)), None)
-    if images.get("kind") != "volumes" or ending is None or re.search(r"{(class|object|observer)}", path):
+    ending = ".nii.gz" if path.endswith(OF_ITK) else ending
+    if images.get("kind") != "volumes" or ending is None or re.search(r"{object[:}]", path):
         return None
+    if "{class}" in path:
+        values = {} if ending.startswith(".tif") else {"values": dict.fromkeys(draft.sections["classes"], 1)}
+        return {"path": f"{{id}}/{{class}}{ending}", **values}
     files: dict[str, Any] = {"path": f"{{id}}{ending}"}
     if masks.get("instances"):
         return {**files, "objects": True, "dtype": "uint16"}

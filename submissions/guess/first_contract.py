@@ -21,13 +21,19 @@ from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
 from submissions.guess.layout.mask_files import Masks
-from submissions.guess.layout.pairing import Finder, Layout, named_as, with_whole_names
+from submissions.guess.layout.pairing import Finder, Layout, named_as, whole_ids, with_whole_names
 from submissions.guess.layout.series import with_series
 from submissions.guess.mask_tables import listed_objects
 from submissions.guess.mask_values import put_mask_images
 from submissions.guess.masks import masks_in_tables, put_other_masks, put_runs
 from submissions.guess.polygons import find_polygons
-from submissions.guess.splits import put_listed_test, put_split_lists, with_listed_as_test, with_unlabelled_as_test
+from submissions.guess.splits import (
+    put_listed_test,
+    put_split_lists,
+    with_listed_as_test,
+    with_named_as_test,
+    with_unlabelled_as_test,
+)
 from submissions.guess.tables import FoundTable, ReadTable, columns_of_tables, find_tables, read_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
@@ -62,7 +68,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     """Guess a contract for the files below `folder`."""
     finder = Finder(folder, with_numbered_layers(folder, with_series(group_files(folder))))
     layout = finder.layout()
-    layout = with_labelled_tests(finder, layout)
+    layout = with_named_as_test(with_labelled_tests(finder, layout))
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
     read = read_tables(folder)
     layout, ids, tables = _with_tables(layout, read)
@@ -111,7 +117,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
 def _with_tables(layout: Layout, read: Sequence[ReadTable]) -> tuple[Layout, dict[str, list[str]], list[FoundTable]]:
     """The layout, ids by split, and tables; ids are more or less of the files' names where tables name them so."""
     found = []
-    for train, test in _names(layout, read) if layout.masks is None else [(layout.train, layout.test)]:
+    for train, test in _names(layout, read) if layout.masks is None else _told_names(layout):
         whole = replace(layout, train=train, test=test)
         tables = find_tables(read, *_ids(whole).values())
         parted = with_listed_as_test(whole, tables)
@@ -125,8 +131,17 @@ def _with_tables(layout: Layout, read: Sequence[ReadTable]) -> tuple[Layout, dic
 def _ids(layout: Layout) -> dict[str, list[str]]:
     """Ids by split; none of test images whose names have not what ids are made of."""
     train, test = layout.train, layout.test
-    template = train.id_template
-    return {"train": train.ids(template), "test": test.ids(template) if test and _same_names(train, test) else []}
+    template, of_test = train.id_template, (test.told_id if test else "") or train.id_template
+    return {"train": train.ids(template), "test": test.ids(of_test) if test and _same_names(train, test) else []}
+
+
+def _told_names(layout: Layout) -> Iterator[tuple[FileGroup, FileGroup | None]]:
+    """Training and test images with their names as they are, and with what all names of either have in the ids."""
+    train, test = layout.train, layout.test
+    yield train, test
+    whole, of_test = whole_ids(train), whole_ids(test) if test else None
+    if train.id_template == "{name}" != whole.id_template:
+        yield whole, of_test
 
 
 def _names(layout: Layout, read: Sequence[ReadTable]) -> Iterator[tuple[FileGroup, FileGroup | None]]:

@@ -42,7 +42,8 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     layered = LAYER.search(train.pattern)
     layers = layered[1].split("|") if layered and not train.layers else []
     notes = [f"{len(train.files)} training images" + (f", {len(test.files)} test images" if test else "")]
-    if test and not set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names):
+    own_fields = test is None or set(re.findall(r"{(\w+)}", train.id_template)) <= set(test.names)
+    if test and (not own_fields or test.told_id != train.told_id):
         section["test_id"] = test.id_template
     notes += [SERIES] if train.series else []
     if train.id_template != "{name}":
@@ -221,7 +222,7 @@ def _put_parts(draft: Draft, layout: Layout) -> None:
     if layout.test is not None and not all(regex.match(stem) for stem in layout.test.stems):
         images["test_id"] = "{name}"
     elif "test" in images:
-        images["test"] = images["test"].replace("{name}", parts.pattern, 1)
+        images["test"] = images["test"].replace("{name}", parts.pattern, 1).replace("{name}", parts.template)
     images["train"] = images["train"].replace("{name}", parts.pattern, 1).replace("{name}", parts.template)
     images["id"] = parts.template
     for key in ("path", "valid", "file"):

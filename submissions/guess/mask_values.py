@@ -32,6 +32,7 @@ NEAR_BORDER = 3  # pixels: soft values lie this close to the border
 MOSTLY, MOSTLY_AT_ENDS = 0.98, 0.9
 FEW_COLOURS, OWN = 8, 0.7
 COUNTS_DIFFER, MANY_OBJECTS = 3, 5  # how many numbers of objects masks that number theirs have, and the largest of them
+LAST_OF_8_BITS = 255
 FEW_SHADES, LAST_INDEX = 8, 64  # few values, one of them beyond this number: shades of grey, not classes in order
 PICTURES = (".png", ".tif", ".tiff")
 LOSSY = (".jpg", ".jpeg", ".webp")
@@ -192,6 +193,8 @@ def look_at_values(folder: Path, files: Sequence[str], array: str | None = None,
     seen.values = set().union(*sets)
     seen.most = max(map(len, sets), default=0)
     seen.changing = len({one for one in sets if len(one) > 1}) > 1
+    if len(sets) == 1:  # a volume alone: more numbers than 8 bits hold are hardly classes
+        seen.changing = seen.most > MANY_OBJECTS and max(seen.values) > LAST_OF_8_BITS
     seen.soft &= len(seen.values) > 3  # one value between black and white is a class: a cup in its disc, a border
     return seen
 

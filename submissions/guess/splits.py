@@ -22,6 +22,10 @@ SEPARATORS = ("\t", ",", ";", " ")
 SUBSET = "subset"
 FIELD = re.compile(rf"{{{SUBSET}:([^}}]*)}}")
 TEST_TABLE = re.compile(r"(?<![a-z])test(?![a-z])", re.IGNORECASE)
+TEST_NAME = re.compile(r"\Atest(ing)?(?![a-z])|(?<![a-z])test(ing)?\Z", re.IGNORECASE)
+TRAIN_NAME = re.compile(r"\Atrain(ing)?(?![a-z])|(?<![a-z])train(ing)?\Z", re.IGNORECASE)
+FEW_NAMES = 8  # that stand in a pattern as they are
+PLAIN = re.compile(r"[\w-]+")
 KEPT_BACK = re.compile(r"val(id(ation)?)?|dev", re.IGNORECASE)
 
 
@@ -175,6 +179,36 @@ def put_listed_test(draft: Draft, layout: Layout, tables: Sequence[FoundTable]) 
     draft.notes["images"].append("guess: one folder holds all images, and tables say which are test images")
     if "test_tables" not in draft.sections and (samples := samples_of(tables)):
         draft.put("test_tables", [samples[0].source], "the test images, as the sample names them")
+
+
+def with_named_as_test(layout: Layout) -> Layout:
+    """The layout with images divided by their own names, where nothing else says which are for testing: all begin or
+    end with a word for training or one for testing, as train-volume.tif and test-volume.tif."""
+    train = layout.train
+    of_test = [stem for stem in train.stems if TEST_NAME.search(stem)]
+    others = [stem for stem in train.stems if TRAIN_NAME.search(stem) and stem not in of_test]
+    if layout.test is not None or not of_test or not others or len(of_test) + len(others) < len(train.stems):
+        return layout
+    if max(len({*of_test}), len({*others})) > FEW_NAMES or not all(map(PLAIN.fullmatch, train.stems)):
+        return layout
+    first, second = _of_names(train, others), _of_names(train, of_test)
+    masks = layout.masks
+    if masks is not None:
+        own = {path for path, _ in first.files}
+        masks = replace(masks, pairs={path: files for path, files in masks.pairs.items() if path in own})
+    return replace(layout, train=first, test=second, masks=masks) if masks is None or masks.pairs else layout
+
+
+def _of_names(group: FileGroup, names: Sequence[str]) -> FileGroup:
+    """The files of these names, which stand in the pattern; one alone with another spelling: train|training."""
+    files = tuple(file for file in group.files if file[1][-1] in names)
+    words = [*dict.fromkeys(names)]
+    if len(words) == 1:
+        words.append(
+            re.sub("(train|test)(ing)?", lambda word: word[1] + ("" if word[2] else "ing"), words[0], flags=re.I)
+        )
+    pattern = group.pattern.replace("{name}", f"{{name:{'|'.join(words)}}}", 1)
+    return replace(group, pattern=pattern, files=files)
 
 
 def with_unlabelled_as_test(layout: Layout) -> Layout:

@@ -259,3 +259,9 @@ def with_whole_names(group: FileGroup) -> FileGroup:
     head, tail = _affixes(group)
     files = tuple((path, (*fields[:-1], f"{head}{fields[-1]}{tail}")) for path, fields in group.files)
     return replace(group, pattern=group.pattern.replace(f"{head}{{name}}{tail}", "{name}"), files=files)
+
+
+def whole_ids(group: FileGroup) -> FileGroup:
+    """The group with ids of the files' whole names, what stands around {name} among them; as it is where fields do."""
+    head, tail = _affixes(group)
+    return group if "{" in head + tail else replace(group, told_id=f"{head}{{name}}{tail}")

@@ -27,10 +27,10 @@ def parts_of_one(paths: Iterable[str]) -> dict[Folders, dict[str, Part]]:
     folders of test images that have the same words."""
     held: dict[Folders, dict[str, set[str]]] = {}
     for path in paths:
-        *parents, _ = words = path.split("/")
-        for depth, folder in enumerate(parents):
-            inside = held.setdefault(tuple(parents[:depth]), {}).setdefault(folder, set())
-            inside.add("/".join(words[depth + 1 :]))
+        names = path.split("/")
+        for depth, folder in enumerate(names[:-1]):
+            inside = held.setdefault(tuple(names[:depth]), {}).setdefault(folder, set())
+            inside.add("/".join(names[depth + 1 :]))
     first = [_parts(folders, set()) for folders in held.values()]
     words = {part.word for parts in first for part in parts.values()}
     return {parent: found for parent, folders in held.items() if (found := _parts(folders, words))}

@@ -21,7 +21,8 @@ MR_WORD = re.compile(r"(?<![a-z])t[12]", re.IGNORECASE)  # T1 and T2 are no numb
 TEST_WORDS = re.compile(r"test|imagests|unseen|evaluation", re.IGNORECASE)
 SPLIT_WORDS = re.compile(r"(?<![a-zA-Z])(training|train|validation|valid|val|dev)", re.IGNORECASE)
 KNOWN_ENDING = re.compile(
-    r"[_.-](?:masks?(?:_[0-9]{1,2})?|labels?|seg|segmentation|gt|annotation|volume|image|img|train|test)", re.IGNORECASE
+    r"[_.-](?:masks?(?:_[0-9]{1,2})?|labels?|seg|segmentation|gt|ground_?truth|annotation|volume|image|img|train|test)",
+    re.IGNORECASE,
 )
 SEPARATORS = "_-. "
 WORDED = re.compile(r".[^_\-. ]*[a-zA-Z]")

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 from drawn_hosts import SHAPE, draw_image, draw_mask
 from drawn_layouts import slow_runs
 
@@ -130,3 +132,33 @@ def test_a_sample_without_classes_leaves_one_of_several_to_answer(tmp_path: Path
     contract = write_classes(tmp_path / "host", sample)
     assert contract.scored_classes == [0] and contract.submission is not None and contract.submission.rows == "image"
     assert "so 33 alone is answered" in (tmp_path / "host.yaml").read_text(encoding="utf-8")
+
+
+def volumes_host(folder: Path, ending: str, classes: tuple[str, ...] = ()) -> Competition:
+    """Four volumes with a mask each, or one of each class."""
+    for k in range(4):
+        label = np.stack([draw_mask(4 * k + z) for z in range(3)]).astype(np.uint8)
+        image = label * 90 + np.random.default_rng(k).integers(0, 40, label.shape).astype(np.uint8)
+        masks = {f"masks/{name}": label & (np.arange(3)[:, None, None] == n) for n, name in enumerate(classes)}
+        for name, array in ({"image": image} | (masks or {"mask": label})).items():
+            path = folder / f"case{k}/{name}{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return load_competition(write_first_contract(folder, out=folder.with_suffix(".yaml")))
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nrrd", ".nii.gz"])
+def test_volumes_of_itk_are_answered_as_nifti(tmp_path: Path, ending: str) -> None:
+    form = volumes_host(tmp_path / "host", ending).submission
+    assert form is not None and (form.kind, form.files.path, form.files.values) == (
+        "volumes", "{id}.nii.gz", {"thing": 1},
+    )  # fmt: skip
+    said = "NIfTI is written" in (tmp_path / "host.yaml").read_text()
+    assert said == (ending != ".nii.gz")
+
+
+def test_a_volume_a_class_is_answered_by_one(tmp_path: Path) -> None:
+    competition = volumes_host(tmp_path / "host", ".nii.gz", ("liver", "lung_left", "rib_1"))
+    form = competition.submission
+    assert form is not None and form.files.path == "{id}/{class}.nii.gz"
+    assert form.files.values == dict.fromkeys(competition.classes, 1) and len(competition.classes) == 3

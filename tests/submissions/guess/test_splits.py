@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from drawn_layouts import SHAPE, draw_image, draw_mask, slow_runs
 
 from submissions.guess.first_contract import write_first_contract
@@ -16,6 +18,7 @@ from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 
 NAMES = [f"im{number:02d}" for number in range(10)]
+SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
 TRAIN, TEST = NAMES[:7], NAMES[7:]
 
 
@@ -74,3 +77,53 @@ def test_images_stay_together_where_tables_do_not_divide_them(tables: dict[str, 
     contract = guessed(host)
     assert not contract.images.only_listed
     assert "the training images stand in for them" in (tmp_path / "first.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("training", "testing"), ("Train_EM", "Test_EM")])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_names_of_two_stacks_say_which_is_for_training(tmp_path: Path, names: tuple[str, str], labelled: bool) -> None:
+    """ISBI 2012 and SNEMI3D; EPFL's test stack has masks too."""
+    (tmp_path / "host").mkdir()
+    for k, name in enumerate(names):
+        masks = np.stack([draw_mask(10 * k + z) for z in range(6)])
+        images = np.stack([draw_image(mask, z)[..., 0] for z, mask in enumerate(masks)])
+        tifffile.imwrite(tmp_path / f"host/{name}.tif", images)
+        if k == 0 or labelled:
+            tifffile.imwrite(tmp_path / f"host/{name}_groundtruth.tif", masks.astype(np.uint8) * 255)
+    competition = guessed(tmp_path / "host")
+    found = [list_images(competition, tmp_path / "host", split)[0]["stack"].unique().tolist() for split in SPLITS]
+    assert found == [[name.removesuffix("_EM")] for name in names] and competition.images.kind == "pages"
+
+
+def test_a_numbered_volume_alone_is_one_of_objects(tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    label = np.zeros((6, *SHAPE), np.uint16)
+    for number in range(8):
+        label[:, 4 * number : 4 * number + 3, 5:40] = 50 * (number + 1)
+    images = np.stack([draw_image(one > 0, z)[..., 0] for z, one in enumerate(label)])
+    tifffile.imwrite(tmp_path / "host/train-input.tif", images)
+    tifffile.imwrite(tmp_path / "host/train-labels.tif", label)
+    competition = guessed(tmp_path / "host")
+    assert competition.masks.instances and competition.classes == ["thing"]
+
+
+def test_a_table_that_names_whole_files_gives_ids_and_patients(tmp_path: Path) -> None:
+    """GlaS: train_1.bmp and testA_1.bmp in one folder, and their patients in a table."""
+    rows = []
+    for part, count in (("train", 8), ("testA", 3)):
+        for k in range(1, count + 1):
+            write_host_pair(tmp_path / "host", f"{part}_{k}", k)
+            rows.append({"name": f"{part}_{k}", "patient ID": k // 2})
+    pd.DataFrame(rows).to_csv(tmp_path / "host/Grade.csv", index=False)
+    competition = guessed(tmp_path / "host")
+    assert competition.group == "patient ID"
+    for split, part, count in (("train", "train", 8), ("test", "testA", 3)):
+        listing, problems = list_images(competition, tmp_path / "host", split)  # type: ignore[arg-type]
+        assert (listing["image_id"].tolist(), problems) == ([f"{part}_{k}" for k in range(1, count + 1)], [])
+        assert listing["patient ID"].astype(int).tolist() == [k // 2 for k in range(1, count + 1)]
+
+
+def write_host_pair(folder: Path, name: str, seed: int) -> None:
+    folder.mkdir(exist_ok=True)
+    assert cv2.imwrite(str(folder / f"{name}.bmp"), draw_image(draw_mask(seed), seed))
+    assert cv2.imwrite(str(folder / f"{name}_anno.bmp"), draw_mask(seed).astype(np.uint8))
