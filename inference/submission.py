@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from inference.colours import Colours, in_training_colours, recoloured_lines
 from inference.decide.decision import Decision, Mask, apply, as_said, decision_group
+from inference.decision_members import Origin, split_classifiers, weighted_members
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
 from inference.predict.store import open_prediction, with_gate
@@ -30,13 +30,6 @@ from submissions.table.scoring import Segmentation
 
 Decided = Callable[[str, np.ndarray, Mask], None]
 ANSWERS = "classified"  # folder, inside that of the predictions, of what the decision's classifier says
-
-
-class Origin(NamedTuple):
-    """Where a member comes from: its experiment, and the fold that it was not trained on."""
-
-    experiment: str
-    fold: int
 
 
 @dataclass(frozen=True)
@@ -104,8 +97,8 @@ def make_submission(
     began = time.monotonic()
     images = open_test_images(competition, data)
     options: dict[str, Any] = {"device": device, "on_error": on_error, "report": report}
-    members, origins, classifiers = apart(members, origins, decision)
-    used, weights = weighed(used_members(members, decision), member_shares(decision, origins, len(members)))
+    members, origins, classifiers = split_classifiers(members, origins, decision)
+    used, weights = weighted_members(members, origins, decision)
     budget: TimeKeeper | None = None
     if colours is not None:
         options["shown"] = partial(in_training_colours, colours=colours)
@@ -147,88 +140,6 @@ def attributes(path: Path) -> dict[str, Any]:
     """What is kept with a prediction."""
     with open_prediction(path) as prediction:
         return prediction.attrs
-
-
-def apart(
-    members: Sequence[LoadedModel | ReadyMember], origins: Sequence[Origin] | None, decision: Decision
-) -> tuple[Sequence[LoadedModel | ReadyMember], Sequence[Origin] | None, list[LoadedModel | ReadyMember]]:
-    """Members and origins without those of the decision's classifier, and these.
-
-    Raises ValueError where the decision names a classifier that no member comes from.
-    """
-    if decision.classifier is None or not members:
-        return members, origins, []
-    given = list(zip(members, named(origins, len(members)), strict=True))
-    classifiers = [member for member, origin in given if origin.experiment == decision.classifier]
-    if not classifiers:
-        raise ValueError(
-            f"the decision needs the classifier {decision.classifier!r}, but its models are not among the "
-            "members; run stage 07 or 08 again"
-        )
-    rest = [pair for pair in given if pair[1].experiment != decision.classifier]
-    return [member for member, _ in rest], [origin for _, origin in rest], classifiers
-
-
-def used_members(members: Sequence[LoadedModel | ReadyMember], decision: Decision) -> list[LoadedModel | ReadyMember]:
-    """The members with the views that the decision keeps; ValueError where it keeps none of those that are set."""
-    found = []
-    for member in members:
-        settings = member.predict_config
-        if decision.views is not None:
-            views = [view for view in expand_views(settings.views) if view in decision.views]
-            if not views:
-                raise ValueError(
-                    f"the decision uses the TTA views {decision.views}, but predict.views are {settings.views}; "
-                    "run stage 06 for these views"
-                )
-            settings = settings.model_copy(update={"views": views})
-        found.append(replace(member, predict_config=settings))
-    return found
-
-
-def in_turn(experiments: Mapping[str, Sequence[int]]) -> list[Origin]:
-    """Origins of experiments and their folds: everyone's first fold, then everyone's second.
-
-    What a time budget gives up first comes last, and no experiment is given up as long as folds are left.
-    """
-    places = [
-        (place, Origin(name, fold)) for name, folds in experiments.items() for place, fold in enumerate(sorted(folds))
-    ]
-    return [origin for _, origin in sorted(places, key=lambda one: one[0])]
-
-
-def named(origins: Sequence[Origin] | None, number: int) -> Sequence[Origin]:
-    """The origins; raises ValueError where they are not one per member."""
-    if origins is None or len(origins) != number:
-        found = "none" if origins is None else len(origins)
-        raise ValueError(f"{found} origins for {number} members: ensemble weights need the experiment and fold of each")
-    return origins
-
-
-def member_shares(decision: Decision, origins: Sequence[Origin] | None, number: int) -> list[float] | None:
-    """Weight of each member: its experiment's, shared equally by its folds; None where all count alike.
-
-    Raises ValueError where the decision weighs other experiments than those of the members.
-    """
-    if not decision.weights:
-        return None
-    given = named(origins, number)
-    folds = Counter(origin.experiment for origin in given)
-    if set(folds) != set(decision.weights):
-        raise ValueError(
-            f"the decision weights {sorted(decision.weights)}, but the members are {sorted(folds)}; run stage 06 again"
-        )
-    return [decision.weights[origin.experiment] / folds[origin.experiment] for origin in given]
-
-
-def weighed(
-    members: list[LoadedModel | ReadyMember], shares: list[float] | None
-) -> tuple[list[LoadedModel | ReadyMember], list[float] | None]:
-    """Members and shares without those that count nothing."""
-    if shares is None:
-        return members, None
-    kept = [index for index, share in enumerate(shares) if share > 0]
-    return [members[index] for index in kept], [shares[index] for index in kept]
 
 
 def decided_image(

@@ -23,12 +23,13 @@ from inference.colours import FILE as COLOURS
 from inference.colours import load_colours
 from inference.config import PredictConfig
 from inference.decide.decision import Decision, load_decision
+from inference.decision_members import interleaved_origins
 from inference.forecast.forecast import image_sums, load_forecast
 from inference.forecast.test_images import forecast_test_images
 from inference.forecast.verdict import forecast_lines
 from inference.models.tensors import halve
 from inference.predict.image_list import OnError
-from inference.submission import SubmissionSummary, in_turn, make_submission, open_test_images
+from inference.submission import SubmissionSummary, make_submission, open_test_images
 from inference.weights import LoadedModel, load_model, save_model
 from submissions.answers import answer_of, answer_place, lint_answer
 from submissions.host.atomic import put_in_place, remove, write_atomic
@@ -169,7 +170,7 @@ def run(
     for place in (out.parent, folder):
         _check_writable(place)
     _claim(folder, _made_by(manifest, decision), _file_states(open_test_images(competition, data)))
-    origins = in_turn(manifest["experiments"])
+    origins = interleaved_origins(manifest["experiments"])
     sums: list[dict[str, Any]] = []
     models = [_loaded(bundle / "weights" / one.experiment / f"fold_{one.fold}", memory_cap_gb) for one in origins]
     summary = make_submission(

@@ -14,23 +14,13 @@ from tqdm import tqdm
 
 from folds.blocks import has_blocks
 from inference.decide.decision import Decision, Mask, load_decision
+from inference.decision_members import Origin, interleaved_origins, split_classifiers, weighted_members
 from inference.forecast.forecast import image_sums
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.shifts import shifted_input
 from inference.predict.store import failure_path, prediction_path
 from inference.progress import show
-from inference.submission import (
-    ANSWERS,
-    Origin,
-    SubmissionSummary,
-    apart,
-    in_turn,
-    make_submission,
-    member_shares,
-    open_test_images,
-    used_members,
-    weighed,
-)
+from inference.submission import ANSWERS, SubmissionSummary, make_submission, open_test_images
 from inference.weights import LoadedModel, load_model
 from pipeline.distributed.shards import share
 from pipeline.prediction.block_oof import fold_folder, join_blocks, unjoined
@@ -100,7 +90,7 @@ def predict_oof(
 def load_members(runs: Sequence[Run], only: int | None = None) -> tuple[list[LoadedModel], list[Origin]]:
     """Models of all runs (of one fold, where given) with their origins."""
     folds = {run.name: [fold for fold in run.folds if only in (None, fold)] for run in runs}
-    origins, named = in_turn(folds), {run.name: run for run in runs}
+    origins, named = interleaved_origins(folds), {run.name: run for run in runs}
     return [named[origin.experiment].model(origin.fold) for origin in origins], origins
 
 
@@ -116,11 +106,11 @@ def predict_fold(
 ) -> Iterator[tuple[int, int]]:
     """The test images, or those of the shard, by the models of one fold; yields (done, of how many)."""
     models, origins = load_members(runs, fold)
+    used, weights = weighted_members(models, origins, decision)
     images = open_test_images(space.competition, space.data)
     ids = share(images.ids, space.shard)
     outcomes = predict_listed(
-        used_members(models, decision), images, ids, folder, device=pick_devices(space),
-        weights=member_shares(decision, origins, len(models)), on_error=on_error, report=report,
+        used, images, ids, folder, device=pick_devices(space), weights=weights, on_error=on_error, report=report,
         shown=shown_as(None, kept_colours(space)),
     )  # fmt: skip
     for done, _ in enumerate(outcomes, start=1):
@@ -165,12 +155,12 @@ def predict_test_shard(
     loaded, origins = load_members([*runs, *asked_classifier(space, decision)])
     images = open_test_images(space.competition, space.data)
     ids = share(images.ids, space.shard)
-    members, kept, classifiers = apart(loaded, origins, decision)
+    members, kept, classifiers = split_classifiers(loaded, origins, decision)
     options: dict[str, Any] = {"device": pick_devices(space), "on_error": on_error, "report": tqdm.write}
     outcomes: list[Iterator[Outcome]] = []
     if classifiers:
         outcomes.append(predict_listed(classifiers, images, ids, folder / ANSWERS, **options))
-    used, weights = weighed(used_members(members, decision), member_shares(decision, kept, len(members)))
+    used, weights = weighted_members(members, kept, decision)
     options["shown"] = shown_as(None, kept_colours(space))
     outcomes.append(predict_listed(used, images, ids, folder, weights=weights, **options))
     for done, _ in enumerate(chain.from_iterable(outcomes), start=1):

@@ -1,4 +1,4 @@
-"""Which members, views and weights a decision leaves, in which order members stand, and what a failed image costs."""
+"""What a failed image costs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.decide.decision import Decision
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ThresholdRule
-from inference.submission import Origin, SubmissionSummary, in_turn, make_submission, member_shares, named, used_members
+from inference.submission import SubmissionSummary, make_submission
 from inference.weights import LoadedModel
 from submissions.host.competition import Competition
 from submissions.table.lint import errors, lint_submission
-
-ORIGINS = [Origin("a", 0), Origin("b", 0), Origin("a", 1)]
 
 
 def table(summary: SubmissionSummary) -> pd.DataFrame:
@@ -31,34 +29,6 @@ def table(summary: SubmissionSummary) -> pd.DataFrame:
 def decision(**more: object) -> Decision:
     base = Decision(fingerprint="", classes=["mask"], channels=["mask"], rule=ThresholdRule(thresholds=[128]))
     return base.model_copy(update=more)
-
-
-def test_members_stand_fold_after_fold() -> None:
-    assert in_turn({"a": [1, 0], "b": [0]}) == ORIGINS
-    assert in_turn({"b": [2], "a": [0, 4]}) == [Origin("b", 2), Origin("a", 0), Origin("a", 4)]
-
-
-def test_an_experiments_weight_is_shared_by_its_folds() -> None:
-    assert member_shares(decision(), None, 3) is None
-    assert member_shares(decision(weights={"a": 0.5, "b": 0.5}), ORIGINS, 3) == [0.25, 0.5, 0.25]
-    with pytest.raises(ValueError, match=r"weights \['a', 'c'\], but the members are \['a', 'b'\]"):
-        member_shares(decision(weights={"a": 0.5, "c": 0.5}), ORIGINS, 3)
-
-
-@pytest.mark.parametrize(("origins", "words"), [(None, "none origins"), (ORIGINS[:2], "2 origins for 3 members")])
-def test_origins_are_one_a_member(origins: list[Origin] | None, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        named(origins, 3)
-
-
-def test_views_are_those_that_the_decision_keeps() -> None:
-    settings = PredictConfig(views=["d4"])
-    member = LoadedModel(nn.Identity(), ModelConfig(), InputConfig(), settings, Path())
-    (kept,) = used_members([member], decision(views=["vflip", "identity"]))
-    assert kept.predict_config.views == ["identity", "vflip"]
-    assert used_members([member], decision())[0].predict_config == settings
-    with pytest.raises(ValueError, match="run stage 06 for these views"):
-        used_members([member], decision(views=["scale:2"]))
 
 
 def blind() -> LoadedModel:

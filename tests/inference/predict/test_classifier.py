@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from inference.config import InputConfig, ModelConfig, PredictConfig
-from inference.decide.decision import Decision
-from inference.decide.rules import ThresholdRule
 from inference.models import build_model
 from inference.models.image_level_planes import as_planes
 from inference.predict.inputs import normalise, statistics
@@ -18,7 +16,6 @@ from inference.predict.members import activate
 from inference.predict.predictor import predict_image
 from inference.predict.resample import resize_image
 from inference.predict.store import open_prediction, quantise, with_gate, write_prediction
-from inference.submission import Origin, apart
 from inference.weights import LoadedModel
 from submissions.images.opening import ArrayReader
 
@@ -103,14 +100,3 @@ def test_answers_join_as_constant_planes(shape: tuple[int, ...], tmp_path: Path)
     assert joined.dtype == np.uint8 and joined.shape == (4, *shape[1:])
     assert np.array_equal(joined[:2], probs)
     assert (joined[2] == 7).all() and (joined[3] == 250).all()
-
-
-def test_members_of_the_decisions_classifier_are_set_apart() -> None:
-    members = [loaded("lenet", seed=seed) for seed in range(3)]
-    origins = [Origin("a", 0), Origin("gate", 0), Origin("a", 1)]
-    given = {"fingerprint": "", "classes": ["one"], "channels": ["one"], "rule": ThresholdRule(thresholds=[1])}
-    rest, left, classifiers = apart(members, origins, Decision(**given, classifier="gate"))
-    assert (rest, left, classifiers) == ([members[0], members[2]], [origins[0], origins[2]], [members[1]])
-    assert apart(members, None, Decision(**given)) == (members, None, [])
-    with pytest.raises(ValueError, match="the classifier 'other'"):
-        apart(members, origins, Decision(**given, classifier="other"))
