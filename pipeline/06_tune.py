@@ -18,6 +18,7 @@ from math import isnan
 try:
     import pandas as pd
 
+    from inference.forecast.forecast import FILE as FORECAST
     from inference.forecast.forecast import save_forecast
     from inference.progress import progress_bar
     from pipeline.prediction.image_gate import only_a_gate
@@ -61,7 +62,7 @@ def learn_decision(space: Workspace, arguments: argparse.Namespace) -> None:
     host = host_result(found.criteria, found.items, result, space.own / KNOWN)
     sections = [*([] if host is None else host_report(host, result)), *source_report(result, sources)]
     write_tuning(stage.folder, result, extras=extras, sections=[*sections, *forecast_report(forecast)])
-    save_forecast(stage.folder / "forecast.json", forecast)
+    save_forecast(stage.folder / FORECAST, forecast)
     worth, metric = (result, result.metric.name) if host is None else (host, HOST)
     folds = pd.DataFrame(sorted(worth.fold_scores.items()), columns=["fold", "score"])
     write_atomic(stage.folder / "folds.csv", folds.to_csv(index=False, lineterminator="\n"))

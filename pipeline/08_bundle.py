@@ -33,7 +33,7 @@ except ModuleNotFoundError as error:
 
 def bundle(space: Workspace, arguments: argparse.Namespace) -> None:
     """Write the bundle of all used folds, say how large it is and how to upload it."""
-    from inference.bundle.bundle import write_bundle
+    from inference.bundle.assembly import write_bundle
     from pipeline.delivery.bundling import (
         bundle_facts,
         dataset_slug,

@@ -1,4 +1,4 @@
-"""Stage 08 around `inference.bundle.bundle`: which runs and decision go into it, and what the host's client is told."""
+"""Stage 08 around `inference.bundle.assembly`: which runs and decision go into it, what the host's client is told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pipeline
-from inference.bundle.bundle import NOTEBOOK
+from inference.bundle.assembly import NOTEBOOK
 from inference.decide.decision import load_decision
 from pipeline.delivery.submitting import host_name
 from pipeline.experiment import load_experiment

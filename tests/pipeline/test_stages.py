@@ -15,7 +15,8 @@ import pytest
 from drawn_hosts import rle_contract, write_rle_host
 from tiny_run import space_of, stage, write_tiny_experiment
 
-from inference.bundle.bundle import run, verify
+from inference.bundle.bundle import run
+from inference.bundle.manifest import verify
 from pipeline.__main__ import main
 from pipeline.data.resolution_ceiling import resolution_ceiling
 from pipeline.sequence import run_stages

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from drawn_hosts import rle_contract
 
-from inference.bundle.bundle import write_bundle
+from inference.bundle.assembly import write_bundle
 from inference.config import InputConfig, ModelConfig, PredictConfig
 from inference.decide.decision import Decision, save_decision
 from inference.decide.rules import ThresholdRule

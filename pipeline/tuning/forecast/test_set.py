@@ -10,6 +10,7 @@ import pandas as pd
 
 from folds.foldfile import SOURCE
 from inference.decide.decision import Decision
+from inference.forecast.forecast import FILE as FORECAST
 from inference.forecast.forecast import Forecast, load_forecast
 from inference.forecast.test_images import forecast_facts, forecast_test_images, write_forecast
 from inference.forecast.verdict import forecast_lines
@@ -28,7 +29,7 @@ def forecast_of_test(
     """
     if not len(sums):
         return {}, []
-    forecast = load_forecast(decision_path(space).with_name("forecast.json"), fingerprint=decision.fingerprint)
+    forecast = load_forecast(decision_path(space).with_name(FORECAST), fingerprint=decision.fingerprint)
     images = open_test_images(space.competition, space.data)
     stacks = {name: str(images.row(name)["stack"]) for name in images.ids}
     models = sum(len(run.folds) for run in runs)

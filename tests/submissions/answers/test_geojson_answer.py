@@ -13,7 +13,7 @@ import pytest
 from drawn_answers import ONE_OBJECT_CLASS, numbered, opened, write_answer
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from inference.bundle.bundle import packages_of_answer
+from inference.bundle.assembly import packages_of_answer
 from submissions.answers import answer_of, answer_path, check_answer, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.host.competition import Competition
