@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from inference.colours import Colours, in_training_colours, recoloured_lines
-from inference.decide.decision import Decision, Mask, apply, as_said, decision_group
+from inference.decide.decision import Decision, Mask, apply, decision_group, segmentation_of
 from inference.decision_members import Origin, split_classifiers, weighted_members
 from inference.predict.image_list import OnError, Outcome, predict_listed
 from inference.predict.members import ReadyMember
@@ -160,4 +160,4 @@ def decided_image(
     probs = probs_at_answer(competition, probs if answers is None else with_gate(probs, answers))
     mask = apply(probs, decision, group=decision_group(competition, fields))
     decided(fields["image_id"], probs, mask)
-    return as_said(probs, mask, decision)
+    return segmentation_of(probs, mask, decision)

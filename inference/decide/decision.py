@@ -139,7 +139,7 @@ class Mask:
     scores: list[float] | None = None
 
 
-def as_said(probs: np.ndarray, mask: Mask, decision: Decision) -> Segmentation:
+def segmentation_of(probs: np.ndarray, mask: Mask, decision: Decision) -> Segmentation:
     """A mask in the form that is scored and written: planes (K, Z, H, W), and instances (Z, H, W) or probabilities.
 
     probs: uint8 (channels, H, W), or (channels, Z, H, W), that the mask was made of.

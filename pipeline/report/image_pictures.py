@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from folds.blocks import extent
-from inference.decide.decision import as_said
+from inference.decide.decision import segmentation_of
 from pipeline.pictures import beside, sheet
 from pipeline.prediction.oof import OofItem
 from pipeline.report.finished_run import FinishedRun
@@ -73,7 +73,7 @@ def look_at(run: FinishedRun, unit: Unit) -> Look:
     """The slice of a unit with the largest true area; raises as the readers of images and masks do."""
     item = max(unit.items, key=lambda each: (_listed_area(run, each), -each.z))
     truth, probs = item.truth(), item.probs()
-    said = as_said(probs, decided(item, probs, run.decision), run.decision)
+    said = segmentation_of(probs, decided(item, probs, run.decision), run.decision)
     chosen = run.foreground
     z = int(truth.planes[chosen].any(axis=0).sum(axis=(1, 2)).argmax())
     channels = [run.decision.channels.index(run.space.competition.classes[index]) for index in chosen]

@@ -12,7 +12,7 @@ import pandas as pd
 from torch import nn
 
 from folds.blocks import Block, blocks_of, extent
-from inference.decide.decision import Decision, apply, as_said
+from inference.decide.decision import Decision, apply, segmentation_of
 from inference.decide.instances import InstanceSettings
 from inference.decide.rules import ArgmaxRule, ThresholdRule
 from inference.predict.devices import pick_device
@@ -90,7 +90,7 @@ def _score_all(
     for image_id, path, blocks in found:
         for block, probs, truth in _read_parts(path, masks, images.row(image_id), blocks):
             for name, decision in decisions.items():
-                said = as_said(probs, apply(probs, decision), decision)
+                said = segmentation_of(probs, apply(probs, decision), decision)
                 rows[name].append(unit_row(metric, space.competition, said, truth))
                 if name == "at 0.5":
                     pictures.append(_picture(images, image_id, block, said, truth))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import Decision, as_said
+from inference.decide.decision import Decision, segmentation_of
 from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Unit, decided, make_units
@@ -136,7 +136,7 @@ def _unit_rows(competition: Competition, task: tuple[Unit, Decision]) -> tuple[l
         given = {**item.fields, "image_id": item.image_id}
         volume = mask.planes.ndim == 4
         true += solution_rows(competition, given, truth, volume=volume)
-        said += said_rows(competition, given, as_said(probs, mask, decision), volume=volume)
+        said += said_rows(competition, given, segmentation_of(probs, mask, decision), volume=volume)
     return true, said
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 
-from inference.decide.decision import Decision, as_said
+from inference.decide.decision import Decision, segmentation_of
 from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.units import Unit, decided, make_units, scored_row
@@ -36,7 +36,7 @@ def _unit_row(competition: Competition, metric: Metric, decision: Decision, unit
     parts = []
     for item in unit.items:
         probs = item.probs()
-        said = as_said(probs, decided(item, probs, decision), decision)
+        said = segmentation_of(probs, decided(item, probs, decision), decision)
         if competition.submission is not None:
             said = answer_of(competition).through({**item.fields, "image_id": item.image_id}, said)
         parts.append((said, item.truth()))

@@ -79,7 +79,7 @@ def unit_row(metric: Metric, competition: Competition, said: Segmentation, truth
         pred = labels if said.scores is None else (labels, np.asarray(said.scores))
         return metric.rows(pred, wanted, None if valid is None else _flat(valid))
     if metric.needs == "objects":
-        there = [one.label for one in class_objects(competition, _as_said(truth))]
+        there = [one.label for one in class_objects(competition, _true_segmentation(truth))]
         found = [(one.label, np.asarray(one.scores)) for one in class_objects(competition, said)]
         return metric.rows(found, there, None if valid is None else valid[0])
     if metric.needs == "points":
@@ -102,7 +102,7 @@ def _by_class(places: Sequence[NamedPlace], names: Sequence[str]) -> list[np.nda
     return [np.array([place for own, place in places if own == name], float).reshape(-1, 3) for name in names]
 
 
-def _as_said(truth: Truth) -> Segmentation:
+def _true_segmentation(truth: Truth) -> Segmentation:
     """The truth as if it were an answer: with the objects that the host names, where it does."""
     listed = None
     if truth.objects is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from inference.decide.decision import Decision, Mask, apply_each, as_said
+from inference.decide.decision import Decision, Mask, apply_each, segmentation_of
 from pipeline.prediction.oof import OofItem
 from pipeline.tuning.scores.criteria import Criteria
 from pipeline.tuning.scores.workers import over_units
@@ -104,7 +104,9 @@ def decided_rows(
             rows.append(dict(rows[-1]))
             continue
         before = masks
-        parts = [(as_said(probs, mask, decision), truth) for mask, (_, probs, truth) in zip(masks, read, strict=True)]
+        parts = [
+            (segmentation_of(probs, mask, decision), truth) for mask, (_, probs, truth) in zip(masks, read, strict=True)
+        ]
         rows.append(scored_row(competition, metric, parts))
     return rows
 
@@ -140,7 +142,7 @@ def decided_unit(
     for index, item in enumerate(unit.items):
         probs = item.probs()
         mask = decided(item, probs, decision)
-        parts.append((as_said(probs, mask, decision), truths[index] if truths else item.truth()))
+        parts.append((segmentation_of(probs, mask, decision), truths[index] if truths else item.truth()))
         for measure, said in zip(measures, found, strict=True):
             said.append({"image_id": item.image_id, **measure(probs, mask, decision)})
     return scored_row(competition, metric, parts), found
