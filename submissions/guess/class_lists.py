@@ -21,14 +21,16 @@ LISTED = re.compile(
 DATASET = re.compile(r"dataset\.json")
 LONGEST_LIST = 100_000  # bytes
 NAME_COLUMNS = ("name", "class", "class_name", "classname", "label")
-VALUE_COLUMNS = ("pixel value", "value", "pixel_value", "id", "index", "label_id", "class_id")
+VALUE_COLUMNS = ("pixel value", "value", "pixel_value", "id", "index", "label_id", "class_id", "gt_code", "code")
 LINES = (  # what the lines of a text file are: colour and name, name and colour, value and name, name
     r"(?P<r>\d+)[\s,]+(?P<g>\d+)[\s,]+(?P<b>\d+)[\s,]+(?P<name>\D.*)",
     r"(?P<name>[^\d:]+?)[\s,:]+(?P<r>\d+)[\s,]+(?P<g>\d+)[\s,]+(?P<b>\d+)\D*",
     r"(?P<value>\d+)[\s,:]+(?P<name>[^\d\s].*)",
     r"(?P<name>[^\d\s].*)",
 )
-VOID = re.compile(r"[_ ]*(void|ignored?|un-?labell?ed|unknown|don'?t[ _]?care|mask out)[_ ]*", re.IGNORECASE)
+VOID = re.compile(
+    r"[_ ]*(void|ignored?|un-?labell?ed|unknown|don'?t[ _]?care|mask out|outside[ _]roi)[_ ]*", re.IGNORECASE
+)
 BACKGROUND = re.compile(r"[_ ]*(background|bg)[_ ]*", re.IGNORECASE)
 FEWEST_COLOURS = 3  # that must be those of a known set, black left out
 
@@ -101,9 +103,9 @@ def name_of_one(folder: Path) -> tuple[str, list[str]]:
 
 
 def class_lists(folder: Path) -> list[ClassList]:
-    """Lists of classes in the folder and one below it."""
+    """Lists of classes in the folder and up to two below it."""
     found = []
-    for path in near_files(folder, 1, LISTED):
+    for path in near_files(folder, 2, LISTED):
         if path.stat().st_size >= LONGEST_LIST:
             continue
         try:

@@ -45,7 +45,10 @@ class OrientedReader(FileReader):
         if self.as_mask:
             self.dtype = stored.newbyteorder("=") if stored.kind in "iu" and not scaled else np.dtype(np.int32)
             if sizes[3] != 1:
-                raise ValueError(f"{self.path}: a mask volume has 3 axes, found {file_shape}")
+                raise ValueError(
+                    f"{self.path}: a mask volume has 3 axes, found {file_shape}; save each of its frames as a file of "
+                    "its own, and those of its image too"
+                )
         self.shape = (depth, height, width, int(sizes[3]))
 
     @abstractmethod

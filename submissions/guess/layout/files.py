@@ -16,6 +16,7 @@ from submissions.guess.layout.words import (
     KNOWN_ENDING,
     MR_WORD,
     READ,
+    SEPARATORS,
     SUFFIXES,
     TEST_WORDS,
     VOLUMES,
@@ -26,6 +27,7 @@ from submissions.guess.layout.words import (
 )  # fmt: skip
 from submissions.host.patterns import is_system_name
 
+ZARR = re.compile(r"(.*?\.(?:zarr|n5))/", re.IGNORECASE)
 FEW_NAMES = 6  # kinds of files that lie in a folder, or begin alike
 FEW = 0.15  # share of a folder's files that an ending has to have to be one of its kinds
 
@@ -181,9 +183,24 @@ def near_files(root: Path, depth: int, name: re.Pattern[str]) -> list[Path]:
 
 
 def unread_kinds(root: Path) -> str:
-    """Endings of the files below `root` that are neither images nor documents nor tables, most first; '' of none."""
-    counts = Counter(Path(path).suffix.lower() for path in walk_files(root, ("",)) if not path.lower().endswith(READ))
-    return ", ".join(f"{ending or 'without ending'} ({count})" for ending, count in counts.most_common(3))
+    """Endings of the files below `root` that are neither images nor documents nor tables, most first; '' of none.
+
+    What lies in folders of Zarr is theirs.
+    """
+    counts, zarr = Counter[str](), Counter[str]()
+    for path in walk_files(root, ("",)):
+        inside = ZARR.match(path)
+        if inside:
+            zarr[inside[1]] += 1
+        elif not path.lower().endswith(READ):
+            counts[Path(path).suffix.lower()] += 1
+    kinds = [f"{ending or 'without ending'} ({count})" for ending, count in counts.most_common(3)]
+    if zarr:
+        kinds.append(
+            f"folders of Zarr ({len(zarr)}, as {min(zarr)}; a contract by hand names them in images.train, as that of "
+            "czii-cryoet-2024 does)"
+        )
+    return ", ".join(kinds)
 
 
 def _by_whole_name(group: FileGroup) -> list[FileGroup]:
@@ -198,29 +215,33 @@ def _by_whole_name(group: FileGroup) -> list[FileGroup]:
         kinds.setdefault("" if fields[-1] == fields[-2] else fields[-1], []).append((path, fields))
     folders = {fields[:-1] for _, fields in group.files}
     names, counts = {*kinds} - {""}, [len(files) for files in kinds.values()]
+    own = [fields[-1].removeprefix(fields[-2]) for _, fields in group.files if fields[-1].startswith(fields[-2])]
+    if any(rest[:1] and rest[0] in SEPARATORS for rest in own):  # patient5/patient5_frame1
+        return [group]
     if not names or len(folders) < 2 or 2 * min(counts) < len(folders):
         return [group]
-    if not _are_words(names, everywhere={*counts} == {len(folders)}, volumes=group.of_volumes):
+    if not _are_words(names, of_all={*counts} == {len(folders)}, volumes=group.of_volumes):
         return [group]
     found = [replace(group, files=tuple(kinds.pop("")))] if "" in kinds else []
     for name, files in kinds.items():
         pattern = group.pattern.replace("{name}", name).replace(f"{{{group.names[-2]}}}", "{name}")
-        own = tuple((path, fields[:-1]) for path, fields in files)
-        found.append(FileGroup(pattern, (*group.names[:-2], "name"), own))
+        of_name = tuple((path, fields[:-1]) for path, fields in files)
+        found.append(FileGroup(pattern, (*group.names[:-2], "name"), of_name))
     return found
 
 
-def _are_words(names: set[str], *, everywhere: bool, volumes: bool) -> bool:
+def _are_words(names: set[str], *, of_all: bool, volumes: bool) -> bool:
     """Whether names of files in several folders say what they show, and number no slices or objects.
 
-    everywhere: each folder has a file of each name: they may be many, and numbers of volumes (rib_left_4) are theirs.
+    of_all: each folder has a file of each name, and they may be many, as those of volumes, whose numbers are theirs:
+    rib_left_4.
     """
     others = [name for name in names if not BAND_NAME.fullmatch(name)]
-    if len(others) > FEW_NAMES and not everywhere:
+    if len(others) > FEW_NAMES and not (of_all or volumes):
         return False
     numbered = [name for name in others if re.search("[0-9]", MR_WORD.sub("", name))]
     alike = {re.sub("[0-9]+", "#", name) for name in names}
-    return not numbered or (everywhere and volumes and len(alike) > 1)
+    return not numbered or (volumes and len(alike) > 1)
 
 
 def _by_beginning(group: FileGroup) -> list[FileGroup]:

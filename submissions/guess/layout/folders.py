@@ -12,9 +12,11 @@ from submissions.guess.layout.parts_of_one import parts_of_one
 from submissions.guess.layout.words import (
     KNOWN_ENDING,
     MASK_WORDS,
+    MR_WORD,
     SPLIT_WORDS,
     SUFFIXES,
     TEST_WORDS,
+    VOLUMES,
     endings_of,
     is_layout_word,
     says_mask,
@@ -39,7 +41,8 @@ class FolderFields:
 
     def __init__(self, paths: Sequence[str]) -> None:
         within = _children(paths)
-        self._varying = _varying_folders(within, {tuple(path.split("/")[:-1]) for path in paths}) | _of_pairs(paths)
+        holding = {tuple(path.split("/")[:-1]) for path in paths}
+        self._varying = _varying_folders(within, holding) | _of_pairs(paths) | _of_same_volumes(paths, holding)
         self._divided = _of_test(paths)
         self._beside, self._among = _beside_masks(within), _among_others(within)
         self._splits = _split_words(paths)
@@ -162,6 +165,23 @@ def _of_pairs(paths: Iterable[str]) -> set[Folders]:
         for parent, children in kinds.items()
         if len(children) > 1 and not any(map(is_layout_word, children)) and "" not in children
         if len(set.intersection(*children.values())) > 1
+    }
+
+
+def _of_same_volumes(paths: Iterable[str], holding: set[Folders]) -> set[Folders]:
+    """Places that hold no files, whose child folders all hold volumes of the same words, image and mask of a case:
+    1Z3Q/lgemri.nrrd, 1Z3Q/laendo.nrrd."""
+    names: dict[Folders, dict[str, set[str]]] = {}
+    for path in paths:
+        *parents, folder, name = path.split("/") if "/" in path else ("", path)
+        names.setdefault(tuple(parents), {}).setdefault(folder, set()).add(name)
+    return {
+        _key(parent)
+        for parent, children in names.items()
+        if len(children) > 1 and parent not in holding and not any(map(is_layout_word, children)) and "" not in children
+        for first in [next(iter(children.values()))]
+        if len(first) > 1 and all(one == first for one in children.values())
+        if all(name.lower().endswith(VOLUMES) and not re.search("[0-9]", MR_WORD.sub("", name)) for name in first)
     }
 
 

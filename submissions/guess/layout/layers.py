@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from submissions.guess.layout.files import FileGroup, common_head
-from submissions.guess.layout.matching import are_pairs, cuts_of, one_word_varies, with_words
+from submissions.guess.layout.matching import are_pairs, cuts_of, one_word_varies, varying_words, with_words
 from submissions.guess.layout.pairing import Layout, joined_groups, same_place
 from submissions.guess.layout.photo_or_mask import are_masks
 from submissions.images.opening import probe_image
@@ -89,14 +89,20 @@ def _layers(root: Path, group: FileGroup, others: Sequence[FileGroup]) -> dict[s
     """The group and those that are other channels of its images, by the word in which their patterns differ."""
     found: dict[str, dict[str, FileGroup]] = {}
     for other in (cut for one in others for cut in cuts_of(one)):
-        varied = one_word_varies([group.pattern, other.pattern])
-        if varied is None or not all(re.fullmatch(r"\w+", word) for word in varied[1]):
-            continue
-        in_name = "{?}" in varied[0].rpartition("/")[2]
-        if (in_name or group.of_volumes) and _of_same_images(group, other):
-            found.setdefault(varied[0], {varied[1][0]: group})[varied[1][1]] = other
-    layers = max(found.values(), key=len, default={})
+        for pattern, words in varying_words([group.pattern, other.pattern]):
+            if not all(re.fullmatch(r"\w+", word) for word in words):
+                continue
+            if not (_in_name(pattern) or group.of_volumes) or not _of_same_images(group, other):
+                continue
+            if not group.of_volumes or _are_alike(root, group, other):
+                found.setdefault(pattern, {words[0]: group})[words[1]] = other
+    layers = found[max(found, key=lambda pattern: (len(found[pattern]), _in_name(pattern)))] if found else {}
     return layers if all(_is_grey(root, one) for one in layers.values()) else {}
+
+
+def _in_name(pattern: str) -> bool:
+    """Whether it is the file's name that differs, and not a folder's."""
+    return "{?}" in pattern.rpartition("/")[2]
 
 
 def _layered(group: FileGroup, layers: dict[str, FileGroup], words: Sequence[str]) -> FileGroup:
@@ -109,6 +115,15 @@ def _of_same_images(group: FileGroup, other: FileGroup) -> bool:
     """Whether nearly all images of either have a file in both."""
     one, two = ({fields for _, fields in each.files} for each in (group, other))
     return group.names == other.names and len(one & two) >= SHARED * len(one | two)
+
+
+def _are_alike(root: Path, *groups: FileGroup) -> bool:
+    """Whether the first volumes are of one size and type; not where they cannot be read."""
+    try:
+        infos = [probe_image(root / group.files[0][0]) for group in groups]
+    except (ValueError, OSError):
+        return False
+    return len({(info.depth, info.height, info.width, info.dtype) for info in infos}) == 1
 
 
 def _is_grey(root: Path, group: FileGroup) -> bool:

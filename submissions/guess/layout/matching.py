@@ -14,7 +14,7 @@ from submissions.guess.layout.files import FileGroup, common_head, common_tail
 How = Literal["one", "objects", "classes", "observers"]
 TOKENS = (re.compile(r"([_\-./ ])"), re.compile(r"(/|{[^}]*}[_\-. ]?|\.[^/]*\Z)"))  # single words; whole names
 TRACKS = re.compile(r"(?<![a-z])(track(s|ing)?|gt/tra)(?![a-z])", re.IGNORECASE)  # markers of cells, not outlines
-SECOND_CHOICE = ("color", "colour", "overlay", "instance", "preview", "superpixel", "edge", "contour", "fov")
+SECOND_CHOICE = ("color", "colour", "overlay", "instance", "preview", "superpixel", "edge", "contour", "fov", "err seg")
 DRAWN_OVER = ("overlay", "preview")  # pictures that show what the masks say
 
 
@@ -186,19 +186,25 @@ def _pairs(images: FileGroup, masks: FileGroup, pattern: str, pairs: Sequence[tu
 
 
 def one_word_varies(patterns: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The patterns as one, {?} for the word that differs, and what it is in each; None where more than one does.
+    """The first of `varying_words`; None where more than one word differs."""
+    return next(iter(varying_words(patterns)), None)
 
-    The word may stand in several places, as in train_red/red_{name}.tif, or be several, as aorta and lung_left.
+
+def varying_words(patterns: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """The patterns as one, {?} for the word that differs, and what it is in each; none where more than one does.
+
+    The word may stand in several places, as in train_red/red_{name}.tif. Then the same of whole names, as lung_left.
     """
-    split = ([expression.split(pattern) for pattern in patterns] for expression in TOKENS)
-    tokens = next((found for found in split if len({*map(len, found)}) == 1), None)
-    if tokens is None:
-        return None
-    varying = {place: words for place, words in enumerate(zip(*tokens, strict=True)) if len(set(words)) > 1}
-    if len(set(varying.values())) != 1 or any("{" in word for words in varying.values() for word in words):
-        return None
-    joined = "".join("{?}" if place in varying else part for place, part in enumerate(tokens[0]))
-    return joined, list(next(iter(varying.values())))
+    found = []
+    for expression in TOKENS:
+        tokens = [expression.split(pattern) for pattern in patterns]
+        if len({*map(len, tokens)}) > 1:
+            continue
+        varying = {place: words for place, words in enumerate(zip(*tokens, strict=True)) if len(set(words)) > 1}
+        if len(set(varying.values())) == 1 and not any("{" in word for words in varying.values() for word in words):
+            joined = "".join("{?}" if place in varying else part for place, part in enumerate(tokens[0]))
+            found.append((joined, list(next(iter(varying.values())))))
+    return found
 
 
 def with_words(pattern: str, field_name: str, words: Sequence[str]) -> str:

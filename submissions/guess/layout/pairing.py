@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from submissions.guess.arrays import HOLDERS
 from submissions.guess.layout.files import FileGroup, unread_kinds
 from submissions.guess.layout.mask_files import COMPARED, Masks, described
 from submissions.guess.layout.matching import Match, enough, is_drawn_over, matches_of
@@ -19,13 +21,14 @@ from submissions.guess.layout.ranks import by_rank
 from submissions.guess.layout.words import SUFFIXES
 from submissions.host.listing import spread
 from submissions.host.patterns import pattern_regex
-from submissions.images.opening import read_mask_image
+from submissions.images.opening import probe_image, read_mask_image
 
 WITHIN = 0.98  # of a mask's pixels, that lie where pixels count
 BY_RANK = (
     "names of masks and images have nothing in common: the first mask of a folder is taken for that of the first image "
     "of the folder beside it, in the order of their names, and so on; look at the picture"
 )
+PATHS = 2  # last parts of a rank, of paths alone
 REGION = {"mask", "masks", "roi", "fov", "region", "valid"}
 
 
@@ -90,10 +93,11 @@ class Finder:
         train = [group for group in self.images if not group.is_test] or self.images
         pairs = [(group, masks) for group in train for masks in self.masks if group.is_test or not masks.is_test]
         matches = [found for group, masks in pairs for found in matches_of(group, masks) if enough(found)]
+        matches = [found for found in matches if self._are_read(found.masks)] or matches
         if not matches:
             ranked = [by_rank(images, masks) for images, masks in product(train, self.masks) if not masks.is_test]
             matches = [found for found in ranked if found is not None]
-        best = max(matches, key=lambda found: (found.images.layers, *found.rank), default=None)
+        best = self._best(matches) if matches else None
         same = [one for one in matches if best and one.images.files == best.images.files]
         region = self._region(same)
         if region is not None:
@@ -137,7 +141,43 @@ class Finder:
         """Those of some groups whose pixels say of images and masks what those of `images` say."""
         own = {path for path, _ in images.files}
         role = any(self.roles[group.pattern] for group in self.groups if own & {path for path, _ in group.files})
-        return [group for group in groups if self.roles[group.pattern] == role and not group.looks_like_masks]
+        worded = images.looks_like_masks  # by a folder of all, as FDG-PET-CT-Lesions: words say nothing then
+        return [
+            group for group in groups if self.roles[group.pattern] == role and (worded or not group.looks_like_masks)
+        ]
+
+    def _best(self, matches: Sequence[Match]) -> Match:
+        """The match of the first rank; of several but for their paths one whose masks have the size of their images,
+        among most other images of the same folder."""
+        ranked = sorted(matches, key=lambda found: (found.images.layers, *found.rank), reverse=True)
+        first = ranked[0]
+        alike = [one for one in ranked if one.rank[:-PATHS] == first.rank[:-PATHS]]
+        beside = Counter(group.folder for group in self.groups)
+        alike = [one for one in alike if one.images.layers == first.images.layers]
+        return (
+            max(alike, key=lambda one: (self._are_of_one_size(one), beside[one.images.folder])) if alike[1:] else first
+        )
+
+    def _are_of_one_size(self, found: Match) -> bool:
+        """Whether the first image and its mask are of one size; True where it is not told."""
+        image, masks = next(iter(found.pairs.items()))
+        try:
+            infos = [probe_image(self.root / path) for path in (image, masks[0])]
+        except (ValueError, OSError):
+            return True
+        return len({(info.height, info.width) for info in infos}) == 1
+
+    def _are_read(self, group: FileGroup) -> bool:
+        """Whether one of some files is an image, or holds arrays by name: objects that Python pickled are neither."""
+        for path in (self.root / path for path, _ in spread(group.files, COMPARED)):
+            if path.suffix.lower() in HOLDERS:
+                return True
+            try:
+                probe_image(path)
+            except (ValueError, OSError):
+                continue
+            return True
+        return False
 
     def _region(self, matches: Sequence[Match]) -> Match | None:
         """Of several masks of an image the one that says where pixels count: called a mask or region where another is
