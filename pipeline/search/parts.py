@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.distributed.ray_cluster import Cluster, connected, resources, run_units, sent
 from pipeline.distributed.units import Unit
-from pipeline.search.trials import judge, open_study, process_name, run_trial, take_up
+from pipeline.search.trials import open_study, process_name, run_trial, take_up
+from pipeline.search.variants import run_variant
 from pipeline.workspace import Workspace
 
 Part = dict[str, Any]
@@ -31,7 +32,7 @@ def trial_parts(space: Workspace, trials: int, until: float | None) -> list[Part
 def do_part(space: Workspace, argv: Sequence[str], part: Part) -> None:
     """Do a part, in any process that sees the folder of runs; done again, it goes on where it was."""
     if "name" in part:
-        judge(space, argv, part["name"], part["settings"])
+        run_variant(space, argv, part["name"], part["settings"])
     elif part["until"] is None or time.time() < part["until"]:
         run_trial(space, argv, part["trial"])
 

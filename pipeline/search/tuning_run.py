@@ -11,19 +11,15 @@ from pipeline.distributed.ray_cluster import Cluster
 from pipeline.search.noise_floor import known_scores, measure_noise, unknown_seeds
 from pipeline.search.parts import Ahead, run_part, spread, trial_parts
 from pipeline.search.trials import (
-    FOLDER,
     best_settings,
-    experiment_key,
-    judge,
     open_study,
-    run_name,
     run_trials,
     scored,
-    search_folds,
     steady_optuna,
     trial_table,
     write_best,
 )
+from pipeline.search.variants import FOLDER, experiment_key, run_variant, search_folds, variant_name
 from pipeline.stage import digest
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
@@ -56,9 +52,9 @@ def tune_experiment(
         write_atomic(space.own / FOLDER / TABLE, table.to_csv(index=False, lineterminator="\n"))
         draw_study(study, space.own / FOLDER)
         checked = {"unseen": {"folds.use": unseen}, "best-unseen": {**settings, "folds.use": unseen}}
-        last = [(run_name(space.experiment, what, one), one) for what, one in checked.items()]
+        last = [(variant_name(space.experiment, what, one), one) for what, one in checked.items()]
         ahead([run_part(*one) for one in last])
-        base, other = (judge(space, argv, *one).scores[goal] for one in last)
+        base, other = (run_variant(space, argv, *one).scores[goal] for one in last)
     first = known_scores(space.own, _noise_key(space))[str(space.experiment.seed)]
     lines = verdict(base, other, first=first, top=study.best_value, floor=floor)
     print("\n".join(lines))
@@ -74,10 +70,10 @@ def _floor(space: Workspace, argv: Sequence[str], ahead: Ahead) -> float:
 
     def run_at(seed: int) -> tuple[str, dict[str, Any]]:
         settings = {"seed": seed, "folds.use": seen}
-        return run_name(experiment, f"seed{seed}", settings), settings
+        return variant_name(experiment, f"seed{seed}", settings), settings
 
     def score(seed: int) -> float:
-        found = judge(space, argv, *run_at(seed))
+        found = run_variant(space, argv, *run_at(seed))
         print(f"{found.name}: {goal} {found.scores[goal]:.4f}")
         return found.scores[goal]
 

@@ -15,11 +15,11 @@ from tiny_run import space_of, write_tiny_experiment
 from pipeline.__main__ import main
 from pipeline.search import trials as module
 from pipeline.search.parts import do_part, trial_parts
-from pipeline.search.trials import assignments, judge, open_study, run_name, run_trials, search_folds
+from pipeline.search.trials import open_study, run_trials
 from pipeline.search.tuning_run import verdict
+from pipeline.search.variants import Variant, run_variant
 from pipeline.sequence import run_stages
 from pipeline.workspace import Workspace
-from submissions.host.settings import override
 
 optuna = pytest.importorskip("optuna", reason="Optuna is not installed: pip install 'segmentation-pipeline[search]'")
 SEARCH: dict[str, Any] = {
@@ -75,11 +75,11 @@ def test_what_a_killed_search_was_at_is_taken_up_again(
     killed.set_user_attr("process", f"{module.socket.gethostname()}:999999999")
     asked: list[dict[str, Any]] = []
 
-    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> Variant:
         asked.append(settings)
-        return module.Judged(name, settings, {"nested": 0.5, "worst_source": 0.4})
+        return Variant(name, settings, {"nested": 0.5, "worst_source": 0.4})
 
-    monkeypatch.setattr(module, "judge", fake)
+    monkeypatch.setattr(module, "run_variant", fake)
     run_trials(space, searched[1], trials=known + 2, seconds=None, report=lambda text: None)
     assert len(asked) == 1 and settings.items() <= asked[0].items()
 
@@ -90,11 +90,11 @@ def test_a_task_does_one_trial_and_its_next_attempt_the_same_again(
     space = space_of(write_tiny_experiment(tmp_path, search=SEARCH))
     asked: list[dict[str, Any]] = []
 
-    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> Variant:
         asked.append(settings)
-        return module.Judged(name, settings, {"nested": 0.5, "worst_source": 0.4})
+        return Variant(name, settings, {"nested": 0.5, "worst_source": 0.4})
 
-    monkeypatch.setattr(module, "judge", fake)
+    monkeypatch.setattr(module, "run_variant", fake)
     first, second, third = trial_parts(space, 3, None)
     do_part(space, [], first)
     killed = open_study(space).ask()
@@ -129,14 +129,14 @@ def test_a_trial_that_lags_is_stopped_and_its_folder_deleted(tmp_path: Path, mon
     space = space_of(write_tiny_experiment(tmp_path, search=SEARCH))
     number = iter(range(100))
 
-    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> Variant:
         (space.shared / name).mkdir(parents=True)
         score = 1 - next(number) / 10
         for _ in range(4):
             observe(0, score)
-        return module.Judged(name, settings, {"nested": score, "worst_source": score})
+        return Variant(name, settings, {"nested": score, "worst_source": score})
 
-    monkeypatch.setattr(module, "judge", fake)
+    monkeypatch.setattr(module, "run_variant", fake)
     study = run_trials(space, [], trials=6, seconds=None, report=lambda text: None)
     states = [trial.state.name for trial in study.trials]
     assert states[0] == "COMPLETE" and "PRUNED" in states and len(states) == 6
@@ -151,12 +151,12 @@ def test_a_trial_that_goes_on_is_compared_at_the_epoch_that_it_is_at(
 ) -> None:
     space = space_of(write_tiny_experiment(tmp_path, search=SEARCH))
 
-    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> module.Judged:
+    def fake(space: Any, argv: Any, name: str, settings: dict[str, Any], observe: Any) -> Variant:
         observe(0, 0.7)
-        return module.Judged(name, settings, {"nested": 0.7, "worst_source": 0.7})
+        return Variant(name, settings, {"nested": 0.7, "worst_source": 0.7})
 
     rows = [{"epoch": 0, "validation": {"score": 0.1}}, {"epoch": 1}, {"epoch": 2, "validation": {"score": 0.6}}]
-    monkeypatch.setattr(module, "judge", fake)
+    monkeypatch.setattr(module, "run_variant", fake)
     monkeypatch.setattr(module, "read_log", lambda path: rows)
     study = run_trials(space, [], trials=1, seconds=None, report=lambda text: None)
     assert study.trials[0].intermediate_values == {2: 0.7}
@@ -168,9 +168,9 @@ def test_a_trial_that_cannot_be_run_is_told_and_the_search_goes_on(tmp_path: Pat
     run_stages(arguments, ("01", "02"))
     space = space_of(arguments)
     with pytest.raises(ValueError, match="no such recipe"):
-        judge(space, arguments, "tiny-odd", {"augment.recipe": "no such recipe", "folds.use": [0]})
+        run_variant(space, arguments, "tiny-odd", {"augment.recipe": "no such recipe", "folds.use": [0]})
     with pytest.raises(ValueError, match=r"tiny-off \(.*tune.rule': 'argmax'.*\): error: "):
-        judge(space, arguments, "tiny-off", {"tune.rule": "argmax", "folds.use": [0]})
+        run_variant(space, arguments, "tiny-off", {"tune.rule": "argmax", "folds.use": [0]})
     said: list[str] = []
     study = open_study(space)
     study.enqueue_trial({"augment.recipe": json.dumps("no such recipe"), "model.architecture": json.dumps("unet")})
@@ -204,18 +204,6 @@ def test_the_experiment_as_it_is_comes_first_however_its_numbers_are_written(tmp
     assert module.suggest(study.ask(), space.experiment) == {"augment.cutmix": 0, "train.lr": 1e-3}
 
 
-def test_runs_that_differ_have_other_names(tmp_path: Path) -> None:
-    arguments = write_tiny_experiment(tmp_path, search=SEARCH)
-    one, other = space_of(arguments).experiment, space_of(arguments, "--set", "train.epochs=3").experiment
-    wider = space_of(arguments, "--set", "search.pruner=none").experiment
-    name = run_name(one, "best-unseen", {"train.lr": 0.1})
-    assert name.startswith("tiny-best-unseen-") and name == run_name(wider, "best-unseen", {"train.lr": 0.1})
-    assert (
-        len({name, run_name(one, "best-unseen", {"train.lr": 0.2}), run_name(other, "best-unseen", {"train.lr": 0.1})})
-        == 3
-    )
-
-
 def test_hyperband_counts_validations(tmp_path: Path) -> None:
     search = {**SEARCH, "pruner": "hyperband"}
     space = space_of(write_tiny_experiment(tmp_path, search=search), "--set", "train.epochs=30")
@@ -226,14 +214,6 @@ def test_hyperband_counts_validations(tmp_path: Path) -> None:
 def space_of_every(space: Workspace, epochs: int) -> Workspace:
     train = space.experiment.train.model_copy(update={"validate_every": epochs})
     return replace(space, experiment=space.experiment.model_copy(update={"train": train}))
-
-
-def test_half_of_the_folds_judge_where_none_are_named(tmp_path: Path) -> None:
-    space = space_of(write_tiny_experiment(tmp_path), "--set", "folds.n=5")
-    assert search_folds(space.experiment) == ([0, 1], [2, 3, 4])
-    assert assignments({"a.b": [1], "c": "x"}) == ["--set", "a.b=[1]", "--set", 'c="x"']
-    small = {"train.optimizer_options.eps": 1e-05, "train.lr": 0.01}  # json writes 1e-05, which YAML takes for text
-    assert override({}, assignments(small)[1::2]) == {"train": {"optimizer_options": {"eps": 1e-05}, "lr": 0.01}}
 
 
 def test_a_gain_counts_where_the_search_never_looked() -> None:
