@@ -18,16 +18,9 @@ def test_runs_that_differ_have_other_names(tmp_path: Path) -> None:
     wider = space_of(arguments, "--set", "search.pruner=none").experiment
     name = variant_name(one, "best-unseen", {"train.lr": 0.1})
     assert name.startswith("tiny-best-unseen-") and name == variant_name(wider, "best-unseen", {"train.lr": 0.1})
-    assert (
-        len(
-            {
-                name,
-                variant_name(one, "best-unseen", {"train.lr": 0.2}),
-                variant_name(other, "best-unseen", {"train.lr": 0.1}),
-            }
-        )
-        == 3
-    )
+    changed = variant_name(one, "best-unseen", {"train.lr": 0.2})
+    of_other = variant_name(other, "best-unseen", {"train.lr": 0.1})
+    assert len({name, changed, of_other}) == 3
 
 
 def test_half_of_the_folds_judge_where_none_are_named(tmp_path: Path) -> None:
