@@ -36,9 +36,9 @@ from pipeline.training.losses import build_loss
 from pipeline.training.mix_schedule import BatchMixer, never_pasted
 from pipeline.training.mixture import Extra, Mixture
 from pipeline.training.trainer import BadLoss, Trainer, start_processes
-from pipeline.training.training_log import Journal
+from pipeline.training.training_log import TrainingLog
 from pipeline.training.volume_dataset import VolumeSet
-from pipeline.training.weight_selection import Keeper
+from pipeline.training.weight_selection import WeightKeeper
 from submissions.host.atomic import write_atomic
 
 Validate = Callable[[nn.Module], Mapping[str, Any]]
@@ -57,8 +57,8 @@ def train_fold(
     validate: Validate | None = None,
     extra: Callable[[], Sequence[Extra]] | None = None,
 ) -> dict[str, Any]:
-    """Train on every image that is not of fold `fold` nor kept apart from it; returns facts about the
-    training.
+    """Train on every image that is not of fold `fold` nor kept apart from it by a buffer; returns facts about the
+    training, see `_Run.facts`.
 
     Writes `log.jsonl` (one row per epoch), what `train.loggers` show, `last.pt` after every epoch, and at the end
     `weights.safetensors` and `model.json`, into `folder`. Where `last.pt` lies there, training goes on after
@@ -67,6 +67,10 @@ def train_fold(
     `validate(model)` gets the network whose weights would be kept (float32, evaluation mode) and returns
     numbers by name, the score that `keep` and `patience` judge first (higher is better), and pictures (H, W,
     3) uint8 for the loggers. It is called every `validate_every` epochs and after the last.
+
+    `extra` makes the extra data that the experiment names, in each process once the first has (it fills stores).
+    Raises ValueError where that is another number of sets than are named, where no image is left to train on, for a
+    network, loss or targets that do not fit the experiment, and where weights are to be chosen without validations.
     """
     with torch.random.fork_rng():
         accelerator, place = start_processes(device)
@@ -170,7 +174,7 @@ class _Run:
         self.experiment, self.trainer, self.source = experiment, trainer, source
         self.folder, self.validate = folder, validate
         self.settings: TrainSettings = experiment.train
-        self.keeper = Keeper(self.settings)
+        self.keeper = WeightKeeper(self.settings)
         if self.settings.selects and validate is None:
             raise ValueError("train.keep and train.patience need validations, and this training has none")
         self.epoch, self.stopped = 0, False
@@ -204,10 +208,10 @@ class _Run:
             return None
         return BatchMixer(augment, seed_of(self.experiment.seed, "mix"), never_pasted(self.experiment))
 
-    def journal(self) -> Journal:
+    def open_log(self) -> TrainingLog:
         """The log, from the epoch that this training begins with."""
         own = self.experiment
-        return Journal(
+        return TrainingLog(
             self.folder, resumed=self.epoch, loggers=self.settings.loggers, name=f"{own.name} {self.folder.name}",
             project=Path(own.competition).stem, settings=own.model_dump(mode="json", exclude_unset=True),
         )  # fmt: skip
@@ -216,7 +220,7 @@ class _Run:
         """Train what is left, keep the weights, say what was done."""
         rows: list[dict[str, Any]] = []
         with contextlib.ExitStack() as stack:
-            journal = stack.enter_context(self.journal()) if self.main else None
+            log = stack.enter_context(self.open_log()) if self.main else None
             batches = self.batches(self.epoch, self.settings.epochs)
             total = self.trainer.total_steps
             bar = stack.enter_context(
@@ -224,7 +228,7 @@ class _Run:
                      desc=self.folder.name, disable=not self.main)
             )  # fmt: skip
             while self.epoch < self.settings.epochs and not self.stopped:
-                rows.append(self.train_epoch(batches, journal, bar))
+                rows.append(self.train_epoch(batches, log, bar))
         epochs = self.keeper.load_kept(
             self.trainer.model,
             self.batches(self.settings.epochs, self.settings.epochs + 1),
@@ -240,7 +244,7 @@ class _Run:
         self.trainer.accelerator.wait_for_everyone()
         return self.facts(epochs, rows)
 
-    def train_epoch(self, batches: Iterator[Batch], journal: Journal | None, bar: ProgressLines) -> dict[str, Any]:
+    def train_epoch(self, batches: Iterator[Batch], log: TrainingLog | None, bar: ProgressLines) -> dict[str, Any]:
         """One epoch, its validation if due, its line in the log, its state on disk."""
         epoch, settings = self.epoch, self.settings
         row = self.run_steps(batches, bar)
@@ -256,10 +260,10 @@ class _Run:
             bar.set_postfix({"loss": f"{row['loss']:.4f}", **held_out})
         self.stopped = self.keeper.see(epoch, next(iter(scores.values()), None), self.trainer.model)
         self.epoch += 1
-        if journal is not None:
-            journal.write(row)
+        if log is not None:
+            log.write(row)
             for name, picture in pictures.items():
-                journal.picture(name, picture, epoch)
+                log.picture(name, picture, epoch)
             state = {"trainer": self.trainer.state(), "keeper": self.keeper.state()}
             save_state(self.folder / LAST, {**state, "epoch": self.epoch, "stopped": self.stopped})
         return row

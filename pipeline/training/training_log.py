@@ -146,7 +146,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-class Journal:
+class TrainingLog:
     """Log of one fold. Rows of epochs that will be trained again (`epoch >= resumed`) are taken out first.
 
     loggers: names in LOGGERS, which are given the fold's `name`, its `project` and `settings`; ValueError where one is
@@ -195,7 +195,7 @@ class Journal:
         for logger in self.loggers:
             logger.picture(name, image, epoch)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(

@@ -20,7 +20,7 @@ from inference.predict.image_list import predict_listed
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel
 from pipeline.pictures import overlay
-from pipeline.prediction.classification_results import answer_scores, answer_table
+from pipeline.prediction.classification_results import classification_scores, classification_table
 from pipeline.training.fold_training import Validate
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
@@ -63,9 +63,9 @@ def make_validator(space: Workspace, folds: pd.DataFrame, fold: int) -> Validate
             )  # fmt: skip
             found = [(one.image_id, one.path) for one in outcomes]
             if experiment.task == "classify":
-                table = answer_table(images, masks, found, experiment.model.classes)
+                table = classification_table(images, masks, found, experiment.model.classes)
                 exclusive = experiment.model.activation == "softmax"
-                return answer_scores(table, experiment.model.classes, exclusive=exclusive)
+                return classification_scores(table, experiment.model.classes, exclusive=exclusive)
             return _score_all(space, metric, images, masks, [(*one, blocks[one[0]]) for one in found])
 
     return validate

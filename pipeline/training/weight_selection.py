@@ -17,7 +17,7 @@ from pipeline.training.optimisation import mean_state
 NORM_BATCHES = 32
 
 
-class Keeper:
+class WeightKeeper:
     """What has been seen so far: scores, the states that may be kept, and whether to stop."""
 
     def __init__(self, settings: TrainSettings) -> None:

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.training.training_log import Journal, read_log
+from pipeline.training.training_log import TrainingLog, read_log
 
 
 def test_rows_are_read_back_and_shown_in_tensorboard(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
-        journal.write({"epoch": 0, "loss": 0.5, "validation": {"score": 0.25}})
-        journal.write({"epoch": 1, "loss": math.nan, "validation": {"score": np.float64("inf")}})
-        journal.picture("worst_0", np.zeros((5, 7, 3), np.uint8), 1)
+    with TrainingLog(tmp_path) as log:
+        log.write({"epoch": 0, "loss": 0.5, "validation": {"score": 0.25}})
+        log.write({"epoch": 1, "loss": math.nan, "validation": {"score": np.float64("inf")}})
+        log.picture("worst_0", np.zeros((5, 7, 3), np.uint8), 1)
     rows = read_log(tmp_path / "log.jsonl")
     assert rows[0] == {"epoch": 0, "loss": 0.5, "validation": {"score": 0.25}}
     assert rows[1] == {"epoch": 1, "loss": None, "validation": {"score": None}}
@@ -29,14 +29,14 @@ def test_rows_are_read_back_and_shown_in_tensorboard(tmp_path: Path) -> None:
 
 
 def test_a_restart_takes_out_what_will_be_trained_again(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    with TrainingLog(tmp_path) as log:
         for epoch in range(3):
-            journal.write({"epoch": epoch, "loss": 1.0 / (epoch + 1)})
+            log.write({"epoch": epoch, "loss": 1.0 / (epoch + 1)})
     path = tmp_path / "log.jsonl"
     path.write_text(path.read_text() + '{"epoch": 3, "lo')
     assert len(read_log(path)) == 3
-    with Journal(tmp_path, resumed=2) as journal:
-        journal.write({"epoch": 2, "loss": 9.0})
+    with TrainingLog(tmp_path, resumed=2) as log:
+        log.write({"epoch": 2, "loss": 9.0})
     assert [json.loads(line)["loss"] for line in path.read_text().splitlines()] == [1.0, 0.5, 9.0]
 
 
@@ -47,12 +47,12 @@ def test_no_log_is_no_rows(tmp_path: Path) -> None:
 def train_and_go_on(folder: Path, logger: str) -> None:
     """Two epochs and a picture, then a restart that trains the second anew."""
     named: dict[str, Any] = {"loggers": [logger], "name": "tiny fold_0", "project": "drawn", "settings": {"seed": 3}}
-    with Journal(folder, **named) as journal:
-        journal.write({"epoch": 0, "loss": 0.5, "validation": {"score": 0.25}})
-        journal.write({"epoch": 1, "loss": math.nan})
-        journal.picture("worst_0", np.zeros((5, 7, 3), np.uint8), 1)
-    with pytest.raises(RuntimeError, match="stopped"), Journal(folder, resumed=1, **named) as journal:
-        journal.write({"epoch": 1, "loss": 0.125})
+    with TrainingLog(folder, **named) as log:
+        log.write({"epoch": 0, "loss": 0.5, "validation": {"score": 0.25}})
+        log.write({"epoch": 1, "loss": math.nan})
+        log.picture("worst_0", np.zeros((5, 7, 3), np.uint8), 1)
+    with pytest.raises(RuntimeError, match="stopped"), TrainingLog(folder, resumed=1, **named) as log:
+        log.write({"epoch": 1, "loss": 0.125})
         raise RuntimeError("stopped")
     assert [row["loss"] for row in read_log(folder / "log.jsonl")] == [0.5, 0.125]
     assert not (folder / "tensorboard").exists()
@@ -88,5 +88,5 @@ def test_mlflow_writes_a_local_store_with_one_run(tmp_path: Path, monkeypatch: p
 def test_a_logger_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.training.training_log.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"'wandb' is not installed: pip install 'segmentation-pipeline\[wandb\]'"):
-        Journal(tmp_path, loggers=["wandb"])
+        TrainingLog(tmp_path, loggers=["wandb"])
     assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ from inference.models import build_model
 from inference.models.freezing import freeze
 from pipeline.settings.training import TrainSettings
 from pipeline.training.loader import Batch
-from pipeline.training.weight_selection import Keeper, measure_norms
+from pipeline.training.weight_selection import WeightKeeper, measure_norms
 
 SCORES = [0.1, 0.5, 0.4, None, 0.3]
 CPU = torch.device("cpu")
@@ -41,10 +41,10 @@ def batches() -> list[Batch]:
     ],
 )
 def test_kept_weights(keep: str, epochs: list[int], value: float, selects: bool) -> None:
-    keeper = Keeper(TrainSettings(keep=keep, keep_epochs=2, validate_every=1))
+    keeper = WeightKeeper(TrainSettings(keep=keep, keep_epochs=2, validate_every=1))
     for epoch, score in enumerate(SCORES):
         assert not keeper.see(epoch, score, numbered(float(epoch)))
-    other = Keeper(keeper.settings)
+    other = WeightKeeper(keeper.settings)
     other.restore(keeper.state())
     model = numbered(9.0)
     assert other.load_kept(model, batches(), CPU) == epochs
@@ -53,7 +53,7 @@ def test_kept_weights(keep: str, epochs: list[int], value: float, selects: bool)
 
 
 def test_norms_of_a_mean_are_measured_anew() -> None:
-    keeper = Keeper(TrainSettings(keep="mean_last", keep_epochs=2))
+    keeper = WeightKeeper(TrainSettings(keep="mean_last", keep_epochs=2))
     for epoch in range(2):
         keeper.see(epoch, None, numbered(1.0))
     model = numbered(0.0)
@@ -79,7 +79,7 @@ def test_frozen_norms_keep_what_they_were_trained_with() -> None:
 
 
 def test_training_stops_after_validations_without_gain() -> None:
-    keeper = Keeper(TrainSettings(patience=2, validate_every=1))
+    keeper = WeightKeeper(TrainSettings(patience=2, validate_every=1))
     model = numbered(0.0)
     stops = [keeper.see(epoch, score, model) for epoch, score in enumerate([0.2, 0.3, float("nan"), 0.1, None, 0.3])]
     assert stops == [False, False, False, False, False, True]
