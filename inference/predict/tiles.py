@@ -69,9 +69,8 @@ def window(tile: int, kind: str) -> np.ndarray:
 def plan_axis(size: int, tile: int, overlap: float, kind: str, border: int = 0, *, divisor: int = DIVISOR) -> Axis:
     """Spread tiles over `size` pixels mirrored by `border` at both ends; computed once a set of values.
 
-    What is smaller than a tile gets a smaller tile, the next multiple of `divisor`, and is mirrored up to it.
-
-
+    What is smaller than a tile gets a smaller tile, the next multiple of `divisor`, and is mirrored up to it. Raises
+    ValueError for a border below 0, and what `tile_positions` and `window` raise.
     """
     if border < 0:
         raise ValueError(f"border is {border}, expected 0 or more pixels")

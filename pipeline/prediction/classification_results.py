@@ -1,4 +1,4 @@
-"""Answers of a classifier beside the truth: how right they are, as numbers, as a table and as a sheet of pictures."""
+"""What a classifier says beside the truth: how right it is, as numbers, as a table and as a sheet of pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = 12
 LEAST = 1 / 510  # a stored probability of 0 may have been this large
 
 
-def answer_table(
+def classification_table(
     images: ListedImages, masks: MaskReader, found: Iterable[tuple[str, Path]], classes: Sequence[str]
 ) -> pd.DataFrame:
     """One row per image of (id, prediction): image_id, p_<class> in [0, 1] and is_<class> bool."""
@@ -42,33 +42,33 @@ def answer_table(
     return pd.DataFrame(rows)
 
 
-def answer_scores(table: pd.DataFrame, classes: Sequence[str], *, exclusive: bool) -> dict[str, float]:
-    """Accuracy in [0, 1] and mean loss in nats of `answer_table`.
+def classification_scores(table: pd.DataFrame, classes: Sequence[str], *, exclusive: bool) -> dict[str, float]:
+    """Accuracy in [0, 1] and mean loss in nats of `classification_table`.
 
     Exclusive classes: share of images whose most probable class is theirs, and cross-entropy. Others: share of right
     answers to "does the image show the class" at 0.5, and binary cross-entropy, over images and classes.
     """
     losses = _losses(table, classes, exclusive=exclusive)
-    probs, truth = answer_arrays(table, classes)
+    probs, truth = classification_arrays(table, classes)
     right = truth[np.arange(len(truth)), probs.argmax(axis=1)] if exclusive else (probs >= 0.5) == truth
     return {"accuracy": float(right.mean()), "loss": float(losses.mean())}
 
 
-def answer_arrays(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities float64 and truth bool, both (N, K), of `answer_table`."""
+def classification_arrays(table: pd.DataFrame, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities float64 and truth bool, both (N, K), of `classification_table`."""
     probs = table[[f"p_{name}" for name in classes]].to_numpy(float)
     return probs, table[[f"is_{name}" for name in classes]].to_numpy(bool)
 
 
 def _losses(table: pd.DataFrame, classes: Sequence[str], *, exclusive: bool) -> np.ndarray:
     """Loss of each image, float64 (N,)."""
-    probs, truth = answer_arrays(table, classes)
+    probs, truth = classification_arrays(table, classes)
     if exclusive:
         return -np.log(np.clip((probs * truth).sum(axis=1), LEAST, 1))
     return -np.log(np.clip(np.where(truth, probs, 1 - probs), LEAST, 1)).mean(axis=1)
 
 
-def write_answers(space: Workspace, folder: Path) -> dict[str, float]:
+def write_classification(space: Workspace, folder: Path) -> dict[str, float]:
     """answers.csv (with the fold) beside the out-of-fold predictions in `folder`, the sheet, and their scores."""
     listing, _ = space.training_images()
     folds, _ = open_folds(space)
@@ -77,7 +77,7 @@ def write_answers(space: Workspace, folder: Path) -> dict[str, float]:
     ids = used["image_id"].astype(str).tolist()
     found = [(image_id, prediction_path(folder, image_id)) for image_id in ids]
     classes, exclusive = space.competition.classes, space.experiment.model.activation == "softmax"
-    table = answer_table(images, MaskReader(space.competition, space.data), found, classes)
+    table = classification_table(images, MaskReader(space.competition, space.data), found, classes)
     table.insert(1, "fold", used["fold"].to_numpy())
     write_atomic(folder / ANSWERS, table.to_csv(index=False, lineterminator="\n"))
     losses = _losses(table, classes, exclusive=exclusive)
@@ -85,7 +85,7 @@ def write_answers(space: Workspace, folder: Path) -> dict[str, float]:
     spread = np.linspace(0, len(table) - 1, SHOWN - len(worst)).round().astype(int)
     chosen = list(dict.fromkeys([*worst.tolist(), *spread.tolist()]))
     save_figure(sheet([_cell(space.competition, images, table.iloc[index]) for index in chosen]), space.own / SHEET)
-    return answer_scores(table, classes, exclusive=exclusive)
+    return classification_scores(table, classes, exclusive=exclusive)
 
 
 def _cell(competition: Competition, images: ListedImages, row: Any) -> tuple[str, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from inference.progress import show
-from pipeline.prediction.classification_results import write_answers
+from pipeline.prediction.classification_results import write_classification
 from pipeline.prediction.copies import copies_folder, copies_stage, copy_plan, predict_copies
 from pipeline.prediction.oof_sample import Part, sample_ids, sample_parts, unfit_shifts
 from pipeline.prediction.oof_steps import join_shards, unpredicted
@@ -70,7 +70,7 @@ def finish_split(space: Workspace, stage: Stage) -> None:
     join_shards(space, stage.folder)
     number = len(list(stage.folder.glob("*.h5")))
     _, inventory = space.training_images()
-    scores = write_answers(space, stage.folder) if space.experiment.task == "classify" else {}
+    scores = write_classification(space, stage.folder) if space.experiment.task == "classify" else {}
     said = "".join(f", {name} {value:.4f}" for name, value in scores.items())
     finish(stage, f"{number} images predicted, each by the fold that held it out{said}", inventory=inventory, **scores)
 

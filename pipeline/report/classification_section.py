@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pipeline.prediction.classification_results import ANSWERS, answer_arrays
+from pipeline.prediction.classification_results import ANSWERS, classification_arrays
 from pipeline.report.figures import calibration_figure, counts_figure
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import data_uri
@@ -17,14 +17,14 @@ MISTAKES = 24
 BINS = 10
 
 
-def answers(run: FinishedRun) -> Safe:
+def classification(run: FinishedRun) -> Safe:
     """Confusion, calibration and mistakes of the out-of-fold answers of a classifier."""
     path = run.runs[0].folder / "oof" / ANSWERS
     if not path.is_file():
         return section("answers", "Classes of images", absent("Stage 05 left no answers.csv."))
     found = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False)
     classes, exclusive = run.space.competition.classes, run.space.competition.exclusive
-    probs, truth = answer_arrays(found, classes)
+    probs, truth = classification_arrays(found, classes)
     confused = confusion(probs, truth, classes) if exclusive else None
     bins, error = calibration(probs, truth, exclusive=exclusive)
     words = (

@@ -11,7 +11,7 @@ from pathlib import Path
 import plotly.offline
 
 from pipeline.report import images, sections, shift_section
-from pipeline.report.answers_section import answers
+from pipeline.report.classification_section import classification
 from pipeline.report.finished_run import FinishedRun
 from pipeline.report.markup import Safe, element, text
 from pipeline.report.test_images import test_images
@@ -40,7 +40,7 @@ def write_report(
 def render(run: FinishedRun, *, ledger: Path = LEDGER, progress: Progress = quiet) -> str:
     """The page as text; of the pictures it opens the host's files, of the ledger the rows of this competition."""
     body = [
-        _header(run), sections.headline(run), _contents(run), *([answers(run)] if run.classifies else []),
+        _header(run), sections.headline(run), _contents(run), *([classification(run)] if run.classifies else []),
         images.explorer(run, progress=progress), images.scores(run, progress=progress),
         test_images(run, progress=progress), sections.learning(run),
         sections.folds(run), shift_section.test_against_training(run), sections.averages(run), sections.shifts(run),

@@ -24,7 +24,7 @@ from inference.predict.store import open_prediction
 from inference.weights import load_model
 from pipeline.contract_fit import resolve
 from pipeline.experiment import Experiment
-from pipeline.prediction.classification_results import answer_scores
+from pipeline.prediction.classification_results import classification_scores
 from pipeline.report.finished_run import learning_curves, open_finished
 from pipeline.sequence import run_stages
 from pipeline.training import trainer
@@ -90,7 +90,7 @@ def test_a_table_of_classes_becomes_a_submission(tmp_path: Path) -> None:
     assert made["accuracy"] > 0.8
     answers = pd.read_csv(own / "oof/answers.csv")
     assert len(answers) == 45 and sorted(set(answers["fold"])) == [0, 1]
-    assert answer_scores(answers, ["a", "b", "c"], exclusive=True)["accuracy"] == made["accuracy"]
+    assert classification_scores(answers, ["a", "b", "c"], exclusive=True)["accuracy"] == made["accuracy"]
     assert (own / "pictures/answers.png").is_file()
     log = log_of(own / "fold_0")
     assert [set(row["validation"]) for row in log] == [{"accuracy", "loss"}] * 2
@@ -216,9 +216,9 @@ def test_samples_are_whole_images_with_what_they_show(tmp_path: Path) -> None:
 
 def test_accuracy_and_loss_are_those_of_the_definition() -> None:
     table = pd.DataFrame({"p_a": [0.7, 0.2], "p_b": [0.3, 0.8], "is_a": [True, True], "is_b": [False, False]})
-    one = answer_scores(table, ["a", "b"], exclusive=True)
+    one = classification_scores(table, ["a", "b"], exclusive=True)
     assert one == {"accuracy": 0.5, "loss": pytest.approx(-(np.log(0.7) + np.log(0.2)) / 2)}
-    many = answer_scores(table, ["a", "b"], exclusive=False)
+    many = classification_scores(table, ["a", "b"], exclusive=False)
     expected = -np.mean(np.log([[0.7, 0.7], [0.2, 0.2]]))
     assert many == {"accuracy": 0.5, "loss": pytest.approx(expected)}
 

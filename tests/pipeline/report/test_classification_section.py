@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.answers_section import calibration, confusion, mistakes
+from pipeline.report.classification_section import calibration, confusion, mistakes
 from pipeline.report.figures import calibration_figure, counts_figure
 
 CLASSES = ["a", "b", "c"]
