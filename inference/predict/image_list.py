@@ -23,8 +23,8 @@ from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
 from submissions.host.atomic import write_atomic
 from submissions.host.listing import ListedImages, pixel_size
+from submissions.images.joined_readers import ForgivingReader
 from submissions.images.opening import ImageReader
-from submissions.images.readers import ForgivingReader
 
 OnError = Literal["stop", "empty"]
 Shown = Callable[[ImageReader], ImageReader]

@@ -19,16 +19,8 @@ from typing import Literal
 import numpy as np
 
 from submissions.images.formats.table import find_format, is_container
-from submissions.images.readers import (
-    ArrayReader,
-    FileReader,
-    ImageInfo,
-    ImageReader,
-    LayerReader,
-    SliceReader,
-    StackReader,
-    UnreadableReader,
-)
+from submissions.images.joined_readers import LayerReader, StackReader, UnreadableReader
+from submissions.images.readers import ArrayReader, FileReader, ImageInfo, ImageReader, SliceReader
 from submissions.images.reading import AS_STORED, Reading
 from submissions.images.stretched import to_the_finest
 from submissions.images.turned import TurnedReader

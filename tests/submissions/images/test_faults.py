@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from submissions.images.faults import FaultCounter, FiniteReader, count_not_finite, describe_faults
+from submissions.images.joined_readers import ForgivingReader
 from submissions.images.opening import (
     ArrayReader,
     ImageReader,
@@ -21,7 +22,7 @@ from submissions.images.opening import (
     open_image,
     open_mask,
 )
-from submissions.images.readers import ForgivingReader, valid_pixels
+from submissions.images.readers import valid_pixels
 from submissions.images.turned import turn
 
 SHAPE = (23, 31)

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from submissions.images.joined_readers import MOST_OPEN
 from submissions.images.opening import (
     ArrayReader,
     ImageReader,
@@ -25,7 +26,7 @@ from submissions.images.opening import (
     read_image,
     read_mask_image,
 )
-from submissions.images.readers import MOST_OPEN, TILE_CACHE, FileReader
+from submissions.images.readers import TILE_CACHE, FileReader
 
 RGB = np.random.default_rng(0).integers(0, 256, (45, 67, 3), dtype=np.uint8)
 GREY = RGB[..., 0]
