@@ -37,7 +37,8 @@ from pipeline.experiment import Experiment
 from pipeline.settings.tuning import COPIES
 from pipeline.training.fold_training import train_fold
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.host.settings import override, validate
 from submissions.images.opening import ArrayReader

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.workspace import Workspace
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.masks import MaskReader
 from submissions.metrics.overlap import Dice
 

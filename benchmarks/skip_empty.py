@@ -24,7 +24,7 @@ from inference.predict.predictor import predict_image, prepare_members
 from inference.predict.store import open_prediction
 from inference.weights import LoadedModel, load_model
 from pipeline.report.finished_run import open_finished
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.images.readers import ImageReader
 
 QUARTER, LOST, ROUNDS = 0.25, 0.001, 2000

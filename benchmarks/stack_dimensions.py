@@ -34,7 +34,8 @@ from pipeline.sequence import run_stages
 from pipeline.training.fold_training import train_fold
 from pipeline.workspace import Workspace, open_workspace, stage_parser
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.metrics.intervals import paired_bootstrap
 from submissions.table.scoring import Segmentation, host_metric, unit_row

@@ -29,7 +29,7 @@ from pipeline.pictures import new_figure, save_figure
 from pipeline.sequence import STAGES
 from pipeline.workspace import open_workspace, stage_parser
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.masks import MaskReader
 from submissions.table.show import overlay, shown
 

@@ -37,7 +37,7 @@ from inference.predict.store import open_prediction
 from inference.weights import load_model
 from pipeline.data.fold_tables import open_folds
 from pipeline.workspace import Workspace, open_workspace, stage_parser
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.masks import MaskReader
 
 PEER = Path(__file__).parent / "peers" / "nnunet.py"

@@ -24,7 +24,8 @@ from inference.weights import LoadedModel
 from submissions.answers import Written, answer_of
 from submissions.host.answer_size import probs_at_answer
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.problems import ProblemsError
 from submissions.table.scoring import Segmentation
 

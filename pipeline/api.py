@@ -28,7 +28,8 @@ from pipeline.training.fold_training import train_fold
 from submissions.guess.first_contract import draft_contract
 from submissions.guess.masks import NOWHERE
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.host.problems import ProblemsError, require_folder
 from submissions.host.settings import override, validate

@@ -20,7 +20,8 @@ from submissions.guess.first_contract import write_first_contract
 from submissions.guess.layout.words import TEST_WORDS
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import ListedImages, Split, list_images, spread
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import Split, list_images, spread
 from submissions.host.masks import MaskReader
 from submissions.host.settings import validate
 from submissions.table.show import label_of

@@ -28,7 +28,8 @@ from inference.weights import LoadedModel, load_model
 from submissions.answers import answer_of, answer_place, lint_answer
 from submissions.host.atomic import remove, write_atomic
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import LAYER_SEPARATOR, ListedImages
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import LAYER_SEPARATOR
 from submissions.table.findings import errors
 
 

@@ -14,7 +14,8 @@ from inference.submission import open_test_images
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.contract.tables import Table
-from submissions.host.listing import LAYER_SEPARATOR, ListedImages, spread
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import LAYER_SEPARATOR, spread
 from submissions.host.patterns import FIELD, FIELD_KIND, fields_of, fill, pattern_regex
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.host.text_tables import read_text_table

@@ -22,7 +22,7 @@ from inference.predict.time_budget import TimeKeeper
 from inference.predict.tta_names import expand_views
 from inference.weights import LoadedModel
 from submissions.host.atomic import write_atomic
-from submissions.host.listing import ListedImages, pixel_size
+from submissions.host.listed_images import ListedImages, pixel_size
 from submissions.images.joined_readers import ForgivingReader
 from submissions.images.opening import ImageReader
 

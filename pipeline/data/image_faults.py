@@ -11,7 +11,8 @@ import pandas as pd
 from pipeline.data.inspection import LEAST_SHOWN, MOST_SHOWN
 from pipeline.data.inventory import ALIGNMENT_SAMPLE
 from submissions.host.competition import Competition
-from submissions.host.listing import open_row, spread
+from submissions.host.listed_images import open_row
+from submissions.host.listing import spread
 from submissions.host.masks import MaskReader
 from submissions.host.problems import Problem
 from submissions.images.faults import FAULTS, describe_faults

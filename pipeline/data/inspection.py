@@ -13,10 +13,7 @@ import numpy as np
 import pandas as pd
 
 from submissions.host.competition import Competition
-from submissions.host.listing import (
-    ListedImages,
-    pixel_size,
-)
+from submissions.host.listed_images import ListedImages, pixel_size
 from submissions.host.masks import MaskReader, Truth, shared_reader
 from submissions.host.problems import Problem
 from submissions.images.faults import FaultCounter

@@ -21,14 +21,8 @@ from pipeline.shift.sources import find_sources
 from submissions.answers import check_answer
 from submissions.host.atomic import check_room, partial_path, room_for, write_atomic
 from submissions.host.competition import Competition
-from submissions.host.listing import (
-    LAYER_SEPARATOR,
-    ListedImages,
-    list_images,
-    passed_over,
-    require_data,
-    spread,
-)
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import LAYER_SEPARATOR, list_images, passed_over, require_data, spread
 from submissions.host.mask_files import mask_patterns
 from submissions.host.patterns import FIELD, alternatives, find_files
 from submissions.host.problems import Problem, problem_table

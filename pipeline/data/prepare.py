@@ -25,7 +25,7 @@ from pipeline.experiment import Experiment
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, pixel_size
+from submissions.host.listed_images import ListedImages, pixel_size
 from submissions.host.masks import MaskReader, Truth, shared_reader
 
 CHUNK = 16  # images stored in one go

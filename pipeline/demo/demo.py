@@ -15,7 +15,8 @@ from pipeline.pictures import draw_comparison
 from pipeline.sequence import run_stages
 from submissions.answers.scoring import score_submission
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.sample import read_submission
 from submissions.table.submission_table import decode_rows
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images, spread
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images, spread
 from submissions.images.opening import ImageReader
 
 LOOKED_AT = 24

@@ -16,7 +16,7 @@ from pipeline.experiment import Experiment
 from pipeline.planning.rules import Plan, make_plan
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.settings import validate
 
 SAME = 1e-3  # spacings that differ by less are one

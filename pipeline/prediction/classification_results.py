@@ -15,7 +15,7 @@ from pipeline.pictures import save_figure, sheet
 from pipeline.workspace import Workspace
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.masks import MaskReader, classes_shown
 from submissions.table.show import shown
 

@@ -33,7 +33,7 @@ from pipeline.runs import Run, runs_fingerprint
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace, already, finish, finishing
 from submissions.answers import answer_path
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 
 
 def fold_model(space: Workspace, fold: int) -> LoadedModel:

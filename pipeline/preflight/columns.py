@@ -5,7 +5,8 @@ from __future__ import annotations
 from pipeline.data.fold_tables import split_of
 from pipeline.inventory_table import MEASURED, SOURCE
 from pipeline.workspace import Workspace
-from submissions.host.listing import COLUMNS, FROM_FILE, list_images
+from submissions.host.listed_images import FROM_FILE
+from submissions.host.listing import COLUMNS, list_images
 from submissions.images.faults import FAULTS
 from submissions.images.measures import MEASURES, is_quantile
 

@@ -13,7 +13,7 @@ from inference.predict.predictor import plan_image
 from pipeline.inventory_table import read_inventory
 from pipeline.prediction.oof_steps import held_out_rows
 from pipeline.workspace import Workspace
-from submissions.host.listing import ListedImages, pixel_size
+from submissions.host.listed_images import ListedImages, pixel_size
 
 
 def memory_problems(space: Workspace) -> list[str]:

@@ -13,7 +13,8 @@ from pipeline.report.finished_run import FinishedRun
 from pipeline.report.image_pictures import Look, outline
 from pipeline.shift.similar_images import training_duplicates
 from submissions.host.contract.answer_form import placed
-from submissions.host.listing import ListedImages, spread
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import spread
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import decode, encode
 from submissions.table.show import PALETTE, shown

@@ -18,7 +18,7 @@ from pipeline.pictures import beside, sheet
 from pipeline.prediction.oof import OofItem
 from pipeline.report.finished_run import FinishedRun
 from pipeline.tuning.scores.units import Unit, decided
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.masks import Truth
 from submissions.table.show import label_of, overlay, overlay_label, shown
 

@@ -20,7 +20,7 @@ from pipeline.report.sections import absent, section
 from pipeline.stage import read_stage
 from pipeline.tuning.scores.workers import Progress, quiet
 from submissions.host.answer_size import probs_at_answer
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.table.show import shown
 
 TITLE = "Test images"

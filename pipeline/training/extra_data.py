@@ -26,7 +26,8 @@ from pipeline.training.dataset import TrainingSet
 from pipeline.training.mixture import Extra
 from pipeline.workspace import Workspace
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages, list_images, pixel_size
+from submissions.host.listed_images import ListedImages, pixel_size
+from submissions.host.listing import list_images
 from submissions.host.truth import SOFT_TOP, VOID
 
 APART = "test_folds"

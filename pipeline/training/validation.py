@@ -24,7 +24,8 @@ from pipeline.prediction.classification_results import classification_scores, cl
 from pipeline.training.fold_training import Validate
 from pipeline.workspace import Workspace
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, spread
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import spread
 from submissions.host.masks import MaskReader, Truth
 from submissions.metrics import Metric, build_metric
 from submissions.table.scoring import Segmentation, host_metric, unit_row

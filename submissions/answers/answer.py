@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.problems import Problem
 from submissions.host.sample import submission_format
 from submissions.host.truth import Truth

@@ -19,7 +19,8 @@ import scipy
 from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.answers.coco_objects import Entry, entry_fault, entry_mask, image_of, read_entries
 from submissions.host.atomic import partial_path, room_for
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.patterns import fill
 from submissions.host.problems import Problem
 from submissions.host.truth import Truth, completed

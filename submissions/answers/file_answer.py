@@ -16,7 +16,8 @@ from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, W
 from submissions.answers.gathered import OpenStack, Places, StackFiles, stack_places, stack_problems
 from submissions.answers.mask_formats import ReadMask, Shape3, open_source, read_mask, write_mask
 from submissions.answers.packing import PackedFiles, Packer
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.patterns import fill
 from submissions.host.problems import Problem
 from submissions.host.truth import Truth, completed

@@ -14,7 +14,7 @@ import pandas as pd
 from submissions.answers.file_answer import FileAnswer, MaskFile
 from submissions.answers.mask_formats import ReadMask, Shape3, geometry_fault, open_source, read_mask
 from submissions.answers.packing import PackedFiles
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.sample import columns, read_submission
 from submissions.table.findings import SHOWN, Finding
 from submissions.table.lint import file_findings, test_images

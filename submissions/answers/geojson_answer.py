@@ -16,7 +16,7 @@ from submissions.answers.answer import Fields, Others, Writer, Written
 from submissions.answers.coco_answer import CocoAnswer
 from submissions.answers.coco_objects import REWRITE, Entry
 from submissions.answers.packing import PackedFiles, Packer
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.patterns import fill
 from submissions.host.problems import Problem
 from submissions.images.damaged import read_json

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import tifffile
 
-from submissions.host.listing import ListedImages, row_paths
+from submissions.host.listed_images import ListedImages, row_paths
 from submissions.images.nifti import load_nifti
 from submissions.images.opening import ImageReader, open_image, open_mask
 from submissions.images.oriented import OrientedReader

@@ -20,7 +20,8 @@ from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, W
 from submissions.answers.gathered import Places, StackFiles, stack_places, stack_problems
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images, slices_left_out
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images, slices_left_out
 from submissions.host.patterns import fill
 from submissions.host.points import draw_points, read_place, voxel_size
 from submissions.host.problems import Problem

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from submissions.answers.point_answer import PointAnswer, PointRow, Volume
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.sample import read_submission
 from submissions.table.findings import SHOWN, Finding, rows_findings
 from submissions.table.lint import file_findings, test_images

@@ -13,7 +13,8 @@ from submissions.answers.answer import Fields, Reader
 from submissions.answers.kinds import answer_of
 from submissions.answers.table_answer import TableReader
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.problems import Problem, ProblemsError
 from submissions.host.sample import row_keys, submission_format
 from submissions.host.truth import Truth

@@ -12,7 +12,8 @@ from submissions.answers.answer import Reader
 from submissions.answers.kinds import answer_of
 from submissions.host.answer_size import mask_over_image
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.table.scoring import Segmentation
 from submissions.table.show import label_of, overlay, overlay_label, read_thinned, shown, write_png
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from submissions.answers.answer import Answer, Fields, Others, Reader, Writer, Written
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.problems import Problem
 from submissions.host.sample import columns, read_submission, row_keys, submission_format
 from submissions.host.truth import Truth

@@ -12,7 +12,8 @@ import numpy as np
 
 from submissions.host.competition import Competition
 from submissions.host.contract.answer_form import placed
-from submissions.host.listing import open_row, read_table, row_paths
+from submissions.host.listed_images import open_row, row_paths
+from submissions.host.listing import read_table
 from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import Extent, object_classes, read_mask_images, read_pixels
 from submissions.host.patterns import alternatives

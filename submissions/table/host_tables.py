@@ -11,7 +11,8 @@ import pandas as pd
 
 from submissions.host.answer_size import truth_at_answer
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader, Truth
 from submissions.host.patterns import fill
 from submissions.host.sample import read_sample, row_keys, submission_format

@@ -17,7 +17,8 @@ import pandas as pd
 
 from submissions.host.competition import Competition
 from submissions.host.contract.answer_form import SubmissionFormat, placed
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format
 from submissions.rle.codec import Dialect, decode
 from submissions.table.findings import Finding, errors, rows_findings

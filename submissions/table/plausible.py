@@ -14,7 +14,8 @@ import pandas as pd
 import scipy
 
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images, spread
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images, spread
 from submissions.host.mask_images import stretch
 from submissions.host.masks import MaskReader
 from submissions.table.alignment import FEW_IMAGES, check_alignment

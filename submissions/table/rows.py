@@ -11,7 +11,7 @@ import numpy as np
 
 from submissions.host.competition import Competition
 from submissions.host.contract.answer_form import SubmissionFormat
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 from submissions.host.patterns import fill
 from submissions.host.sample import read_sample, row_keys, submission_format
 from submissions.table.submission_table import Row, encode_rows

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.near_ids import difference
 from submissions.host.problems import Problem
 from submissions.host.sample import columns, read_sample, row_keys, sample_keys, submission_format

@@ -23,7 +23,8 @@ from pipeline.delivery.submitting import submission_path
 from pipeline.sequence import run_stages
 from submissions.answers import answer_of, answer_path
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 
 SIZE = (20, 28)
 FORM = {"kind": "images", "files": {"path": "masks/{id}.png", "values": {"thing": 255}}, "size": list(SIZE)}

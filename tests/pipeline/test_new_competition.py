@@ -29,7 +29,8 @@ from pipeline.sequence import run_stage_named, run_stages
 from pipeline.workspace import Workspace
 from submissions.answers.packing import PackedFiles
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import ListedImages, list_images, open_row
+from submissions.host.listed_images import ListedImages, open_row
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import Dialect, encode
 

@@ -11,7 +11,8 @@ import numpy as np
 from submissions.answers import answer_of
 from submissions.answers.answer import Written
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.table.scoring import Segmentation
 
 ONE_OBJECT_CLASS: dict[str, Any] = {

@@ -25,7 +25,7 @@ from inference.predict.store import failure_path, open_prediction, prediction_pa
 from inference.predict.time_budget import TimeKeeper
 from inference.submission import open_test_images
 from inference.weights import LoadedModel
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 
 
 class First(nn.Module):

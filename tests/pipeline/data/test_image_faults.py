@@ -21,7 +21,8 @@ from pipeline.data.inventory import take_inventory, write_inventory
 from pipeline.data.targets import build_target
 from pipeline.inventory_table import inventory_digest, read_inventory
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.host.problems import Problem
 from submissions.images import rasters

@@ -24,7 +24,8 @@ from pipeline.tuning.comparisons.extras import Extras
 from pipeline.tuning.measurements import measured_reasons
 from pipeline.workspace import Workspace
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.metrics.intervals import Interval
 

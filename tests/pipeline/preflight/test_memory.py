@@ -11,7 +11,7 @@ from inference.models import build_model
 from inference.predict.image_list import predict_listed
 from inference.weights import LoadedModel
 from pipeline.preflight.memory import memory_problems
-from submissions.host.listing import ListedImages
+from submissions.host.listed_images import ListedImages
 
 SMALL = ["--set", "predict.memory_cap_gb=0.0001"]
 

@@ -18,7 +18,8 @@ from submissions.answers.packing import PackedFiles
 from submissions.answers.scoring import score_submission
 from submissions.answers.show import draw_submission
 from submissions.host.competition import Competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.images.opening import open_mask
 from submissions.table.findings import errors
 from submissions.table.scoring import Segmentation

@@ -12,7 +12,8 @@ from drawn_matlab import bsds, draw_classes, nyu, sbd, write
 
 from submissions.guess.first_contract import write_first_contract
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import list_images, open_row
+from submissions.host.listed_images import open_row
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader, Truth
 
 

@@ -13,7 +13,8 @@ from submissions.answers import answer_of, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.answers.show import draw_submission
 from submissions.host.answer_size import mask_over_image, probs_at_answer, truth_at_answer
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import Truth
 from submissions.rle.codec import Dialect, encode
 from submissions.table.findings import errors

@@ -30,7 +30,8 @@ from submissions.answers import answer_path, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.host.competition import Competition, list_competitions, load_competition
 from submissions.host.contract.answer_form import SubmissionFormat, placed
-from submissions.host.listing import list_images, pixel_size
+from submissions.host.listed_images import pixel_size
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.metrics import build_metric
 from submissions.rle.codec import decode

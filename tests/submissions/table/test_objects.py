@@ -13,7 +13,8 @@ from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 from submissions.answers import answer_of, lint_answer
 from submissions.answers.scoring import score_submission
 from submissions.host.competition import load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.truth import Truth
 from submissions.rle.codec import Dialect, encode
 from submissions.table.findings import errors

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from drawn_hosts import SHAPE, draw_mask, rle_contract, write_rle_host
 
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.sample import submission_format
 from submissions.table.findings import Finding, errors, rows_findings
 from submissions.table.lint import lint_submission

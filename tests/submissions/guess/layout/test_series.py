@@ -13,7 +13,8 @@ from drawn_series import draw_scan, volume_masks
 from submissions.answers import check_answer
 from submissions.guess.first_contract import draft_contract, write_first_contract
 from submissions.host.competition import Competition, load_competition
-from submissions.host.listing import ListedImages, list_images
+from submissions.host.listed_images import ListedImages
+from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 
 pytest.importorskip("pydicom")
