@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from submissions.guess.draft import Draft
 from submissions.guess.layout.files import near_files
 
 LISTED = re.compile(
-    r".*(class|label|categor|colou?r|codes|names).*\.(csv|tsv|txt|json|ya?ml)|data\.ya?ml|.*\.csv", re.IGNORECASE
+    r".*(class|label|categor|colou?r|codes|names|config).*\.(csv|tsv|txt|json|ya?ml)|data\.ya?ml|.*\.csv", re.IGNORECASE
 )
 DATASET = re.compile(r"dataset\.json")
 LONGEST_LIST = 100_000  # bytes
@@ -130,6 +130,8 @@ def _read(path: Path, source: str) -> ClassList:
                 return _of_rows([match.groupdict() for match in matches if match], source)
         return ClassList(source)
     document = json.loads(text) if suffix == ".json" else yaml.safe_load(text)
+    if isinstance(document, dict) and all(isinstance(one, dict) for one in document.get("labels") or [""]):
+        return _of_documents(document["labels"], source)
     names = document.get("names") or document.get("id2label") or document
     listed = dict(enumerate(names)) if isinstance(names, list) else names
     return _list(source, {int(value): str(name) for value, name in listed.items()}, places=isinstance(names, list))
@@ -147,6 +149,15 @@ def _of_rows(rows: Sequence[Mapping[str, Any]], source: str) -> ClassList:
     if len(keys) > 1:
         return ClassList(source)
     return _list(source, dict(enumerate(names[names[:1] == ["__ignore__"] :])), places=True)  # labelme's, value -1
+
+
+def _of_documents(labels: Sequence[Mapping[str, Any]], source: str) -> ClassList:
+    """Of {"labels": [{"readable": "Bird", "color": [165, 42, 42]}, ...]}, as Mapillary has it; values are places."""
+    names = [str(one.get("readable") or one["name"]) for one in labels]
+    colours = [one.get("color", ()) for one in labels]
+    known = zip(colours, names, strict=True) if all(len(one) == 3 for one in colours) else ()
+    codes = {int(red) << 16 | int(green) << 8 | int(blue): name for (red, green, blue), name in known}
+    return replace(_list(source, dict(enumerate(names)), places=True), colours=_plain(codes))
 
 
 def _list(source: str, values: Mapping[int, str], *, places: bool = False) -> ClassList:

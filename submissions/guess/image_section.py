@@ -12,6 +12,7 @@ from typing import Any
 from submissions.guess.arrays import HOLDERS, array_of_images, array_of_masks, arrays_in
 from submissions.guess.draft import Draft
 from submissions.guess.layout.files import FileGroup
+from submissions.guess.layout.inner_words import BEFORE
 from submissions.guess.layout.name_groups import group_of_folders, parts_of_names
 from submissions.guess.layout.pairing import Layout, joined_groups
 from submissions.host.listing import spread
@@ -29,7 +30,7 @@ SERIES = (
     "a folder of DICOM files is one volume, as its mask is: slices are put in order by the places that their headers "
     "give, and masks are turned as theirs say"
 )
-TOLD = "a table's ids are folders and words of the names"
+TOLD = "ids are folders and words of the names, as a table or the masks have them"
 LOOKED_AT, DECODED = 12, 4  # images; of these as many are read whole, if they are of floats
 
 
@@ -86,7 +87,7 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
 
 def _stack(train: FileGroup, test: FileGroup | None, *, ranked: bool) -> str:
     """The folders' fields, where numbered files in several of them are slices: not in folders for training and test."""
-    folders = [name for name in train.names[:-1] if test is None or name in test.names]
+    folders = [name for name in train.names[:-1] if name != BEFORE and (test is None or name in test.names)]
     numbered = (ranked or "".join(train.stems).isdecimal()) and set(folders) - {"subset"}
     return "_".join(f"{{{name}}}" for name in folders) if numbered else ""
 

@@ -127,7 +127,7 @@ def put_other_masks(draft: Draft, folder: Path, polygons: FoundPolygons | None, 
     if polygons is not None:
         section: dict[str, Any] = {"kind": "polygons", "file": polygons.file}
         if polygons.meaning:
-            section["polygon_classes"] = polygons.meaning
+            section["polygon_classes"] = dict(polygons.meaning)
         if polygons.some_missing:
             section["missing"] = "empty"
         objects = "objects of a class become one mask; where the host scores objects, add `instances: true`"

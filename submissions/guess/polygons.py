@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +26,7 @@ class FoundPolygons:
     file: str
     images: FileGroup
     classes: list[str]
-    meaning: dict[str, str] = field(default_factory=dict)
+    meaning: Mapping[str, str | list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     some_missing: bool = False
 
@@ -38,16 +38,18 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
         if match is None or 2 * len(match.pairs) < min(len(train.files), len(group.files)) or len(match.pairs) < 2:
             continue
         paths = [folder / file for files in match.pairs.values() for file in files]
-        names = _names(entry for path in spread(paths, BESIDE_READ) for entry in _read(path).values())
+        some = [entry for path in spread(paths, BESIDE_READ) for entry in _read(path).values()]
+        names = _names(some)
         if names:
             meaning = numbered_classes(folder, names)
+            lines, why = _without_area(some, names)
             notes = [f"{len(match.pairs)} documents named as the images, {min(len(paths), BESIDE_READ)} of them read"]
             missing = len(match.pairs) < len(train.files)
             notes += ["an image without a document has no objects (masks.missing)"] if missing else []
             classes = list(dict.fromkeys(meaning.get(name, name) for name in names))
-            return FoundPolygons(match.pattern, match.images, classes, meaning, notes, missing)
+            return FoundPolygons(match.pattern, match.images, classes, {**meaning, **lines}, notes + why, missing)
     images = {Path(file).stem for file, _ in train.files}
-    documents = near_files(folder, 1, DOCUMENT)
+    documents = near_files(folder, 2, DOCUMENT)
     largest = sorted(documents, key=lambda path: (-path.stat().st_size, path))[:LARGEST_READ]
     for place, path in enumerate(largest):
         entries = _read(path)
@@ -56,8 +58,9 @@ def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
             file, others = of_every_subset(folder, path.relative_to(folder).as_posix(), train)
             if not others:
                 file, others = _with_others(folder, path, largest[place + 1 :], train)
-            every = sorted({*names, *_names(entry for other in others for entry in _read(other).values())})
-            return FoundPolygons(file, train, every)
+            every = [*entries.values(), *(entry for other in others for entry in _read(other).values())]
+            lines, why = _without_area(every, _names(every))
+            return FoundPolygons(file, train, _names(every), lines, why)
     return None
 
 
@@ -101,6 +104,13 @@ def _read(path: Path) -> Mapping[str, Entry]:
 def _names(entries: Iterable[Entry]) -> list[str]:
     """Names of the outlines that have an area."""
     return sorted({outline.name for entry in entries for outline in entry.outlines if not outline.fault})
+
+
+def _without_area(entries: Iterable[Entry], names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Other names, whose outlines are all lines, points or boxes, as names of no class; and a note on them."""
+    others = sorted({outline.name for entry in entries for outline in entry.outlines} - set(names))
+    why = f"{', '.join(others)}: lines, points or boxes alone, which have no area: left out"
+    return {name: [] for name in others}, [why] if others else []
 
 
 def numbered_classes(folder: Path, names: Iterable[str]) -> dict[str, str]:

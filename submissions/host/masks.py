@@ -18,7 +18,7 @@ from submissions.host.mask_files import filled, open_path
 from submissions.host.mask_images import Extent, object_classes, read_mask_images, read_pixels
 from submissions.host.patterns import alternatives
 from submissions.host.points import VolumePoints, document_points, draw_points, point_table
-from submissions.host.polygons import Documents, draw
+from submissions.host.polygons import Documents, draw, lie_elsewhere
 from submissions.host.text_tables import lacking_columns
 from submissions.host.truth import VOID, Truth, classes_shown, completed, truth_of_objects
 from submissions.images.oriented import OrientedReader
@@ -241,6 +241,11 @@ class MaskReader:
         where = f"{masks.file}: id {row['image_id']}"
         meaning = masks.polygon_classes or {}
         outlines = [one for one in self.documents.outlines(row, shape[1:]) if meaning.get(one.name) != []]
+        if elsewhere := lie_elsewhere(outlines, shape[1:]):
+            raise ValueError(
+                f"{where}: all outlines lie outside of the image of {shape[1]} x {shape[2]} (height, width), "
+                f"{elsewhere}: are they places on a map, or of another image? Expected pixels; convert them first"
+            )
         drawn = [(one, draw(one, shape[1:], where)) for one in outlines]
         if self.competition.exclusive:  # a small thing on a large one is seen, so it is drawn later
             drawn.sort(key=lambda item: -int(item[1].sum()))

@@ -15,7 +15,17 @@ import pandas as pd
 import pytest
 import scipy
 import tifffile
-from drawn_folders import class_folders, outlines_named_in_part, subset_in_two_folders
+from drawn_folders import (
+    bands_beside_class_folders,
+    class_folders,
+    few_test_images_beside_training,
+    folders_named_as_their_case,
+    lines_beside_outlines,
+    outlines_named_in_part,
+    outlines_two_folders_down,
+    rare_class,
+    subset_in_two_folders,
+)  # fmt: skip
 from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
 from drawn_series import ground_of_slices, volume_masks
 
@@ -442,6 +452,12 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "subset-in-two-folders": (subset_in_two_folders, 9, None),
     "class-folders": (class_folders, 9, None),
     "outlines-named-in-part": (outlines_named_in_part, 7, None),
+    "bands-beside-class-folders": (bands_beside_class_folders, 9, None),
+    "folders-named-as-their-case": (folders_named_as_their_case, 9, None),
+    "rare-class": (rare_class, 12, None),
+    "few-test-images-beside-training": (few_test_images_beside_training, 9, None),
+    "lines-beside-outlines": (lines_beside_outlines, 6, None),
+    "outlines-two-folders-down": (outlines_two_folders_down, 9, None),
 }
 
 
@@ -479,6 +495,24 @@ def test_a_class_without_a_file_is_not_shown(tmp_path: Path, monkeypatch: pytest
         planes = MaskReader(competition, Path("class-folders")).read(row, (1, *SHAPE)).planes
         shown[row["image_id"]] = planes.any(axis=(1, 2, 3)).tolist()
     assert [shown[f"img_{k:03d}"] for k in range(3)] == [[False, True], [True, False], [True, True]]
+
+
+def test_a_class_of_few_files_is_one_and_a_name_without_area_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert guessed("rare-class", tmp_path, monkeypatch).classes == ["road", "crack"]
+    competition = guessed("lines-beside-outlines", tmp_path, monkeypatch)
+    assert (competition.classes, competition.masks.polygon_classes) == (["hole"], {"crack": []})
+    assert guessed("few-test-images-beside-training", tmp_path, monkeypatch).images.test == "testA_{id:d}.bmp"
+
+
+def test_bands_in_folders_are_no_kinds_of_things_and_classes_may_have_names_of_several_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    competition = guessed("bands-beside-class-folders", tmp_path, monkeypatch)
+    assert competition.images.train == "{subset:train|val}/images/rgb/{id}.jpg"
+    assert competition.masks.valid == "{subset}/masks/{id}.png"
+    assert sorted(competition.classes) == ["cloud_shadow", "double_plant", "water"]
 
 
 def test_test_images_are_named_as_documents_name_the_training_images(

@@ -250,7 +250,8 @@ def _by_beginning(group: FileGroup) -> list[FileGroup]:
     counts = Counter(match.group() for match in matches if match)
     if not 1 < len(counts) <= FEW_NAMES or None in matches or not group.names_files:
         return [group]
-    if min(counts.values()) < max(2, FEW * len(matches)) or not any(map(is_layout_word, counts)):
+    least = {head: 2 if TEST_WORDS.search(head) else max(2, FEW * len(matches)) for head in counts}
+    if any(counts[head] < few for head, few in least.items()) or not any(map(is_layout_word, counts)):
         return [group]
     kinds: dict[str, list[tuple[str, Fields]]] = {}
     for match, file in zip(matches, group.files, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from submissions.guess.layout.words import (
 
 Folders = tuple[str, ...]
 NUMBER = re.compile(r"(\D*)([0-9]+)(\D*)")
+TWICE = 1.1  # files a name, from which on folders hold files of the same images
 MANY = 8  # names without a number that are too many to be words of a layout
 
 
@@ -42,7 +43,8 @@ class FolderFields:
     def __init__(self, paths: Sequence[str]) -> None:
         within = _children(paths)
         holding = {tuple(path.split("/")[:-1]) for path in paths}
-        self._varying = _varying_folders(within, holding) | _of_pairs(paths) | _of_same_volumes(paths, holding)
+        self._varying = _varying_folders(within, holding, _of_kinds(paths))
+        self._varying |= _of_pairs(paths) | _of_same_volumes(paths, holding)
         self._divided = _of_test(paths)
         self._beside, self._among = _beside_masks(within), _among_others(within)
         self._splits = _split_words(paths)
@@ -55,7 +57,10 @@ class FolderFields:
             parent = tuple(folders[:depth])
             number = NUMBER.fullmatch(folder) if parent in self._beside else None
             word = SPLIT_WORDS.search(folder)
-            if number:
+            owner = _owner(found, folder)
+            if owner:
+                found.parts.append(f"{{{owner}}}{folder.removeprefix(found.values[found.names.index(owner)])}")
+            elif number:
                 _put(found, number[1], _next_folder(found.names), number[2], number[3])
             elif self._is_item(parent, folder):
                 _put(found, "", _next_folder(found.names), folder, "")
@@ -80,6 +85,12 @@ def _put(found: FolderPattern, before: str, name: str, value: str, after: str, *
     found.parts.append(f"{before}{{{name}{kind}}}{after}")
     found.names.append(name)
     found.values.append(value)
+
+
+def _owner(found: FolderPattern, folder: str) -> str:
+    """The field whose value a folder's name begins with, before words without a number: IMD003/IMD003_lesion."""
+    named = zip(found.names, found.values, strict=True)
+    return next((name for name, value in named if re.fullmatch(rf"{re.escape(value)}[_\-. ]\D+", folder)), "")
 
 
 def _next_folder(names: Sequence[str]) -> str:
@@ -111,10 +122,13 @@ def _key(folders: Sequence[str]) -> Folders:
     return tuple(re.sub(r"[0-9]+|train\w*|test\w*|val\w*", "#", name.lower()) for name in folders)
 
 
-def _varying_folders(within: Mapping[Folders, set[str]], holding: set[Folders]) -> set[Folders]:
+def _varying_folders(
+    within: Mapping[Folders, set[str]], holding: set[Folders], kinds: Collection[Folders]
+) -> set[Folders]:
     """Places whose child folders are items (cases, fragments, species), not words of a layout.
 
     holding: folders with files of their own. A case's folders beside its mask are versions: 7/pre, 7/orig, 7/wmh.nii.
+    kinds: places whose children hold files of the same images.
     """
     children: dict[Folders, dict[Folders, set[str]]] = {}
     for parent, names in within.items():
@@ -134,7 +148,7 @@ def _varying_folders(within: Mapping[Folders, set[str]], holding: set[Folders]) 
     repeated = {  # images/cat, images/dog beside gt/cat, gt/dog
         place
         for place, names in families
-        if len(names) > 1 and alike[names] > 1 and not any(map(is_layout_word, names))
+        if len(names) > 1 and alike[names] > 1 and not any(map(is_layout_word, names)) and place not in kinds
     }
     alike_inside = {  # aachen/images, aachen/labels beside bogota/images, bogota/labels
         place
@@ -151,6 +165,24 @@ def _hold_the_same(inside: Sequence[set[str]]) -> bool:
     first = inside[0]
     of_masks = any(word in name.lower() for name in first for word in (*MASK_WORDS, "gt"))
     return len(inside) > 1 and len(first) > 1 and of_masks and all(one == first for one in inside)
+
+
+def _of_kinds(paths: Iterable[str]) -> set[Folders]:
+    """Places whose child folders hold files of the same names, which are no numbers: images/rgb/x.jpg, images/ir/x.jpg.
+
+    Not all have to be there: a class may have masks of the images that show it alone.
+    """
+    stems: dict[Folders, dict[str, set[str]]] = {}
+    for path in paths:
+        if path.count("/") > 1:
+            *parents, folder, name = path.split("/")
+            stems.setdefault(tuple(parents), {}).setdefault(folder, set()).add(Path(name).stem)
+    return {
+        _key(parents)
+        for parents, children in stems.items()
+        if sum(map(len, children.values())) > TWICE * len(names := set().union(*children.values()))
+        if not "".join(name.removeprefix(shared_beginning([*names])) for name in names).isdecimal()
+    }
 
 
 def _of_pairs(paths: Iterable[str]) -> set[Folders]:

@@ -50,7 +50,7 @@ def described(root: Path, best: Match, matches: Sequence[Match]) -> Masks:
     own = {file for files in masks.pairs.values() for file in files}
     notes = [*masks.notes]
     for found in sorted(matches, key=lambda one: one.pattern):
-        if found.pattern in siblings or found.how != "one" or 2 * len(found.pairs) < len(best.pairs):
+        if found.pattern in siblings or found.how != "one" or len(found.pairs) < min(2, len(best.pairs)):
             continue
         if own >= {file for files in found.pairs.values() for file in files}:
             continue
@@ -62,6 +62,7 @@ def described(root: Path, best: Match, matches: Sequence[Match]) -> Masks:
     for how in ("observers", "classes"):
         alike = [one for one in others if relations[one.pattern] == how]
         alike += [one for one in others if alike and relations[one.pattern] == "empty"]
+        alike = _named_alike(best, alike)
         varied = one_word_varies([best.pattern, *(one.pattern for one in alike)]) if alike else None
         if varied is not None:
             pattern = varied[0].replace("{?}", "{class}" if how == "classes" else "{observer}")
@@ -71,6 +72,15 @@ def described(root: Path, best: Match, matches: Sequence[Match]) -> Masks:
             break
     notes += [f"other masks of the same images, not used: {one.pattern}" for one in others]
     return replace(masks, notes=notes)
+
+
+def _named_alike(best: Match, others: Sequence[Match]) -> list[Match]:
+    """The most of other masks whose patterns differ from the best one's in the same one word."""
+    found: dict[str, list[Match]] = {}
+    for other in others:
+        if varied := one_word_varies([best.pattern, other.pattern]):
+            found.setdefault(varied[0], []).append(other)
+    return max(found.values(), key=len, default=[])
 
 
 def _relation(root: Path, first: Match, second: Match) -> str:

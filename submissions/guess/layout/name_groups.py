@@ -95,5 +95,6 @@ def group_of_folders(group: FileGroup) -> tuple[str, str, bool] | None:
             continue
         alike = len({re.sub("[0-9]+", "#", text) for text in values}) <= max(2, len(values) // 4)
         field = group.names[place]
-        return field, f"{len(values)} folders with {len(group.files)} images, as {min(values)!r}", alike
+        what = "folders" if field.startswith("folder") else f"values of {{{field}}}"
+        return field, f"{len(values)} {what} with {len(group.files)} images, as {min(values)!r}", alike
     return None

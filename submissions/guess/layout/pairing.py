@@ -14,6 +14,7 @@ import numpy as np
 
 from submissions.guess.arrays import HOLDERS
 from submissions.guess.layout.files import FileGroup, unread_kinds
+from submissions.guess.layout.inner_words import by_inner_word
 from submissions.guess.layout.mask_files import COMPARED, Masks, described
 from submissions.guess.layout.matching import Match, enough, is_drawn_over, matches_of
 from submissions.guess.layout.photo_or_mask import are_masks
@@ -68,19 +69,35 @@ class Finder:
     @cached_property
     def roles(self) -> dict[str, bool]:
         """Whether a group's files are masks, by pattern: from their pixels, or from words where these do not tell."""
-        seen = {group.pattern: are_masks(self.root, [path for path, _ in group.files]) for group in self.groups}
+        seen = self._textures
         return {
             g.pattern: g.looks_like_masks if seen[g.pattern] is None else bool(seen[g.pattern]) for g in self.groups
         }
 
     @cached_property
+    def _textures(self) -> dict[str, bool | None]:
+        """Whether a group's files look like masks, by pattern; None where they are blank or cannot be read."""
+        return {group.pattern: are_masks(self.root, [path for path, _ in group.files]) for group in self.groups}
+
+    @cached_property
     def images(self) -> list[FileGroup]:
-        """Groups of images, those of one folder joined and each ending by itself, largest first."""
+        """Groups of images, those of one folder joined and each ending by itself, largest first, of those as large the
+        ones of most channels."""
         chosen = [group for group in self.groups if not self.roles[group.pattern]]
+        chosen = [group for group in chosen if self._textures[group.pattern] is not None] or chosen
         chosen = chosen or [group for group in self.groups if not group.looks_like_masks] or self.groups
         joined = joined_groups(chosen)
         both = [*joined, *(group for group in chosen if group not in joined)]
-        return sorted(both, key=lambda group: (-len(group.files), is_drawn_over(group), group.pattern))
+        return sorted(
+            both, key=lambda group: (-len(group.files), is_drawn_over(group), -self._channels(group), group.pattern)
+        )
+
+    def _channels(self, group: FileGroup) -> int:
+        """Channels of the first image; 0 where it cannot be read."""
+        try:
+            return probe_image(self.root / group.files[0][0]).channels
+        except (ValueError, OSError):
+            return 0
 
     @cached_property
     def masks(self) -> list[FileGroup]:
@@ -94,6 +111,9 @@ class Finder:
         pairs = [(group, masks) for group in train for masks in self.masks if group.is_test or not masks.is_test]
         matches = [found for group, masks in pairs for found in matches_of(group, masks) if enough(found)]
         matches = [found for found in matches if self._are_read(found.masks)] or matches
+        if not matches:
+            within = [by_inner_word(group, masks) for group, masks in pairs]
+            matches = [found for found in within if found is not None and enough(found)]
         if not matches:
             ranked = [by_rank(images, masks) for images, masks in product(train, self.masks) if not masks.is_test]
             matches = [found for found in ranked if found is not None]

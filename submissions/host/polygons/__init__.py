@@ -1,6 +1,6 @@
 """Which areas does a labelling tool's document draw? One module a format; `Documents` finds out which it is."""
 
 from submissions.host.polygons.documents import Documents, read_document
-from submissions.host.polygons.outlines import Entry, Outline, draw
+from submissions.host.polygons.outlines import Entry, Outline, draw, lie_elsewhere
 
-__all__ = ["Documents", "Entry", "Outline", "draw", "read_document"]
+__all__ = ["Documents", "Entry", "Outline", "draw", "lie_elsewhere", "read_document"]

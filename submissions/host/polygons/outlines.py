@@ -10,6 +10,7 @@ import numpy as np
 
 SUBPIXEL_BITS = 4  # cv2 takes coordinates as fixed point: sixteenths of a pixel
 FIFTHS = 5  # in which pycocotools walks along an edge
+SMALLEST = 0.1  # pixels, of all outlines of an image together
 CORNERS = 90  # of the polygon that a circle or ellipse becomes
 
 Ring = np.ndarray
@@ -56,6 +57,22 @@ def draw(outline: Outline, shape: tuple[int, int], where: str) -> np.ndarray:
     for top, left, pixels in outline.patches:
         _paste(drawn, top, left, pixels, where)
     return drawn
+
+
+def lie_elsewhere(outlines: Sequence[Outline], shape: tuple[int, int]) -> str:
+    """Where all outlines of an image lie, if not one of them lies in it, and '' otherwise: places of a map, for one.
+
+    Outlines so small that a pixel holds all of them lie elsewhere too, as longitudes and latitudes do.
+    """
+    rings = [rings[0] for outline in outlines for rings in outline.parts if rings and len(rings[0])]
+    places = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in rings if np.isfinite(ring).all()])
+    if not len(places) or any(outline.patches for outline in outlines):
+        return ""
+    left, top, right, bottom = places.T
+    inside = (left < shape[1]) & (right > 0) & (top < shape[0]) & (bottom > 0)
+    if inside.any() and max(right.max() - left.min(), bottom.max() - top.min()) > SMALLEST:
+        return ""
+    return f"x from {left.min():g} to {right.max():g}, y from {top.min():g} to {bottom.max():g}"
 
 
 def _filled(rings: Sequence[Ring], shape: tuple[int, int]) -> np.ndarray:

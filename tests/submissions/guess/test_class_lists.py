@@ -20,6 +20,17 @@ NAMED = {0: "background", 1: "crack", 2: "hole"}
         ("class_names.txt", "__ignore__\n_background_\ncrack\nhole\n"),
         ("codes.txt", "0 background\n1: crack\n2, hole\n"),
         ("id2label.json", json.dumps({"0": "BG", "1": "crack", "2": "hole"})),
+        (
+            "config_v2.0.json",
+            json.dumps(
+                {
+                    "labels": [
+                        {"name": f"a--{name}", "readable": name, "color": [k, 0, 9]}
+                        for k, name in enumerate(["Background", "crack", "hole"])
+                    ]
+                }
+            ),
+        ),
         ("data.yaml", "nc: 3\nnames: [background, crack, hole]\n"),
     ],
 )

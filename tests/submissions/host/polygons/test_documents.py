@@ -423,3 +423,28 @@ def test_pixels_and_counts_that_do_not_fit(tmp_path: Path) -> None:
         read(tmp_path, "a.json")
     outline = read_document(tmp_path / "a.json")[""].outlines[0]
     assert draw(outline, (90, 90), "x").sum() == CROPPED.sum()
+
+
+@pytest.mark.parametrize(
+    ("ring", "said"),
+    [
+        ([[60, 3], [70, 3], [70, 9]], "x from 60 to 70, y from 3 to 9"),
+        ([[2.35, 48.85], [2.36, 48.85], [2.36, 48.86]], "x from 2.35 to 2.36, y from 48.85 to 48.86"),
+        ([[2.35, 8.85], [2.36, 8.85], [2.36, 8.86]], "x from 2.35 to 2.36"),
+        ([[50, 3], [70, 3], [70, 9]], ""),
+    ],
+    ids=["beside it", "a map", "a map, inside by chance", "in part"],
+)
+def test_outlines_none_of_which_lies_in_the_image_are_refused(
+    ring: list[list[float]], said: str, tmp_path: Path
+) -> None:
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    contract = rle_contract(masks={"kind": "polygons", "file": "{id}.geojson"}, classes=["object"], tables=[])
+    reader = MaskReader(contract, tmp_path)
+    row = {"image_id": "a", "path": "a.png"}
+    if not said:
+        assert reader.read(row, (1, *SHAPE)).planes.any()
+        return
+    with pytest.raises(ValueError, match=f"id a: all outlines lie outside of the image of 40 x 56 .*{said}.*on a map"):
+        reader.read(row, (1, *SHAPE))
