@@ -18,6 +18,7 @@ import tifffile
 from drawn_folders import (
     bands_beside_class_folders,
     class_folders,
+    classes_of_one_word_and_of_two,
     few_test_images_beside_training,
     folders_named_as_their_case,
     lines_beside_outlines,
@@ -453,6 +454,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "class-folders": (class_folders, 9, None),
     "outlines-named-in-part": (outlines_named_in_part, 7, None),
     "bands-beside-class-folders": (bands_beside_class_folders, 9, None),
+    "classes-of-one-word-and-of-two": (classes_of_one_word_and_of_two, 6, None),
     "folders-named-as-their-case": (folders_named_as_their_case, 9, None),
     "rare-class": (rare_class, 12, None),
     "few-test-images-beside-training": (few_test_images_beside_training, 9, None),
@@ -501,6 +503,8 @@ def test_a_class_of_few_files_is_one_and_a_name_without_area_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert guessed("rare-class", tmp_path, monkeypatch).classes == ["road", "crack"]
+    named = guessed("classes-of-one-word-and-of-two", tmp_path, monkeypatch).classes
+    assert sorted(named) == ["aorta", "lung_left", "lung_right"]
     competition = guessed("lines-beside-outlines", tmp_path, monkeypatch)
     assert (competition.classes, competition.masks.polygon_classes) == (["hole"], {"crack": []})
     assert guessed("few-test-images-beside-training", tmp_path, monkeypatch).images.test == "testA_{id:d}.bmp"

@@ -132,3 +132,13 @@ def bands_beside_class_folders(root: Path) -> None:
         for number, kind in enumerate(("cloud_shadow", "double_plant", "water") if part != "test" else ()):
             half = draw_mask(k + 20 * number) & (np.arange(56) // 19 == number)
             write(root / f"{part}/labels/{kind}/{name}.png", white(half & inside))
+
+
+def classes_of_one_word_and_of_two(root: Path) -> None:
+    """Masks lung_left, lung_right and aorta in a folder an image, and a picture of all of them."""
+    for k in range(6):
+        write(root / f"scans/case{k}/image.png", draw_image(draw_mask(k), k))
+        for number, name in enumerate(("lung_left", "lung_right", "aorta")):
+            part = draw_mask(k + 7 * number) & (np.arange(56) // 19 == number)
+            write(root / f"scans/case{k}/masks/{name}.png", white(part))
+        write(root / f"scans/case{k}/all.png", white(draw_mask(k)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.guess.layout.matching import How, Match, one_word_varies
+from submissions.guess.layout.matching import How, Match, one_word_varies, varying_words
 from submissions.host.listing import spread
 from submissions.images.opening import read_mask_image
 
@@ -78,8 +78,8 @@ def _named_alike(best: Match, others: Sequence[Match]) -> list[Match]:
     """The most of other masks whose patterns differ from the best one's in the same one word."""
     found: dict[str, list[Match]] = {}
     for other in others:
-        if varied := one_word_varies([best.pattern, other.pattern]):
-            found.setdefault(varied[0], []).append(other)
+        for pattern in dict(varying_words([best.pattern, other.pattern])):
+            found.setdefault(pattern, []).append(other)
     return max(found.values(), key=len, default=[])
 
 
