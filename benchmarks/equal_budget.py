@@ -34,12 +34,11 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paced import pace_of, run_alone, run_stage
+from paced import pace_of, processor_seconds, run_alone, run_stage
 from pairs import dice, pairs_of, write_pair
 from peers.monai_loop import Loop
 from peers.nnunet import write_raw
@@ -211,15 +210,6 @@ def builder_of(side: str, task: Task) -> Callable[[int], Trainable]:
         return lambda steps: Reference(folder, steps=steps)
     size, encoder = SIZES[task.name], imagenet_encoder()
     return lambda steps: Recipe(folder, steps=steps, size=size, batch=16, encoder=encoder)
-
-
-def processor_seconds() -> float:
-    """Processor seconds of this process and of all that it started, alive or ended."""
-    own = psutil.Process()
-    alive = [child.cpu_times() for child in own.children(recursive=True)]
-    times = own.cpu_times()
-    ended = times.children_user + times.children_system
-    return float(times.user + times.system + ended + sum(one.user + one.system for one in alive))
 
 
 def measure_nnunet(task: Task, peer: str, known: Known, minutes: float) -> dict[str, Any]:

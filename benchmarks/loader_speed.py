@@ -7,7 +7,6 @@ benchmarks/results]
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from drawn import draw_label, draw_picture
+from paced import processor_seconds
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.augmentation.augment import build_augmentation
@@ -58,12 +58,6 @@ def fill_store(folder: Path, images: int, side: int) -> Store:
 def quiet(_: int) -> None:
     """OpenCV's own threads fight with loader processes over the cores."""
     cv2.setNumThreads(0)
-
-
-def processor_seconds() -> float:
-    """Processor time of this process and of those that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def measure(dataset: Patches, workers: int) -> tuple[float, float]:

@@ -11,9 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PIPELINE = Path(__file__).resolve().parents[1] / "pipeline"
 PROBES = (4, 12)  # steps
 ENOUGH, MOST = 10.0, 400  # seconds that the second takes longer, or it is made longer; steps
+
+
+def processor_seconds() -> float:
+    """Processor seconds of this process and of all that it started, alive or ended."""
+    own = psutil.Process()
+    alive = [child.cpu_times() for child in own.children(recursive=True)]
+    times = own.cpu_times()
+    ended = times.children_user + times.children_system
+    return float(times.user + times.system + ended + sum(one.user + one.system for one in alive))
 
 
 def run_alone(command: list[str]) -> float:

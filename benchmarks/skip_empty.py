@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from pairs import dice
 
 from inference.predict.members import ReadyMember
 from inference.predict.predictor import predict_image, prepare_members
@@ -60,11 +61,6 @@ def quartered(model: LoadedModel) -> LoadedModel:
     config = model.input_config.model_copy(update={"scale": model.input_config.scale * QUARTER})
     plain = model.predict_config.model_copy(update={"views": ["identity"]})
     return replace(model, input_config=config, predict_config=plain)
-
-
-def dice(said: np.ndarray, true: np.ndarray) -> float:
-    total = int(said.sum()) + int(true.sum())
-    return 2 * int((said & true).sum()) / total if total else 1.0
 
 
 def learned(images: list[Tried]) -> int:

@@ -11,7 +11,6 @@ Wall-clock and processor seconds are printed: on a machine that others use as we
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from paced import processor_seconds
 
 from inference.predict.store import open_prediction, write_prediction
 from pipeline.settings.tuning import TuneSettings
@@ -82,12 +82,6 @@ def draw(folder: Path) -> list[StoredItem]:
         cv2.imwrite(str(folder / f"im{n:04d}.png"), label)
         items.append(StoredItem(f"im{n:04d}", n % 5, folder))
     return items
-
-
-def processor_seconds() -> float:
-    """Seconds of this process and of its children that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def main() -> None:

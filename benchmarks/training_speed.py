@@ -27,12 +27,12 @@ from unittest import mock
 import cv2
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from paced import processor_seconds
 from peers import smp_recipe
 
 from pipeline.data.store import Store, create_store
@@ -89,15 +89,6 @@ def experiment(steps: int, precision: str) -> Experiment:
             "precision": precision,
         },
     )
-
-
-def processor_seconds() -> float:
-    """Seconds that this process, its threads and its loader workers have computed; others on the machine
-    do not count.
-    """
-    process = psutil.Process()
-    times = [one.cpu_times() for one in [process, *process.children(recursive=True)]]
-    return float(sum(one.user + one.system for one in times))
 
 
 class Ours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,9 @@ def test_quick_steps_are_measured_by_more_of_them(paced: Any, step: float, asked
 def test_a_longer_training_in_less_time_says_nothing(paced: Any) -> None:
     with pytest.raises(SystemExit, match=r"4 steps took 20.0 s, 400 steps 10.0 s; measure once more"):
         paced.pace_of({4: 20.0, 12: 15.0, 400: 10.0}.__getitem__)
+
+
+def test_processor_time_counts_processes_that_have_ended(paced: Any) -> None:
+    before = paced.processor_seconds()
+    spent = paced.run_alone([sys.executable, "-c", "sum(range(3_000_000))"])
+    assert 0 < spent <= paced.processor_seconds() - before + 0.02  # the clock's steps
