@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from inference.predict.inputs import READ_ROWS, value_maximum
 from inference.predict.resample import restore_dtype
 from submissions.host.atomic import write_atomic
+from submissions.host.listing import spread
 from submissions.host.settings import Measured, read_yaml, validate
 from submissions.images.measures import QUANTILES
 from submissions.images.opening import ImageReader
@@ -60,8 +61,7 @@ def learn_colours(quantiles: np.ndarray, groups: Sequence[str], *, everything: b
     rows, names = quantiles.reshape(len(quantiles), -1), np.asarray(groups, dtype=object)
     known = np.isfinite(rows).all(axis=1)
     rows, names = rows[known], names[known]
-    count = min(MOST_ROWS, len(rows))
-    chosen = np.arange(count) * len(rows) // max(count, 1)
+    chosen = spread(range(len(rows)), MOST_ROWS)
     rows, names = rows[chosen], names[chosen]
     if len(rows) < LEAST_ROWS or len(set(names)) < LEAST_GROUPS:
         return None

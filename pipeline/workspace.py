@@ -30,6 +30,7 @@ from pipeline.sequence import started_as
 from pipeline.stage import MadeOtherwise, Stage, read_stage
 from submissions.command_exit import sentence
 from submissions.host.competition import Competition, load_competition
+from submissions.host.listing import spread
 
 LOCK = "stage.lock"
 RUN, SHORTEST_RUN = 8, 3  # neighbouring slices of a stack, where `limit` leaves slices out
@@ -119,25 +120,20 @@ def limited(train: pd.DataFrame, limit: int | None) -> pd.DataFrame:
     if limit is None or len(train) <= limit:
         return train
     if not ("stack" in train and train["stack"].duplicated().any()):
-        return train.iloc[_spread(len(train), limit)].reset_index(drop=True)
+        return train.iloc[spread(range(len(train)), limit)].reset_index(drop=True)
     ordered = train.reset_index(drop=True).sort_values(["stack", "z", "image_id"], kind="stable")
     stacks = [part.index.to_numpy() for _, part in ordered.groupby("stack", sort=False)]
     sizes = np.array([len(stack) for stack in stacks])
     run = int(np.clip(limit // STACKS, SHORTEST_RUN, RUN))
     number = max(1, min(len(stacks), int(limit / np.minimum(sizes, run).mean())))
-    while number > 1 and np.minimum(sizes[_spread(len(stacks), number)], run).sum() > limit:
+    while number > 1 and np.minimum(sizes[spread(range(len(stacks)), number)], run).sum() > limit:
         number -= 1
-    chosen = _spread(len(stacks), number)
+    chosen = spread(range(len(stacks)), number)
     longest = int(sizes[chosen].max())
     while run < longest and np.minimum(sizes[chosen], run + 1).sum() <= limit:
         run += 1
     parts = [_run(stacks[index], run, k, number) for k, index in enumerate(chosen)]
     return train.iloc[np.sort(np.concatenate(parts))].reset_index(drop=True)
-
-
-def _spread(length: int, number: int) -> list[int]:
-    """`number` places out of `length`, evenly spread."""
-    return [index * length // number for index in range(number)]
 
 
 def _run(slices: np.ndarray, length: int, place: int, places: int) -> np.ndarray:

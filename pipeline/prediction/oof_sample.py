@@ -13,6 +13,7 @@ from pipeline.data.fold_tables import open_folds
 from pipeline.prediction.prediction_stages import held_out_inputs, oof_format, predict_settings
 from pipeline.stage import Stage, read_stage
 from pipeline.workspace import Workspace
+from submissions.host.listing import spread
 
 VIEWS, SHIFTS = "oof_views", "oof_shifts"
 
@@ -46,15 +47,11 @@ def spread_units(space: Workspace, most: int) -> list[list[str]]:
     table = table.sort_values(["fold", "group", "unit", "image_id"], kind="stable")
     sizes = table.groupby("unit", sort=False).size()
     number = min(len(sizes), max(1, round(most / sizes.mean())))
-    while number > 1 and sizes.iloc[_spread(len(sizes), number)].sum() > most:
+    while number > 1 and sizes.iloc[spread(range(len(sizes)), number)].sum() > most:
         number -= 1
-    chosen = set(sizes.index[_spread(len(sizes), number)])
+    chosen = set(sizes.index[spread(range(len(sizes)), number)])
     of_units = table[table["unit"].isin(chosen)].groupby("unit", sort=False)["image_id"]
     return [[str(name) for name in names] for _, names in of_units]
-
-
-def _spread(total: int, number: int) -> list[int]:
-    return [index * total // number for index in range(number)]
 
 
 def sample_parts(space: Workspace) -> list[Part]:

@@ -32,6 +32,7 @@ from pipeline.tuning.forecast.lessons import (
     way_of,
 )
 from submissions.host.atomic import finite
+from submissions.host.listing import spread
 from submissions.metrics import Metric
 
 LEAST_GROUPS = 3
@@ -156,8 +157,7 @@ def neighbourhood(known: Known) -> Neighbourhood | None:
     values = columns(own.units, features)
     names, mean, scale = deviations(features, values, np.ones(len(values)))
     z = in_deviations(columns(own.units, names), mean, scale)
-    count = min(MOST_NEAR, len(z))
-    z = z[np.arange(count) * len(z) // count]
+    z = z[spread(range(len(z)), MOST_NEAR)]
     reach = float(np.quantile(neighbour_distance(z, z, itself=True), NEARLY_ALL))
     return Neighbourhood(
         features=names, mean=mean.tolist(), scale=scale.tolist(), rows=np.round(z, 5).tolist(), reach=reach
