@@ -38,7 +38,7 @@ def do_part(space: Workspace, argv: Sequence[str], part: Part) -> None:
 
 
 @contextmanager
-def spread(cluster: Cluster | None, space: Workspace, argv: Sequence[str]) -> Iterator[Ahead]:
+def side_by_side(cluster: Cluster | None, space: Workspace, argv: Sequence[str]) -> Iterator[Ahead]:
     """What does parts side by side on the cluster, before the search comes to them; without a cluster it does none."""
     if cluster is None:
         yield lambda parts: None

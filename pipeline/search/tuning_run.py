@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.distributed.ray_cluster import Cluster
 from pipeline.search.noise_floor import known_scores, measure_noise, unknown_seeds
-from pipeline.search.parts import Ahead, run_part, spread, trial_parts
+from pipeline.search.parts import Ahead, run_part, side_by_side, trial_parts
 from pipeline.search.trials import (
     best_settings,
     open_study,
@@ -38,7 +38,7 @@ def tune_experiment(
     _, unseen = search_folds(space.experiment)
     open_study(space)  # what is missing is said before anything is trained
     name, goal = space.experiment.name, space.experiment.search.objective
-    with spread(cluster, space, argv) as ahead:
+    with side_by_side(cluster, space, argv) as ahead:
         floor = _floor(space, argv, ahead)
         until = None if hours is None else time.time() + hours * 3600
         ahead(trial_parts(space, trials, until) if cluster is not None else [])
