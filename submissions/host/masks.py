@@ -244,7 +244,8 @@ class MaskReader:
         if elsewhere := lie_elsewhere(outlines, shape[1:]):
             raise ValueError(
                 f"{where}: all outlines lie outside of the image of {shape[1]} x {shape[2]} (height, width), "
-                f"{elsewhere}: are they places on a map, or of another image? Expected pixels; convert them first"
+                f"{elsewhere}: are they of another image, or places on a map? Expected pixels, or places in the "
+                "projection that a GeoTIFF's header has; convert them first"
             )
         drawn = [(one, draw(one, shape[1:], where)) for one in outlines]
         if self.competition.exclusive:  # a small thing on a large one is seen, so it is drawn later

@@ -20,11 +20,13 @@ from submissions.host.polygons.json_lines import read_json_lines
 from submissions.host.polygons.label_studio import read_label_studio
 from submissions.host.polygons.labelme import read_labelme
 from submissions.host.polygons.listed_objects import lists_objects, read_listed_objects
-from submissions.host.polygons.outlines import Entry, Outline
+from submissions.host.polygons.outlines import Entry, Outline, lie_elsewhere, moved
 from submissions.host.polygons.slide_viewers import read_asap, read_imagescope
 from submissions.host.polygons.supervisely import read_supervisely
 from submissions.host.polygons.via import read_via, read_via_table
 from submissions.host.polygons.yolo import read_yolo
+from submissions.images.georeference import pixels_of_map
+from submissions.images.opening import path_inside
 
 KNOWN = (
     "COCO, labelme, VIA, CVAT XML, ImageScope XML, ASAP XML, GeoJSON, Supervisely, Label Studio, Darwin, Datumaro, "
@@ -122,7 +124,8 @@ class Documents:
     def outlines(self, row: Mapping[str, Any], shape: tuple[int, int]) -> list[Outline]:
         """Outlines of the image in `row`, of `shape` (height, width); none where the document does not name it.
 
-        Raises ValueError where the document says that the image has another size.
+        Of a GeoTIFF places on the map become pixels, where no outline lies in the image by pixels. Raises ValueError
+        where the document says that the image has another size.
         """
         entry = self._own(row, shape) if self.one_an_image else _named(self.entries, row)
         if entry is None:
@@ -133,7 +136,10 @@ class Documents:
                 f"{row['image_id']}: the polygons were drawn on an image of {entry.size} (height, width), but "
                 f"{row['path']} has {shape}; {swapped if entry.size == shape[::-1] else ''}replace the wrong file"
             )
-        return entry.outlines
+        if not lie_elsewhere(entry.outlines, shape):
+            return entry.outlines
+        by_map = pixels_of_map(path_inside(self.data, str(row["path"]).split("|")[0]))
+        return entry.outlines if by_map is None else [moved(one, by_map) for one in entry.outlines]
 
     def _own(self, row: Mapping[str, Any], shape: tuple[int, int]) -> Entry | None:
         path = open_path(self.competition, self.data, self.pattern, filled(self.pattern, row, "masks.file"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -65,7 +65,8 @@ def lie_elsewhere(outlines: Sequence[Outline], shape: tuple[int, int]) -> str:
     Outlines so small that a pixel holds all of them lie elsewhere too, as longitudes and latitudes do.
     """
     rings = [rings[0] for outline in outlines for rings in outline.parts if rings and len(rings[0])]
-    places = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in rings if np.isfinite(ring).all()])
+    known = [ring for ring in rings if ring.ndim == 2 and np.isfinite(ring).all()]
+    places = np.array([(*ring.min(axis=0), *ring.max(axis=0)) for ring in known])
     if not len(places) or any(outline.patches for outline in outlines):
         return ""
     left, top, right, bottom = places.T
@@ -73,6 +74,11 @@ def lie_elsewhere(outlines: Sequence[Outline], shape: tuple[int, int]) -> str:
     if inside.any() and max(right.max() - left.min(), bottom.max() - top.min()) > SMALLEST:
         return ""
     return f"x from {left.min():g} to {right.max():g}, y from {top.min():g} to {bottom.max():g}"
+
+
+def moved(outline: Outline, by: np.ndarray) -> Outline:
+    """The outline with its places (x, y) at `by` @ (x, y, 1); by: float (2, 3)."""
+    return replace(outline, parts=[[ring @ by[:, :2].T + by[:, 2] for ring in rings] for rings in outline.parts])
 
 
 def _filled(rings: Sequence[Ring], shape: tuple[int, int]) -> np.ndarray:

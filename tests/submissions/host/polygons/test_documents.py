@@ -446,5 +446,7 @@ def test_outlines_none_of_which_lies_in_the_image_are_refused(
     if not said:
         assert reader.read(row, (1, *SHAPE)).planes.any()
         return
-    with pytest.raises(ValueError, match=f"id a: all outlines lie outside of the image of 40 x 56 .*{said}.*on a map"):
+    with pytest.raises(
+        ValueError, match=f"id a: all outlines lie outside of the image of 40 x 56 .*{said}.*convert them"
+    ):
         reader.read(row, (1, *SHAPE))
