@@ -16,7 +16,7 @@ from submissions.guess.class_lists import put_labels
 from submissions.guess.draft import Draft
 from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layout.assembled_ids import named_alike, with_assembled_ids
-from submissions.guess.layout.exact_names import exact_names
+from submissions.guess.layout.exact_names import exact_names, with_kinds_of_masks
 from submissions.guess.layout.files import FileGroup, common_head, group_files
 from submissions.guess.layout.labelled_tests import with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
@@ -70,6 +70,7 @@ def draft_contract(folder: Path, name: str) -> Draft:
     layout = finder.layout()
     layout = with_named_as_test(with_labelled_tests(finder, layout))
     layout = with_unlabelled_as_test(with_layers(folder, layout, finder.like(layout.train, layout.unused)))
+    layout = with_kinds_of_masks(layout)
     read = read_tables(folder)
     layout, ids, tables = _with_tables(layout, read)
     runs = next((table for table in tables if table.runs and table.train > 0.5 and not table.is_sample), None)

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from submissions.guess.layout.matching import How, Match, one_word_varies, varying_words
+from submissions.guess.layout.matching import TRACKS, How, Match, one_word_varies, varying_words
 from submissions.host.listing import spread
 from submissions.images.opening import read_mask_image
 
 ALIKE = 0.4  # intersection over union of two masks that show the same thing
 COMPARED = 5
+MARKERS = (
+    "markers that say which cell is which from frame to frame, and no outlines: a model would learn to draw these; "
+    "where there are outlines (ST/SEG, or GT/SEG of some frames) name them"
+)
 NAMES_RANK = re.compile(r"{rank1?[:}]")
 
 
@@ -48,7 +52,7 @@ def described(root: Path, best: Match, matches: Sequence[Match]) -> Masks:
     masks = _with_numbered(Masks(best.pattern, best.how, best.pairs), matches)
     siblings = {best.pattern: best}
     own = {file for files in masks.pairs.values() for file in files}
-    notes = [*masks.notes]
+    notes = [*masks.notes, *([MARKERS] if TRACKS.search(best.pattern) else [])]
     for found in sorted(matches, key=lambda one: one.pattern):
         if found.pattern in siblings or found.how != "one" or len(found.pairs) < min(2, len(best.pairs)):
             continue
@@ -57,7 +61,7 @@ def described(root: Path, best: Match, matches: Sequence[Match]) -> Masks:
         siblings[found.pattern] = found
     others = [one for one in siblings.values() if one is not best]
     if best.how != "one" or not others:
-        return masks
+        return replace(masks, notes=notes)
     relations = {one.pattern: _relation(root, best, one) for one in others}
     for how in ("observers", "classes"):
         alike = [one for one in others if relations[one.pattern] == how]

@@ -126,8 +126,11 @@ def _by_name(images: FileGroup, masks: FileGroup) -> Match | None:
 
 
 def cuts_of(group: FileGroup) -> list[FileGroup]:
-    """The group as it is, and with what all its names have at the beginning, the end, or both in the pattern."""
-    heads, tails = dict.fromkeys(("", common_head(group.stems))), dict.fromkeys(("", common_tail(group.stems)))
+    """The group as it is, and with what all its names have at the beginning, the end, or both in the pattern; of an end
+    of several words with the last of them too."""
+    tail = common_tail(group.stems)
+    heads = dict.fromkeys(("", common_head(group.stems)))
+    tails = dict.fromkeys(("", tail, *(tail[match.start() :] for match in re.finditer(r"[_\-. ]", tail))))
     pairs = [(head, tail) for head in heads for tail in tails]
     return [group.cut(head, tail) for head, tail in pairs if all(len(stem) > len(head + tail) for stem in group.stems)]
 

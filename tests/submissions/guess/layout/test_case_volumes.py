@@ -141,3 +141,12 @@ def test_a_list_of_codes_two_folders_down_names_classes_and_what_is_outside(tmp_
             (tmp_path / f"set/{folder}").mkdir(exist_ok=True)
             assert cv2.imwrite(str(tmp_path / f"set/{folder}/t{k}.png"), pixels)
     assert guessed(tmp_path).masks.values == {0: "void", 1: "tumor", 2: "stroma"}
+
+
+def test_markers_of_tracks_are_said_to_be_no_outlines(tmp_path: Path) -> None:
+    for t in range(5):
+        for name, pixels in (("01/t", draw_image(cells(t) > 0, t)[..., 0]), ("01_GT/TRA/man_track", cells(t))):
+            path = tmp_path / f"{name}{t:03d}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, pixels)
+    assert "markers that say which cell is which" in draft_contract(tmp_path, "tracks").text()

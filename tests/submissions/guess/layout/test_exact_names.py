@@ -41,3 +41,28 @@ def test_masks_and_films_in_the_folders_of_test_images_are_no_test_images(tmp_pa
         listing, problems = list_images(competition, tmp_path, split)
         names = [f"patient{one:03d}_frame{moment:02d}" for one in patients for moment in (1, 8 + one)]
         assert (listing["image_id"].tolist(), problems) == (names, [])
+
+
+def echoes(root: Path, *, words: tuple[str, ...], sequence: str) -> None:
+    """CAMUS: frames with their masks, and the sequence that they are of, which has none; of test patients none has."""
+    for patient in range(1, 7):
+        place = root / f"{'training' if patient < 5 else 'testing'}/patient{patient:04d}"
+        place.mkdir(parents=True)
+        for view in ("2CH", "4CH"):
+            for moment in (*words, sequence):
+                label = np.stack([draw_mask(patient + len(moment) + z) for z in range(4)], axis=2).astype(np.uint8)
+                image = (label * 90 + np.random.default_rng(patient).normal(0, 9, label.shape)).astype(np.float32)
+                name = f"patient{patient:04d}_{view}_{moment}"
+                nibabel.save(nibabel.Nifti1Image(image, np.eye(4)), place / f"{name}.nii")
+                if moment != sequence and patient < 5:
+                    nibabel.save(nibabel.Nifti1Image(label, np.eye(4)), place / f"{name}_gt.nii")
+
+
+@pytest.mark.parametrize(("words", "sequence"), [(("ED", "ES"), "sequence"), (("ED",), "sequence")])
+def test_images_of_a_kind_without_masks_are_none(tmp_path: Path, words: tuple[str, ...], sequence: str) -> None:
+    echoes(tmp_path, words=words, sequence=sequence)
+    competition = validate(Competition, yaml.safe_load(draft_contract(tmp_path, "echoes").text()), "echoes.yaml")
+    for split, patients in (("train", range(1, 5)), ("test", (5, 6))):
+        listing, problems = list_images(competition, tmp_path, split)
+        names = [f"patient{one:04d}_{view}_{word}" for one in patients for view in ("2CH", "4CH") for word in words]
+        assert (listing["image_id"].tolist(), problems) == (names, [])
