@@ -24,7 +24,7 @@ try:
         uninspected,
     )
     from pipeline.distributed.commands import run_spread_stage
-    from pipeline.preflight.ahead import checked
+    from pipeline.preflight.checks import checked
     from pipeline.stage import Stage
     from pipeline.workspace import Workspace, already, finishing, stage_parser
 except ModuleNotFoundError as error:

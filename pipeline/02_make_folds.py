@@ -23,7 +23,7 @@ from pathlib import Path
 try:
     from pipeline.data.fold_tables import SOURCES, fold_table, folds_stage, freeze, frozen_table
     from pipeline.data.leak_report import audit_and_report
-    from pipeline.preflight.ahead import checked
+    from pipeline.preflight.checks import checked
     from pipeline.runs import trained_spaces
     from pipeline.shift.shift_report import report_shift
     from pipeline.workspace import Workspace, already, finish, run_stage, stage_parser

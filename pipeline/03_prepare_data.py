@@ -17,7 +17,7 @@ try:
     from inference.progress import show
     from pipeline.data.prepare import fill_store, index_patches, peak_memory, prepare_stage, unstored
     from pipeline.distributed.commands import run_spread_stage
-    from pipeline.preflight.ahead import checked
+    from pipeline.preflight.checks import checked
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:

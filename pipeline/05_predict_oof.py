@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 try:
     from pipeline.distributed.commands import run_spread_stage
-    from pipeline.preflight.ahead import checked
+    from pipeline.preflight.checks import checked
     from pipeline.runs import trained_spaces
     from pipeline.workspace import Workspace, stage_parser
 except ModuleNotFoundError as error:

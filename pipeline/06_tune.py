@@ -24,7 +24,7 @@ try:
     from pipeline.prediction.image_gate import only_a_gate
     from pipeline.prediction.oof import test_groups, tune_stage
     from pipeline.prediction.training_colours import keep_colours
-    from pipeline.preflight.ahead import checked
+    from pipeline.preflight.checks import checked
     from pipeline.runs import open_runs, runs_fingerprint
     from pipeline.tuning.forecast.known_units import forecast_report, source_of_images, source_report, taught_forecast
     from pipeline.tuning.host_score import KNOWN, host_lines, host_report, host_result

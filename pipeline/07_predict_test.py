@@ -21,7 +21,7 @@ try:
     from pipeline.distributed.commands import run_spread_stage
     from pipeline.prediction.image_gate import asked_classifier, only_a_gate
     from pipeline.prediction.prediction_stages import decision_path, fold_stages, is_decided, test_stage, written_by
-    from pipeline.preflight.ahead import checked
+    from pipeline.preflight.checks import checked
     from pipeline.runs import check_weights, open_runs
     from pipeline.workspace import Workspace, already, finish, finishing, stage_parser
 except ModuleNotFoundError as error:

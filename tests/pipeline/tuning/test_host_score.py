@@ -14,7 +14,7 @@ from drawn_oof import draw_items, drawn_contract, drawn_criteria
 from tiny_run import space_of, stage, write_tiny_experiment
 
 from pipeline.delivery.submitting import promised, scored_locally
-from pipeline.preflight.ahead import check_ahead
+from pipeline.preflight.checks import check_ahead
 from pipeline.stage import read_stage
 from pipeline.tuning.host_score import HostResult, host_lines, host_report, host_result
 from pipeline.tuning.search import TuneResult, tune

@@ -20,7 +20,7 @@ from inference.config import InputConfig
 from inference.decide.instances import InstanceSettings
 from pipeline.data.fold_tables import open_folds
 from pipeline.experiment import Experiment
-from pipeline.preflight.ahead import CHECKED, check_ahead, checked, missing_runs
+from pipeline.preflight.checks import CHECKED, check_ahead, checked, missing_runs
 from pipeline.preflight.columns import column_problems, named_columns
 from pipeline.preflight.names import check_recipe, name_problems
 from pipeline.sequence import run_stages
@@ -261,7 +261,7 @@ def test_what_passed_is_not_tried_again_until_it_changes(tmp_path: Path, monkeyp
     check_ahead(space)
     assert (space.own / CHECKED).is_file()
     calls: list[str] = []
-    monkeypatch.setattr("pipeline.preflight.ahead._unknown_names", lambda space: calls.append("tried") or [])
+    monkeypatch.setattr("pipeline.preflight.checks._unknown_names", lambda space: calls.append("tried") or [])
     check_ahead(space)
     assert not calls
     (space.data / "sample_submission.csv").touch()
@@ -275,7 +275,7 @@ def test_what_passed_is_not_tried_again_until_it_changes(tmp_path: Path, monkeyp
 def test_without_torch_another_process_tries_the_names(tmp_path: Path) -> None:
     arguments = write_tiny_experiment(tmp_path, train=4, test=2)
     script = (
-        "import sys\nfrom pipeline.preflight.ahead import check_ahead\n"
+        "import sys\nfrom pipeline.preflight.checks import check_ahead\n"
         "from pipeline.workspace import open_workspace, stage_parser\n"
         "space = open_workspace(stage_parser('').parse_args(sys.argv[1:]))\n"
         "try:\n    check_ahead(space)\nexcept ValueError as error:\n    print(error)\n"
