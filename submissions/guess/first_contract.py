@@ -34,7 +34,7 @@ from submissions.guess.splits import (
     with_named_as_test,
     with_unlabelled_as_test,
 )
-from submissions.guess.tables import FoundTable, ReadTable, columns_of_tables, find_tables, read_tables
+from submissions.guess.tables import FoundTable, ReadTable, columns_of_tables, find_tables, of_other_stacks, read_tables
 from submissions.host.atomic import write_atomic
 from submissions.host.competition import Competition
 from submissions.host.patterns import fill, pattern_regex
@@ -222,9 +222,17 @@ def _put_tables(
             f"guess: not used: {table.file} names {len(known & set(table.ids))} of {len(known)} images of {share}"
             for table in about if table not in chosen
         ]  # fmt: skip
+        strange = {table.file: of_other_stacks(table, set().union(*ids.values())) for table in chosen}
+        more = [
+            f"{file}: {len(own)} rows are of stacks without images, as {own[0]}: passed over"
+            for file, own in strange.items()
+            if own
+        ]
         if chosen:
-            values = [table.source | ({"both_splits": True} if table in both else {}) for table in chosen]
-            draft.put(key, values, *(f"{table.file} has the columns {list(table.frame.columns)}" for table in chosen))
+            loose = {"both_splits": True}
+            values = [table.source | (loose if table in both or strange[table.file] else {}) for table in chosen]
+            columns = (f"{table.file} has the columns {list(table.frame.columns)}" for table in chosen)
+            draft.put(key, values, *columns, *more)
 
 
 def _put_sampled_classes(draft: Draft, tables: Sequence[FoundTable], runs: FoundTable) -> None:

@@ -180,6 +180,14 @@ def _taken_apart(table: FoundTable, column: str) -> FoundTable:
     return replace(table, frame=frame, id="{image}", strip="", row_class=False, parts=parts, class_column="label")
 
 
+def of_other_stacks(table: FoundTable, known: set[str]) -> list[str]:
+    """Ids of rows about no image, where none of the stacks that they are slices of has one: kidney_3_dense_0002."""
+    strange = sorted({*table.ids} - known)
+    stacks, others = ({name.rpartition("_")[0] for name in names} for names in (strange, known))
+    slices = all(re.fullmatch(r".+_[0-9]+", name) for name in strange)
+    return strange if slices and not stacks & others else []
+
+
 def samples_of(tables: Sequence[FoundTable]) -> list[FoundTable]:
     """Sample submissions, the likeliest first: a usual name, readable, ids of the test images."""
     found = [table for table in tables if table.is_sample]
