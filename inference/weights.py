@@ -91,7 +91,9 @@ def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     settings = read_json(path, cure="restore it or train again")
     found = settings.get("format") if isinstance(settings, dict) else None
     if found != FORMAT:
-        raise ValueError(f"{path} has format {found}, expected {FORMAT}; it was written by another version")
+        raise ValueError(
+            f"{path} has format {found}, expected {FORMAT}; it was written by another version: use that, or train again"
+        )
     return read_tensors(folder / WEIGHTS_FILE), settings
 
 
@@ -104,6 +106,6 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
         first = (missing + unknown + other)[0]
         raise ValueError(
             f"{path}: the weights do not fit the settings beside them ({len(missing)} tensors missing, "
-            f"{len(unknown)} unknown, {len(other)} of another shape; first: {first})"
+            f"{len(unknown)} unknown, {len(other)} of another shape; first: {first}); copy both files of one training"
         )
     model.load_state_dict(dict(state))

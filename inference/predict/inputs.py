@@ -143,17 +143,16 @@ def _adapt(image: np.ndarray, channels: int, slices: int) -> np.ndarray:
     """Give every slice of `(h, w, C * slices)` the wanted number of channels."""
     height, width, total = image.shape
     host = total // slices
-    if total != host * slices or host not in (1, 3, channels):
+    fits = host in (1, channels) or (host, channels) == (3, 1)
+    if total != host * slices or not fits:
         raise ValueError(
             f"the image has {total} channels for {slices} slice(s), but input.channels is {channels}: expected "
-            f"{channels} per slice, 1 (repeated) or 3 (reduced to 1); set input.channels to what the host gives"
+            f"{channels} per slice, 1 (repeated), or 3 with input.channels 1; set input.channels to what the host gives"
         )
     if host == channels:
         return np.ascontiguousarray(image)
     if host == 1:
         return np.repeat(image, channels, axis=2)
-    if channels != 1:
-        raise ValueError(f"the image has 3 channels, the input wants {channels}: expected 1 or 3")
     return image.reshape(height, width, slices, 3).astype(np.float32) @ LUMINANCE
 
 

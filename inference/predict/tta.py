@@ -87,7 +87,9 @@ def _build(name: str, config: InputConfig) -> View:
         return View(name, _flip(-3), lambda y, size: y.flip(-3))
     if name == "zflip":
         if sorted(config.offsets) != sorted(-offset for offset in config.offsets):
-            raise ValueError(f"view 'zflip' needs input.offsets that are symmetric about 0, found {config.offsets}")
+            raise ValueError(
+                f"view 'zflip' needs input.offsets that are symmetric about 0, found {config.offsets}; leave it out"
+            )
         return View(name, _zflip(config), lambda y, size: y)
     makers: dict[str, Callable[[float, InputConfig], Change]] = {
         "scale": _scale,
@@ -142,7 +144,9 @@ def _stain(amount: float, config: InputConfig) -> Change:
     if not -1 < amount < 1:
         raise ValueError(f"view 'stain:{amount:g}' is out of range, expected a share between -1 and 1")
     if config.channels != 3 or config.normalisation != "fixed":
-        raise ValueError("view 'stain' needs three channels (RGB) with fixed normalisation")
+        raise ValueError(
+            "view 'stain' needs three channels (RGB) with fixed normalisation; leave it out of predict.views"
+        )
     stains = torch.tensor(STAINS, dtype=torch.float64)
     factors = torch.tensor([1 + amount, 1 - amount, 1.0], dtype=torch.float64)
     change = (torch.linalg.inv(stains) @ torch.diag(factors) @ stains).float()

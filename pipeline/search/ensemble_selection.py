@@ -135,7 +135,7 @@ def select_ensemble(
     affordable = cost <= budget
     if not affordable.any():
         taken = ", ".join(f"{name} {seconds[name]:.3g} s" for name in names)
-        raise ValueError(f"no run predicts an image within {budget:.3g} s: {taken}")
+        raise ValueError(f"no run predicts an image within {budget:.3g} s: {taken}; raise --limit")
     folds = sorted(set(meta["fold"]))
     if len(folds) < 2:
         raise ValueError("the runs predicted only one group of images; a selection is checked on other groups")

@@ -222,7 +222,8 @@ def check_targets(store: Store, image_ids: Sequence[str], n_classes: int) -> Non
         first, shape = next(iter(wrong.items()))
         raise ValueError(
             f"{len(wrong)} stored targets do not fit the model's {n_classes} classes, first {first!r}: "
-            f"found {shape}, expected a label (Z, H, W) or planes (Z, {n_classes}, H, W)"
+            f"found {shape}, expected a label (Z, H, W) or planes (Z, {n_classes}, H, W); "
+            "run stage 03 again with the contract's classes"
         )
     if len({len(shape) for shape in shapes.values() if shape is not None}) > 1:
         raise ValueError("some stored targets are labels and some planes; run stage 03 again")

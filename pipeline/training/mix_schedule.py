@@ -23,7 +23,7 @@ def never_pasted(experiment: Experiment) -> int | None:
     if "background" in experiment.model.classes:
         return experiment.model.classes.index("background")
     if experiment.augment.copy_paste:
-        raise ValueError("augment.copy_paste needs a class named 'background', which is never pasted")
+        raise ValueError("augment.copy_paste needs a class named 'background', which is never pasted; leave it out")
     return None
 
 

@@ -63,7 +63,9 @@ def build_optimizer(
         known = ", ".join(list_optimizers())
         raise ValueError(f"train.optimizer is {settings.optimizer!r}, expected one of timm's: {known}")
     if get_optimizer_info(settings.optimizer).second_order:
-        raise ValueError(f"train.optimizer {settings.optimizer!r} needs second derivatives, which no step computes")
+        raise ValueError(
+            f"train.optimizer {settings.optimizer!r} needs second derivatives, which no step computes; take another"
+        )
     options: dict[str, Any] = dict(settings.optimizer_options)
     if settings.optimizer in FUSED and device.type in ("cpu", "cuda"):
         options.setdefault("fused", True)
