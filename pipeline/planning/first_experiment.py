@@ -69,7 +69,7 @@ def draft_experiment(host: HostSeen, contract: str, *, pixels: float = math.inf)
     time_limited = host.masks and not math.isinf(pixels)
     scales = quick_scales(competition, host.data, seen.size) if time_limited else [working_scale(seen.size)]
     size = training_size(seen, used, scales, memory=memory, pixels=pixels)
-    _put_folds(draft, folds, why, size, device)
+    _put_folds(draft, folds, why, size)
     _put_input(draft, seen, size.scale if host.masks else 1.0, volumes=host.volumes)
     _put_model(draft, host)
     _put_loss(draft, host)
@@ -119,7 +119,7 @@ def _folds(competition: Competition, listing: pd.DataFrame, seen: ImagesSeen) ->
     return section, why
 
 
-def _put_folds(draft: Draft, section: dict[str, Any], why: str, size: TrainingSize, device: str) -> None:
+def _put_folds(draft: Draft, section: dict[str, Any], why: str, size: TrainingSize) -> None:
     notes = [why]
     number = section["n"]
     if size.folds < number and "use" not in section:

@@ -117,7 +117,7 @@ def _look(
     try:
         with packed.file(file.name) as path:
             mask = read_mask(path)
-            fault = _header_fault(answer, path, mask, shape) or _geometry(answer, path, images, image_id)
+            fault = _header_fault(answer, mask, shape) or _geometry(answer, path, images, image_id)
             if fault is None:
                 _count(answer, named, mask, seen)
     except (ValueError, OSError) as error:
@@ -126,7 +126,7 @@ def _look(
         seen.faults.append(fault if fault.startswith(file.name) else f"{file.name}: {fault}")
 
 
-def _header_fault(answer: FileAnswer, path: Path, mask: ReadMask, shape: Shape3) -> str | None:
+def _header_fault(answer: FileAnswer, mask: ReadMask, shape: Shape3) -> str | None:
     if mask.shape != shape:
         return f"{mask.shape} (slices, height, width), expected {shape}"
     if mask.dtype != np.dtype(answer.form.files.dtype):

@@ -79,7 +79,7 @@ def learn_forecast(
         **plain, chosen=best.kind, maps=maps, span=lesson.span, noise=float(best.own.std()) if len(best.own) else 0.0,
         unit_error=float(np.quantile(np.abs(best.every), LEVEL)) if len(best.every) else whole,
         known=[] if seen is None else [{str(k): v for k, v in row.items()} for row in seen.to_dict("records")],
-        doubts=doubts(known, lesson.lefts),
+        doubts=doubts(lesson.lefts),
     )  # fmt: skip
 
 
@@ -131,8 +131,8 @@ def no_better(best: Judged, way: Way) -> list[str]:
     return []
 
 
-def doubts(known: Known, lefts: Sequence[Left]) -> list[str]:
-    """What the forecast cannot know."""
+def doubts(lefts: Sequence[Left]) -> list[str]:
+    """What the forecast cannot know, of what was left out to judge it: sentences."""
     kinds = {left.kind for left in lefts}
     said = []
     if "source" not in kinds:
