@@ -11,7 +11,7 @@ from typing import Any
 
 from submissions.guess.arrays import HOLDERS, array_of_images, array_of_masks, arrays_in
 from submissions.guess.draft import Draft
-from submissions.guess.layout.files import FileGroup
+from submissions.guess.layout.files import FileGroup, packed_files
 from submissions.guess.layout.inner_words import BEFORE
 from submissions.guess.layout.name_groups import group_of_folders, parts_of_names
 from submissions.guess.layout.pairing import Layout, joined_groups
@@ -31,6 +31,7 @@ SERIES = (
     "give, and masks are turned as theirs say"
 )
 TOLD = "ids are folders and words of the names, as a table or the masks have them"
+MOST_NOTES = 12
 LOOKED_AT, DECODED = 12, 4  # images; of these as many are read whole, if they are of floats
 
 
@@ -80,8 +81,10 @@ def put_images(draft: Draft, folder: Path, layout: Layout) -> None:
     notes += [f"{len(layers)} files an image, its channels: {', '.join(layers)}"] if layers else []
     if train.layers:
         notes.append(f"{train.layers} numbered files an image, its channels: a folder has one mask, of their size")
+    notes += [packed] if (packed := packed_files(folder)) else []
     notes += [f"not used: {group.pattern} ({len(group.files)} files)" for group in joined_groups(layout.unused)]
-    draft.put("images", section, *notes[:12])
+    notes = notes if len(notes) <= MOST_NOTES else [*notes[: MOST_NOTES - 1], f"and {len(notes) - MOST_NOTES + 1} more"]
+    draft.put("images", section, *notes)
     _put_short(draft, train)
 
 

@@ -274,6 +274,8 @@ def _meaning(folder: Path, pattern: str, seen: Seen) -> Meaning:
         names: dict[Any, Any] = {v: known.get(v) or usual.get(v, f"class_{v}" if v >= 0 else "void") for v in values}
         why = "every value is taken for a class; stage 01 reports values that only other masks hold"
         unnamed = "no list of classes names the values; write void for one that means unlabelled"
+        if usual.get(0) == "background" and 255 in values:
+            unnamed += "; 0 is taken for the background, which is not scored: name it where it is a class too"
         return {"values": names}, _classes(names), True, [why, *remarks, *(notes if known else [*notes, unnamed])]
     why = f"{len(values)} values: soft masks, thresholded in the middle; if values number objects, set instances: true"
     return {"threshold": max(1, (values[-1] + 1) // 2)}, ["thing"], False, [why]

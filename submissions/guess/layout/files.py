@@ -28,6 +28,7 @@ from submissions.guess.layout.words import (
 from submissions.host.patterns import is_system_name
 
 ZARR = re.compile(r"(.*?\.(?:zarr|n5))/", re.IGNORECASE)
+ARCHIVE = re.compile(r".*\.(zip|z[0-9]{2}|zip\.[0-9]{3}|tar|tgz|tar\.(gz|bz2|xz)|7z|rar)", re.IGNORECASE)
 FEW_NAMES = 6  # kinds of files that lie in a folder, or begin alike
 FEW = 0.15  # share of a folder's files that an ending has to have to be one of its kinds
 
@@ -182,6 +183,14 @@ def near_files(root: Path, depth: int, name: re.Pattern[str]) -> list[Path]:
     return found
 
 
+def packed_files(root: Path) -> str:
+    """Archives in the folder and one below it that no folder of their name lies beside, and what to do; '' of none."""
+    paths = [path for path in near_files(root, 1, ARCHIVE) if not (path.parent / path.name.split(".")[0]).is_dir()]
+    names = [path.relative_to(root).as_posix() for path in paths]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"packed files are not looked into: {shown}; unpack those with images, masks or tables" if names else ""
+
+
 def unread_kinds(root: Path) -> str:
     """Endings of the files below `root` that are neither images nor documents nor tables, most first; '' of none.
 
@@ -192,7 +201,7 @@ def unread_kinds(root: Path) -> str:
         inside = ZARR.match(path)
         if inside:
             zarr[inside[1]] += 1
-        elif not path.lower().endswith(READ):
+        elif not path.lower().endswith(READ) and not ARCHIVE.fullmatch(path):
             counts[Path(path).suffix.lower()] += 1
     kinds = [f"{ending or 'without ending'} ({count})" for ending, count in counts.most_common(3)]
     if zarr:

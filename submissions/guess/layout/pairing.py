@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from submissions.guess.arrays import HOLDERS
-from submissions.guess.layout.files import FileGroup, unread_kinds
+from submissions.guess.layout.files import FileGroup, packed_files, unread_kinds
 from submissions.guess.layout.inner_words import by_inner_word
 from submissions.guess.layout.mask_files import COMPARED, Masks, described
 from submissions.guess.layout.matching import Match, enough, is_drawn_over, matches_of
@@ -49,6 +49,7 @@ class Finder:
     def __init__(self, root: Path, groups: Sequence[FileGroup]) -> None:
         if not groups:
             there = f"; there are files {kinds}, which are not read" if (kinds := unread_kinds(root)) else ""
+            there += f"; {packed}" if (packed := packed_files(root)) else ""
             raise ValueError(f"no image file in the folder or below it{there}; expected one of {', '.join(SUFFIXES)}")
         self.root = root
         self.groups = [part for group in groups for part in self._one_pair(group)]

@@ -660,3 +660,35 @@ def test_names_of_several_numbers_of_words_are_grouped_by_what_stands_before_the
     assert listing[contract.group].nunique() == 8
     reader = MaskReader(contract, tmp_path / "host")
     assert all(reader.read(row, (1, *SHAPE)).planes.any() for row in listing.to_dict("records"))
+
+
+def test_packed_files_are_to_be_unpacked(tmp_path: Path) -> None:
+    folder = tmp_path / "host"
+    folder.mkdir()
+    for name in ("train.zip", "masks.tar.gz", "test.z01", "test.zip", "more.7z"):
+        (folder / name).touch()
+    said = r"packed files are not looked into: masks\.tar\.gz, more\.7z, test\.z01 and 2 more; unpack those"
+    with pytest.raises(ValueError, match=rf"no image file in the folder or below it; {said}"):
+        write_first_contract(folder, out=tmp_path / "a.yaml")
+    for k in range(4):
+        (folder / "train").mkdir(exist_ok=True)
+        assert cv2.imwrite(str(folder / f"train/{k}.png"), draw_image(draw_mask(k), k))
+    guess(folder, tmp_path / "a.yaml")
+    text = (tmp_path / "a.yaml").read_text(encoding="utf-8")
+    assert "masks.tar.gz, more.7z, test.z01 and 1 more" in text  # train.zip is unpacked already
+    assert "files of other kinds" not in text
+
+
+def test_what_does_not_fit_into_the_notes_is_counted_and_a_scored_zero_is_asked_for(tmp_path: Path) -> None:
+    for k in range(4):
+        label = np.where(draw_mask(k), k % 3, 3).astype(np.uint8)
+        label[:2] = 255
+        for kind in ("images", "labels", *(f"view{chr(97 + n)}" for n in range(14))):
+            path = tmp_path / f"host/{kind}/x{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = label if kind == "labels" else draw_image(draw_mask(k), k + len(kind))
+            assert cv2.imwrite(str(path), pixels if kind in ("images", "labels") else pixels[:20])
+    guess(tmp_path / "host", tmp_path / "a.yaml")
+    text = (tmp_path / "a.yaml").read_text(encoding="utf-8")
+    assert "# guess: and 5 more\n" in text
+    assert "0 is taken for the background, which is not scored: name it where it is a class too" in text
