@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from submissions.guess.class_lists import class_lists
 from submissions.guess.layout.files import FileGroup, group_files, near_files
 from submissions.guess.layout.matching import matches_of, one_word_varies, with_words
+from submissions.guess.layout.pairing import joined_groups
 from submissions.guess.layout.words import DOCUMENTS
 from submissions.host.listing import spread
 from submissions.host.polygons import Entry, read_document
@@ -33,7 +34,8 @@ class FoundPolygons:
 
 def find_polygons(folder: Path, train: FileGroup) -> FoundPolygons | None:
     """Documents named as the images are, or the largest one that holds polygons; None where there are none."""
-    for group in group_files(folder, DOCUMENTS):
+    groups = group_files(folder, DOCUMENTS)
+    for group in [*groups, *(one for one in joined_groups(groups) if one not in groups)]:
         match = next((one for one in matches_of(train, group) if one.how == "one"), None)
         if match is None or 2 * len(match.pairs) < min(len(train.files), len(group.files)) or len(match.pairs) < 2:
             continue

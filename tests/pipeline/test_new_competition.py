@@ -24,6 +24,7 @@ from drawn_folders import (
     lines_beside_outlines,
     outlines_named_in_part,
     outlines_two_folders_down,
+    pictures_before_and_after,
     rare_class,
     subset_in_two_folders,
 )  # fmt: skip
@@ -455,6 +456,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "outlines-named-in-part": (outlines_named_in_part, 7, None),
     "bands-beside-class-folders": (bands_beside_class_folders, 9, None),
     "classes-of-one-word-and-of-two": (classes_of_one_word_and_of_two, 6, None),
+    "pictures-before-and-after": (pictures_before_and_after, 16, "patient"),
     "folders-named-as-their-case": (folders_named_as_their_case, 9, None),
     "rare-class": (rare_class, 12, None),
     "few-test-images-beside-training": (few_test_images_beside_training, 9, None),

@@ -142,3 +142,17 @@ def classes_of_one_word_and_of_two(root: Path) -> None:
             part = draw_mask(k + 7 * number) & (np.arange(56) // 19 == number)
             write(root / f"scans/case{k}/masks/{name}.png", white(part))
         write(root / f"scans/case{k}/all.png", white(draw_mask(k)))
+
+
+def pictures_before_and_after(root: Path) -> None:
+    """xBD: a picture before and one after a disaster, and a document of polygons each."""
+    for k in range(8):
+        for when in ("pre", "post"):
+            name = f"{('socal-fire', 'santa-rosa-wildfire')[k % 2]}_{k:08d}_{when}_disaster"
+            write(root / f"train/images/{name}.png", draw_image(draw_mask(k), k))
+            told = {"feature_type": "building"} | ({"subtype": "destroyed"} if when == "post" else {})
+            houses = [{"properties": told, "wkt": f"POLYGON ((4 3, 20 3, 20 {12 + k}, 4 {12 + k}, 4 3))"}]
+            document = {"features": {"lng_lat": [], "xy": houses}, "metadata": {"width": 56, "height": 40}}
+            place = root / f"train/labels/{name}.json"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(json.dumps(document))

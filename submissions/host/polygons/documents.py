@@ -24,13 +24,14 @@ from submissions.host.polygons.outlines import Entry, Outline, lie_elsewhere, mo
 from submissions.host.polygons.slide_viewers import read_asap, read_imagescope
 from submissions.host.polygons.supervisely import read_supervisely
 from submissions.host.polygons.via import read_via, read_via_table
+from submissions.host.polygons.xbd import is_xbd, read_xbd
 from submissions.host.polygons.yolo import read_yolo
 from submissions.images.georeference import pixels_of_map
 from submissions.images.opening import path_inside
 
 KNOWN = (
     "COCO, labelme, VIA, CVAT XML, ImageScope XML, ASAP XML, GeoJSON, Supervisely, Label Studio, Darwin, Datumaro, "
-    "SuperAnnotate, SA-1B, JSON lines or YOLO text"
+    "SuperAnnotate, SA-1B, xBD, JSON lines or YOLO text"
 )
 XML = {"annotations": read_cvat, "Annotations": read_imagescope, "ASAP_Annotations": read_asap}
 
@@ -79,6 +80,8 @@ def _read_json(document: Any) -> dict[str, Entry]:
         return read_labelme(document)
     if "objects" in document and "size" in document:
         return read_supervisely(document)
+    if is_xbd(document):
+        return read_xbd(document)
     if lists_objects(document):
         return read_listed_objects(document)
     if "images" in document:

@@ -450,3 +450,23 @@ def test_outlines_none_of_which_lies_in_the_image_are_refused(
         ValueError, match=f"id a: all outlines lie outside of the image of 40 x 56 .*{said}.*convert them"
     ):
         reader.read(row, (1, *SHAPE))
+
+
+def test_xbd_names_damage_or_kind_and_has_polygons_in_pixels_beside_those_on_the_map(tmp_path: Path) -> None:
+    told: list[tuple[dict[str, str], str]] = [
+        ({"feature_type": "building"}, "POLYGON ((4 3, 20 3, 20 12, 4 12, 4 3), (6 5, 9 5, 9 8, 6 8, 6 5))"),
+        ({"feature_type": "building", "subtype": "destroyed"}, "MULTIPOLYGON (((30 20, 40 20, 40 30, 30 20)))"),
+        ({"feature_type": "building", "subtype": "minor-damage"}, "POLYGON EMPTY"),
+    ]
+    features = {kind: [{"properties": words, "wkt": text} for words, text in told] for kind in ("lng_lat", "xy")}
+    about = {"width": SHAPE[1], "height": SHAPE[0], "img_name": "fire_00000001_post_disaster.png"}
+    (tmp_path / "a.json").write_text(json.dumps({"features": features, "metadata": about}))
+    ((name, entry),) = read_document(tmp_path / "a.json").items()
+    assert (name, entry.size) == ("fire_00000001_post_disaster", SHAPE)
+    whole, torn, none = entry.outlines
+    assert [one.name for one in entry.outlines] == ["building", "destroyed", "minor-damage"]
+    expected = np.zeros(SHAPE, bool)
+    expected[3:12, 4:20] = True
+    expected[5:8, 6:9] = False
+    np.testing.assert_array_equal(draw(whole, SHAPE, ""), expected)
+    assert draw(torn, SHAPE, "").sum() > 40 and "which has no area" in none.fault
