@@ -229,7 +229,7 @@ def _by_whole_name(group: FileGroup) -> list[FileGroup]:
         return [group]
     if not names or len(folders) < 2 or 2 * min(counts) < len(folders):
         return [group]
-    if not _are_words(names, of_all={*counts} == {len(folders)}, volumes=group.of_volumes):
+    if not _are_words(names, of_all={*counts} == {len(folders)}, volumes=group.of_volumes and min(counts) > 1):
         return [group]
     found = [replace(group, files=tuple(kinds.pop("")))] if "" in kinds else []
     for name, files in kinds.items():
@@ -242,8 +242,8 @@ def _by_whole_name(group: FileGroup) -> list[FileGroup]:
 def _are_words(names: set[str], *, of_all: bool, volumes: bool) -> bool:
     """Whether names of files in several folders say what they show, and number no slices or objects.
 
-    of_all: each folder has a file of each name, and they may be many, as those of volumes, whose numbers are theirs:
-    rib_left_4.
+    of_all: each folder has a file of each name, and they may be many. volumes: they are of volumes, each in several
+    folders: then they may be many too, and numbers are theirs, as of rib_left_4.
     """
     others = [name for name in names if not BAND_NAME.fullmatch(name)]
     if len(others) > FEW_NAMES and not (of_all or volumes):

@@ -58,6 +58,8 @@ def described(root: Path, best: Match, matches: Sequence[Match]) -> Masks:
             continue
         if own >= {file for files in found.pairs.values() for file in files}:
             continue
+        if "{" not in found.pattern and found.masks.folder != best.masks.folder:  # of one image alone, by no name
+            continue
         siblings[found.pattern] = found
     others = [one for one in siblings.values() if one is not best]
     if best.how != "one" or not others:

@@ -150,3 +150,23 @@ def test_markers_of_tracks_are_said_to_be_no_outlines(tmp_path: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(path, pixels)
     assert "markers that say which cell is which" in draft_contract(tmp_path, "tracks").text()
+
+
+def test_numbered_volumes_of_two_folders_are_images(tmp_path: Path) -> None:
+    """ImageCAS: 1-200/1.img.nii.gz and 201-400/201.img.nii.gz, and labels beside them."""
+    numbers = [1, 2, 3, 201, 202, 203]
+    for k in numbers:
+        place = tmp_path / ("1-200" if k < 201 else "201-400")
+        save(place / f"{k}.img.nii.gz", scan(label(k % 200), k))
+        save(place / f"{k}.label.nii.gz", label(k % 200))
+    competition = guessed(tmp_path)
+    listing, problems = list_images(competition, tmp_path, "train")
+    assert (sorted(map(int, listing["image_id"])), problems) == (numbers, [])
+    assert competition.masks.path == "{folder1}/{id}.label.nii.gz" and competition.classes == ["thing"]
+
+
+def test_masks_of_other_cases_are_no_classes_of_a_single_one(tmp_path: Path) -> None:
+    save(tmp_path / "ABQZ/lgemri.nii", scan(label(0), 0))
+    for k, name in enumerate(("ABQZ", "CJWD")):
+        save(tmp_path / f"{name}/laendo.nii", label(k))
+    assert "{class}" not in str(guessed(tmp_path).masks.path)
