@@ -155,7 +155,7 @@ def test_what_the_linter_refuses_is_no_submission(
     written = (own / "submission.csv").read_bytes()
     with monkeypatch.context() as patched:
         patched.setattr(
-            "pipeline.prediction.prediction_stages.lint_answer", lambda *_, **__: [Finding("error", 3, "is no run")]
+            "pipeline.delivery.submission_lint.lint_answer", lambda *_, **__: [Finding("error", 3, "is no run")]
         )
         with pytest.raises(SystemExit):
             again(arguments)
