@@ -18,7 +18,7 @@ from submissions.guess.image_section import put_group, put_images
 from submissions.guess.layout.assembled_ids import named_alike, with_assembled_ids
 from submissions.guess.layout.exact_names import exact_names, with_kinds_of_masks
 from submissions.guess.layout.files import FileGroup, common_head, group_files
-from submissions.guess.layout.labelled_tests import with_labelled_tests
+from submissions.guess.layout.labelled_tests import faultless, with_labelled_tests
 from submissions.guess.layout.layers import with_layers, with_numbered_layers
 from submissions.guess.layout.mask_files import Masks
 from submissions.guess.layout.pairing import Finder, Layout, named_as, whole_ids, with_whole_names
@@ -180,6 +180,10 @@ def _put_missing(draft: Draft, layout: Layout, masks: Masks) -> None:
     lacking = len(files) - len(masks.pairs)
     beside = [*layout.unused, *([layout.test] if layout.test and "tables" not in draft.sections else [])]
     others = [path for group in beside for path, _ in group.files if regex.match(path)]
+    if lacking and not others and faultless(path for path, _ in files if path not in masks.pairs):
+        draft.sections["masks"]["missing"] = "empty"
+        draft.notes["masks"].append(f"guess: {lacking} images without a mask lie in folders of those that show nothing")
+        return
     notes = [f"{lacking} of {len(files)} images have no mask and are left out"] if lacking > 0.1 * len(files) else []
     notes += [f"{len(others)} other files fit images.train, as {others[0]}: without a mask, left out"] if others else []
     if notes:

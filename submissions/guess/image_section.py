@@ -16,7 +16,7 @@ from submissions.guess.layout.inner_words import BEFORE
 from submissions.guess.layout.name_groups import group_of_folders, parts_of_names
 from submissions.guess.layout.pairing import Layout, joined_groups
 from submissions.host.listing import spread
-from submissions.host.patterns import pattern_regex
+from submissions.host.patterns import WORDS, pattern_regex
 from submissions.images.axes import SLICES_LAST, axes_of_pair, guess_axes
 from submissions.images.faults import count_not_finite
 from submissions.images.formats.arrays import stored_shape
@@ -32,6 +32,7 @@ SERIES = (
 )
 TOLD = "ids are folders and words of the names, as a table or the masks have them"
 MOST_NOTES = 12
+MOST_WORDS = 8  # of folders that a pattern names
 LOOKED_AT, DECODED = 12, 4  # images; of these as many are read whole, if they are of floats
 
 
@@ -96,10 +97,20 @@ def _stack(train: FileGroup, test: FileGroup | None, *, ranked: bool) -> str:
 
 
 def _of_these_alone(group: FileGroup, others: Sequence[FileGroup]) -> str:
-    """The group's pattern; of numbered files {name:d} where {name} would take in others (1.png, 1_mask.png)."""
-    regex = pattern_regex(group.pattern)
-    loose = any(regex.match(path) for other in others for path, _ in other.files)
-    return group.pattern.replace("{name}", "{name:d}") if loose and "".join(group.stems).isdecimal() else group.pattern
+    """The group's pattern; where it would take in others, of numbered files {name:d} (1.png, 1_mask.png), and of
+    folders their words (positive/1.png, negative/2.png, mask/1.png)."""
+    files = [path for other in others for path, _ in other.files]
+    pattern = group.pattern
+    if not any(map(pattern_regex(pattern).match, files)):
+        return pattern
+    pattern = pattern.replace("{name}", "{name:d}") if "".join(group.stems).isdecimal() else pattern
+    for name in group.names[:-1]:
+        words = sorted(group.values(name))
+        if 1 < len(words) <= MOST_WORDS and WORDS.fullmatch("|".join(words)):
+            named = pattern.replace(f"{{{name}}}", f"{{{name}:{'|'.join(words)}}}", 1)
+            if not any(map(pattern_regex(named).match, files)):
+                return named
+    return pattern
 
 
 def _of_pages(section: dict[str, Any], info: ImageInfo, mask_pages: int, files: int) -> tuple[dict[str, Any], str]:

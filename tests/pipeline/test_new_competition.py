@@ -21,10 +21,12 @@ from drawn_folders import (
     classes_of_one_word_and_of_two,
     few_test_images_beside_training,
     folders_named_as_their_case,
+    kinds_named_in_folder_and_file,
     lines_beside_outlines,
     outlines_named_in_part,
     outlines_two_folders_down,
     pictures_before_and_after,
+    pictures_that_show_nothing,
     rare_class,
     subset_in_two_folders,
 )  # fmt: skip
@@ -457,6 +459,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], int, str | None]] = {
     "bands-beside-class-folders": (bands_beside_class_folders, 9, None),
     "classes-of-one-word-and-of-two": (classes_of_one_word_and_of_two, 6, None),
     "pictures-before-and-after": (pictures_before_and_after, 16, "patient"),
+    "kinds-named-in-folder-and-file": (kinds_named_in_folder_and_file, 8, None),
+    "pictures-that-show-nothing": (pictures_that_show_nothing, 10, None),
     "folders-named-as-their-case": (folders_named_as_their_case, 9, None),
     "rare-class": (rare_class, 12, None),
     "few-test-images-beside-training": (few_test_images_beside_training, 9, None),
@@ -519,6 +523,16 @@ def test_bands_in_folders_are_no_kinds_of_things_and_classes_may_have_names_of_s
     assert competition.images.train == "{subset:train|val}/images/rgb/{id}.jpg"
     assert competition.masks.valid == "{subset}/masks/{id}.png"
     assert sorted(competition.classes) == ["cloud_shadow", "double_plant", "water"]
+
+
+def test_pictures_in_folders_of_those_that_show_nothing_have_empty_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    competition = guessed("pictures-that-show-nothing", tmp_path, monkeypatch)
+    assert competition.masks.missing == "empty"
+    assert competition.images.test == "herlev_test/{folder1:negative|positive}/{id:d}.png"
+    test, problems = list_images(competition, Path("pictures-that-show-nothing"), "test")
+    assert test["image_id"].tolist() == [str(600000 + k) for k in range(10, 14)] and problems == []
 
 
 def test_test_images_are_named_as_documents_name_the_training_images(

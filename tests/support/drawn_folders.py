@@ -156,3 +156,22 @@ def pictures_before_and_after(root: Path) -> None:
             place = root / f"train/labels/{name}.json"
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(json.dumps(document))
+
+
+def kinds_named_in_folder_and_file(root: Path) -> None:
+    """Kelp Wanted: train_satellite/AA123_satellite.tif has the mask train_kelp/AA123_kelp.tif."""
+    for k in range(11):
+        name, part = f"{'ABCDEFGHIJK'[k]}A{977 * k + 100000}", "train" if k < 8 else "test"
+        write(root / f"{part}_satellite/{name}_satellite.tif", draw_image(draw_mask(k), k))
+        if part == "train":
+            write(root / f"train_kelp/{name}_kelp.tif", draw_mask(k).astype(np.uint8))
+
+
+def pictures_that_show_nothing(root: Path) -> None:
+    """SolarDK: pictures with and without a thing in folders of their own, and masks of those with one."""
+    for k in range(14):
+        part, kind = "gentofte_trainval" if k < 10 else "herlev_test", ("positive", "negative")[k % 2]
+        mask = draw_mask(k) if k % 2 == 0 else np.zeros((40, 56), bool)
+        write(root / f"{part}/{kind}/{600000 + k}.png", draw_image(mask, k))
+        if k % 2 == 0:
+            write(root / f"{part}/mask/{600000 + k}.png", white(mask))

@@ -14,7 +14,7 @@ from submissions.guess.layout.pairing import Finder, Layout
 from submissions.guess.layout.words import TEST_WORDS, says_mask
 
 FAULTLESS = re.compile(
-    r"(?<![a-z])(good|normal|ok|healthy|(no|non|without)[_-]?defects?|defect[_-]?free)(?![a-z])", re.I
+    r"(?<![a-z])(good|normal|negatives?|ok|healthy|(no|non|without)[_-]?defects?|defect[_-]?free)(?![a-z])", re.I
 )
 MOSTLY = 0.9  # of the masks, that belong to a test image
 
@@ -24,7 +24,7 @@ def with_labelled_tests(finder: Finder, layout: Layout) -> Layout:
 
     Faultless test images have no mask, because they show nothing. Any other layout is returned as it is.
     """
-    if layout.masks is not None or not _faultless(path for path, _ in layout.train.files):
+    if layout.masks is not None or not faultless(path for path, _ in layout.train.files):
         return layout
     groups = [(group, finder.roles[group.pattern]) for group in finder.groups]
     images = _joined([group for group, is_mask in groups if group.is_test and not is_mask])
@@ -60,11 +60,11 @@ def _fits(match: Match) -> bool:
     """Whether the masks are those of test images, and images without one are faultless."""
     alone = [path for path, _ in match.images.files if path not in match.pairs]
     return (
-        match.how == "one" and len(match.pairs) >= MOSTLY * len(match.masks.files) and (not alone or _faultless(alone))
+        match.how == "one" and len(match.pairs) >= MOSTLY * len(match.masks.files) and (not alone or faultless(alone))
     )
 
 
-def _faultless(paths: Iterable[str]) -> bool:
+def faultless(paths: Iterable[str]) -> bool:
     """Whether the folders of all files say that these show nothing."""
     return all(FAULTLESS.search(PurePosixPath(path).parent.name) for path in paths)
 

@@ -23,8 +23,9 @@ class Part(NamedTuple):
 
 def parts_of_one(paths: Iterable[str]) -> dict[Folders, dict[str, Part]]:
     """Folders by the folder that they lie in, where they differ in one word that is none of a layout, and hold files
-    and folders named alike but for numbers, none twice; where they hold images and masks, but for that word too, and
-    folders of test images that have the same words."""
+    and folders named alike but for numbers, none twice, that word left out (train_kelp/a_kelp.tif is the mask of
+    train_sat/a_sat.tif); where they hold images and masks, but for that word too, and folders of test images that have
+    the same words."""
     held: dict[Folders, dict[str, set[str]]] = {}
     for path in paths:
         names = path.split("/")
@@ -44,11 +45,16 @@ def _parts(folders: Mapping[str, set[str]], known: set[str]) -> dict[str, Part]:
         for name, part in alike.items():
             kinds.setdefault(_kind(folders[name], part.word, known), []).append(name)
         for kind, names in kinds.items():
-            contents = [folders[name] for name in names]
+            contents = [{_unnamed(path, alike[name].word) for path in folders[name]} for name in names]
             apart = len(set().union(*contents)) == sum(map(len, contents))
             if len(names) > 1 and apart and any("#" in path for path in kind):
                 found |= {name: alike[name] for name in names}
     return found
+
+
+def _unnamed(path: str, word: str) -> str:
+    """A file's name without the word of its folder; a path further down as it is."""
+    return path if "/" in path else path.replace(word, "*")
 
 
 def _kind(paths: Iterable[str], word: str, known: set[str]) -> frozenset[str]:
