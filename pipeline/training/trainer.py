@@ -51,7 +51,7 @@ class StepResult:
 def start_processes(device: str | None) -> tuple[Accelerator, torch.device]:
     """Join the other processes of `torchrun`, if there are any; the device this process computes on.
 
-    Raises RuntimeError where the launcher meant several processes and this one found itself alone.
+    Raises ValueError where the launcher meant several processes and this one found itself alone.
     """
     wanted = torch.device(device) if device is not None else None
     accelerator = Accelerator(
@@ -60,7 +60,7 @@ def start_processes(device: str | None) -> tuple[Accelerator, torch.device]:
     )
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != world:
-        raise RuntimeError(
+        raise ValueError(
             f"WORLD_SIZE is {world}, but {accelerator.num_processes} process(es) joined; start with torchrun "
             "--nproc_per_node N"
         )

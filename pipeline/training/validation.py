@@ -32,6 +32,7 @@ from submissions.table.scoring import Segmentation, host_metric, unit_row
 from submissions.table.show import read_thinned
 
 GRID = (51, 77, 102, 128, 153, 179, 204)  # q of 0.2 to 0.8; 128 is 0.5
+THRESHOLDS = {("at 0.5" if q == 128 else f"at {q / 255:.1f}"): q for q in GRID}
 SHOWN = 4
 SHOWN_SIDE = 2048  # longest side of a picture [pixels]
 
@@ -116,9 +117,6 @@ def _read_parts(
         for block in blocks:
             rows, cols = extent(block)
             yield block, prediction.read(rows=rows, cols=cols), truth.window(rows, cols)
-
-
-THRESHOLDS = {("at 0.5" if q == 128 else f"at {q / 255:.1f}"): q for q in GRID}
 
 
 def grid_decisions(space: Workspace) -> dict[str, Decision]:

@@ -286,7 +286,7 @@ def test_a_launcher_that_started_one_process_only_is_noticed(monkeypatch: pytest
     given: dict[str, Any] = {}
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(trainer, "Accelerator", lambda **options: given.update(options) or Alone())
-    with pytest.raises(RuntimeError, match="WORLD_SIZE is 2, but 1"):
+    with pytest.raises(ValueError, match="WORLD_SIZE is 2, but 1"):
         trainer.start_processes("cpu")
     assert given["kwargs_handlers"][0].timeout.total_seconds() >= 86400, "the first alone validates, for long"
 
