@@ -197,7 +197,7 @@ def dealt(split: Split, competition: Competition, listing: pd.DataFrame, rng: np
         where = split.part({str(key): value for key, value in row.items()})
         group = str(row[competition.group]) if competition.group else str(row["image_id"])
         if split.data == "camvid":  # a drive's frames follow each other: eight of them are one group
-            group = f"{group.split('_')[0]}-{int(''.join(filter(str.isdigit, group.split('_')[1]))) // 240}"
+            group = f"{group}-{int(''.join(filter(str.isdigit, row['number']))) // 240}"
         if where:
             rows.append((str(row["image_id"]), group, where))
     table = pd.DataFrame(rows, columns=["image_id", "group", "where"])

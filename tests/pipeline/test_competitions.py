@@ -22,7 +22,7 @@ SMOKE = {
     "monuseg": ["folds.use=[0]", "train.steps_per_epoch=4", "train.batch_size=2"],
     "hippocampus": ["limit=12", "folds.n=2", "folds.use=[0]", "train.steps_per_epoch=6", "train.batch_size=4"],
     "isbi2012": ["folds.use=[1]", "train.steps_per_epoch=6", "train.batch_size=2", "train.patch=[128,128]"],
-    "camvid": ["limit=24", "train.steps_per_epoch=6", "train.batch_size=2", "train.patch=[128,128]"],
+    "camvid": ["limit=24", "folds.use=[0]", "train.steps_per_epoch=6", "train.batch_size=2", "train.patch=[128,128]"],
 }
 
 
