@@ -14,6 +14,7 @@ from submissions.guess.layout.words import (
     BAND,
     BAND_NAME,
     KNOWN_ENDING,
+    MOVIES,
     MR_WORD,
     READ,
     SEPARATORS,
@@ -203,7 +204,10 @@ def unread_kinds(root: Path) -> str:
             zarr[inside[1]] += 1
         elif not path.lower().endswith(READ) and not ARCHIVE.fullmatch(path):
             counts[Path(path).suffix.lower()] += 1
-    kinds = [f"{ending or 'without ending'} ({count})" for ending, count in counts.most_common(3)]
+    kinds = [
+        f"{ending or 'without ending'} ({count}{'; save their frames as PNG' if ending in MOVIES else ''})"
+        for ending, count in counts.most_common(3)
+    ]
     if zarr:
         kinds.append(
             f"folders of Zarr ({len(zarr)}, as {min(zarr)}; a contract by hand names them in images.train, as that of "

@@ -11,6 +11,7 @@ SUFFIXES = (
     ".mrxs", ".mat", ".h5", ".hdf5", ".hdf",
 )  # fmt: skip
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".mrc")
+MOVIES = (".avi", ".mp4", ".mov", ".mkv", ".wmv", ".m4v", ".mpg")
 DOCUMENTS = (".json", ".txt", ".xml", ".geojson")
 READ = (*SUFFIXES, *DOCUMENTS, ".csv", ".tsv", ".gz", ".jsonl", ".ndjson", ".yaml", ".yml", ".md")
 MASK_WORDS = (

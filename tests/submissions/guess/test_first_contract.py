@@ -130,6 +130,10 @@ def test_a_folder_without_images_is_no_competition(tmp_path: Path) -> None:
         ValueError, match=r"no image file in the folder or below it; there are files \.pkl \(1\), which"
     ):
         write_first_contract(tmp_path, out=tmp_path / "a.yaml")
+    for number in range(2):  # EchoNet's
+        (tmp_path / f"0X1A{number}.avi").touch()
+    with pytest.raises(ValueError, match=r"there are files \.avi \(2; save their frames as PNG\), \.pkl \(1\), which"):
+        write_first_contract(tmp_path, out=tmp_path / "a.yaml")
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
