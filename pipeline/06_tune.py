@@ -18,8 +18,7 @@ from math import isnan
 try:
     import pandas as pd
 
-    from inference.forecast.forecast import FILE as FORECAST
-    from inference.forecast.forecast import save_forecast
+    from inference.forecast.forecast import FORECAST, save_forecast
     from inference.progress import progress_bar
     from pipeline.prediction.image_gate import only_a_gate
     from pipeline.prediction.oof import test_groups, tune_stage

@@ -17,8 +17,7 @@ from inference.bundle.wheels import FOLDER as WHEELS
 from inference.colours import FILE as COLOURS
 from inference.config import PredictConfig
 from inference.decide.decision import load_decision
-from inference.forecast.forecast import FILE as FORECAST
-from inference.forecast.forecast import load_forecast
+from inference.forecast.forecast import FORECAST, load_forecast
 from inference.models.tensors import halve
 from inference.weights import load_model, save_model
 from submissions.host.atomic import put_in_place, write_atomic

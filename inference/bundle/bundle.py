@@ -18,8 +18,7 @@ from inference.colours import FILE as COLOURS
 from inference.colours import load_colours
 from inference.decide.decision import Decision, load_decision
 from inference.decision_members import interleaved_origins
-from inference.forecast.forecast import FILE as FORECAST
-from inference.forecast.forecast import image_sums, load_forecast
+from inference.forecast.forecast import FORECAST, image_sums, load_forecast
 from inference.forecast.test_images import forecast_test_images
 from inference.forecast.verdict import forecast_lines
 from inference.predict.image_list import OnError

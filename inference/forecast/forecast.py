@@ -30,7 +30,7 @@ from submissions.host.atomic import write_atomic
 from submissions.host.settings import Measured
 from submissions.metrics import Metric, build_metric
 
-FILE = "forecast.json"  # beside the decision, where stage 06 learned one
+FORECAST = "forecast.json"  # beside the decision, where stage 06 learned one
 NEIGHBOURS = 3  # nearest known units that a unit's distance is taken to
 NEAR_SAID, FAR_WEIGHT = 0.15, 0.05  # episodes count by how near to the estimate was what was said of them
 NORMAL_90 = 1.645

@@ -10,8 +10,7 @@ import pandas as pd
 
 from folds.foldfile import SOURCE
 from inference.decide.decision import Decision
-from inference.forecast.forecast import FILE as FORECAST
-from inference.forecast.forecast import Forecast, load_forecast
+from inference.forecast.forecast import FORECAST, Forecast, load_forecast
 from inference.forecast.test_images import forecast_facts, forecast_test_images, write_forecast
 from inference.forecast.verdict import forecast_lines
 from inference.submission import open_test_images
