@@ -53,7 +53,7 @@ from inference.predict.store import open_prediction, prediction_path
 from pipeline.data.fold_tables import open_folds
 from pipeline.experiment import load_experiment
 from pipeline.workspace import Workspace, open_workspace, stage_parser
-from submissions.metrics.intervals import resample
+from submissions.metrics.intervals import interval_of, resample
 
 PEER = Path(__file__).parent / "peers" / "nnunet.py"
 SIZES = {"dsb2018": 256, "tgs-salt": 128, "monuseg": 256, "pets": 256}  # of the smp recipe's crops
@@ -256,8 +256,9 @@ def over_recipe(notes: list[dict[str, Any]]) -> pd.DataFrame:
         note["over smp"] = ""
         if note["side"] != "smp" and images.keys() == other.keys():
             gains = np.array([images[name] - other[name] for name in images])
-            low, high = np.quantile(resample(len(gains), rounds=10_000) @ gains / len(gains), (0.025, 0.975))
-            note["over smp"] = f"{gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+            samples = resample(len(gains), rounds=10_000) @ gains / len(gains)
+            gain = interval_of(float(gains.mean()), samples, 0.95, len(gains), (-1, 1))
+            note["over smp"] = f"{gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
     return pd.DataFrame(notes)
 
 

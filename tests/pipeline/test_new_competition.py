@@ -30,7 +30,7 @@ from drawn_folders import (
     rare_class,
     subset_in_two_folders,
 )  # fmt: skip
-from drawn_hosts import SHAPE, draw_image, draw_mask, write_rle_host
+from drawn_hosts import SHAPE, draw_image, draw_mask, white, write, write_rle_host
 from drawn_series import ground_of_slices, volume_masks
 
 from folds.splitters import check_method
@@ -47,15 +47,6 @@ from submissions.host.listed_images import ListedImages, open_row
 from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.rle.codec import Dialect, encode
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-
-
-def white(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * 255
 
 
 def object_files(root: Path) -> None:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
-from drawn_hosts import SHAPE, draw_image, draw_mask
+from drawn_hosts import SHAPE, draw_image, draw_mask, write
 
 NOTHING = np.zeros(SHAPE, bool)
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
 
 
 def mvtec(root: Path, *, products: tuple[str, ...] = ("",)) -> None:

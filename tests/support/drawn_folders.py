@@ -5,18 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
-from drawn_hosts import draw_image, draw_mask
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-
-
-def white(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * 255
+from drawn_hosts import draw_image, draw_mask, white, write
 
 
 def subset_in_two_folders(root: Path) -> None:

@@ -34,6 +34,17 @@ def draw_image(mask: np.ndarray, seed: int) -> np.ndarray:
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
+def write(path: Path, pixels: np.ndarray) -> None:
+    """Write an image, as OpenCV has its channels (BGR), into a folder that is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+
+
+def white(mask: np.ndarray) -> np.ndarray:
+    """uint8: 255 where the mask is."""
+    return mask.astype(np.uint8) * 255
+
+
 def write_rle_host(folder: Path, *, train: int = 8, test: int = 3, empty: int = 1) -> Competition:
     """train/, test/, train.csv with runs (the last `empty` ones blank), sample and solution."""
     dialect = Dialect()

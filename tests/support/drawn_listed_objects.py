@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from drawn_hosts import SHAPE, draw_image, draw_mask
+from drawn_hosts import SHAPE, draw_image, draw_mask, write
 
 CATEGORIES = [
     {"supercategory": "animal", "isthing": 1, "id": 17, "name": "cat"},
@@ -15,11 +15,6 @@ CATEGORIES = [
     {"supercategory": "sky", "isthing": 0, "id": 187, "name": "sky-other-merged"},
 ]
 LABELS = {"m01yrx": "Cat", "m0bt9lr": "Dog"}
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
 
 
 def draw_segments(seed: int) -> tuple[np.ndarray, dict[int, int]]:

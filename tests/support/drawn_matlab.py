@@ -8,12 +8,7 @@ import cv2
 import h5py
 import numpy as np
 import scipy
-from drawn_hosts import SHAPE, draw_image, draw_mask
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
+from drawn_hosts import SHAPE, draw_image, draw_mask, write
 
 
 def draw_classes(seed: int) -> np.ndarray:

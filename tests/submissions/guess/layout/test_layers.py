@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from drawn_hosts import SHAPE, draw_image, draw_mask
+from drawn_hosts import SHAPE, draw_image, draw_mask, white, write
 from drawn_layouts import LAYOUTS
 
 from submissions.guess.first_contract import draft_contract, write_first_contract
@@ -21,15 +21,6 @@ NAME = "vesuvius-ink-2023"
 
 def guess(folder: Path) -> Competition:
     return load_competition(write_first_contract(folder / "host", out=folder / "host.yaml"))
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
-
-
-def white(mask: np.ndarray) -> np.ndarray:
-    return mask.astype(np.uint8) * 255
 
 
 @pytest.mark.parametrize("with_test", [True, False])

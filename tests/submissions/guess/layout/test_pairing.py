@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import nibabel
 import numpy as np
 import pytest
 import yaml
-from drawn_hosts import draw_image, draw_mask
+from drawn_hosts import draw_image, draw_mask, write
 
 from submissions.guess.first_contract import draft_contract
 from submissions.host.competition import Competition
 from submissions.host.listing import list_images
 from submissions.host.masks import MaskReader
 from submissions.host.settings import validate
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
 
 
 def volume(path: Path, label: np.ndarray, *, mask: bool) -> None:

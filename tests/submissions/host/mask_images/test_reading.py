@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from drawn_hosts import SHAPE, draw_mask, rle_contract
+from drawn_hosts import SHAPE, draw_mask, rle_contract, write
 from PIL import Image
 
 from submissions.host.competition import Competition
@@ -22,11 +22,6 @@ def contract(path: str, *, classes: list[str] | None = None, exclusive: bool = F
         images={"train": "images/{id}.png"}, tables=[], submission=None, group=None, classes=classes or ["thing"],
         exclusive=exclusive, masks={"kind": "images", "path": path, **masks},
     )  # fmt: skip
-
-
-def write(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), pixels)
 
 
 def read(competition: Competition, folder: Path, image_id: str = "a") -> Truth:
